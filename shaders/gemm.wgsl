@@ -1,0 +1,92 @@
+// c = op(a) · op(b) (+ bias) (+ c). An invocation owns TILE_M × TILE_N elements of c in registers; the columns of a workgroup's
+// invocations interleave, so that neighbours read neighbouring memory. Elements past the edge repeat the last row or column
+// and are not stored: no size needs to divide anything.
+
+struct GemmParams {
+    m: u32,
+    n: u32,
+    k: u32,
+    a: u32,
+    b: u32,
+    bias: u32,
+    c: u32,
+    a_stride: u32,
+    b_stride: u32,
+    c_stride: u32,
+    has_bias: u32,
+    accumulate: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: GemmParams;
+@group(0) @binding(1) var<storage, read> a: array<f32>;       // [M, K], or [K, M] where TRANSPOSE_A
+@group(0) @binding(2) var<storage, read> b: array<f32>;       // [K, N], or [N, K] where TRANSPOSE_B
+@group(0) @binding(3) var<storage, read> bias: array<f32>;    // [N]
+@group(0) @binding(4) var<storage, read_write> c: array<f32>; // [M, N]
+
+override TRANSPOSE_A: bool = false;
+override TRANSPOSE_B: bool = false;
+
+const GROUP_M: u32 = 8u;
+const GROUP_N: u32 = 8u;
+const TILE_M: u32 = 8u;
+const TILE_N: u32 = 4u;
+
+@compute @workgroup_size(GROUP_N, GROUP_M)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let groups_n = (params.n + GROUP_N * TILE_N - 1u) / (GROUP_N * TILE_N);
+    let group = linear_workgroup(workgroup, workgroups);
+    let first_row = ((group / groups_n) * GROUP_M + local.y) * TILE_M;
+    let first_column = (group % groups_n) * GROUP_N * TILE_N + local.x;
+    if first_row >= params.m || first_column >= params.n {
+        return;
+    }
+
+    var a_at: array<u32, TILE_M>;
+    var b_at: array<u32, TILE_N>;
+    for (var i = 0u; i < TILE_M; i++) {
+        let row = min(first_row + i, params.m - 1u);
+        a_at[i] = params.a + select(row * params.a_stride, row, TRANSPOSE_A);
+    }
+    for (var j = 0u; j < TILE_N; j++) {
+        let column = min(first_column + j * GROUP_N, params.n - 1u);
+        b_at[j] = params.b + select(column, column * params.b_stride, TRANSPOSE_B);
+    }
+    let a_step = select(1u, params.a_stride, TRANSPOSE_A);
+    let b_step = select(params.b_stride, 1u, TRANSPOSE_B);
+
+    var sum: array<array<f32, TILE_N>, TILE_M>;
+    for (var k = 0u; k < params.k; k++) {
+        var right: array<f32, TILE_N>;
+        for (var j = 0u; j < TILE_N; j++) {
+            right[j] = b[b_at[j] + k * b_step];
+        }
+        for (var i = 0u; i < TILE_M; i++) {
+            let left = a[a_at[i] + k * a_step];
+            for (var j = 0u; j < TILE_N; j++) {
+                sum[i][j] = fma(left, right[j], sum[i][j]);
+            }
+        }
+    }
+
+    for (var i = 0u; i < TILE_M; i++) {
+        for (var j = 0u; j < TILE_N; j++) {
+            let row = first_row + i;
+            let column = first_column + j * GROUP_N;
+            if row < params.m && column < params.n {
+                let at = params.c + row * params.c_stride + column;
+                var value = sum[i][j];
+                if params.has_bias != 0u {
+                    value += bias[params.bias + column];
+                }
+                if params.accumulate != 0u {
+                    value += c[at];
+                }
+                c[at] = value;
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Tensors in memory, and the views that operations take of them.
+
+use crate::Real;
+use crate::program::{Matrix, Slice};
+use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// A tensor's memory, shared between programs.
+pub(crate) type Buffer<F> = Arc<RwLock<Vec<F>>>;
+
+/// The memory of a program's tensors.
+pub(crate) struct Memory<'a, F> {
+    buffers: &'a [Buffer<F>],
+}
+
+impl<'a, F: Real> Memory<'a, F> {
+    pub(crate) fn new(buffers: &'a [Buffer<F>]) -> Self {
+        Self { buffers }
+    }
+
+    /// A slice for reading.
+    pub(crate) fn read(&self, slice: Slice) -> Reading<'a, F> {
+        let guard = self.buffers[slice.tensor.0]
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        Reading { guard, slice }
+    }
+
+    /// A slice for writing.
+    pub(crate) fn write(&self, slice: Slice) -> Writing<'a, F> {
+        let guard = self.buffers[slice.tensor.0]
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        Writing { guard, slice }
+    }
+}
+
+/// A locked slice; derefs to its elements.
+pub(crate) struct Reading<'a, F> {
+    guard: RwLockReadGuard<'a, Vec<F>>,
+    slice: Slice,
+}
+
+impl<F> Deref for Reading<'_, F> {
+    type Target = [F];
+    fn deref(&self) -> &[F] {
+        &self.guard[self.slice.offset..self.slice.offset + self.slice.len]
+    }
+}
+
+/// A slice locked for writing; derefs to its elements.
+pub(crate) struct Writing<'a, F> {
+    guard: RwLockWriteGuard<'a, Vec<F>>,
+    slice: Slice,
+}
+
+impl<F> Deref for Writing<'_, F> {
+    type Target = [F];
+    fn deref(&self) -> &[F] {
+        &self.guard[self.slice.offset..self.slice.offset + self.slice.len]
+    }
+}
+
+impl<F> DerefMut for Writing<'_, F> {
+    fn deref_mut(&mut self) -> &mut [F] {
+        &mut self.guard[self.slice.offset..self.slice.offset + self.slice.len]
+    }
+}
+
+/// The elements of a matrix's extent as the matrix.
+pub(crate) fn matrix<F>(elements: &[F], matrix: Matrix) -> ArrayView2<'_, F> {
+    let shape = (matrix.rows, matrix.columns).strides((matrix.row_stride.max(1), 1));
+    ArrayView2::from_shape(shape, elements).expect("the program was checked")
+}
+
+/// The elements of a matrix's extent as the matrix, for writing.
+pub(crate) fn matrix_mut<F>(elements: &mut [F], matrix: Matrix) -> ArrayViewMut2<'_, F> {
+    let shape = (matrix.rows, matrix.columns).strides((matrix.row_stride.max(1), 1));
+    ArrayViewMut2::from_shape(shape, elements).expect("the program was checked")
+}

@@ -1,0 +1,47 @@
+//! The CPU path: every operation from its equation, over ndarray, generic over f32 and f64.
+//!
+//! It verifies the GPU kernels and serves where there is no GPU. It is written from the equations, not from the shaders, so
+//! that the two cannot share a mistake; it is fast because its work is matrix products on whole matrices.
+
+mod adam;
+mod clip_norm;
+mod column_sum;
+mod fill;
+mod gemm;
+mod memory;
+mod mse;
+mod recurrent_backward;
+mod recurrent_forward;
+mod sgd;
+mod softmax;
+mod softmax_backward;
+mod softmax_cross_entropy;
+mod threads;
+
+pub(crate) use memory::{Buffer, Memory};
+
+use crate::Real;
+use crate::program::{Op, Program};
+
+/// Runs a checked program over its tensors' memory, one buffer a tensor.
+pub(crate) fn run<F: Real>(program: &Program, buffers: &[Buffer<F>]) {
+    let memory = Memory::new(buffers);
+    for op in program.ops() {
+        match op {
+            Op::Fill(op) => fill::fill(op, &memory),
+            Op::Gemm(op) => gemm::gemm(op, &memory),
+            Op::ColumnSum(op) => column_sum::column_sum(op, &memory),
+            Op::RecurrentForward(op) => recurrent_forward::recurrent_forward(op, &memory),
+            Op::RecurrentBackward(op) => recurrent_backward::recurrent_backward(op, &memory),
+            Op::Softmax(op) => softmax::softmax(op, &memory),
+            Op::SoftmaxBackward(op) => softmax_backward::softmax_backward(op, &memory),
+            Op::Mse(op) => mse::mse(op, &memory),
+            Op::SoftmaxCrossEntropy(op) => {
+                softmax_cross_entropy::softmax_cross_entropy(op, &memory)
+            }
+            Op::ClipNorm(op) => clip_norm::clip_norm(op, &memory),
+            Op::Sgd(op) => sgd::sgd(op, &memory),
+            Op::Adam(op) => adam::adam(op, &memory),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Cross-entropy of softmax and class numbers.
+
+use super::Memory;
+use super::memory::{matrix, matrix_mut};
+use crate::Real;
+use crate::program::SoftmaxCrossEntropy;
+
+/// loss += weight · mean over rows of log Σ e^x − x\[class\], gradient = (softmax(x) − onehot(class)) / M
+pub(super) fn softmax_cross_entropy<F: Real>(op: &SoftmaxCrossEntropy, memory: &Memory<'_, F>) {
+    let logits = memory.read(op.logits.extent());
+    let classes = memory.read(op.classes);
+    let logits = matrix(&logits, op.logits);
+    let mut gradient = op.gradient.map(|gradient| memory.write(gradient.extent()));
+    let mut gradient = gradient
+        .as_mut()
+        .zip(op.gradient)
+        .map(|(elements, view)| matrix_mut(elements, view));
+    let rows = F::from_double(logits.nrows() as f64);
+    let mut total = 0.0;
+    for (index, (x, class)) in logits.rows().into_iter().zip(&*classes).enumerate() {
+        let largest = x.fold(F::neg_infinity(), |largest, x| largest.max(*x));
+        let sum = x.fold(F::zero(), |sum, x| sum + (*x - largest).exp());
+        let class = class.to_usize().filter(|class| *class < x.len());
+        let chosen = class.map_or(F::nan(), |class| x[class]);
+        total += (sum.ln() - (chosen - largest)).to_double();
+        if let Some(gradient) = &mut gradient {
+            for (column, (d_x, x)) in gradient.row_mut(index).iter_mut().zip(x).enumerate() {
+                let target = if class == Some(column) {
+                    F::one()
+                } else {
+                    F::zero()
+                };
+                *d_x = ((*x - largest).exp() / sum - target) / rows;
+            }
+        }
+    }
+    memory.write(op.loss)[0] += F::from_double(op.loss_weight * total / logits.nrows() as f64);
+}

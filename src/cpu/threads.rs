@@ -1,0 +1,23 @@
+//! When a second thread pays.
+
+/// Floating-point operations below which handing work to another thread costs more than it saves.
+const WORTH_A_THREAD: usize = 1 << 20;
+
+/// The number of parts to split work into: `parts` at most, one where the work is small.
+pub(super) fn split(flops: usize, parts: usize) -> usize {
+    (flops / WORTH_A_THREAD).clamp(1, rayon::current_num_threads().min(parts.max(1)))
+}
+
+/// Runs a function over every task, on several threads where there are several tasks.
+pub(super) fn for_each<T: Send>(tasks: Vec<T>, run: impl Fn(T) + Sync) {
+    if tasks.len() <= 1 {
+        tasks.into_iter().for_each(run);
+    } else {
+        let run = &run;
+        rayon::scope(|scope| {
+            tasks
+                .into_iter()
+                .for_each(|task| scope.spawn(move |_| run(task)))
+        });
+    }
+}

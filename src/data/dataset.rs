@@ -1,0 +1,159 @@
+//! Sources of batches.
+
+use super::Batch;
+use crate::error::{Error, Result, check_positive};
+use ndarray::{Array2, Array3, ArrayD, Axis, concatenate, s, stack};
+
+/// Examples by number, put into batches on demand.
+pub trait Dataset {
+    /// The number of examples.
+    fn len(&self) -> usize;
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// A batch of the examples of these numbers, each below [`Dataset::len`].
+    fn batch(&self, examples: &[usize]) -> Batch;
+}
+
+/// Sequences of one length with their targets.
+#[derive(Clone, Debug)]
+pub struct Sequences {
+    x: Array3<f32>,
+    target: ArrayD<f32>,
+    batch_axis: Axis,
+}
+
+impl Sequences {
+    /// One target a sequence. x: `[T, N, F]`; target: `[N, O]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the numbers of sequences differ.
+    pub fn many_to_one(x: Array3<f32>, target: Array2<f32>) -> Result<Self> {
+        if x.len_of(Axis(1)) != target.nrows() {
+            return Err(Error::shape(
+                "target",
+                target.shape(),
+                format!("[{}, O], as x", x.len_of(Axis(1))),
+            ));
+        }
+        Ok(Self {
+            x,
+            target: target.into_dyn(),
+            batch_axis: Axis(0),
+        })
+    }
+
+    /// A target at every step. x: `[T, N, F]`; target: `[T, N, O]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the numbers of steps or sequences differ.
+    pub fn many_to_many(x: Array3<f32>, target: Array3<f32>) -> Result<Self> {
+        let (steps, sequences, _) = x.dim();
+        if target.shape()[..2] != [steps, sequences] {
+            return Err(Error::shape(
+                "target",
+                target.shape(),
+                format!("[{steps}, {sequences}, O], as x"),
+            ));
+        }
+        Ok(Self {
+            x,
+            target: target.into_dyn(),
+            batch_axis: Axis(1),
+        })
+    }
+}
+
+impl Dataset for Sequences {
+    fn len(&self) -> usize {
+        self.x.len_of(Axis(1))
+    }
+    fn batch(&self, examples: &[usize]) -> Batch {
+        Batch::new(
+            self.x.select(Axis(1), examples),
+            self.target.select(self.batch_axis, examples),
+        )
+    }
+}
+
+/// All windows of a series: `window` consecutive rows, and as target the rows that follow them.
+///
+/// Many-to-one, the target of rows i … i+window−1 is row i+window of the targets; many-to-many, each row's target is the one
+/// after it.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    x: Array2<f32>,
+    target: Array2<f32>,
+    window: usize,
+    every_step: bool,
+}
+
+impl Windows {
+    /// Windows with one target each, the row after them. x: `[N, F]`, target: `[N, O]`, aligned in time.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the lengths differ; [`Error::Argument`] for a window of 0 or too few rows for one window.
+    pub fn new(x: Array2<f32>, target: Array2<f32>, window: usize) -> Result<Self> {
+        check_positive("window", window)?;
+        if x.nrows() != target.nrows() {
+            return Err(Error::shape(
+                "target",
+                target.shape(),
+                format!("[{}, O], as x", x.nrows()),
+            ));
+        }
+        if x.nrows() <= window {
+            let expected = format!("more than the window of {window}");
+            return Err(Error::argument("rows", x.nrows(), expected));
+        }
+        Ok(Self {
+            x,
+            target,
+            window,
+            every_step: false,
+        })
+    }
+
+    /// A target at every step: the row after it.
+    #[must_use]
+    pub fn every_step(self) -> Self {
+        Self {
+            every_step: true,
+            ..self
+        }
+    }
+}
+
+impl Dataset for Windows {
+    fn len(&self) -> usize {
+        self.x.nrows() - self.window
+    }
+
+    fn batch(&self, examples: &[usize]) -> Batch {
+        let rows = |first: usize| first..first + self.window;
+        let x: Vec<_> = examples
+            .iter()
+            .map(|first| self.x.slice(s![rows(*first), ..]))
+            .collect();
+        let x = stack(Axis(1), &x).expect("windows have one shape");
+        if self.every_step {
+            let target: Vec<_> = examples
+                .iter()
+                .map(|first| self.target.slice(s![rows(first + 1), ..]))
+                .collect();
+            return Batch::new(x, stack(Axis(1), &target).expect("windows have one shape"));
+        }
+        let target: Vec<_> = examples
+            .iter()
+            .map(|first| {
+                self.target
+                    .slice(s![first + self.window..=first + self.window, ..])
+            })
+            .collect();
+        Batch::new(
+            x,
+            concatenate(Axis(0), &target).expect("rows have one length"),
+        )
+    }
+}

@@ -1,0 +1,28 @@
+//! Batches and where they come from.
+
+mod dataset;
+mod standard;
+mod values;
+
+pub use dataset::{Dataset, Sequences, Windows};
+pub use standard::Standardizer;
+pub use values::Values;
+
+/// Inputs and targets of one training step.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// `[T, B, F]`
+    pub x: Values,
+    /// What the model should give: like its output, or class numbers without the last dimension.
+    pub target: Values,
+}
+
+impl Batch {
+    /// A batch of anything that [`Values`] can be made of.
+    pub fn new(x: impl Into<Values>, target: impl Into<Values>) -> Self {
+        Self {
+            x: x.into(),
+            target: target.into(),
+        }
+    }
+}

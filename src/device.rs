@@ -1,0 +1,218 @@
+//! Where computations run.
+
+use crate::error::{Error, Result};
+use crate::gpu::adapter::Wish;
+use crate::gpu::{AdapterInfo, Context, Counters, adapter};
+use std::sync::Arc;
+
+/// The scalar type of a CPU device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision, as on a GPU.
+    F32,
+    /// Double precision: the reference.
+    F64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Cpu(Precision),
+    Gpu(Arc<Context>),
+}
+
+/// Where computations run: a GPU or the CPU. Cheap to clone; clones are the same device.
+///
+/// A software adapter (lavapipe, SwiftShader, WARP) runs shaders on the CPU, slower than the CPU path: it is taken only where
+/// [`Device::gpu`] finds nothing better or its name is asked for.
+///
+/// ```
+/// let device = bptt::Device::best();
+/// println!("{device}: {}", device.reason());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Device {
+    kind: Kind,
+    reason: Arc<str>,
+}
+
+impl Device {
+    fn new(kind: Kind, reason: impl Into<Arc<str>>) -> Self {
+        Self {
+            kind,
+            reason: reason.into(),
+        }
+    }
+
+    /// The CPU path in f32.
+    pub fn cpu() -> Self {
+        Self::new(Kind::Cpu(Precision::F32), "the CPU path was asked for")
+    }
+
+    /// The CPU path in f64: slower, and the reference for all others.
+    pub fn cpu_f64() -> Self {
+        Self::new(
+            Kind::Cpu(Precision::F64),
+            "the CPU path in f64 was asked for",
+        )
+    }
+
+    /// A hardware adapter where there is one, else the CPU path; never fails. The environment variable `BPTT_ADAPTER` names an
+    /// adapter instead (a part of its name, in any case), a software adapter too. [`Device::reason`] says what was chosen and why.
+    pub async fn best_async() -> Self {
+        let wish = Wish::from_environment(Wish::Hardware);
+        match Context::open(&wish).await {
+            Ok(context) => Self::new(
+                Kind::Gpu(Arc::new(context)),
+                format!("the best GPU for {wish}"),
+            ),
+            Err(reason) => Self::new(Kind::Cpu(Precision::F32), reason.to_string()),
+        }
+    }
+
+    /// The best GPU adapter; a software adapter where there is no other. `BPTT_ADAPTER` names one, as for [`Device::best`].
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where there is none, [`Error::NoDevice`] where it cannot be opened.
+    pub async fn gpu_async() -> Result<Self> {
+        Self::open(Wish::from_environment(Wish::Any)).await
+    }
+
+    /// The best GPU adapter whose name contains `name`, in any case.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where there is none, [`Error::NoDevice`] where it cannot be opened.
+    pub async fn gpu_named_async(name: &str) -> Result<Self> {
+        Self::open(Wish::Named(name.to_owned())).await
+    }
+
+    async fn open(wish: Wish) -> Result<Self> {
+        let context = Context::open(&wish).await?;
+        Ok(Self::new(
+            Kind::Gpu(Arc::new(context)),
+            format!("{wish} was asked for"),
+        ))
+    }
+
+    /// The GPU adapters of this machine, best first. Empty where there is none.
+    pub async fn adapters_async() -> Vec<AdapterInfo> {
+        adapter::enumerate()
+            .await
+            .into_iter()
+            .map(|(_, info)| info)
+            .collect()
+    }
+
+    /// A device and queue that the program already has. Its limits are kept to, its error and loss handlers stay as they are.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self::new(
+            Kind::Gpu(Arc::new(Context::new(device, queue))),
+            "the program's own wgpu device",
+        )
+    }
+
+    /// Why this device was chosen, in words.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Whether it is a GPU (a software adapter included).
+    pub fn is_gpu(&self) -> bool {
+        matches!(self.kind, Kind::Gpu(_))
+    }
+
+    /// The adapter, where it is a GPU.
+    pub fn adapter(&self) -> Option<&AdapterInfo> {
+        self.context().ok().map(|context| context.info())
+    }
+
+    /// The wgpu device and queue, where it is a GPU.
+    pub fn wgpu(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {
+        self.context()
+            .ok()
+            .map(|context| (context.device(), context.queue()))
+    }
+
+    /// How much work the GPU was given; all zeros on a CPU.
+    pub fn counters(&self) -> Counters {
+        self.context()
+            .map(|context| context.counters())
+            .unwrap_or_default()
+    }
+
+    /// Waits until the GPU has done all work submitted so far; at once on a CPU.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], or a fault that the driver reported since the last check.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn wait(&self) -> Result<()> {
+        let Ok(context) = self.context() else {
+            return Ok(());
+        };
+        context
+            .device()
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|reason| Error::DeviceLost {
+                reason: reason.to_string(),
+            })?;
+        context.check()
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    pub(crate) fn context(&self) -> Result<&Arc<Context>> {
+        match &self.kind {
+            Kind::Gpu(context) => Ok(context),
+            Kind::Cpu(_) => Err(Error::argument("device", self, "a GPU device")),
+        }
+    }
+
+    /// Whether both are one device, so that their tensors may meet.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Cpu(a), Kind::Cpu(b)) => a == b,
+            (Kind::Gpu(a), Kind::Gpu(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Device {
+    /// Blocking [`Device::best_async`].
+    pub fn best() -> Self {
+        pollster::block_on(Self::best_async())
+    }
+
+    /// Blocking [`Device::gpu_async`].
+    ///
+    /// # Errors
+    /// As [`Device::gpu_async`].
+    pub fn gpu() -> Result<Self> {
+        pollster::block_on(Self::gpu_async())
+    }
+
+    /// Blocking [`Device::gpu_named_async`].
+    ///
+    /// # Errors
+    /// As [`Device::gpu_named_async`].
+    pub fn gpu_named(name: &str) -> Result<Self> {
+        pollster::block_on(Self::gpu_named_async(name))
+    }
+
+    /// Blocking [`Device::adapters_async`].
+    pub fn adapters() -> Vec<AdapterInfo> {
+        pollster::block_on(Self::adapters_async())
+    }
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.kind {
+            Kind::Cpu(Precision::F32) => f.write_str("CPU (f32)"),
+            Kind::Cpu(Precision::F64) => f.write_str("CPU (f64)"),
+            Kind::Gpu(context) => write!(f, "GPU: {}", context.info()),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The errors of the crate.
+
+/// What went wrong. Every variant that concerns an argument names it, says what it was and what it should have been.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor or array of the wrong shape.
+    #[error("{argument}: shape {got:?}, expected {expected}")]
+    Shape {
+        /// The argument's name.
+        argument: String,
+        /// The shape that was given.
+        got: Vec<usize>,
+        /// The shape in symbols and numbers, such as `[T, B, 3]`.
+        expected: String,
+    },
+    /// An argument outside its range.
+    #[error("{argument}: {got}, expected {expected}")]
+    Argument {
+        /// The argument's name.
+        argument: String,
+        /// What was given.
+        got: String,
+        /// What it should have been.
+        expected: String,
+    },
+    /// No GPU adapter that fits the request.
+    #[error("no GPU adapter: asked for {requested}; found {found}")]
+    NoAdapter {
+        /// What was asked for.
+        requested: String,
+        /// The adapters there are, or `none`.
+        found: String,
+    },
+    /// The adapter refused to open a device.
+    #[error("the adapter {adapter} gave no device: {reason}")]
+    NoDevice {
+        /// The adapter's name.
+        adapter: String,
+        /// The driver's reason.
+        reason: String,
+    },
+    /// The GPU device was lost (driver reset, removal, `destroy`). Its tensors are gone; open a new [`Device`](crate::Device).
+    #[error("GPU device lost: {reason}")]
+    DeviceLost {
+        /// The driver's reason.
+        reason: String,
+    },
+    /// The GPU has no memory left for an allocation. The device stays usable.
+    #[error("GPU out of memory: {what}: {reason}")]
+    OutOfMemory {
+        /// What was being allocated.
+        what: String,
+        /// The driver's reason.
+        reason: String,
+    },
+    /// More than the device can take.
+    #[error("{what}: needs {needed}, the device's {limit} is {available}")]
+    Limit {
+        /// What is too large.
+        what: String,
+        /// How much it needs.
+        needed: u64,
+        /// The limit's name in WebGPU.
+        limit: &'static str,
+        /// What the device has.
+        available: u64,
+    },
+    /// A fault that the driver or wgpu reported; a defect of this crate or of the driver.
+    #[error("GPU fault: {0}")]
+    Gpu(String),
+    /// A file that could not be read or written, or does not hold what it should.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn argument(
+        argument: impl Into<String>,
+        got: impl ToString,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Argument {
+            argument: argument.into(),
+            got: got.to_string(),
+            expected: expected.into(),
+        }
+    }
+
+    pub(crate) fn shape(
+        argument: impl Into<String>,
+        got: &[usize],
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Shape {
+            argument: argument.into(),
+            got: got.to_vec(),
+            expected: expected.into(),
+        }
+    }
+
+    pub(crate) fn file(path: impl AsRef<std::path::Path>, reason: impl ToString) -> Self {
+        Self::File {
+            path: path.as_ref().display().to_string(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// `Ok` where `got` equals `expected`, else an error that names the argument.
+pub(crate) fn check_shape(argument: &str, got: &[usize], expected: &[usize]) -> Result<()> {
+    if got == expected {
+        Ok(())
+    } else {
+        Err(Error::shape(argument, got, format!("{expected:?}")))
+    }
+}
+
+/// `Ok` where the count is at least one.
+pub(crate) fn check_positive(argument: &str, value: usize) -> Result<()> {
+    if value > 0 {
+        Ok(())
+    } else {
+        Err(Error::argument(argument, value, "at least 1"))
+    }
+}

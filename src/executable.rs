@@ -1,0 +1,180 @@
+//! Programs compiled for a device.
+
+use crate::cpu::{self, Buffer};
+use crate::device::{Device, Kind, Precision};
+use crate::error::{Error, Result, check_shape};
+use crate::gpu::Plan;
+use crate::program::{Program, Role, TensorId};
+use crate::tensor::{Storage, Tensor};
+use std::sync::Arc;
+
+/// A [`Program`] with its memory on a device, ready to run any number of times.
+///
+/// On a GPU a run is one submit of one compute pass and does not wait; nothing is created. Reading a tensor waits.
+#[derive(Debug)]
+pub struct Executable {
+    program: Program,
+    tensors: Vec<Tensor>,
+    runner: Runner,
+}
+
+#[derive(Debug)]
+enum Runner {
+    F32(Vec<Buffer<f32>>),
+    F64(Vec<Buffer<f64>>),
+    Gpu(Arc<crate::gpu::Context>, Plan),
+}
+
+impl Executable {
+    /// Checks the program, allocates its tensors and builds its plan. `externals` are the tensors that its
+    /// [`Role::External`] tensors stand for.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an inconsistent program or an external tensor of another device, [`Error::Shape`] for one of
+    /// another shape; [`Error::Limit`] and [`Error::OutOfMemory`] on a GPU that cannot hold it.
+    pub fn new(device: &Device, program: Program, externals: &[Tensor]) -> Result<Self> {
+        program.check()?;
+        let tensors = program
+            .tensors()
+            .iter()
+            .map(|spec| match spec.role {
+                Role::Owned => Tensor::named(device, &spec.name, &spec.shape),
+                Role::External(index) => {
+                    let tensor = externals.get(index).ok_or_else(|| {
+                        Error::argument(
+                            "externals",
+                            format!("{} tensors", externals.len()),
+                            format!("one for {}", spec.name),
+                        )
+                    })?;
+                    tensor.check_device(&spec.name, device)?;
+                    check_shape(&spec.name, tensor.shape(), &spec.shape)?;
+                    Ok(tensor.clone())
+                }
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let runner = match device.kind() {
+            Kind::Cpu(Precision::F32) => Runner::F32(buffers(&tensors, |storage| match storage {
+                Storage::F32(buffer) => Some(buffer.clone()),
+                _ => None,
+            })),
+            Kind::Cpu(Precision::F64) => Runner::F64(buffers(&tensors, |storage| match storage {
+                Storage::F64(buffer) => Some(buffer.clone()),
+                _ => None,
+            })),
+            Kind::Gpu(context) => {
+                let buffers: Vec<_> = tensors
+                    .iter()
+                    .filter_map(|tensor| tensor.wgpu_buffer().cloned())
+                    .collect();
+                Runner::Gpu(Arc::clone(context), Plan::new(context, &program, &buffers)?)
+            }
+        };
+        Ok(Self {
+            program,
+            tensors,
+            runner,
+        })
+    }
+
+    /// Runs the program: on a CPU to its end, on a GPU as one submit, without waiting.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], and faults the driver reported since the last check.
+    pub fn run(&self) -> Result<()> {
+        self.run_with(&[], &[])
+    }
+
+    /// Runs the program with copies before and after it, on a GPU in the same submit.
+    pub(crate) fn run_with(&self, before: &[Copy<'_>], after: &[Copy<'_>]) -> Result<()> {
+        if let Runner::Gpu(context, plan) = &self.runner {
+            return plan.run(context, &gpu_copies(before), &gpu_copies(after));
+        }
+        before.iter().for_each(Copy::run_on_cpu);
+        match &self.runner {
+            Runner::F32(buffers) => cpu::run(&self.program, buffers),
+            Runner::F64(buffers) => cpu::run(&self.program, buffers),
+            Runner::Gpu(..) => {}
+        }
+        after.iter().for_each(Copy::run_on_cpu);
+        Ok(())
+    }
+
+    /// A tensor of the program, sharing its memory: what is written to it is what the next run reads.
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.0]
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The kernels a run dispatches, in order; none on a CPU.
+    pub fn kernels(&self) -> Vec<&str> {
+        match &self.runner {
+            Runner::Gpu(_, plan) => plan.kernels().collect(),
+            _ => vec![],
+        }
+    }
+}
+
+/// A copy of `len` elements between two tensors of one device, each with the element it starts at.
+pub(crate) struct Copy<'a> {
+    pub(crate) from: (&'a Tensor, usize),
+    pub(crate) to: (&'a Tensor, usize),
+    pub(crate) len: usize,
+}
+
+impl Copy<'_> {
+    fn run_on_cpu(&self) {
+        self.to
+            .0
+            .copy_slice(self.to.1, self.from.0, self.from.1, self.len);
+    }
+}
+
+/// Copies a tensor into another of the same shape on the same device.
+pub(crate) fn copy_whole(from: &Tensor, to: &Tensor) -> Result<()> {
+    check_shape("tensor", from.shape(), to.shape())?;
+    from.check_device("tensor", to.device())?;
+    let copy = Copy {
+        from: (from, 0),
+        to: (to, 0),
+        len: from.len(),
+    };
+    match to.device().kind() {
+        Kind::Cpu(_) => copy.run_on_cpu(),
+        Kind::Gpu(context) => context.copy(&gpu_copies(&[copy]))?,
+    }
+    Ok(())
+}
+
+fn gpu_copies<'a>(copies: &[Copy<'a>]) -> Vec<crate::gpu::Copy<'a>> {
+    let place = |(tensor, offset): (&'a Tensor, usize)| {
+        (
+            tensor
+                .wgpu_buffer()
+                .expect("tensors of a GPU program are on the GPU"),
+            offset,
+        )
+    };
+    copies
+        .iter()
+        .map(|copy| crate::gpu::Copy {
+            from: place(copy.from),
+            to: place(copy.to),
+            len: copy.len,
+        })
+        .collect()
+}
+
+fn buffers<F>(
+    tensors: &[Tensor],
+    select: impl Fn(&Storage) -> Option<Buffer<F>>,
+) -> Vec<Buffer<F>> {
+    tensors
+        .iter()
+        .filter_map(|tensor| select(tensor.storage()))
+        .collect()
+}

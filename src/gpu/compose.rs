@@ -1,0 +1,102 @@
+//! WGSL files put together into shaders.
+//!
+//! Module-scope declarations of WGSL may stand in any order and clashes are errors, so a shader is the concatenation of its
+//! files. A table of where each file starts lets an error name the real file and line.
+
+use super::kernel::{self, KernelInfo};
+use crate::cell::{CellRef, WgslSource, builtin};
+
+macro_rules! source {
+    ($file:literal) => {
+        WgslSource {
+            file: concat!("shaders/", $file),
+            text: include_str!(concat!("../../shaders/", $file)),
+        }
+    };
+}
+
+pub(super) const INDEX: WgslSource = source!("lib/index.wgsl");
+pub(super) const ROW: WgslSource = source!("row.wgsl");
+const ACTIVATION: WgslSource = source!("lib/activation.wgsl");
+const CONTRACT: WgslSource = source!("cell/contract.wgsl");
+
+/// A composed shader.
+#[derive(Clone, Debug)]
+pub struct Shader {
+    /// The kernel's name, with the cell's where it has one: `recurrent_forward.lstm`.
+    pub name: String,
+    /// The text.
+    pub text: String,
+    /// Each file and the line of the text it starts at (from 1).
+    pub files: Vec<(&'static str, usize)>,
+}
+
+impl Shader {
+    /// The file and line that a line of the composed text came from.
+    pub fn locate(&self, line: usize) -> (&'static str, usize) {
+        let (file, start) = self
+            .files
+            .iter()
+            .rev()
+            .find(|(_, start)| *start <= line)
+            .copied()
+            .unwrap_or(("?", 1));
+        (file, line + 1 - start)
+    }
+}
+
+/// Puts a kernel's files together, `rows` being the ROWS constant of kernels over a cell.
+pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, u32)>) -> Shader {
+    let mut shader = Shader {
+        name: kernel.name.to_owned(),
+        text: String::new(),
+        files: vec![],
+    };
+    let mut sources = vec![kernel.source, INDEX];
+    sources.extend_from_slice(kernel.libraries);
+    if let Some((cell, rows)) = cell {
+        shader.name = format!("{}.{}", kernel.name, cell.name());
+        sources.extend([CONTRACT, ACTIVATION, cell.wgsl()]);
+        let constants = format!(
+            "const ROWS: u32 = {rows}u;\nconst SHARED_GRADIENT: bool = {};\n\
+             const_assert GATES == {}u;\nconst_assert STATES == {}u;\nconst_assert SAVED == {}u;\n",
+            cell.shared_gradient(),
+            cell.gates(),
+            cell.states(),
+            cell.saved(),
+        );
+        append(
+            &mut shader,
+            "the counts of the cell's Rust half",
+            &constants,
+        );
+    }
+    for source in sources {
+        append(&mut shader, source.file, source.text);
+    }
+    shader
+}
+
+fn append(shader: &mut Shader, file: &'static str, text: &str) {
+    shader.files.push((file, shader.text.lines().count() + 1));
+    shader.text.push_str(text);
+    if !text.ends_with('\n') {
+        shader.text.push('\n');
+    }
+}
+
+/// Every kernel, with every built-in cell where it takes one: what the crate hands to a driver, for validation.
+pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
+    let mut shaders = vec![];
+    for kernel in kernel::all() {
+        if kernel.takes_cell {
+            let composed = builtin()
+                .into_iter()
+                .map(|cell| (kernel, compose(kernel, Some((&cell, kernel::ROWS)))));
+            shaders.extend(composed);
+        } else {
+            shaders.push((kernel, compose(kernel, None)));
+        }
+    }
+    shaders
+}

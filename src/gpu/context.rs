@@ -1,0 +1,235 @@
+//! A wgpu device with what this crate keeps beside it.
+
+use super::adapter::{self, AdapterInfo, Wish};
+use super::pipeline::PipelineCache;
+use crate::error::{Error, Result};
+use futures::FutureExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How much work a device was given since it was opened.
+///
+/// After the first training step of a shape only `submits`, `dispatches` and `readbacks` grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Buffers created.
+    pub buffers: u64,
+    /// Bind groups created.
+    pub bind_groups: u64,
+    /// Compute pipelines created.
+    pub pipelines: u64,
+    /// Command buffers submitted.
+    pub submits: u64,
+    /// Compute dispatches.
+    pub dispatches: u64,
+    /// Buffers mapped for reading.
+    pub readbacks: u64,
+}
+
+#[derive(Default)]
+pub(super) struct AtomicCounters {
+    pub(super) buffers: AtomicU64,
+    pub(super) bind_groups: AtomicU64,
+    pub(super) pipelines: AtomicU64,
+    pub(super) submits: AtomicU64,
+    pub(super) dispatches: AtomicU64,
+    pub(super) readbacks: AtomicU64,
+}
+
+/// An open GPU device.
+pub(crate) struct Context {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) limits: wgpu::Limits,
+    pub(super) pipelines: PipelineCache,
+    pub(super) counters: AtomicCounters,
+    /// Idle readback buffers.
+    pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
+    info: AdapterInfo,
+    /// The first fault that wgpu reported outside an error scope.
+    fault: Arc<Mutex<Option<Error>>>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Context({})", self.info)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Context {
+    /// Opens the best adapter that a wish allows, with all the limits it offers.
+    pub(crate) async fn open(wish: &Wish) -> Result<Self> {
+        let (adapter, info) = adapter::choose(wish).await?;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("bptt"),
+            required_limits: adapter.limits(),
+            ..Default::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|reason| Error::NoDevice {
+                adapter: info.to_string(),
+                reason: reason.to_string(),
+            })?;
+        let context = Self::new(device, queue);
+        // The device is this crate's own, so its handlers are too; without one, wgpu panics on a fault.
+        let fault = Arc::clone(&context.fault);
+        context
+            .device
+            .on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+                lock(&fault).get_or_insert(describe("a GPU operation", error));
+            }));
+        let fault = Arc::clone(&context.fault);
+        context
+            .device
+            .set_device_lost_callback(move |reason, message| {
+                // A loss outranks whatever was reported before it.
+                *lock(&fault) = Some(Error::DeviceLost {
+                    reason: format!("{reason:?}: {message}"),
+                });
+            });
+        Ok(context)
+    }
+
+    /// A device that belongs to somebody else: its error and loss handlers stay theirs.
+    pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self {
+            limits: device.limits(),
+            info: device.adapter_info().into(),
+            device,
+            queue,
+            pipelines: PipelineCache::default(),
+            counters: AtomicCounters::default(),
+            staging: Mutex::default(),
+            fault: Arc::default(),
+        }
+    }
+
+    pub(crate) fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+
+    pub(crate) fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    pub(crate) fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            buffers: get(&self.counters.buffers),
+            bind_groups: get(&self.counters.bind_groups),
+            pipelines: get(&self.counters.pipelines),
+            submits: get(&self.counters.submits),
+            dispatches: get(&self.counters.dispatches),
+            readbacks: get(&self.counters.readbacks),
+        }
+    }
+
+    /// The fault that the driver reported since the last check, if any. A lost device stays lost.
+    pub(crate) fn check(&self) -> Result<()> {
+        let mut fault = lock(&self.fault);
+        match &*fault {
+            Some(Error::DeviceLost { reason }) => Err(Error::DeviceLost {
+                reason: reason.clone(),
+            }),
+            _ => fault.take().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Runs a function that creates wgpu objects; what goes wrong in it becomes an error that names `what`.
+    pub(super) fn guarded<T>(&self, what: &str, create: impl FnOnce() -> T) -> Result<T> {
+        // In a browser a scope's outcome arrives later than it could be awaited here: there the device's handler keeps it.
+        if cfg!(target_arch = "wasm32") {
+            return Ok(create());
+        }
+        let scopes = [
+            wgpu::ErrorFilter::Validation,
+            wgpu::ErrorFilter::OutOfMemory,
+            wgpu::ErrorFilter::Internal,
+        ]
+        .map(|filter| self.device.push_error_scope(filter));
+        let created = create();
+        // Innermost first: wgpu wants scopes popped in the opposite order.
+        let errors: Vec<_> = scopes
+            .into_iter()
+            .rev()
+            .filter_map(|scope| scope.pop().now_or_never().flatten())
+            .collect();
+        self.check()?;
+        match errors.into_iter().next() {
+            Some(error) => Err(describe(what, error)),
+            None => Ok(created),
+        }
+    }
+
+    /// Storage for `len` floats, zeroed.
+    pub(crate) fn storage(&self, what: &str, len: usize) -> Result<wgpu::Buffer> {
+        let bytes = 4 * (len.max(1) as u64);
+        let limits = [
+            (
+                "max_storage_buffer_binding_size",
+                self.limits.max_storage_buffer_binding_size,
+            ),
+            ("max_buffer_size", self.limits.max_buffer_size),
+        ];
+        for (limit, available) in limits {
+            if bytes > available {
+                return Err(Error::Limit {
+                    what: what.to_owned(),
+                    needed: bytes,
+                    limit,
+                    available,
+                });
+            }
+        }
+        self.buffer(
+            what,
+            bytes,
+            wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_SRC
+                | wgpu::BufferUsages::COPY_DST,
+        )
+    }
+
+    pub(super) fn buffer(
+        &self,
+        what: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer> {
+        self.counters.buffers.fetch_add(1, Ordering::Relaxed);
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some(what),
+            size,
+            usage,
+            mapped_at_creation: false,
+        };
+        self.guarded(what, || self.device.create_buffer(&descriptor))
+    }
+
+    pub(super) fn submit(&self, commands: wgpu::CommandBuffer) -> wgpu::SubmissionIndex {
+        self.counters.submits.fetch_add(1, Ordering::Relaxed);
+        self.queue.submit([commands])
+    }
+}
+
+fn describe(what: &str, error: wgpu::Error) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { source } => Error::OutOfMemory {
+            what: what.to_owned(),
+            reason: source.to_string(),
+        },
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Error::Gpu(format!("{what}: {description}"))
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Kernels as types: parameters and bindings are fields, checked against the WGSL by a test.
+
+use super::ops;
+use crate::cell::WgslSource;
+
+/// Batch rows that one invocation of a recurrence kernel works on: each weight it loads serves them all.
+pub(super) const ROWS: u32 = 4;
+
+/// How a kernel uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    ReadWrite,
+}
+
+/// A storage binding; its number is its place in the list, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BindingInfo {
+    /// The variable's name.
+    pub name: &'static str,
+    /// How it is used.
+    pub access: Access,
+}
+
+/// What is known of a kernel without a device.
+#[derive(Debug)]
+pub struct KernelInfo {
+    /// The kernel's name, that of its file.
+    pub name: &'static str,
+    /// Its file.
+    pub source: WgslSource,
+    /// Files it needs besides.
+    pub libraries: &'static [WgslSource],
+    /// Whether it is composed with a cell.
+    pub takes_cell: bool,
+    /// The name of the uniform struct of its parameters, at binding 0.
+    pub params: &'static str,
+    /// The parameters and their offsets in bytes.
+    pub fields: &'static [(&'static str, usize)],
+    /// The size of the parameters in bytes.
+    pub params_size: usize,
+    /// The storage bindings, from binding 1 on.
+    pub bindings: &'static [BindingInfo],
+    /// The override constants the host sets.
+    pub overrides: &'static [&'static str],
+}
+
+/// A kernel with its buffers, ready to be dispatched.
+pub(super) trait Kernel {
+    type Params: bytemuck::Pod;
+    const INFO: KernelInfo;
+    fn buffers(&self) -> Vec<&wgpu::Buffer>;
+}
+
+/// Declares a kernel: a struct of its buffers and one of its parameters (u32 or f32).
+macro_rules! kernel {
+    (
+        $(#[$doc:meta])*
+        $name:ident = $kernel:literal, $params:ident { $($field:ident: $type:ty),* $(,)? }
+        bindings { $($binding:ident: $access:ident),* $(,)? }
+        $(libraries [$($library:expr),*])?
+        $(overrides [$($override:literal),*])?
+        $(cell: $cell:literal)?
+    ) => {
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        pub(in crate::gpu) struct $params {
+            $(pub $field: $type,)*
+        }
+
+        $(#[$doc])*
+        pub(in crate::gpu) struct $name<'a> {
+            $(pub $binding: &'a wgpu::Buffer,)*
+        }
+
+        impl $crate::gpu::kernel::Kernel for $name<'_> {
+            type Params = $params;
+            const INFO: $crate::gpu::kernel::KernelInfo = $crate::gpu::kernel::KernelInfo {
+                name: $kernel,
+                source: $crate::cell::WgslSource {
+                    file: concat!("shaders/", $kernel, ".wgsl"),
+                    text: include_str!(concat!("../../../shaders/", $kernel, ".wgsl")),
+                },
+                libraries: &[$($($library),*)?],
+                takes_cell: false $(|| $cell)?,
+                params: stringify!($params),
+                fields: &[$((stringify!($field), std::mem::offset_of!($params, $field))),*],
+                params_size: size_of::<$params>(),
+                bindings: &[$($crate::gpu::kernel::BindingInfo {
+                    name: stringify!($binding),
+                    access: $crate::gpu::kernel::Access::$access,
+                }),*],
+                overrides: &[$($($override),*)?],
+            };
+            fn buffers(&self) -> Vec<&wgpu::Buffer> {
+                vec![$(self.$binding),*]
+            }
+        }
+    };
+}
+pub(super) use kernel;
+
+/// All kernels.
+pub(super) fn all() -> Vec<&'static KernelInfo> {
+    ops::KERNELS.to_vec()
+}

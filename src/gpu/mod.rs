@@ -1,0 +1,22 @@
+//! The GPU path: the only code that touches wgpu objects.
+//!
+//! A [`Program`](crate::Program) becomes a [`Plan`](plan::Plan): dispatches with their pipelines and bind groups, built once
+//! and then submitted as one compute pass a run. Each operation's lowering is a file in `ops/`, each kernel a file in
+//! `shaders/`.
+
+pub(crate) mod adapter;
+mod compose;
+mod context;
+mod kernel;
+mod ops;
+mod pipeline;
+mod plan;
+mod transfer;
+
+pub use adapter::{AdapterInfo, AdapterKind};
+pub use compose::{Shader, shaders};
+pub(crate) use context::Context;
+pub use context::Counters;
+pub use kernel::{Access, BindingInfo, KernelInfo};
+pub(crate) use plan::Plan;
+pub(crate) use transfer::Copy;

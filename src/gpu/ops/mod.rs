@@ -1,0 +1,69 @@
+//! How each operation becomes dispatches. One file an operation.
+
+mod adam;
+mod clip_norm;
+mod column_sum;
+mod fill;
+mod gemm;
+mod mse;
+mod recurrent_backward;
+mod recurrent_forward;
+mod sgd;
+mod softmax;
+mod softmax_backward;
+mod softmax_cross_entropy;
+
+use super::kernel::{Kernel, KernelInfo};
+use super::plan::PlanBuilder;
+use crate::error::Result;
+use crate::program::{Op, Slice};
+
+/// Invocations in a workgroup of the kernels that work element by element or row by row.
+const GROUP: usize = 64;
+
+/// Invocations among which a reduction's elements are spread at most, each leaving one partial result.
+const PARTIALS: usize = 4096;
+
+pub(super) static KERNELS: &[&KernelInfo] = &[
+    &fill::Fill::INFO,
+    &gemm::Gemm::INFO,
+    &column_sum::ColumnSum::INFO,
+    &recurrent_forward::PackRecurrent::INFO,
+    &recurrent_forward::RecurrentForward::INFO,
+    &recurrent_backward::RecurrentBackward::INFO,
+    &softmax::Softmax::INFO,
+    &softmax_backward::SoftmaxBackward::INFO,
+    &mse::Mse::INFO,
+    &softmax_cross_entropy::SoftmaxCrossEntropy::INFO,
+    &clip_norm::ClipNorm::INFO,
+    &sgd::Sgd::INFO,
+    &adam::Adam::INFO,
+];
+
+/// Appends an operation's dispatches.
+pub(super) fn lower(op: &Op, plan: &mut PlanBuilder<'_>) -> Result<()> {
+    match op {
+        Op::Fill(op) => fill::lower(op, plan),
+        Op::Gemm(op) => gemm::lower(op, plan),
+        Op::ColumnSum(op) => column_sum::lower(op, plan),
+        Op::RecurrentForward(op) => recurrent_forward::lower(op, plan),
+        Op::RecurrentBackward(op) => recurrent_backward::lower(op, plan),
+        Op::Softmax(op) => softmax::lower(op, plan),
+        Op::SoftmaxBackward(op) => softmax_backward::lower(op, plan),
+        Op::Mse(op) => mse::lower(op, plan),
+        Op::SoftmaxCrossEntropy(op) => softmax_cross_entropy::lower(op, plan),
+        Op::ClipNorm(op) => clip_norm::lower(op, plan),
+        Op::Sgd(op) => sgd::lower(op, plan),
+        Op::Adam(op) => adam::lower(op, plan),
+    }
+}
+
+/// Where an optional operand starts; 0 where it is absent.
+fn offset(slice: Option<Slice>) -> u32 {
+    slice.map_or(0, |slice| slice.offset as u32)
+}
+
+/// 1 or 0, as uniform buffers have no bool.
+fn flag(condition: bool) -> u32 {
+    u32::from(condition)
+}

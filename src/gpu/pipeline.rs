@@ -1,0 +1,176 @@
+//! Pipelines, made once a device and variant.
+
+use super::Context;
+use super::compose::{Shader, compose};
+use super::kernel::{Access, Kernel, KernelInfo};
+use crate::cell::CellRef;
+use crate::error::{Error, Result};
+use futures::FutureExt;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A compute pipeline and the layout of its one bind group.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub(super) name: String,
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+/// What a kernel is specialised for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Variant<'a> {
+    /// The cell, and how many batch rows an invocation takes.
+    pub(super) cell: Option<(&'a CellRef, u32)>,
+    /// Values of override constants.
+    pub(super) overrides: Vec<(&'static str, f64)>,
+}
+
+impl Variant<'_> {
+    fn key(&self, kernel: &KernelInfo) -> String {
+        let cell = self
+            .cell
+            .map(|(cell, rows)| (cell.wgsl(), cell.shared_gradient(), rows));
+        format!("{} {cell:?} {:?}", kernel.name, self.overrides)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct PipelineCache(Mutex<HashMap<String, Arc<Pipeline>>>);
+
+impl Context {
+    /// The pipeline of a kernel's variant.
+    pub(super) fn pipeline<K: Kernel>(&self, variant: &Variant<'_>) -> Result<Arc<Pipeline>> {
+        let key = variant.key(&K::INFO);
+        let mut cache = self
+            .pipelines
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = cache.get(&key) {
+            return Ok(Arc::clone(pipeline));
+        }
+        let pipeline = Arc::new(self.create_pipeline(&K::INFO, variant)?);
+        cache.insert(key, Arc::clone(&pipeline));
+        Ok(pipeline)
+    }
+
+    fn create_pipeline(&self, kernel: &KernelInfo, variant: &Variant<'_>) -> Result<Pipeline> {
+        self.counters.pipelines.fetch_add(1, Ordering::Relaxed);
+        let storage = kernel.bindings.len() as u32;
+        if storage > self.limits.max_storage_buffers_per_shader_stage {
+            return Err(Error::Limit {
+                what: format!("kernel {}", kernel.name),
+                needed: storage.into(),
+                limit: "max_storage_buffers_per_shader_stage",
+                available: self.limits.max_storage_buffers_per_shader_stage.into(),
+            });
+        }
+        let shader = compose(kernel, variant.cell);
+        let module = self.shader_module(&shader)?;
+        self.guarded(&format!("the pipeline of {}", shader.name), || {
+            let layout = self
+                .device
+                .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                    label: Some(kernel.name),
+                    entries: &layout_entries(kernel),
+                });
+            let pipeline_layout =
+                self.device
+                    .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                        label: Some(kernel.name),
+                        bind_group_layouts: &[Some(&layout)],
+                        ..Default::default()
+                    });
+            let pipeline = self
+                .device
+                .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                    label: Some(&shader.name),
+                    layout: Some(&pipeline_layout),
+                    module: &module,
+                    entry_point: Some("main"),
+                    compilation_options: wgpu::PipelineCompilationOptions {
+                        constants: &variant.overrides,
+                        ..Default::default()
+                    },
+                    cache: None,
+                });
+            Pipeline {
+                name: shader.name.clone(),
+                pipeline,
+                layout,
+            }
+        })
+    }
+
+    /// Compiles a shader; an error names the file and line it came from.
+    fn shader_module(&self, shader: &Shader) -> Result<wgpu::ShaderModule> {
+        let mut module = None;
+        let outcome = self.guarded(&shader.name, || {
+            module = Some(
+                self.device
+                    .create_shader_module(wgpu::ShaderModuleDescriptor {
+                        label: Some(&shader.name),
+                        source: wgpu::ShaderSource::Wgsl(shader.text.as_str().into()),
+                    }),
+            );
+        });
+        let Some(module) = module else {
+            return Err(Error::Gpu(format!("{}: no module", shader.name)));
+        };
+        let Err(error) = outcome else {
+            return Ok(module);
+        };
+        let messages = module
+            .get_compilation_info()
+            .now_or_never()
+            .map(|info| info.messages)
+            .unwrap_or_default();
+        let first = messages
+            .iter()
+            .find(|m| m.message_type == wgpu::CompilationMessageType::Error);
+        Err(
+            match first.and_then(|message| Some((message, message.location?))) {
+                Some((message, location)) => {
+                    let (file, line) = shader.locate(location.line_number as usize);
+                    Error::Gpu(format!(
+                        "{file}:{line}:{}: {}",
+                        location.line_position,
+                        message.message.trim()
+                    ))
+                }
+                None => error,
+            },
+        )
+    }
+}
+
+fn layout_entries(kernel: &KernelInfo) -> Vec<wgpu::BindGroupLayoutEntry> {
+    let entry = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset,
+            min_binding_size: std::num::NonZeroU64::new(size),
+        },
+        count: None,
+    };
+    let uniform = entry(
+        0,
+        wgpu::BufferBindingType::Uniform,
+        true,
+        kernel.params_size as u64,
+    );
+    let storage = (1..).zip(kernel.bindings).map(|(binding, info)| {
+        let read_only = info.access == Access::Read;
+        entry(
+            binding,
+            wgpu::BufferBindingType::Storage { read_only },
+            false,
+            4,
+        )
+    });
+    std::iter::once(uniform).chain(storage).collect()
+}

@@ -1,0 +1,249 @@
+//! A program on a GPU: dispatches that are built once and submitted together.
+
+use super::Context;
+use super::kernel::Kernel;
+use super::ops;
+use super::pipeline::{Pipeline, Variant};
+use super::transfer::Copy;
+use crate::error::{Error, Result};
+use crate::program::{Program, Slice, TensorId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A program's dispatches, in order, ready to be submitted any number of times.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    dispatches: Vec<Dispatch>,
+}
+
+#[derive(Debug)]
+struct Dispatch {
+    pipeline: Arc<Pipeline>,
+    bind_group: wgpu::BindGroup,
+    params_offset: u32,
+    workgroups: [u32; 3],
+}
+
+impl Plan {
+    /// Lowers a checked program over its tensors' buffers, one a tensor.
+    pub(crate) fn new(
+        context: &Context,
+        program: &Program,
+        buffers: &[wgpu::Buffer],
+    ) -> Result<Self> {
+        let unused = [
+            context.storage("an unused binding", 1)?,
+            context.storage("an unused binding", 1)?,
+        ];
+        let mut builder = PlanBuilder {
+            context,
+            buffers,
+            unused,
+            params: vec![],
+            pending: vec![],
+        };
+        for op in program.ops() {
+            ops::lower(op, &mut builder)?;
+        }
+        builder.finish()
+    }
+
+    /// Submits the copies and all dispatches, in one compute pass, as one submit, without waiting.
+    pub(crate) fn run(
+        &self,
+        context: &Context,
+        before: &[Copy<'_>],
+        after: &[Copy<'_>],
+    ) -> Result<()> {
+        context.check()?;
+        let mut encoder = context
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        before.iter().for_each(|copy| copy.encode(&mut encoder));
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let mut current: Option<&Arc<Pipeline>> = None;
+            for dispatch in &self.dispatches {
+                if current.is_none_or(|current| !Arc::ptr_eq(current, &dispatch.pipeline)) {
+                    pass.set_pipeline(&dispatch.pipeline.pipeline);
+                    current = Some(&dispatch.pipeline);
+                }
+                pass.set_bind_group(0, &dispatch.bind_group, &[dispatch.params_offset]);
+                let [x, y, z] = dispatch.workgroups;
+                pass.dispatch_workgroups(x, y, z);
+            }
+        }
+        after.iter().for_each(|copy| copy.encode(&mut encoder));
+        context.guarded("a run", || context.submit(encoder.finish()))?;
+        context
+            .counters
+            .dispatches
+            .fetch_add(self.dispatches.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The kernels in the order they run.
+    pub(crate) fn kernels(&self) -> impl Iterator<Item = &str> {
+        self.dispatches
+            .iter()
+            .map(|dispatch| dispatch.pipeline.name.as_str())
+    }
+}
+
+/// Collects dispatches while operations are lowered.
+pub(super) struct PlanBuilder<'a> {
+    context: &'a Context,
+    buffers: &'a [wgpu::Buffer],
+    /// Stand-ins for bindings that a dispatch does not use: one for reading and one for writing, as WebGPU forbids one
+    /// buffer in both roles.
+    unused: [wgpu::Buffer; 2],
+    params: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+struct Pending {
+    pipeline: Arc<Pipeline>,
+    buffers: Vec<wgpu::Buffer>,
+    params_offset: usize,
+    params_size: usize,
+    workgroups: [u32; 3],
+}
+
+impl<'a> PlanBuilder<'a> {
+    pub(super) fn buffer(&self, id: TensorId) -> &'a wgpu::Buffer {
+        &self.buffers[id.0]
+    }
+
+    /// A slice's buffer, or the stand-in for reading.
+    pub(super) fn read_or_unused(&self, slice: Option<Slice>) -> wgpu::Buffer {
+        slice
+            .map_or(&self.unused[0], |slice| self.buffer(slice.tensor))
+            .clone()
+    }
+
+    /// A slice's buffer, or the stand-in for writing.
+    pub(super) fn write_or_unused(&self, slice: Option<Slice>) -> wgpu::Buffer {
+        slice
+            .map_or(&self.unused[1], |slice| self.buffer(slice.tensor))
+            .clone()
+    }
+
+    /// Memory that only this operation uses.
+    pub(super) fn scratch(&self, what: &str, len: usize) -> Result<wgpu::Buffer> {
+        self.context.storage(what, len)
+    }
+
+    /// Workgroups for `count` of them, spread over two dimensions where one does not hold them.
+    pub(super) fn workgroups(&self, count: usize, z: usize) -> Result<[u32; 3]> {
+        let most = self.context.limits.max_compute_workgroups_per_dimension as usize;
+        let rows = count.div_ceil(most);
+        if rows > most {
+            return Err(Error::Limit {
+                what: "a dispatch".to_owned(),
+                needed: rows as u64,
+                limit: "max_compute_workgroups_per_dimension",
+                available: most as u64,
+            });
+        }
+        let columns = count.div_ceil(rows.max(1));
+        Ok([columns as u32, rows as u32, z as u32])
+    }
+
+    /// Appends a dispatch; one of no workgroups is left out.
+    pub(super) fn dispatch<K: Kernel>(
+        &mut self,
+        kernel: &K,
+        variant: &Variant<'_>,
+        params: K::Params,
+        workgroups: [u32; 3],
+    ) -> Result<()> {
+        if workgroups.contains(&0) {
+            return Ok(());
+        }
+        let pipeline = self.context.pipeline::<K>(variant)?;
+        let alignment = self.context.limits.min_uniform_buffer_offset_alignment as usize;
+        let params_offset = self.params.len().next_multiple_of(alignment);
+        self.params.resize(params_offset, 0);
+        self.params.extend_from_slice(bytemuck::bytes_of(&params));
+        self.pending.push(Pending {
+            pipeline,
+            buffers: kernel.buffers().into_iter().cloned().collect(),
+            params_offset,
+            params_size: size_of::<K::Params>(),
+            workgroups,
+        });
+        Ok(())
+    }
+
+    /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers a pipeline is used with.
+    fn finish(self) -> Result<Plan> {
+        let context = self.context;
+        // A binding reaches past the last parameters by no more than the largest of them.
+        let size = (self.params.len() as u64 + 256).next_multiple_of(4);
+        if size > context.limits.max_buffer_size {
+            return Err(Error::Limit {
+                what: "a plan's parameters".to_owned(),
+                needed: size,
+                limit: "max_buffer_size",
+                available: context.limits.max_buffer_size,
+            });
+        }
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let uniform = context.buffer("a plan's parameters", size, usage)?;
+        context.guarded("a plan's parameters", || {
+            context.queue.write_buffer(&uniform, 0, &self.params)
+        })?;
+        let mut bind_groups = HashMap::new();
+        let mut dispatches = Vec::with_capacity(self.pending.len());
+        for pending in self.pending {
+            let key = (Arc::as_ptr(&pending.pipeline), pending.buffers);
+            if !bind_groups.contains_key(&key) {
+                let bind_group = bind_group(
+                    context,
+                    &pending.pipeline,
+                    &uniform,
+                    pending.params_size,
+                    &key.1,
+                )?;
+                bind_groups.insert(key.clone(), bind_group);
+            }
+            dispatches.push(Dispatch {
+                pipeline: pending.pipeline,
+                bind_group: bind_groups[&key].clone(),
+                params_offset: pending.params_offset as u32,
+                workgroups: pending.workgroups,
+            });
+        }
+        Ok(Plan { dispatches })
+    }
+}
+
+fn bind_group(
+    context: &Context,
+    pipeline: &Pipeline,
+    uniform: &wgpu::Buffer,
+    params_size: usize,
+    buffers: &[wgpu::Buffer],
+) -> Result<wgpu::BindGroup> {
+    context.counters.bind_groups.fetch_add(1, Ordering::Relaxed);
+    let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        buffer: uniform,
+        offset: 0,
+        size: std::num::NonZeroU64::new(params_size as u64),
+    });
+    let storage = buffers.iter().map(wgpu::Buffer::as_entire_binding);
+    let entries: Vec<_> = std::iter::once(params)
+        .chain(storage)
+        .zip(0..)
+        .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
+        .collect();
+    let descriptor = wgpu::BindGroupDescriptor {
+        label: Some(&pipeline.name),
+        layout: &pipeline.layout,
+        entries: &entries,
+    };
+    context.guarded(&format!("the bindings of {}", pipeline.name), || {
+        context.device.create_bind_group(&descriptor)
+    })
+}

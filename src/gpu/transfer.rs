@@ -1,0 +1,125 @@
+//! Data to and from the GPU.
+
+use super::Context;
+use crate::error::{Error, Result};
+use futures::channel::oneshot;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+/// A copy of `len` floats between two buffers, each with the float it starts at.
+pub(crate) struct Copy<'a> {
+    pub(crate) from: (&'a wgpu::Buffer, usize),
+    pub(crate) to: (&'a wgpu::Buffer, usize),
+    pub(crate) len: usize,
+}
+
+impl Copy<'_> {
+    pub(super) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        if self.len > 0 {
+            let bytes = |floats: usize| 4 * floats as u64;
+            let (from, to) = (self.from, self.to);
+            encoder.copy_buffer_to_buffer(
+                from.0,
+                bytes(from.1),
+                to.0,
+                bytes(to.1),
+                Some(bytes(self.len)),
+            );
+        }
+    }
+}
+
+impl Context {
+    /// Writes floats into storage, `offset` floats from its start; ordered before the next submit.
+    pub(crate) fn write(&self, buffer: &wgpu::Buffer, offset: usize, values: &[f32]) -> Result<()> {
+        if !values.is_empty() {
+            self.guarded("writing to a tensor", || {
+                self.queue
+                    .write_buffer(buffer, 4 * offset as u64, bytemuck::cast_slice(values));
+            })?;
+        }
+        self.check()
+    }
+
+    /// Copies between tensors, as a submit of its own.
+    pub(crate) fn copy(&self, copies: &[Copy<'_>]) -> Result<()> {
+        self.guarded("copying a tensor", || {
+            let mut encoder = self
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            copies.iter().for_each(|copy| copy.encode(&mut encoder));
+            self.submit(encoder.finish());
+        })
+    }
+
+    /// Reads `len` floats, `offset` floats from the start, once all work submitted so far is done.
+    pub(crate) async fn read(
+        &self,
+        buffer: &wgpu::Buffer,
+        offset: usize,
+        len: usize,
+    ) -> Result<Vec<f32>> {
+        self.check()?;
+        if len == 0 {
+            return Ok(vec![]);
+        }
+        let bytes = 4 * len as u64;
+        let staging = self.take_staging(bytes)?;
+        let (sender, receiver) = oneshot::channel();
+        let index = self.guarded("reading a tensor", || {
+            let mut encoder = self
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(buffer, 4 * offset as u64, &staging, 0, Some(bytes));
+            let index = self.submit(encoder.finish());
+            staging.map_async(wgpu::MapMode::Read, ..bytes, move |outcome| {
+                // The receiver is gone only where the reading future was dropped.
+                sender.send(outcome).ok();
+            });
+            index
+        })?;
+        self.counters.readbacks.fetch_add(1, Ordering::Relaxed);
+        // A browser's event loop calls back by itself, and there this does nothing.
+        let polled = self.device.poll(wgpu::PollType::Wait {
+            submission_index: Some(index),
+            timeout: None,
+        });
+        let lost = |reason: String| self.check().err().unwrap_or(Error::DeviceLost { reason });
+        polled.map_err(|reason| lost(reason.to_string()))?;
+        match receiver.await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => return Err(lost(reason.to_string())),
+            Err(_) => return Err(lost("the readback was dropped".to_owned())),
+        }
+        self.check()?;
+        let values = {
+            let view = staging
+                .get_mapped_range(..bytes)
+                .map_err(|reason| lost(reason.to_string()))?;
+            // The mapped bytes may lie anywhere, so they are collected instead of cast.
+            bytemuck::pod_collect_to_vec(&view)
+        };
+        staging.unmap();
+        self.staging
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(staging);
+        Ok(values)
+    }
+
+    /// An idle readback buffer of at least `bytes`, or a new one.
+    fn take_staging(&self, bytes: u64) -> Result<wgpu::Buffer> {
+        let mut idle = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = idle.iter().position(|buffer| buffer.size() >= bytes) {
+            return Ok(idle.swap_remove(index));
+        }
+        // Whatever is idle is too small: keep one, the larger.
+        idle.clear();
+        drop(idle);
+        self.buffer(
+            "a readback",
+            bytes,
+            wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        )
+    }
+}

@@ -1,0 +1,122 @@
+//! safetensors files.
+
+use crate::Real;
+use crate::error::{Error, Result};
+use crate::nn::{Parameters, Weights};
+use ndarray::ArrayD;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// A file's tensors, and its metadata.
+pub(crate) struct File {
+    pub(crate) tensors: Weights,
+    /// Names of tensors of whole numbers, which [`File::tensors`] leaves out.
+    pub(crate) integers: Vec<String>,
+    pub(crate) metadata: HashMap<String, String>,
+}
+
+/// Reads a file of F32 or F64 tensors.
+pub(crate) fn read_file(path: &Path) -> Result<File> {
+    let bytes = std::fs::read(path).map_err(|reason| Error::file(path, reason))?;
+    let damaged = |reason| Error::file(path, format!("not a safetensors file: {reason}"));
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
+    let mut tensors = Weights::new();
+    let mut integers = vec![];
+    for (name, view) in file.tensors() {
+        let values: Vec<f32> = match view.dtype() {
+            // The bytes may lie anywhere, so they are collected instead of cast.
+            Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
+            Dtype::F64 => bytemuck::pod_collect_to_vec::<u8, f64>(view.data())
+                .into_iter()
+                .map(|x| x as f32)
+                .collect(),
+            Dtype::I64 => {
+                integers.push(name);
+                continue;
+            }
+            other => {
+                return Err(Error::file(
+                    path,
+                    format!("tensor {name} is {other:?}, expected F32 or F64"),
+                ));
+            }
+        };
+        let array = ArrayD::from_shape_vec(view.shape(), values)
+            .map_err(|reason| Error::file(path, reason))?;
+        tensors.insert(name, array);
+    }
+    Ok(File {
+        tensors,
+        integers,
+        metadata: header.metadata().clone().unwrap_or_default(),
+    })
+}
+
+/// Writes arrays as F32 or F64 tensors. The file appears whole or not at all.
+pub(crate) fn write_file<F: Real>(
+    path: &Path,
+    tensors: &BTreeMap<String, ArrayD<F>>,
+) -> Result<()> {
+    let dtype = if size_of::<F>() == 8 {
+        Dtype::F64
+    } else {
+        Dtype::F32
+    };
+    let contiguous: Vec<_> = tensors
+        .iter()
+        .map(|(name, array)| {
+            (
+                name,
+                array.shape(),
+                array.iter().copied().collect::<Vec<F>>(),
+            )
+        })
+        .collect();
+    let views = contiguous.iter().map(|(name, shape, values)| {
+        let view = TensorView::new(dtype, shape.to_vec(), bytemuck::cast_slice(values));
+        (name.as_str(), view.expect("the length is the shape's"))
+    });
+    let bytes = safetensors::serialize(views, None).map_err(|reason| Error::file(path, reason))?;
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".part");
+    std::fs::write(&unfinished, bytes)
+        .and_then(|()| std::fs::rename(&unfinished, path))
+        .map_err(|reason| Error::file(path, reason))
+}
+
+impl Parameters {
+    /// Writes all weights, F32, under their names.
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::DeviceLost`].
+    pub async fn save_async(&self, path: impl AsRef<Path>) -> Result<()> {
+        write_file(path.as_ref(), &self.to_arrays_async::<f32>().await?)
+    }
+
+    /// Blocking [`Parameters::save_async`].
+    ///
+    /// # Errors
+    /// As [`Parameters::save_async`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        pollster::block_on(self.save_async(path))
+    }
+
+    /// Sets all weights from a file of F32 or F64 tensors with their names and shapes, such as PyTorch's `state_dict` saved by
+    /// `safetensors.torch.save_file`. Nothing is changed where anything is wrong.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the file cannot be read; as [`Parameters::load`].
+    pub fn load_file(&self, path: impl AsRef<Path>) -> Result<()> {
+        let file = read_file(path.as_ref())?;
+        if let Some(name) = file.integers.first() {
+            return Err(Error::file(
+                path,
+                format!("tensor {name} is I64, expected F32 or F64"),
+            ));
+        }
+        self.load(&file.tensors)
+    }
+}

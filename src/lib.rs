@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+
+pub mod cell;
+mod cpu;
+pub mod data;
+mod device;
+mod error;
+mod executable;
+mod gpu;
+pub mod interop;
+pub mod nn;
+pub mod program;
+mod real;
+#[cfg(feature = "safetensors")]
+pub mod replay;
+mod tensor;
+pub mod train;
+pub mod verify;
+
+pub use device::{Device, Precision};
+pub use error::{Error, Result};
+pub use executable::Executable;
+pub use gpu::{
+    Access, AdapterInfo, AdapterKind, BindingInfo, Counters, KernelInfo, Shader, shaders,
+};
+pub use program::Program;
+pub use real::Real;
+pub use tensor::Tensor;

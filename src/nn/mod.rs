@@ -1,0 +1,34 @@
+//! Layers: they write [`Program`](crate::Program)s, forward and backward, and own their weights.
+//!
+//! Weights have PyTorch's names, shapes and order, on every device.
+
+mod cache;
+mod last_step;
+mod linear;
+mod module;
+mod parameters;
+mod recurrent;
+mod recurrent_layer;
+mod sequential;
+mod softmax;
+
+pub use parameters::{Parameters, Weights};
+pub use recurrent::RecurrentConfig;
+pub use recurrent_layer::{Recurrent, State, Vjp};
+pub use sequential::{Sequential, SequentialBuilder};
+
+pub(crate) use cache::ShapeCache;
+pub(crate) use module::Value;
+
+/// A vanilla RNN, one or several layers (PyTorch's `nn.RNN`): see [`cell::Rnn`](crate::cell::Rnn) for the equation.
+pub type Rnn = Recurrent<crate::cell::Rnn>;
+/// An LSTM, one or several layers (PyTorch's `nn.LSTM`): see [`cell::Lstm`](crate::cell::Lstm) for the equations.
+pub type Lstm = Recurrent<crate::cell::Lstm>;
+/// A GRU, one or several layers (PyTorch's `nn.GRU`): see [`cell::Gru`](crate::cell::Gru) for the equations.
+pub type Gru = Recurrent<crate::cell::Gru>;
+/// How an [`Rnn`] is built.
+pub type RnnConfig = RecurrentConfig<crate::cell::Rnn>;
+/// How an [`Lstm`] is built.
+pub type LstmConfig = RecurrentConfig<crate::cell::Lstm>;
+/// How a [`Gru`] is built.
+pub type GruConfig = RecurrentConfig<crate::cell::Gru>;

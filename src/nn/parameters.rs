@@ -1,0 +1,244 @@
+//! Weights: one flat tensor a model, so that an optimizer step is one dispatch.
+
+use crate::Real;
+use crate::device::Device;
+use crate::error::{Error, Result, check_shape};
+use crate::program::{Program, Slice};
+use crate::tensor::Tensor;
+use ndarray::{ArrayD, ArrayRef, Dimension};
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+use std::collections::BTreeMap;
+
+/// Weights by name, as read from and written to files.
+pub type Weights = BTreeMap<String, ArrayD<f32>>;
+
+/// How a weight is first set.
+#[derive(Clone, Debug)]
+pub(crate) enum Init {
+    /// Uniform in ±bound.
+    Uniform(f64),
+    /// Uniform in ±bound, then a part (first, length) set to a constant: the forget gate's bias.
+    UniformExcept {
+        bound: f64,
+        part: (usize, usize),
+        value: f32,
+    },
+}
+
+/// A weight's name, shape and first values.
+#[derive(Clone, Debug)]
+pub(crate) struct ParameterSpec {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) init: Init,
+}
+
+impl ParameterSpec {
+    pub(crate) fn new(name: impl Into<String>, shape: &[usize], init: Init) -> Self {
+        Self {
+            name: name.into(),
+            shape: shape.to_vec(),
+            init,
+        }
+    }
+}
+
+/// A weight in a program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parameter {
+    pub(crate) value: Slice,
+    /// Where its gradient goes, in a training program.
+    pub(crate) gradient: Option<Slice>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    spec: ParameterSpec,
+    offset: usize,
+}
+
+/// The weights of a model, on its device, with PyTorch's names and shapes.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    entries: Vec<Entry>,
+    flat: Tensor,
+}
+
+/// Weights start at multiples of this, so that a kernel may load four floats at once.
+const ALIGNMENT: usize = 4;
+
+impl Parameters {
+    /// Draws all weights from one generator (ChaCha8) in order, so that they are the same on every device.
+    pub(crate) fn new(device: &Device, specs: Vec<ParameterSpec>, seed: u64) -> Result<Self> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut values: Vec<f32> = vec![];
+        let mut entries = vec![];
+        for spec in specs {
+            let offset = values.len();
+            let len: usize = spec.shape.iter().product();
+            let (Init::Uniform(bound) | Init::UniformExcept { bound, .. }) = spec.init;
+            values.extend((0..len).map(|_| ((2.0 * rng.random::<f64>() - 1.0) * bound) as f32));
+            if let Init::UniformExcept {
+                part: (first, count),
+                value,
+                ..
+            } = spec.init
+            {
+                values[offset + first..offset + first + count].fill(value);
+            }
+            values.resize(values.len().next_multiple_of(ALIGNMENT), 0.0);
+            entries.push(Entry { spec, offset });
+        }
+        let flat = Tensor::named(device, "the weights", &[values.len()])?;
+        flat.write_slice(0, &values)?;
+        Ok(Self { entries, flat })
+    }
+
+    /// A tensor of zeros of the same names and shapes.
+    pub(crate) fn like(&self) -> Result<Self> {
+        let flat = Tensor::named(self.flat.device(), "gradients", self.flat.shape())?;
+        Ok(Self {
+            entries: self.entries.clone(),
+            flat,
+        })
+    }
+
+    /// The names, in PyTorch's order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.spec.name.as_str())
+    }
+
+    /// The number of weights.
+    pub fn count(&self) -> usize {
+        self.entries
+            .iter()
+            .map(|entry| entry.spec.shape.iter().product::<usize>())
+            .sum()
+    }
+
+    /// All weights in one tensor, with gaps.
+    pub(crate) fn flat(&self) -> &Tensor {
+        &self.flat
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry> {
+        self.entries
+            .iter()
+            .find(|entry| entry.spec.name == name)
+            .ok_or_else(|| {
+                let names: Vec<_> = self.names().collect();
+                Error::argument("name", name, format!("one of {}", names.join(", ")))
+            })
+    }
+
+    /// A weight's shape.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where there is none of that name.
+    pub fn shape(&self, name: &str) -> Result<&[usize]> {
+        Ok(&self.entry(name)?.spec.shape)
+    }
+
+    /// Sets a weight.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where there is none of that name, [`Error::Shape`] where it has another shape.
+    pub fn set<F: Real, D: Dimension>(&self, name: &str, values: &ArrayRef<F, D>) -> Result<()> {
+        let entry = self.entry(name)?;
+        check_shape(name, values.shape(), &entry.spec.shape)?;
+        Self::write(&self.flat, entry, values)
+    }
+
+    fn write<F: Real, D: Dimension>(
+        flat: &Tensor,
+        entry: &Entry,
+        values: &ArrayRef<F, D>,
+    ) -> Result<()> {
+        flat.write_slice(entry.offset, &values.iter().copied().collect::<Vec<_>>())
+    }
+
+    /// Sets all weights. Nothing is changed where anything is wrong.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] that names a weight that is missing or one too many, [`Error::Shape`] for another shape.
+    pub fn load<F: Real>(&self, weights: &BTreeMap<String, ArrayD<F>>) -> Result<()> {
+        self.load_into(&self.flat, weights)
+    }
+
+    /// Sets all values of a tensor that is laid out like the weights, such as their gradients.
+    pub(crate) fn load_into<F: Real>(
+        &self,
+        flat: &Tensor,
+        weights: &BTreeMap<String, ArrayD<F>>,
+    ) -> Result<()> {
+        for entry in &self.entries {
+            let name = &entry.spec.name;
+            let values = weights.get(name).ok_or_else(|| {
+                Error::argument(
+                    name,
+                    "missing",
+                    format!("a tensor of shape {:?}", entry.spec.shape),
+                )
+            })?;
+            check_shape(name, values.shape(), &entry.spec.shape)?;
+        }
+        if let Some(name) = weights.keys().find(|name| self.entry(name).is_err()) {
+            return Err(Error::argument(
+                name,
+                "present",
+                "absent, as the model has no such weight",
+            ));
+        }
+        self.entries
+            .iter()
+            .try_for_each(|entry| Self::write(flat, entry, &weights[&entry.spec.name]))
+    }
+
+    /// Reads all weights.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub async fn to_arrays_async<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
+        self.read(&self.flat).await
+    }
+
+    /// Blocking [`Parameters::to_arrays_async`].
+    ///
+    /// # Errors
+    /// As [`Parameters::to_arrays_async`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn to_arrays<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
+        pollster::block_on(self.to_arrays_async())
+    }
+
+    /// Reads a tensor that is laid out like the weights, such as their gradients.
+    pub(crate) async fn read<F: Real>(&self, flat: &Tensor) -> Result<BTreeMap<String, ArrayD<F>>> {
+        let values = flat.read_slice::<F>(0, flat.len()).await?;
+        let array = |entry: &Entry| {
+            let len: usize = entry.spec.shape.iter().product();
+            let part = values[entry.offset..entry.offset + len].to_vec();
+            let array = ArrayD::from_shape_vec(entry.spec.shape.clone(), part)
+                .expect("the length is the shape's");
+            (entry.spec.name.clone(), array)
+        };
+        Ok(self.entries.iter().map(array).collect())
+    }
+
+    /// The weights in a program, of which the tensors of all values and (to train) of all gradients are given.
+    pub(crate) fn slices(&self, values: Slice, gradients: Option<Slice>) -> Vec<Parameter> {
+        let parameter = |entry: &Entry| {
+            let len = entry.spec.shape.iter().product();
+            let part = |flat: Slice| flat.part(entry.offset, len);
+            Parameter {
+                value: part(values),
+                gradient: gradients.map(part),
+            }
+        };
+        self.entries.iter().map(parameter).collect()
+    }
+
+    /// The tensor of all values as the first external of a program.
+    pub(crate) fn external(&self, program: &mut Program) -> Slice {
+        program.external(0, "the weights", self.flat.shape())
+    }
+}

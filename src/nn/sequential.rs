@@ -1,0 +1,309 @@
+//! Layers one after another.
+
+use super::cache::ShapeCache;
+use super::last_step::LastStep;
+use super::linear::Linear;
+use super::module::{Backward, Module, Value};
+use super::parameters::{Parameter, ParameterSpec, Parameters};
+use super::recurrent::RecurrentConfig;
+use super::softmax::Softmax;
+use crate::cell::{self, Cell};
+use crate::data::Values;
+use crate::device::Device;
+use crate::error::{Error, Result, check_positive};
+use crate::executable::Executable;
+use crate::program::{Program, TensorId};
+use crate::tensor::Tensor;
+use std::sync::{Mutex, PoisonError};
+
+/// Builds a [`Sequential`]. Errors wait until [`SequentialBuilder::build`].
+#[derive(Debug)]
+pub struct SequentialBuilder {
+    input_size: usize,
+    /// Features after the layers so far.
+    features: usize,
+    modules: Result<Vec<Box<dyn Module>>>,
+}
+
+impl SequentialBuilder {
+    fn push(mut self, features: usize, module: Result<Box<dyn Module>>) -> Self {
+        self.features = features;
+        self.modules = self.modules.and_then(|mut modules| {
+            modules.push(module?);
+            Ok(modules)
+        });
+        self
+    }
+
+    /// A recurrent stack of any cell. Its input size is taken from the layer before where it was left open
+    /// ([`RecurrentConfig::hidden`]).
+    #[must_use]
+    pub fn recurrent<C: Cell>(self, mut config: RecurrentConfig<C>) -> Self {
+        if config.input_size == 0 {
+            config.input_size = self.features;
+        }
+        let features = self.features;
+        let module = config.stack().and_then(|stack| {
+            if stack.input_size == features {
+                return Ok((
+                    stack.directions * stack.hidden_size,
+                    Box::new(stack) as Box<dyn Module>,
+                ));
+            }
+            let expected = format!("{features}, the features of the layer before");
+            Err(Error::argument("input_size", stack.input_size, expected))
+        });
+        match module {
+            Ok((features, module)) => self.push(features, Ok(module)),
+            Err(error) => self.push(features, Err(error)),
+        }
+    }
+
+    /// An LSTM.
+    #[must_use]
+    pub fn lstm(self, config: RecurrentConfig<cell::Lstm>) -> Self {
+        self.recurrent(config)
+    }
+
+    /// A GRU.
+    #[must_use]
+    pub fn gru(self, config: RecurrentConfig<cell::Gru>) -> Self {
+        self.recurrent(config)
+    }
+
+    /// A vanilla RNN.
+    #[must_use]
+    pub fn rnn(self, config: RecurrentConfig<cell::Rnn>) -> Self {
+        self.recurrent(config)
+    }
+
+    /// From `[T, B, F]` to the last step, `[B, F]`: many-to-one. Without it the layers after work on every step: many-to-many.
+    #[must_use]
+    pub fn last_step(self) -> Self {
+        let features = self.features;
+        self.push(features, Ok(Box::new(LastStep)))
+    }
+
+    /// y = x Wᵀ + b to `output_size` features (PyTorch's `nn.Linear`), first drawn from U(±1/√in).
+    #[must_use]
+    pub fn linear(self, output_size: usize) -> Self {
+        let module = check_positive("output_size", output_size).map(|()| {
+            Box::new(Linear {
+                input_size: self.features,
+                output_size,
+            }) as Box<dyn Module>
+        });
+        self.push(output_size, module)
+    }
+
+    /// Softmax over the features. A model trained with [`SoftmaxCrossEntropy`](crate::train::SoftmaxCrossEntropy) must not end in
+    /// it: that loss takes logits.
+    #[must_use]
+    pub fn softmax(self) -> Self {
+        let features = self.features;
+        self.push(features, Ok(Box::new(Softmax)))
+    }
+
+    /// Draws the weights, ChaCha8 from `seed`: the same on every device.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for the first layer that does not fit; [`Error::Limit`] and [`Error::OutOfMemory`].
+    pub fn build(self, device: &Device, seed: u64) -> Result<Sequential> {
+        check_positive("features", self.input_size)?;
+        let modules = self.modules?;
+        // The sizes do not matter: it is the number of dimensions that may not fit.
+        modules
+            .iter()
+            .try_fold(vec![1, 1, self.input_size], |shape, module| {
+                module.output_shape(&shape)
+            })?;
+        let specs = modules.iter().enumerate().flat_map(|(index, module)| {
+            let named = move |spec: ParameterSpec| ParameterSpec {
+                name: format!("{index}.{}", spec.name),
+                ..spec
+            };
+            module.parameters().into_iter().map(named)
+        });
+        let parameters = Parameters::new(device, specs.collect(), seed)?;
+        Ok(Sequential {
+            device: device.clone(),
+            input_size: self.input_size,
+            modules,
+            parameters,
+            compiled: ShapeCache::default(),
+        })
+    }
+}
+
+/// Layers one after another, with weights on a device.
+///
+/// ```
+/// use bptt::{Device, nn::{LstmConfig, Sequential}};
+/// # fn main() -> bptt::Result<()> {
+/// let model = Sequential::new(3).lstm(LstmConfig::hidden(16)).last_step().linear(1).build(&Device::cpu(), 42)?;
+/// let y = model.predict(&ndarray::Array3::<f32>::zeros((10, 4, 3)))?; // [T, B, F]
+/// assert_eq!(y.shape(), [4, 1]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Sequential {
+    device: Device,
+    input_size: usize,
+    modules: Vec<Box<dyn Module>>,
+    parameters: Parameters,
+    compiled: ShapeCache<(usize, usize), Mutex<Compiled>>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    executable: Executable,
+    x: TensorId,
+    y: Value,
+}
+
+impl Sequential {
+    /// Starts a model that reads `features` values a step.
+    #[allow(
+        clippy::new_ret_no_self,
+        reason = "reads as the start of the model it is"
+    )]
+    pub fn new(features: usize) -> SequentialBuilder {
+        SequentialBuilder {
+            input_size: features,
+            features,
+            modules: Ok(vec![]),
+        }
+    }
+
+    /// Its device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The weights, named `{layer}.{name}` like PyTorch's `nn.Sequential`: `0.weight_ih_l0`, `2.bias`, …
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The shape of its output for `[T, B, F]`: `[T, B, O]` or, past `last_step`, `[B, O]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where x does not fit.
+    pub fn output_shape(&self, x: &[usize]) -> Result<Vec<usize>> {
+        match x {
+            [steps, batch, features] if *features == self.input_size => {
+                check_positive("x: T", *steps)?;
+                check_positive("x: B", *batch)?;
+            }
+            _ => return Err(Error::shape("x", x, format!("[T, B, {}]", self.input_size))),
+        }
+        self.modules
+            .iter()
+            .try_fold(x.to_vec(), |shape, module| module.output_shape(&shape))
+    }
+
+    /// Runs the model. x: `[T, B, F]`. On a GPU it does not wait.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where x does not fit; the GPU's errors.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        x.check_device("x", &self.device)?;
+        self.run(&Values::from(x.clone()))
+    }
+
+    /// Runs the model on an array and reads the result.
+    ///
+    /// # Errors
+    /// As [`Sequential::forward`].
+    pub async fn predict_async<F: crate::Real>(
+        &self,
+        x: &ndarray::ArrayRef<F, ndarray::Ix3>,
+    ) -> Result<ndarray::ArrayD<F>>
+    where
+        Values: for<'a> From<&'a ndarray::ArrayRef<F, ndarray::Ix3>>,
+    {
+        self.run(&Values::from(x))?.to_array_async().await
+    }
+
+    /// Blocking [`Sequential::predict_async`].
+    ///
+    /// # Errors
+    /// As [`Sequential::forward`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn predict<F: crate::Real>(
+        &self,
+        x: &ndarray::ArrayRef<F, ndarray::Ix3>,
+    ) -> Result<ndarray::ArrayD<F>>
+    where
+        Values: for<'a> From<&'a ndarray::ArrayRef<F, ndarray::Ix3>>,
+    {
+        pollster::block_on(self.predict_async(x))
+    }
+
+    fn run(&self, x: &Values) -> Result<Tensor> {
+        self.output_shape(x.shape())?;
+        let (steps, batch) = (x.shape()[0], x.shape()[1]);
+        let compiled = self.compiled.get((steps, batch), || {
+            let mut program = Program::new();
+            let values = self.parameters.external(&mut program);
+            let x = Value::new(&mut program, "x", x.shape(), false);
+            let id = x.slice.tensor;
+            let (y, _) = self.emit(
+                &mut program,
+                &self.parameters.slices(values, None),
+                x,
+                false,
+            );
+            let executable =
+                Executable::new(&self.device, program, &[self.parameters.flat().clone()])?;
+            Ok(Mutex::new(Compiled {
+                executable,
+                x: id,
+                y,
+            }))
+        })?;
+        let compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        x.write_to(compiled.executable.tensor(compiled.x))?;
+        let y = Tensor::zeros(&self.device, &compiled.y.shape)?;
+        let slice = compiled.y.slice;
+        let copy = crate::executable::Copy {
+            from: (compiled.executable.tensor(slice.tensor), slice.offset),
+            to: (&y, 0),
+            len: slice.len,
+        };
+        compiled.executable.run_with(&[], &[copy])?;
+        drop(compiled);
+        Ok(y)
+    }
+
+    /// Writes the forward pass. Returns the output and the backward pass.
+    pub(crate) fn emit(
+        &self,
+        program: &mut Program,
+        weights: &[Parameter],
+        x: Value,
+        train: bool,
+    ) -> (Value, Backward) {
+        let mut rest = weights;
+        let mut value = x;
+        let mut passes = vec![];
+        for module in &self.modules {
+            let (own, others) = rest.split_at(module.parameters().len());
+            rest = others;
+            let (y, backward) = module.forward(program, own, value, train);
+            value = y;
+            passes.push(backward);
+        }
+        let backward =
+            move |program: &mut Program| passes.into_iter().rev().for_each(|pass| pass(program));
+        (value, Box::new(backward))
+    }
+
+    /// Whether the model ends in softmax.
+    pub(crate) fn ends_in_softmax(&self) -> bool {
+        self.modules
+            .last()
+            .is_some_and(|module| module.is_softmax())
+    }
+}

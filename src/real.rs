@@ -1,0 +1,64 @@
+//! The two scalar types of the CPU path.
+
+use crate::cell::{BackwardRow, ErasedCell, ForwardRow};
+
+/// `f32` or `f64`: what the CPU path computes in.
+///
+/// Sealed: cells are generic over it, and no other type makes sense here.
+pub trait Real: ndarray::NdFloat + bytemuck::Pod + Default + sealed::Sealed {
+    /// From a double, rounded.
+    fn from_double(value: f64) -> Self;
+    /// To a double, exact.
+    fn to_double(self) -> f64;
+
+    /// The logistic function σ(x) = 1 / (1 + e⁻ˣ).
+    #[inline]
+    fn sigmoid(self) -> Self {
+        Self::one() / (Self::one() + (-self).exp())
+    }
+
+    #[doc(hidden)]
+    fn cell_forward(cell: &dyn ErasedCell, row: ForwardRow<'_, Self>);
+    #[doc(hidden)]
+    fn cell_backward(cell: &dyn ErasedCell, row: BackwardRow<'_, Self>);
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+impl Real for f32 {
+    #[inline]
+    fn from_double(value: f64) -> Self {
+        value as f32
+    }
+    #[inline]
+    fn to_double(self) -> f64 {
+        f64::from(self)
+    }
+    fn cell_forward(cell: &dyn ErasedCell, row: ForwardRow<'_, Self>) {
+        cell.forward_f32(row);
+    }
+    fn cell_backward(cell: &dyn ErasedCell, row: BackwardRow<'_, Self>) {
+        cell.backward_f32(row);
+    }
+}
+
+impl Real for f64 {
+    #[inline]
+    fn from_double(value: f64) -> Self {
+        value
+    }
+    #[inline]
+    fn to_double(self) -> f64 {
+        self
+    }
+    fn cell_forward(cell: &dyn ErasedCell, row: ForwardRow<'_, Self>) {
+        cell.forward_f64(row);
+    }
+    fn cell_backward(cell: &dyn ErasedCell, row: BackwardRow<'_, Self>) {
+        cell.backward_f64(row);
+    }
+}

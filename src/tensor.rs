@@ -1,0 +1,254 @@
+//! Arrays on a device.
+
+use crate::Real;
+use crate::cpu::Buffer;
+use crate::device::{Device, Kind, Precision};
+use crate::error::{Error, Result, check_shape};
+use ndarray::{Array, ArrayD, ArrayRef, Dimension};
+use std::sync::{Arc, PoisonError, RwLock};
+
+#[derive(Clone, Debug)]
+pub(crate) enum Storage {
+    F32(Buffer<f32>),
+    F64(Buffer<f64>),
+    Gpu(wgpu::Buffer),
+}
+
+/// A row-major array of floats on a device: f32, or f64 on [`Device::cpu_f64`]. Clones share their memory.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    device: Device,
+    shape: Vec<usize>,
+    storage: Storage,
+}
+
+impl Tensor {
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] and [`Error::OutOfMemory`] on a GPU that cannot hold it.
+    pub fn zeros(device: &Device, shape: &[usize]) -> Result<Self> {
+        Self::named(device, "a tensor", shape)
+    }
+
+    /// A tensor of zeros that errors call `name`.
+    pub(crate) fn named(device: &Device, name: &str, shape: &[usize]) -> Result<Self> {
+        let len = shape.iter().product();
+        let storage = match device.kind() {
+            Kind::Cpu(Precision::F32) => Storage::F32(Arc::new(RwLock::new(vec![0.0; len]))),
+            Kind::Cpu(Precision::F64) => Storage::F64(Arc::new(RwLock::new(vec![0.0; len]))),
+            Kind::Gpu(context) => Storage::Gpu(context.storage(&format!("{name} {shape:?}"), len)?),
+        };
+        Ok(Self {
+            device: device.clone(),
+            shape: shape.to_vec(),
+            storage,
+        })
+    }
+
+    /// A copy of an array, f32 or f64, of any layout.
+    ///
+    /// # Errors
+    /// As [`Tensor::zeros`].
+    pub fn from_array<F: Real, D: Dimension>(
+        device: &Device,
+        array: &ArrayRef<F, D>,
+    ) -> Result<Self> {
+        let tensor = Self::zeros(device, array.shape())?;
+        tensor.write(array)?;
+        Ok(tensor)
+    }
+
+    /// A buffer of f32 that the program already has, used as it is. It must belong to the device and have the usages `STORAGE`,
+    /// `COPY_SRC` and `COPY_DST`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the device is not a GPU, the buffer is smaller than the shape or lacks a usage.
+    pub fn from_wgpu(device: &Device, buffer: wgpu::Buffer, shape: &[usize]) -> Result<Self> {
+        device.context()?;
+        let needed = 4 * shape.iter().product::<usize>() as u64;
+        if buffer.size() < needed {
+            return Err(Error::argument(
+                "buffer",
+                format!("{} bytes", buffer.size()),
+                format!("at least the {needed} bytes of shape {shape:?}"),
+            ));
+        }
+        let usages = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        if !buffer.usage().contains(usages) {
+            return Err(Error::argument(
+                "buffer",
+                format!("{:?}", buffer.usage()),
+                format!("{usages:?}"),
+            ));
+        }
+        Ok(Self {
+            device: device.clone(),
+            shape: shape.to_vec(),
+            storage: Storage::Gpu(buffer),
+        })
+    }
+
+    /// Its buffer, where it is on a GPU.
+    pub fn wgpu_buffer(&self) -> Option<&wgpu::Buffer> {
+        match &self.storage {
+            Storage::Gpu(buffer) => Some(buffer),
+            _ => None,
+        }
+    }
+
+    /// Its device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The same elements in another shape, sharing the memory.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the number of elements differs.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        if shape.iter().product::<usize>() != self.len() {
+            return Err(Error::shape(
+                "shape",
+                shape,
+                format!("{} elements, as {:?}", self.len(), self.shape),
+            ));
+        }
+        Ok(Self {
+            shape: shape.to_vec(),
+            ..self.clone()
+        })
+    }
+
+    /// Overwrites all elements with those of an array of the same shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the shapes differ; [`Error::DeviceLost`].
+    pub fn write<F: Real, D: Dimension>(&self, array: &ArrayRef<F, D>) -> Result<()> {
+        check_shape("array", array.shape(), &self.shape)?;
+        match array.as_slice() {
+            Some(values) => self.write_slice(0, values),
+            None => self.write_slice(0, &array.iter().copied().collect::<Vec<_>>()),
+        }
+    }
+
+    /// Overwrites elements from `offset` on.
+    pub(crate) fn write_slice<F: Real>(&self, offset: usize, values: &[F]) -> Result<()> {
+        debug_assert!(offset + values.len() <= self.len());
+        match &self.storage {
+            Storage::F32(buffer) => {
+                convert(values, &mut lock_mut(buffer)[offset..offset + values.len()])
+            }
+            Storage::F64(buffer) => {
+                convert(values, &mut lock_mut(buffer)[offset..offset + values.len()])
+            }
+            Storage::Gpu(buffer) => match bytemuck::try_cast_slice::<F, f32>(values) {
+                Ok(values) if size_of::<F>() == size_of::<f32>() => {
+                    self.device.context()?.write(buffer, offset, values)?;
+                }
+                _ => {
+                    let values: Vec<f32> = values
+                        .iter()
+                        .map(|value| value.to_double() as f32)
+                        .collect();
+                    self.device.context()?.write(buffer, offset, &values)?;
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Copies `len` elements of another tensor of the same CPU device.
+    pub(crate) fn copy_slice(&self, offset: usize, from: &Self, from_offset: usize, len: usize) {
+        match (&self.storage, &from.storage) {
+            (Storage::F32(to), Storage::F32(from)) => copy(from, from_offset, to, offset, len),
+            (Storage::F64(to), Storage::F64(from)) => copy(from, from_offset, to, offset, len),
+            _ => unreachable!("tensors of one CPU device have one storage"),
+        }
+    }
+
+    /// Reads elements, once all work submitted before is done.
+    pub(crate) async fn read_slice<F: Real>(&self, offset: usize, len: usize) -> Result<Vec<F>> {
+        let mut values = vec![F::zero(); len];
+        match &self.storage {
+            Storage::F32(buffer) => convert(&lock(buffer)[offset..offset + len], &mut values),
+            Storage::F64(buffer) => convert(&lock(buffer)[offset..offset + len], &mut values),
+            Storage::Gpu(buffer) => {
+                convert(
+                    &self.device.context()?.read(buffer, offset, len).await?,
+                    &mut values,
+                );
+            }
+        }
+        Ok(values)
+    }
+
+    /// Reads the tensor as an array of f32 or f64 (rounded or widened where the device computes in the other).
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], and faults the driver reported since the last check.
+    pub async fn to_array_async<F: Real>(&self) -> Result<ArrayD<F>> {
+        let values = self.read_slice(0, self.len()).await?;
+        Ok(Array::from_shape_vec(self.shape.clone(), values).expect("the length is the shape's"))
+    }
+
+    /// Blocking [`Tensor::to_array_async`].
+    ///
+    /// # Errors
+    /// As [`Tensor::to_array_async`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn to_array<F: Real>(&self) -> Result<ArrayD<F>> {
+        pollster::block_on(self.to_array_async())
+    }
+
+    /// `Ok` where the tensor is on the device, else an error that names the argument.
+    pub(crate) fn check_device(&self, argument: &str, device: &Device) -> Result<()> {
+        if self.device.is_same(device) {
+            return Ok(());
+        }
+        Err(Error::argument(
+            argument,
+            format!("a tensor on {}", self.device),
+            format!("one on {device}"),
+        ))
+    }
+}
+
+fn lock<F>(buffer: &Buffer<F>) -> std::sync::RwLockReadGuard<'_, Vec<F>> {
+    buffer.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock_mut<F>(buffer: &Buffer<F>) -> std::sync::RwLockWriteGuard<'_, Vec<F>> {
+    buffer.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn convert<A: Real, B: Real>(from: &[A], to: &mut [B]) {
+    to.iter_mut()
+        .zip(from)
+        .for_each(|(to, from)| *to = B::from_double(from.to_double()));
+}
+
+fn copy<F: Real>(from: &Buffer<F>, from_offset: usize, to: &Buffer<F>, offset: usize, len: usize) {
+    lock_mut(to)[offset..offset + len].copy_from_slice(&lock(from)[from_offset..from_offset + len]);
+}

@@ -1,0 +1,431 @@
+//! Training steps.
+
+use super::loss::Loss;
+use super::optimizer::{Optimizer, Step};
+use crate::Real;
+use crate::data::{Batch, Dataset, Values};
+use crate::device::Device;
+use crate::error::{Error, Result, check_positive};
+use crate::executable::Executable;
+use crate::nn::{Sequential, ShapeCache, Value};
+use crate::program::{ClipNorm, Program, Slice, TensorId};
+use crate::tensor::Tensor;
+use ndarray::ArrayD;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A model with a loss and an optimizer.
+///
+/// A training step (forward, loss, backward through time, clipping, optimizer) is one submit on a GPU, without a wait; the loss is
+/// added up on the device and read only by [`Trainer::take_loss`].
+///
+/// ```
+/// use bptt::{Device, data::Batch, nn::{LstmConfig, Sequential}, train::{Adam, Mse, Trainer}};
+/// use ndarray::{Array2, Array3};
+/// # fn main() -> bptt::Result<()> {
+/// let model = Sequential::new(3).lstm(LstmConfig::hidden(8)).last_step().linear(1).build(&Device::best(), 42)?;
+/// let mut trainer = Trainer::new(model, Adam::new(1e-2))?.loss(Mse::mean())?.clip_norm(1.0)?;
+/// let batch = Batch::new(Array3::<f32>::ones((5, 4, 3)), Array2::<f32>::ones((4, 1)));
+/// for _ in 0..10 {
+///     trainer.step(&batch)?;
+/// }
+/// println!("mean loss of 10 steps: {}", trainer.take_loss()?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Trainer {
+    model: Sequential,
+    loss: Loss,
+    optimizer: Optimizer,
+    clip_norm: Option<f64>,
+    gradients: Tensor,
+    states: Vec<Tensor>,
+    scalars: Tensor,
+    clip: Tensor,
+    steps: u64,
+    training_loss: LossSum,
+    evaluation_loss: LossSum,
+    training: ShapeCache<(usize, usize), Compiled>,
+    evaluation: ShapeCache<(usize, usize), Compiled>,
+    /// The optimizer's step alone, for gradients of the caller's own.
+    update: Option<Executable>,
+}
+
+/// A program for one shape.
+#[derive(Debug)]
+struct Compiled {
+    executable: Executable,
+    x: TensorId,
+    target: TensorId,
+}
+
+impl Compiled {
+    fn run(&self, batch: &Batch) -> Result<()> {
+        batch.x.write_to(self.executable.tensor(self.x))?;
+        batch.target.write_to(self.executable.tensor(self.target))?;
+        self.executable.run()
+    }
+}
+
+/// A loss added up on the device, each example counting once.
+#[derive(Debug)]
+struct LossSum {
+    sum: Tensor,
+    examples: usize,
+}
+
+impl LossSum {
+    fn new(device: &Device) -> Result<Self> {
+        Ok(Self {
+            sum: Tensor::named(device, "the loss", &[1])?,
+            examples: 0,
+        })
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.examples = 0;
+        self.sum.write_slice(0, &[0.0_f32])
+    }
+
+    async fn take(&mut self) -> Result<f64> {
+        if self.examples == 0 {
+            return Err(Error::argument(
+                "steps since the last take_loss",
+                0,
+                "at least 1",
+            ));
+        }
+        let mean = self.sum.read_slice::<f64>(0, 1).await?[0] / self.examples as f64;
+        self.reset()?;
+        Ok(mean)
+    }
+}
+
+impl Trainer {
+    /// Mean squared error, no clipping.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a number of the optimizer outside its range; [`Error::OutOfMemory`].
+    pub fn new(model: Sequential, optimizer: impl Into<Optimizer>) -> Result<Self> {
+        let optimizer = optimizer.into();
+        optimizer.check()?;
+        let device = model.device();
+        let weights = model.parameters().flat().shape().to_vec();
+        Ok(Self {
+            loss: Loss::default(),
+            clip_norm: None,
+            gradients: Tensor::named(device, "the gradients", &weights)?,
+            states: (0..optimizer.states())
+                .map(|_| Tensor::named(device, "the optimizer's state", &weights))
+                .collect::<Result<_>>()?,
+            scalars: Tensor::named(
+                device,
+                "the optimizer's numbers",
+                &[optimizer.scalar_count()],
+            )?,
+            clip: Tensor::named(device, "the gradient norm", &[2])?,
+            steps: 0,
+            training_loss: LossSum::new(device)?,
+            evaluation_loss: LossSum::new(device)?,
+            training: ShapeCache::default(),
+            evaluation: ShapeCache::default(),
+            update: None,
+            optimizer,
+            model,
+        })
+    }
+
+    /// Sets the loss. Default: mean squared error.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for cross-entropy on a model that ends in softmax: the loss applies softmax itself.
+    pub fn loss(self, loss: impl Into<Loss>) -> Result<Self> {
+        let loss = loss.into();
+        if matches!(loss, Loss::SoftmaxCrossEntropy(_)) && self.model.ends_in_softmax() {
+            return Err(Error::argument(
+                "loss",
+                "cross-entropy of softmax",
+                "a model without softmax at its end",
+            ));
+        }
+        Ok(Self {
+            loss,
+            training: ShapeCache::default(),
+            evaluation: ShapeCache::default(),
+            ..self
+        })
+    }
+
+    /// Scales all gradients down so that their global norm is at most `max_norm` (PyTorch's `clip_grad_norm_`). Default: no
+    /// clipping.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where it is not a positive number.
+    pub fn clip_norm(self, max_norm: f64) -> Result<Self> {
+        if !(max_norm.is_finite() && max_norm > 0.0) {
+            return Err(Error::argument(
+                "max_norm",
+                max_norm,
+                "a finite number above 0",
+            ));
+        }
+        Ok(Self {
+            clip_norm: Some(max_norm),
+            training: ShapeCache::default(),
+            update: None,
+            ..self
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Sequential {
+        &self.model
+    }
+
+    /// The model, without the trainer.
+    pub fn into_model(self) -> Sequential {
+        self.model
+    }
+
+    /// The optimizer.
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// The number of training steps done.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Changes the learning rate from the next step on.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where it is negative or not finite.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        let mut optimizer = self.optimizer;
+        optimizer.set_learning_rate(learning_rate);
+        optimizer.check()?;
+        self.optimizer = optimizer;
+        Ok(())
+    }
+
+    /// One training step: changes the weights. On a GPU it does not wait.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::Argument`] where the batch does not fit; the GPU's errors.
+    pub fn step(&mut self, batch: &Batch) -> Result<()> {
+        let compiled = self.compiled(batch, true)?;
+        self.scalars
+            .write_slice(0, &self.optimizer.scalars(self.steps + 1))?;
+        compiled.run(batch)?;
+        self.steps += 1;
+        self.training_loss.examples += batch.x.shape()[1];
+        Ok(())
+    }
+
+    /// One step of the optimizer with gradients of the caller's own, clipping included, as by a loss this crate does not have.
+    /// `gradients`: one for each weight, by name.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a gradient that is missing or one too many, [`Error::Shape`] for one of another shape; the GPU's
+    /// errors.
+    pub fn apply_gradients<F: Real>(
+        &mut self,
+        gradients: &BTreeMap<String, ArrayD<F>>,
+    ) -> Result<()> {
+        self.model
+            .parameters()
+            .load_into(&self.gradients, gradients)?;
+        if self.update.is_none() {
+            let mut externals = Externals::default();
+            let values = externals.add("the weights", self.model.parameters().flat());
+            let gradient = externals.add("the gradients", &self.gradients);
+            self.emit_update(&mut externals, values, gradient);
+            self.update = Some(externals.compile(self.model.device())?);
+        }
+        self.scalars
+            .write_slice(0, &self.optimizer.scalars(self.steps + 1))?;
+        if let Some(update) = &self.update {
+            update.run()?;
+        }
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// The mean loss of the training steps since the last call, weighted by their numbers of examples. Waits for them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where there was no step; [`Error::DeviceLost`].
+    pub async fn take_loss_async(&mut self) -> Result<f64> {
+        self.training_loss.take().await
+    }
+
+    /// The mean loss over a data set, in batches of `batch_size`. The weights stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an empty data set or a batch size of 0; as [`Trainer::step`].
+    pub async fn evaluate_async(&mut self, data: &dyn Dataset, batch_size: usize) -> Result<f64> {
+        check_positive("batch_size", batch_size)?;
+        check_positive("examples", data.len())?;
+        self.evaluation_loss.reset()?;
+        let numbers: Vec<_> = (0..data.len()).collect();
+        for numbers in numbers.chunks(batch_size) {
+            let batch = data.batch(numbers);
+            self.compiled(&batch, false)?.run(&batch)?;
+            self.evaluation_loss.examples += numbers.len();
+        }
+        self.evaluation_loss.take().await
+    }
+
+    /// The gradients of the last step, by weight, before clipping.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub async fn gradients_async<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
+        self.model.parameters().read(&self.gradients).await
+    }
+
+    /// The global norm of the last step's gradients, before clipping. `None` without clipping, where it is not computed.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub async fn gradient_norm_async(&self) -> Result<Option<f64>> {
+        match self.clip_norm {
+            Some(_) => Ok(Some(self.clip.read_slice::<f64>(0, 1).await?[0])),
+            None => Ok(None),
+        }
+    }
+
+    /// The program for a batch's shape.
+    fn compiled(&self, batch: &Batch, train: bool) -> Result<Arc<Compiled>> {
+        let output = self.model.output_shape(batch.x.shape())?;
+        batch.x.check_floats("x")?;
+        self.loss.check(&batch.target, &output)?;
+        for (name, values) in [("x", &batch.x), ("target", &batch.target)] {
+            if let Values::Tensor(tensor) = values {
+                tensor.check_device(name, self.model.device())?;
+            }
+        }
+        let key = (batch.x.shape()[0], batch.x.shape()[1]);
+        let cache = if train {
+            &self.training
+        } else {
+            &self.evaluation
+        };
+        cache.get(key, || self.compile(batch, train))
+    }
+
+    fn compile(&self, batch: &Batch, train: bool) -> Result<Compiled> {
+        let mut externals = Externals::default();
+        let parameters = self.model.parameters();
+        let values = externals.add("the weights", parameters.flat());
+        let gradient = train.then(|| externals.add("the gradients", &self.gradients));
+        let sum = if train {
+            &self.training_loss
+        } else {
+            &self.evaluation_loss
+        };
+        let loss = externals.add("the loss", &sum.sum);
+        let shape = batch.x.shape();
+        // The input's own gradient is not wanted, so that the first layer need not compute it.
+        let x = Value::new(&mut externals.program, "x", shape, false);
+        let target = externals.program.tensor("target", batch.target.shape());
+        let ids = (x.slice.tensor, target.tensor);
+        let weights = parameters.slices(values, gradient);
+        let (output, backward) = self.model.emit(&mut externals.program, &weights, x, train);
+        self.loss
+            .emit(&mut externals.program, &output, target, loss, shape[1]);
+        if let Some(gradient) = gradient {
+            backward(&mut externals.program);
+            self.emit_update(&mut externals, values, gradient);
+        }
+        let executable = externals.compile(self.model.device())?;
+        Ok(Compiled {
+            executable,
+            x: ids.0,
+            target: ids.1,
+        })
+    }
+
+    /// Writes clipping and the optimizer's step.
+    fn emit_update(&self, externals: &mut Externals, values: Slice, gradient: Slice) {
+        let clip = self.clip_norm.map(|max_norm| {
+            let clip = externals.add("the gradient norm", &self.clip);
+            externals.program.push(ClipNorm {
+                gradient,
+                max_norm,
+                clip,
+            });
+            clip
+        });
+        let scalars = externals.add("the optimizer's numbers", &self.scalars);
+        let states: Vec<_> = self
+            .states
+            .iter()
+            .map(|state| externals.add("the optimizer's state", state))
+            .collect();
+        let step = Step {
+            parameter: values,
+            gradient,
+            states: &states,
+            scalars,
+            clip,
+        };
+        self.optimizer.emit(&mut externals.program, step);
+    }
+}
+
+/// A program under construction with the tensors it shares with others.
+#[derive(Default)]
+struct Externals {
+    program: Program,
+    tensors: Vec<Tensor>,
+}
+
+impl Externals {
+    fn add(&mut self, name: &str, tensor: &Tensor) -> Slice {
+        self.tensors.push(tensor.clone());
+        self.program
+            .external(self.tensors.len() - 1, name, tensor.shape())
+    }
+
+    fn compile(self, device: &Device) -> Result<Executable> {
+        Executable::new(device, self.program, &self.tensors)
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Trainer {
+    /// Blocking [`Trainer::take_loss_async`].
+    ///
+    /// # Errors
+    /// As [`Trainer::take_loss_async`].
+    pub fn take_loss(&mut self) -> Result<f64> {
+        pollster::block_on(self.take_loss_async())
+    }
+
+    /// Blocking [`Trainer::evaluate_async`].
+    ///
+    /// # Errors
+    /// As [`Trainer::evaluate_async`].
+    pub fn evaluate(&mut self, data: &dyn Dataset, batch_size: usize) -> Result<f64> {
+        pollster::block_on(self.evaluate_async(data, batch_size))
+    }
+
+    /// Blocking [`Trainer::gradients_async`].
+    ///
+    /// # Errors
+    /// As [`Trainer::gradients_async`].
+    pub fn gradients<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
+        pollster::block_on(self.gradients_async())
+    }
+
+    /// Blocking [`Trainer::gradient_norm_async`].
+    ///
+    /// # Errors
+    /// As [`Trainer::gradient_norm_async`].
+    pub fn gradient_norm(&self) -> Result<Option<f64>> {
+        pollster::block_on(self.gradient_norm_async())
+    }
+}

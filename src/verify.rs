@@ -1,0 +1,93 @@
+//! The one comparison of numbers that tests, benches and tools use.
+
+use ndarray::ArrayD;
+use std::fmt;
+
+/// Relative tolerance for f32 results of one operation against f64.
+pub const SINGLE: f64 = 2e-5;
+
+/// Relative tolerance for f64 results against f64 of another implementation.
+pub const DOUBLE: f64 = 1e-10;
+
+/// How two arrays differ. Its text names the array, the worst element and how many are off.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mismatch {
+    /// The array's name.
+    pub name: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.reason)
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+/// Compares two arrays: `Ok` with the worst relative error where every element satisfies
+///
+/// ```text
+/// |got − expected| ≤ tolerance · (|expected| + rms(expected))
+/// ```
+///
+/// The root mean square of the whole array stands in for elements near zero, whose relative error means nothing after a sum.
+/// A NaN on either side never passes; an expected infinity must be met exactly.
+///
+/// # Errors
+/// [`Mismatch`], also where the shapes differ.
+pub fn compare(
+    name: &str,
+    got: &ArrayD<f64>,
+    expected: &ArrayD<f64>,
+    tolerance: f64,
+) -> Result<f64, Mismatch> {
+    let mismatch = |reason| {
+        Err(Mismatch {
+            name: name.to_owned(),
+            reason,
+        })
+    };
+    if got.shape() != expected.shape() {
+        return mismatch(format!(
+            "shape {:?}, expected {:?}",
+            got.shape(),
+            expected.shape()
+        ));
+    }
+    let finite = expected.iter().filter(|x| x.is_finite());
+    let rms = (finite.map(|x| x * x).sum::<f64>() / expected.len().max(1) as f64).sqrt();
+    let error = |got: f64, expected: f64| {
+        if got == expected {
+            0.0
+        } else {
+            (got - expected).abs() / (expected.abs() + rms)
+        }
+    };
+    let total = expected.len();
+    let mut off = 0;
+    let mut worst = (0.0, None);
+    for ((index, expected), got) in expected.indexed_iter().zip(got) {
+        let error = error(*got, *expected);
+        // Negated, so that a NaN counts as off.
+        if !(error <= tolerance) {
+            off += 1;
+        }
+        if !(error <= worst.0) {
+            worst = (
+                if error.is_nan() { f64::INFINITY } else { error },
+                Some((index, *got, *expected)),
+            );
+        }
+    }
+    match worst.1 {
+        Some((index, got, expected)) if off > 0 => mismatch(format!(
+            "{off} of {total} elements are off; the worst, {:?}, is {got:e}, expected {expected:e} (relative error {:.2e}, \
+             tolerance {tolerance:.0e})",
+            ndarray::Dimension::slice(&index),
+            worst.0
+        )),
+        _ => Ok(worst.0),
+    }
+}

@@ -1,0 +1,130 @@
+//! What the tests share: devices, random numbers, and cases of one program on every device.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use bptt::program::{Program, Slice};
+use bptt::verify::compare;
+use bptt::{Device, Executable};
+use ndarray::ArrayD;
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+use std::sync::OnceLock;
+
+/// The GPU under test: the adapter `BPTT_ADAPTER` names, or the best there is, a software adapter too. Without one, a line
+/// that says SKIPPED; with `BPTT_REQUIRE_GPU` set, a failure.
+pub fn gpu() -> Option<Device> {
+    static GPU: OnceLock<Result<Device, String>> = OnceLock::new();
+    let outcome = GPU.get_or_init(|| Device::gpu().map_err(|reason| reason.to_string()));
+    match outcome {
+        Ok(device) => Some(device.clone()),
+        Err(reason) if std::env::var_os("BPTT_REQUIRE_GPU").is_some() => {
+            panic!("BPTT_REQUIRE_GPU is set, but: {reason}")
+        }
+        Err(reason) => {
+            let test = std::thread::current().name().unwrap_or("?").to_owned();
+            // Past the harness's capture, which would hide it in a test that passes.
+            use std::io::Write;
+            writeln!(std::io::stderr(), "SKIPPED {test} on the GPU: {reason}").ok();
+            None
+        }
+    }
+}
+
+/// The f32 devices: the CPU, and the GPU where there is one.
+pub fn devices() -> Vec<Device> {
+    std::iter::once(Device::cpu()).chain(gpu()).collect()
+}
+
+pub fn rng(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed)
+}
+
+/// Numbers in ±`bound`, exact in f32.
+pub fn uniform(rng: &mut ChaCha8Rng, len: usize, bound: f32) -> Vec<f32> {
+    (0..len).map(|_| rng.random_range(-bound..=bound)).collect()
+}
+
+pub fn array(shape: &[usize], values: Vec<f32>) -> ArrayD<f32> {
+    ArrayD::from_shape_vec(shape, values).unwrap()
+}
+
+/// A program with values for some tensors and the names of those to compare.
+pub struct Case {
+    pub program: Program,
+    inputs: Vec<(Slice, Vec<f32>)>,
+    outputs: Vec<Slice>,
+    rng: ChaCha8Rng,
+}
+
+impl Case {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            program: Program::new(),
+            inputs: vec![],
+            outputs: vec![],
+            rng: rng(seed),
+        }
+    }
+
+    /// A tensor of random numbers in ±`bound`.
+    pub fn random(&mut self, name: &str, shape: &[usize], bound: f32) -> Slice {
+        let values = uniform(&mut self.rng, shape.iter().product(), bound);
+        self.given(name, shape, values)
+    }
+
+    /// A tensor of given numbers.
+    pub fn given(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> Slice {
+        let slice = self.program.tensor(name, shape);
+        self.inputs.push((slice, values));
+        slice
+    }
+
+    /// A tensor that the program must fill.
+    pub fn output(&mut self, name: &str, shape: &[usize]) -> Slice {
+        let slice = self.program.tensor(name, shape);
+        self.outputs.push(slice);
+        slice
+    }
+
+    /// Compares a given tensor afterwards too, as the program changes it.
+    pub fn also_output(&mut self, slice: Slice) {
+        self.outputs.push(slice);
+    }
+
+    pub fn run(&self, device: &Device) -> Vec<(String, ArrayD<f64>)> {
+        let executable = Executable::new(device, self.program.clone(), &[]).unwrap();
+        for id in self.program.ids() {
+            // Every tensor is poisoned first: what the program forgets to write stays NaN.
+            let spec = self.program.spec(id);
+            let given = self.inputs.iter().find(|(slice, _)| slice.tensor == id);
+            let values =
+                given.map_or_else(|| vec![f32::NAN; spec.len()], |(_, values)| values.clone());
+            executable
+                .tensor(id)
+                .write(&array(&spec.shape, values))
+                .unwrap();
+        }
+        executable.run().unwrap();
+        let read = |slice: &Slice| {
+            (
+                self.name(*slice).to_owned(),
+                executable.tensor(slice.tensor).to_array::<f64>().unwrap(),
+            )
+        };
+        self.outputs.iter().map(read).collect()
+    }
+
+    fn name(&self, slice: Slice) -> &str {
+        &self.program.spec(slice.tensor).name
+    }
+
+    /// Runs on every f32 device and compares with f64 on the CPU.
+    pub fn check(&self, tolerance: f64) {
+        let expected = self.run(&Device::cpu_f64());
+        for device in devices() {
+            for ((name, got), (_, expected)) in self.run(&device).iter().zip(&expected) {
+                if let Err(mismatch) = compare(name, got, expected, tolerance) {
+                    panic!("on {device}: {mismatch}");
+                }
+            }
+        }
+    }
+}

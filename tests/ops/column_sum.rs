@@ -1,0 +1,32 @@
+use crate::common::Case;
+use bptt::program::ColumnSum;
+use bptt::verify::SINGLE;
+
+fn check(rows: usize, columns: usize, accumulate: bool) {
+    let mut case = Case::new(1);
+    let input = case
+        .random("input", &[rows, columns + 2], 1.0)
+        .matrix(rows, columns + 2)
+        .columns(1, columns);
+    let output = case.random("output", &[columns], 1.0);
+    case.also_output(output);
+    case.program.push(ColumnSum {
+        input,
+        output,
+        accumulate,
+    });
+    case.check(SINGLE);
+}
+
+#[test]
+fn sums() {
+    for (rows, columns) in [(1, 1), (3, 7), (17, 33), (129, 65), (257, 257), (20_000, 3)] {
+        check(rows, columns, false);
+        check(rows, columns, true);
+    }
+}
+
+#[test]
+fn sums_of_sums_of_sums() {
+    check(128 * 128 + 1, 2, false);
+}

@@ -1,0 +1,18 @@
+//! Every operation on every device against the CPU path in f64, at sizes that divide nothing, outputs poisoned first.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod adam;
+mod clip_norm;
+mod column_sum;
+mod fill;
+mod gemm;
+mod mse;
+mod program;
+mod recurrent_backward;
+mod recurrent_forward;
+mod sgd;
+mod softmax;
+mod softmax_backward;
+mod softmax_cross_entropy;

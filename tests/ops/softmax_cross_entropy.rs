@@ -1,0 +1,48 @@
+use crate::common::{Case, devices};
+use bptt::program::SoftmaxCrossEntropy;
+use bptt::verify::SINGLE;
+
+fn case(rows: usize, columns: usize, gradient: bool, class: impl Fn(usize) -> f32) -> Case {
+    let mut case = Case::new(5);
+    let logits = case
+        .random("logits", &[rows, columns], 20.0)
+        .matrix(rows, columns);
+    let classes = case.given("classes", &[rows], (0..rows).map(class).collect());
+    let loss = case.given("loss", &[1], vec![1.0]);
+    case.also_output(loss);
+    let gradient = gradient.then(|| {
+        case.output("gradient", &[rows, columns])
+            .matrix(rows, columns)
+    });
+    case.program.push(SoftmaxCrossEntropy {
+        logits,
+        classes,
+        loss_weight: 2.5,
+        loss,
+        gradient,
+    });
+    case
+}
+
+#[test]
+fn loss_and_gradient() {
+    for (rows, columns) in [(1, 1), (3, 7), (17, 65), (33, 257), (300, 3)] {
+        for gradient in [true, false] {
+            case(rows, columns, gradient, |row| ((row * 5) % columns) as f32).check(SINGLE);
+        }
+    }
+}
+
+#[test]
+fn a_class_outside_gives_nan() {
+    for device in devices() {
+        for class in [3.0, -1.0] {
+            let loss = case(2, 3, false, |_| class).run(&device);
+            assert!(
+                loss[0].1[[0]].is_nan(),
+                "class {class} of 3 on {device}: {}",
+                loss[0].1
+            );
+        }
+    }
+}
