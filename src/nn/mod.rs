@@ -8,13 +8,11 @@ mod linear;
 mod module;
 mod parameters;
 mod recurrent;
-mod recurrent_layer;
 mod sequential;
 mod softmax;
 
 pub use parameters::{Parameters, Weights};
-pub use recurrent::RecurrentConfig;
-pub use recurrent_layer::{Recurrent, State, Vjp};
+pub use recurrent::{Bias, Recurrent, RecurrentConfig, State, Vjp};
 pub use sequential::{Sequential, SequentialBuilder};
 
 pub(crate) use cache::ShapeCache;

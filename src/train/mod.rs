@@ -3,6 +3,7 @@
 mod fit;
 mod loss;
 mod optimizer;
+mod shared;
 mod trainer;
 
 pub use fit::{Epoch, Fit, History};

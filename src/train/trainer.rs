@@ -2,13 +2,13 @@
 
 use super::loss::Loss;
 use super::optimizer::{Optimizer, Step};
+use super::shared::{Externals, LossSum};
 use crate::Real;
 use crate::data::{Batch, Dataset, Values};
-use crate::device::Device;
 use crate::error::{Error, Result, check_positive};
 use crate::executable::Executable;
 use crate::nn::{Sequential, ShapeCache, Value};
-use crate::program::{ClipNorm, Program, Slice, TensorId};
+use crate::program::{ClipNorm, Slice, TensorId};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
@@ -65,40 +65,6 @@ impl Compiled {
         batch.x.write_to(self.executable.tensor(self.x))?;
         batch.target.write_to(self.executable.tensor(self.target))?;
         self.executable.run()
-    }
-}
-
-/// A loss added up on the device, each example counting once.
-#[derive(Debug)]
-struct LossSum {
-    sum: Tensor,
-    examples: usize,
-}
-
-impl LossSum {
-    fn new(device: &Device) -> Result<Self> {
-        Ok(Self {
-            sum: Tensor::named(device, "the loss", &[1])?,
-            examples: 0,
-        })
-    }
-
-    fn reset(&mut self) -> Result<()> {
-        self.examples = 0;
-        self.sum.write_slice(0, &[0.0_f32])
-    }
-
-    async fn take(&mut self) -> Result<f64> {
-        if self.examples == 0 {
-            return Err(Error::argument(
-                "steps since the last take_loss",
-                0,
-                "at least 1",
-            ));
-        }
-        let mean = self.sum.read_slice::<f64>(0, 1).await?[0] / self.examples as f64;
-        self.reset()?;
-        Ok(mean)
     }
 }
 
@@ -373,25 +339,6 @@ impl Trainer {
             clip,
         };
         self.optimizer.emit(&mut externals.program, step);
-    }
-}
-
-/// A program under construction with the tensors it shares with others.
-#[derive(Default)]
-struct Externals {
-    program: Program,
-    tensors: Vec<Tensor>,
-}
-
-impl Externals {
-    fn add(&mut self, name: &str, tensor: &Tensor) -> Slice {
-        self.tensors.push(tensor.clone());
-        self.program
-            .external(self.tensors.len() - 1, name, tensor.shape())
-    }
-
-    fn compile(self, device: &Device) -> Result<Executable> {
-        Executable::new(device, self.program, &self.tensors)
     }
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// A gradient passes through every step, so rounding errors of all of them meet in it.
 const SINGLE_THROUGH_TIME: f64 = 1e-4;
 
-fn golden(name: &str) -> PathBuf {
+pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name)

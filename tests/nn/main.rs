@@ -4,5 +4,11 @@
 mod common;
 
 mod comparison;
+mod data;
+mod device;
+mod errors;
 mod finite_differences;
 mod golden;
+mod training;
+mod tutorial;
+mod weights;

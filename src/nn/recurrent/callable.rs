@@ -1,13 +1,14 @@
 //! Recurrent stacks to call by themselves.
 
-use super::cache::ShapeCache;
-use super::module::{Module, Value};
-use super::parameters::Parameters;
-use super::recurrent::{RecurrentConfig, Stack, States};
+use super::config::RecurrentConfig;
+use super::stack::{Stack, States};
 use crate::cell::Cell;
 use crate::device::Device;
 use crate::error::{Error, Result, check_positive, check_shape};
 use crate::executable::{Copy, Executable};
+use crate::nn::cache::ShapeCache;
+use crate::nn::module::{Module, Value};
+use crate::nn::parameters::Parameters;
 use crate::program::{Program, Slice};
 use crate::tensor::Tensor;
 use std::sync::Mutex;
@@ -52,7 +53,7 @@ pub struct Vjp {
     pub d_weights: Parameters,
 }
 
-/// A recurrent stack with weights on a device. See [`Rnn`](super::Rnn), [`Lstm`](super::Lstm), [`Gru`](super::Gru).
+/// A recurrent stack with weights on a device. See [`Rnn`](crate::nn::Rnn), [`Lstm`](crate::nn::Lstm), [`Gru`](crate::nn::Gru).
 ///
 /// ```
 /// use bptt::{Device, Tensor, nn::{Lstm, LstmConfig}};

@@ -1,0 +1,295 @@
+//! Training: devices agree, runs repeat to the bit, one submit a step, and it learns.
+
+use crate::common::{array, devices, gpu, rng, uniform};
+use bptt::data::{Batch, Dataset, Sequences};
+use bptt::nn::{GruConfig, LstmConfig, RnnConfig, Sequential, SequentialBuilder};
+use bptt::train::{Adam, Fit, Mse, Optimizer, Sgd, SoftmaxCrossEntropy, Trainer};
+use bptt::verify::compare;
+use bptt::{Device, Tensor};
+use ndarray::{Array1, Array2, Array3, Axis, Ix3};
+
+fn random(seed: u64, shape: &[usize]) -> ndarray::ArrayD<f32> {
+    array(shape, uniform(&mut rng(seed), shape.iter().product(), 1.0))
+}
+
+fn batches() -> Vec<Batch> {
+    // The last one is smaller, as at the end of an epoch.
+    [7, 7, 3]
+        .iter()
+        .enumerate()
+        .map(|(seed, batch)| {
+            let seed = seed as u64;
+            Batch::new(
+                random(seed, &[5, *batch, 3]),
+                random(10 + seed, &[*batch, 2]),
+            )
+        })
+        .collect()
+}
+
+fn weights_after(
+    device: &Device,
+    model: SequentialBuilder,
+    optimizer: impl Into<Optimizer>,
+) -> Vec<(String, ndarray::ArrayD<f64>)> {
+    let mut trainer = Trainer::new(model.build(device, 4).unwrap(), optimizer)
+        .unwrap()
+        .clip_norm(0.5)
+        .unwrap();
+    for _ in 0..3 {
+        batches()
+            .iter()
+            .for_each(|batch| trainer.step(batch).unwrap());
+    }
+    trainer
+        .model()
+        .parameters()
+        .to_arrays::<f64>()
+        .unwrap()
+        .into_iter()
+        .collect()
+}
+
+#[test]
+fn devices_agree_after_nine_steps() {
+    let models: [fn() -> SequentialBuilder; 4] = [
+        || {
+            Sequential::new(3)
+                .lstm(LstmConfig::hidden(17).layers(2))
+                .last_step()
+                .linear(2)
+        },
+        || {
+            Sequential::new(3)
+                .gru(GruConfig::hidden(7))
+                .gru(GruConfig::hidden(5))
+                .last_step()
+                .linear(2)
+        },
+        || {
+            Sequential::new(3)
+                .rnn(RnnConfig::hidden(33))
+                .last_step()
+                .linear(2)
+                .softmax()
+        },
+        || {
+            Sequential::new(3)
+                .linear(9)
+                .lstm(LstmConfig::hidden(5).bidirectional(true))
+                .last_step()
+                .linear(2)
+        },
+    ];
+    for model in models {
+        for optimizer in [
+            Optimizer::from(Sgd::new(0.1).momentum(0.9).nesterov().weight_decay(0.01)),
+            // A larger ε than usual: where a gradient is rounding noise, Adam's first steps would make it a full step.
+            Adam::new(1e-2).epsilon(1e-4).into(),
+            Adam::decoupled(1e-2, 0.1).epsilon(1e-4).into(),
+        ] {
+            let expected = weights_after(&Device::cpu_f64(), model(), optimizer);
+            for device in devices() {
+                for ((name, got), (_, expected)) in weights_after(&device, model(), optimizer)
+                    .iter()
+                    .zip(&expected)
+                {
+                    if let Err(mismatch) = compare(name, got, expected, 2e-4) {
+                        panic!("{optimizer:?} on {device}: {mismatch}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_repeats_to_the_bit() {
+    for device in devices() {
+        let run = || {
+            weights_after(
+                &device,
+                Sequential::new(3)
+                    .lstm(LstmConfig::hidden(65))
+                    .last_step()
+                    .linear(2),
+                Adam::new(1e-2),
+            )
+        };
+        assert_eq!(run(), run(), "{device}");
+    }
+}
+
+#[test]
+fn a_step_is_one_submit_and_creates_nothing() {
+    let Some(device) = gpu() else { return };
+    // Counters of its own: other tests run beside this one.
+    let (wgpu_device, queue) = device.wgpu().unwrap();
+    let device = Device::from_wgpu(wgpu_device.clone(), queue.clone());
+    let model = Sequential::new(3)
+        .lstm(LstmConfig::hidden(16).layers(2))
+        .last_step()
+        .linear(2);
+    let mut trainer = Trainer::new(model.build(&device, 0).unwrap(), Adam::new(1e-3))
+        .unwrap()
+        .clip_norm(1.0)
+        .unwrap();
+    let batch = &batches()[0];
+    trainer.step(batch).unwrap();
+    trainer.take_loss().unwrap();
+    let before = device.counters();
+    (0..3).for_each(|_| trainer.step(batch).unwrap());
+    let after = device.counters();
+    assert_eq!(after.submits - before.submits, 3);
+    assert_eq!(after.readbacks, before.readbacks);
+    assert_eq!(
+        (after.buffers, after.bind_groups, after.pipelines),
+        (before.buffers, before.bind_groups, before.pipelines)
+    );
+    trainer.take_loss().unwrap();
+    assert_eq!(device.counters().readbacks, before.readbacks + 1);
+    assert_eq!(
+        device.counters().buffers,
+        before.buffers,
+        "the readback's buffer is used again"
+    );
+}
+
+#[test]
+fn tensors_on_the_device_train_like_arrays() {
+    for device in devices() {
+        let train = |resident: bool| {
+            let model = Sequential::new(3)
+                .gru(GruConfig::hidden(5))
+                .last_step()
+                .linear(2)
+                .build(&device, 1)
+                .unwrap();
+            let mut trainer = Trainer::new(model, Sgd::new(0.1)).unwrap();
+            let (x, target) = (random(1, &[4, 3, 3]), random(2, &[3, 2]));
+            let batch = if resident {
+                let tensor = |values| Tensor::from_array(&device, values).unwrap();
+                Batch::new(tensor(&x), tensor(&target))
+            } else {
+                Batch::new(x, target)
+            };
+            trainer.step(&batch).unwrap();
+            trainer.take_loss().unwrap()
+        };
+        assert_eq!(train(true), train(false), "{device}");
+    }
+}
+
+#[test]
+fn the_mean_loss_weighs_every_example_alike() {
+    let device = Device::cpu();
+    let build = || Sequential::new(3).linear(2).build(&device, 1).unwrap();
+    let (x, target) = (random(1, &[1, 10, 3]), random(2, &[1, 10, 2]));
+    let data = Sequences::many_to_many(
+        x.clone().into_dimensionality().unwrap(),
+        target.clone().into_dimensionality().unwrap(),
+    )
+    .unwrap();
+    let mut trainer = Trainer::new(build(), Sgd::new(0.0)).unwrap();
+    let whole = trainer.evaluate(&data, 10).unwrap();
+    let parts = trainer.evaluate(&data, 4).unwrap();
+    assert!((whole - parts).abs() < 1e-6, "{whole} {parts}");
+    for examples in [&[0, 1, 2, 3, 4, 5, 6][..], &[7, 8, 9]] {
+        trainer.step(&data.batch(examples)).unwrap();
+    }
+    assert!((trainer.take_loss().unwrap() - whole).abs() < 1e-6);
+    let y = build()
+        .predict(&x.into_dimensionality::<Ix3>().unwrap())
+        .unwrap();
+    assert!(((y - target).mapv(|d| d * d).mean().unwrap() - whole as f32).abs() < 1e-6);
+}
+
+/// Which of two inputs was larger at the first step: what only a memory can tell at the last.
+fn memory(sequences: usize, seed: u64) -> (Array3<f32>, Vec<u32>) {
+    let x = random(seed, &[8, sequences, 2])
+        .into_dimensionality::<Ix3>()
+        .unwrap();
+    let classes = (0..sequences)
+        .map(|n| u32::from(x[[0, n, 1]] > x[[0, n, 0]]))
+        .collect();
+    (x, classes)
+}
+
+#[test]
+fn a_classifier_learns_to_remember() {
+    for device in devices() {
+        let (x, classes) = memory(256, 1);
+        let batch = Batch::new(x, Array1::from(classes));
+        let model = Sequential::new(2)
+            .lstm(LstmConfig::hidden(12).forget_bias(1.0))
+            .last_step()
+            .linear(2);
+        let mut trainer = Trainer::new(model.build(&device, 3).unwrap(), Adam::new(0.02))
+            .unwrap()
+            .loss(SoftmaxCrossEntropy)
+            .unwrap();
+        (0..150).for_each(|_| trainer.step(&batch).unwrap());
+        trainer.take_loss().unwrap();
+        let (x, classes) = memory(200, 2);
+        let logits = trainer.model().predict(&x).unwrap();
+        let right = logits
+            .outer_iter()
+            .zip(&classes)
+            .filter(|(row, class)| (row[1] > row[0]) == (**class == 1))
+            .count();
+        assert!(right >= 180, "{right} of 200 on {device}");
+    }
+}
+
+fn ramp(sequences: usize) -> Sequences {
+    let x = random(5, &[6, sequences, 1])
+        .into_dimensionality::<Ix3>()
+        .unwrap();
+    let target: Array2<f32> = x.sum_axis(Axis(0)) / 6.0;
+    Sequences::many_to_one(x, target).unwrap()
+}
+
+#[test]
+fn fit_learns_keeps_the_best_weights_and_stops() {
+    for device in devices() {
+        let model = Sequential::new(1)
+            .gru(GruConfig::hidden(8))
+            .last_step()
+            .linear(1)
+            .build(&device, 3)
+            .unwrap();
+        let mut trainer = Trainer::new(model, Adam::new(0.02))
+            .unwrap()
+            .loss(Mse::mean())
+            .unwrap();
+        let (train, valid) = (ramp(50), ramp(20));
+        let mut told = vec![];
+        let fit = Fit::epochs(12).batch_size(16).seed(1).cosine();
+        let history = trainer
+            .fit(&train, Some(&valid), &fit, |epoch| told.push(*epoch))
+            .unwrap();
+        assert_eq!(history.epochs, told);
+        assert_eq!(history.epochs.len(), 12);
+        let losses: Vec<f64> = history
+            .epochs
+            .iter()
+            .map(|epoch| epoch.validation.unwrap())
+            .collect();
+        let best = history.best.unwrap();
+        assert!(losses.iter().all(|loss| losses[best - 1] <= *loss));
+        assert!(losses[best - 1] < 0.5 * losses[0], "{losses:?} on {device}");
+        assert_eq!(
+            trainer.evaluate(&valid, 16).unwrap(),
+            losses[best - 1],
+            "the best weights, on {device}"
+        );
+        assert_eq!(trainer.optimizer().learning_rate(), 0.02);
+        assert_eq!(trainer.steps(), 12 * 4);
+        // With a learning rate of 0 nothing gets better after the first epoch.
+        trainer.set_learning_rate(0.0).unwrap();
+        let history = trainer
+            .fit(&train, Some(&valid), &Fit::epochs(50).patience(3), |_| ())
+            .unwrap();
+        assert_eq!((history.epochs.len(), history.best), (4, Some(1)));
+    }
+}

@@ -1,0 +1,179 @@
+//! Every kernel with every cell, as it is handed to a driver: valid WGSL, and just what the host code says of it.
+
+use bptt::cell::{Cell, CellRef, Lstm, WgslSource, builtin};
+use bptt::{Access, KernelInfo, Real, Shader, shaders};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, StorageAccess, TypeInner};
+
+fn module(shader: &Shader) -> naga::Module {
+    naga::front::wgsl::parse_str(&shader.text).unwrap_or_else(|error| {
+        let line = error
+            .location(&shader.text)
+            .map_or(1, |location| location.line_number as usize);
+        panic!("{}: {:?}: {error}", shader.name, shader.locate(line))
+    })
+}
+
+#[test]
+fn every_shader_is_valid() {
+    // Written out as well, for other compilers of WGSL to try.
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaders");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (_, shader) in shaders() {
+        std::fs::write(folder.join(format!("{}.wgsl", shader.name)), &shader.text).unwrap();
+        // No capability beyond WebGPU's own.
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+        validator
+            .validate(&module(&shader))
+            .unwrap_or_else(|error| panic!("{}: {error:?}", shader.name));
+    }
+}
+
+#[test]
+fn every_kernel_is_composed_with_every_cell_it_takes() {
+    let all = shaders();
+    let names: Vec<&str> = all.iter().map(|(_, shader)| shader.name.as_str()).collect();
+    for cell in builtin() {
+        for kernel in ["recurrent_forward", "recurrent_backward"] {
+            assert!(
+                names.contains(&format!("{kernel}.{}", cell.name()).as_str()),
+                "{names:?}"
+            );
+        }
+    }
+    // Every kernel file is some kernel's.
+    let files: std::collections::BTreeSet<&str> = all
+        .iter()
+        .flat_map(|(_, shader)| &shader.files)
+        .map(|(file, _)| *file)
+        .collect();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["shaders", "shaders/lib", "shaders/cell"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".wgsl") {
+                assert!(
+                    files.contains(format!("{folder}/{name}").as_str()),
+                    "{folder}/{name} is in no shader"
+                );
+            }
+        }
+    }
+}
+
+fn check_params(kernel: &KernelInfo, module: &naga::Module, ty: naga::Handle<naga::Type>) {
+    let TypeInner::Struct { members, span } = &module.types[ty].inner else {
+        panic!("{}: the parameters are no struct", kernel.name)
+    };
+    assert_eq!(module.types[ty].name.as_deref(), Some(kernel.params));
+    let members: Vec<(&str, usize)> = members
+        .iter()
+        .map(|member| (member.name.as_deref().unwrap(), member.offset as usize))
+        .collect();
+    assert_eq!(members, kernel.fields, "{}: names and offsets", kernel.name);
+    assert_eq!(*span as usize, kernel.params_size, "{}: size", kernel.name);
+}
+
+#[test]
+fn bindings_and_parameters_are_what_the_host_says() {
+    for (kernel, shader) in shaders() {
+        let module = module(&shader);
+        let mut found = 0;
+        for (_, variable) in module.global_variables.iter() {
+            let Some(place) = &variable.binding else {
+                continue;
+            };
+            assert_eq!(place.group, 0, "{}", shader.name);
+            let name = variable.name.as_deref().unwrap();
+            match variable.space {
+                AddressSpace::Uniform => {
+                    assert_eq!((place.binding, name), (0, "params"), "{}", shader.name);
+                    check_params(kernel, &module, variable.ty);
+                }
+                AddressSpace::Storage { access } => {
+                    let binding = kernel.bindings[place.binding as usize - 1];
+                    assert_eq!(
+                        binding.name, name,
+                        "{}, binding {}",
+                        shader.name, place.binding
+                    );
+                    let writes = access.contains(StorageAccess::STORE);
+                    assert_eq!(
+                        binding.access == Access::ReadWrite,
+                        writes,
+                        "{}: {name}",
+                        shader.name
+                    );
+                }
+                other => panic!("{}: {name} in {other:?}", shader.name),
+            }
+            found += 1;
+        }
+        assert_eq!(found, kernel.bindings.len() + 1, "{}", shader.name);
+        // WebGPU's default limits.
+        assert!(kernel.bindings.len() <= 8, "{}", shader.name);
+        for name in kernel.overrides {
+            let known = module
+                .overrides
+                .iter()
+                .any(|(_, constant)| constant.name.as_deref() == Some(name));
+            assert!(known, "{} has no override {name}", shader.name);
+        }
+        let [entry] = &module.entry_points[..] else {
+            panic!("{}: one entry point", shader.name)
+        };
+        assert_eq!(entry.name, "main");
+    }
+}
+
+#[test]
+fn lines_of_a_composed_shader_lead_back_to_their_files() {
+    for (_, shader) in shaders() {
+        for (file, start) in &shader.files {
+            assert_eq!(shader.locate(*start), (*file, 1));
+            assert_eq!(shader.locate(*start + 2), (*file, 3), "{}", shader.name);
+        }
+    }
+}
+
+#[test]
+fn counts_of_the_two_halves_must_agree() {
+    // The composed text asserts them, so a cell whose halves differ does not compile.
+    #[derive(Clone, Debug)]
+    struct Miscounted;
+    impl Cell for Miscounted {
+        fn name(&self) -> &'static str {
+            "miscounted"
+        }
+        fn gates(&self) -> usize {
+            3
+        }
+        fn states(&self) -> usize {
+            2
+        }
+        fn saved(&self) -> usize {
+            5
+        }
+        fn shared_gradient(&self) -> bool {
+            true
+        }
+        fn wgsl(&self) -> WgslSource {
+            Cell::wgsl(&Lstm)
+        }
+        fn forward<F: Real>(&self, _: &[F], _: &[F], _: &mut [F], _: &mut [F]) {}
+        fn backward<F: Real>(&self, _: &[F], _: &mut [F], _: &mut [F], _: &mut [F]) {}
+    }
+    let Ok(device) = bptt::Device::gpu() else {
+        eprintln!("SKIPPED: no GPU");
+        return;
+    };
+    let config = bptt::nn::RecurrentConfig::with_cell(Miscounted, 3, 5);
+    let layer = bptt::nn::Recurrent::new(&device, config, 0).unwrap();
+    let x = bptt::Tensor::zeros(&device, &[2, 2, 3]).unwrap();
+    let error = layer.forward(&x, None).unwrap_err().to_string();
+    assert!(
+        error.contains("the counts of the cell's Rust half:3"),
+        "{error}"
+    );
+    assert_eq!(CellRef::new(Miscounted).name(), "miscounted");
+}
