@@ -9,11 +9,11 @@
 //! The results: `y`, `hn`, `cn`, and with `dy` the gradients `dx`, `dh0`, `dc0` and `d.NAME` of every weight.
 
 use crate::Real;
-use crate::cell::{Cell, Nonlinearity};
+use crate::cell::builtin;
 use crate::device::Device;
 use crate::error::{Error, Result, check_shape};
 use crate::interop::{read_file, write_file};
-use crate::nn::{GruConfig, LstmConfig, Recurrent, RecurrentConfig, RnnConfig, State, Weights};
+use crate::nn::{Bias, RecurrentStack, Stack, State, Weights};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
 use serde_json::{Map, Value};
@@ -23,17 +23,21 @@ use std::path::Path;
 /// The results of a case, by name.
 pub type Results<F> = BTreeMap<String, ArrayD<F>>;
 
-/// A case, read and checked but for the shapes that only running it tells.
+/// A case, read and checked.
 #[derive(Clone, Debug)]
 pub struct Case {
-    cell: String,
-    input_size: usize,
-    hidden_size: usize,
-    layers: usize,
-    bidirectional: bool,
-    bias: bool,
+    stack: Stack,
     batch_first: bool,
     tensors: Weights,
+}
+
+/// A case on a device.
+struct Loaded {
+    layer: RecurrentStack,
+    x: Tensor,
+    initial: Option<State>,
+    d_y: Option<Tensor>,
+    d_last: Option<State>,
 }
 
 /// Takes the values of known keys out of the object, so that the unknown ones are left.
@@ -110,16 +114,24 @@ impl Case {
             Some(other) => return Err(Error::argument("cell", other, "a name")),
             None => return Err(Error::argument("cell", "missing", CELLS)),
         };
-        let case = Self {
+        let cell = builtin()
+            .into_iter()
+            .find(|known| known.name() == cell)
+            .ok_or_else(|| Error::argument("cell", &cell, CELLS))?;
+        let stack = Stack {
             cell,
             input_size: keys.size("input_size", None)?,
             hidden_size: keys.size("hidden_size", None)?,
             layers: keys.size("num_layers", Some(1))?,
-            bidirectional: keys.flag("bidirectional", false)?,
-            bias: keys.flag("bias", true)?,
-            batch_first: keys.flag("batch_first", false)?,
-            tensors: file.tensors,
+            directions: if keys.flag("bidirectional", false)? {
+                2
+            } else {
+                1
+            },
+            bias: Bias::from(keys.flag("bias", true)?),
+            forget_bias: None,
         };
+        let batch_first = keys.flag("batch_first", false)?;
         keys.only("proj_size", &Value::from(0))?;
         keys.only("reset_after", &Value::from(true))?;
         if let Some(key) = keys.0.keys().next() {
@@ -133,105 +145,109 @@ impl Case {
             };
             return Err(Error::argument(name, "an I64 tensor", expected));
         }
+        let case = Self {
+            stack,
+            batch_first,
+            tensors: file.tensors,
+        };
+        // On the CPU, so that what is wrong is known before a GPU is opened.
+        case.load(&Device::cpu())?;
         Ok(case)
     }
 
     /// Runs the case on a device.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an unknown cell or tensor or a missing one, [`Error::Shape`] for a tensor that does not fit; the
-    /// GPU's errors.
+    /// The GPU's errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run<F: Real>(&self, device: &Device) -> Result<Results<F>> {
-        let (inputs, hidden) = (self.input_size, self.hidden_size);
-        match self.cell.as_str() {
-            "rnn_tanh" => self.run_as(device, RnnConfig::new(inputs, hidden)),
-            "rnn_relu" => self.run_as(
-                device,
-                RnnConfig::new(inputs, hidden).nonlinearity(Nonlinearity::Relu),
-            ),
-            "lstm" => self.run_as(device, LstmConfig::new(inputs, hidden)),
-            "gru" => self.run_as(device, GruConfig::new(inputs, hidden)),
-            other => Err(Error::argument("cell", other, CELLS)),
-        }
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn run_as<C: Cell, F: Real>(
-        &self,
-        device: &Device,
-        config: RecurrentConfig<C>,
-    ) -> Result<Results<F>> {
-        let config = config
-            .layers(self.layers)
-            .bidirectional(self.bidirectional)
-            .bias(self.bias);
-        let has_cell_state = Cell::states(&config.cell) > 1;
-        let layer = Recurrent::new(device, config, 0)?;
-        let mut rest = self.tensors.clone();
-        let x = self.time_major("x", rest.remove("x").ok_or_else(|| missing("x"))?)?;
-        let [_, batch, _] = *x.shape() else {
-            return Err(Error::shape("x", x.shape(), "three dimensions"));
-        };
-        let directions = if self.bidirectional { 2 } else { 1 };
-        let state_shape = [self.layers * directions, batch, self.hidden_size];
-        let dy = rest
-            .remove("dy")
-            .map(|dy| self.time_major("dy", dy))
-            .transpose()?;
-        let mut state = |h: &str, c: &str| -> Result<Option<State>> {
-            let mut part = |name: &str| match rest.remove(name) {
-                None => Ok((false, ArrayD::zeros(&state_shape[..]))),
-                Some(values) => {
-                    check_shape(name, values.shape(), &state_shape)?;
-                    Ok((true, values))
-                }
-            };
-            let (has_h, h) = part(h)?;
-            let h = Tensor::from_array(device, &h)?;
-            if !has_cell_state {
-                return Ok(has_h.then(|| State::new(h)));
-            }
-            let (has_c, c) = part(c)?;
-            let c = Tensor::from_array(device, &c)?;
-            Ok((has_h || has_c).then(|| State::with_cell(h, c)))
-        };
-        let initial = state("h0", "c0")?;
-        let d_last = state("dhn", "dcn")?;
-        layer.parameters().load(&rest)?;
-
-        let x = Tensor::from_array(device, &x)?;
+        let loaded = self.load(device)?;
+        let (x, initial) = (&loaded.x, loaded.initial.as_ref());
         let mut results = Results::new();
         let mut put = |name: &str, tensor: &Tensor| -> Result<()> {
             results.insert(name.to_owned(), tensor.to_array()?);
             Ok(())
         };
-        let Some(dy) = dy else {
-            let (y, last) = layer.forward(&x, initial.as_ref())?;
-            put("y", &y)?;
-            put("hn", last.h())?;
-            last.c().map_or(Ok(()), |c| put("cn", c))?;
-            return Ok(self.restore_order(results));
+        let mut put_state = |state: &State, h: &str, c: &str| -> Result<()> {
+            put(h, state.h())?;
+            state.c().map_or(Ok(()), |tensor| put(c, tensor))
         };
-        let vjp = layer.vjp(
-            &x,
-            initial.as_ref(),
-            &Tensor::from_array(device, &dy)?,
-            d_last.as_ref(),
-        )?;
-        put("y", &vjp.y)?;
-        put("hn", vjp.state.h())?;
-        vjp.state.c().map_or(Ok(()), |c| put("cn", c))?;
-        put("dx", &vjp.d_x)?;
-        put("dh0", vjp.d_state.h())?;
-        vjp.d_state.c().map_or(Ok(()), |c| put("dc0", c))?;
-        let weights = vjp.d_weights.to_arrays()?;
-        results.extend(
-            weights
-                .into_iter()
-                .map(|(name, values)| (format!("d.{name}"), values)),
-        );
-        Ok(self.restore_order(results))
+        match &loaded.d_y {
+            None => {
+                let (y, last) = loaded.layer.forward(x, initial)?;
+                put_state(&last, "hn", "cn")?;
+                put("y", &y)?;
+            }
+            Some(d_y) => {
+                let vjp = loaded.layer.vjp(x, initial, d_y, loaded.d_last.as_ref())?;
+                put_state(&vjp.state, "hn", "cn")?;
+                put_state(&vjp.d_state, "dh0", "dc0")?;
+                put("y", &vjp.y)?;
+                put("dx", &vjp.d_x)?;
+                let weights = vjp.d_weights.to_arrays()?.into_iter();
+                results.extend(weights.map(|(name, values)| (format!("d.{name}"), values)));
+            }
+        }
+        if self.batch_first {
+            for name in ["y", "dx"] {
+                results
+                    .entry(name.to_owned())
+                    .and_modify(|values| values.swap_axes(0, 1));
+            }
+        }
+        Ok(results)
+    }
+
+    fn load(&self, device: &Device) -> Result<Loaded> {
+        let layer = RecurrentStack::new(device, self.stack.clone(), 0)?;
+        let mut rest = self.tensors.clone();
+        let mut sequence = |name: &str| {
+            let values = rest
+                .remove(name)
+                .map(|values| self.time_major(name, values));
+            values.transpose()
+        };
+        let x = sequence("x")?.ok_or_else(|| Error::argument("x", "missing", "a tensor"))?;
+        let d_y = sequence("dy")?;
+        let [_, batch, _] = *x.shape() else {
+            return Err(Error::shape("x", x.shape(), "three dimensions"));
+        };
+        let initial = self.state(device, &mut rest, ["h0", "c0"], batch)?;
+        let d_last = self.state(device, &mut rest, ["dhn", "dcn"], batch)?;
+        layer.parameters().load(&rest)?;
+        let x = Tensor::from_array(device, &x)?;
+        let d_y = d_y
+            .map(|d_y| Tensor::from_array(device, &d_y))
+            .transpose()?;
+        layer.check(&x, initial.as_ref(), d_y.as_ref(), d_last.as_ref())?;
+        Ok(Loaded {
+            layer,
+            x,
+            initial,
+            d_y,
+            d_last,
+        })
+    }
+
+    /// Takes a state out of the tensors; zeros for a part that is absent, `None` where all are.
+    fn state(
+        &self,
+        device: &Device,
+        rest: &mut Weights,
+        names: [&str; 2],
+        batch: usize,
+    ) -> Result<Option<State>> {
+        let shape = &self.stack.state_shape(batch)[1..];
+        let names = &names[..self.stack.cell.states()];
+        if !names.iter().any(|name| rest.contains_key(*name)) {
+            return Ok(None);
+        }
+        let parts = names.iter().map(|name| {
+            let values = rest.remove(*name).unwrap_or_else(|| ArrayD::zeros(shape));
+            check_shape(name, values.shape(), shape)?;
+            Tensor::from_array(device, &values)
+        });
+        Ok(Some(State::from_parts(parts.collect::<Result<_>>()?)))
     }
 
     fn time_major(&self, name: &str, mut values: ArrayD<f32>) -> Result<ArrayD<f32>> {
@@ -243,25 +259,9 @@ impl Case {
         }
         Ok(values)
     }
-
-    /// Lays y and dx out as x was given.
-    fn restore_order<F: Real>(&self, mut results: Results<F>) -> Results<F> {
-        if self.batch_first {
-            for name in ["y", "dx"] {
-                results
-                    .entry(name.to_owned())
-                    .and_modify(|values| values.swap_axes(0, 1));
-            }
-        }
-        results
-    }
 }
 
 const CELLS: &str = "one of rnn_tanh, rnn_relu, lstm, gru";
-
-fn missing(name: &str) -> Error {
-    Error::argument(name, "missing", "a tensor")
-}
 
 /// Writes results as F32 or F64 tensors. The file appears whole or not at all.
 ///

@@ -3,7 +3,12 @@
 mod callable;
 mod config;
 mod layer;
+mod runner;
 mod stack;
 
 pub use callable::{Recurrent, State, Vjp};
 pub use config::{Bias, RecurrentConfig};
+#[cfg(feature = "safetensors")]
+pub(crate) use runner::RecurrentStack;
+#[cfg(feature = "safetensors")]
+pub(crate) use stack::Stack;

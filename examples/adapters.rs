@@ -1,0 +1,17 @@
+//! Lists the GPU adapters of this machine and says what `Device::best` takes. Exit status 1 where there is none.
+//!
+//! ```text
+//! cargo run --release --example adapters
+//! ```
+
+use bptt::Device;
+
+fn main() -> std::process::ExitCode {
+    let adapters = Device::adapters();
+    for adapter in &adapters {
+        println!("{adapter}");
+    }
+    let best = Device::best();
+    println!("best: {best} ({})", best.reason());
+    std::process::ExitCode::from(u8::from(adapters.is_empty()))
+}

@@ -1,0 +1,294 @@
+//! Recurrent stacks of any cell on a device: their programs, compiled by shape.
+
+use super::callable::{State, Vjp};
+use super::stack::{Stack, States};
+use crate::device::Device;
+use crate::error::{Error, Result, check_positive, check_shape};
+use crate::executable::{Copy, Executable};
+use crate::nn::cache::ShapeCache;
+use crate::nn::module::{Module, Value};
+use crate::nn::parameters::Parameters;
+use crate::program::{Program, Slice};
+use crate::tensor::Tensor;
+use std::sync::Mutex;
+
+/// A [`Stack`] with weights on a device.
+#[derive(Debug)]
+pub(crate) struct RecurrentStack {
+    stack: Stack,
+    device: Device,
+    parameters: Parameters,
+    compiled: ShapeCache<Key, Mutex<Compiled>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Key {
+    steps: usize,
+    batch: usize,
+    initial: bool,
+    gradient: bool,
+    d_last: bool,
+}
+
+/// An executable and where its inputs and outputs are.
+#[derive(Debug)]
+struct Compiled {
+    executable: Executable,
+    x: Value,
+    y: Value,
+    last: Slice,
+    states: States,
+    gradients: Option<Slice>,
+}
+
+impl RecurrentStack {
+    pub(crate) fn new(device: &Device, stack: Stack, seed: u64) -> Result<Self> {
+        let parameters = Parameters::new(device, stack.parameters(), seed)?;
+        Ok(Self {
+            stack,
+            device: device.clone(),
+            parameters,
+            compiled: ShapeCache::default(),
+        })
+    }
+
+    pub(crate) fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// See [`Recurrent::forward`](super::Recurrent::forward).
+    pub(crate) fn forward(&self, x: &Tensor, state: Option<&State>) -> Result<(Tensor, State)> {
+        let key = self.key(x, state)?;
+        let compiled = self
+            .compiled
+            .get(key, || self.compile(key).map(Mutex::new))?;
+        let compiled = lock(&compiled);
+        let (y, last) = (self.zeros(&compiled.y.shape)?, self.new_state(key.batch)?);
+        let mut before = vec![compiled.input(x, compiled.x.slice)];
+        before.extend(compiled.state_copies(state, compiled.states.initial, true));
+        let mut after = vec![compiled.output(compiled.y.slice, &y)];
+        after.extend(compiled.state_copies(Some(&last), Some(compiled.last), false));
+        compiled.executable.run_with(&before, &after)?;
+        drop((before, after));
+        Ok((y, last))
+    }
+
+    /// See [`Recurrent::vjp`](super::Recurrent::vjp).
+    pub(crate) fn vjp(
+        &self,
+        x: &Tensor,
+        state: Option<&State>,
+        d_y: &Tensor,
+        d_state: Option<&State>,
+    ) -> Result<Vjp> {
+        let key = self.vjp_key(x, state, d_y, d_state)?;
+        let compiled = self
+            .compiled
+            .get(key, || self.compile(key).map(Mutex::new))?;
+        let compiled = lock(&compiled);
+        let c = &*compiled;
+        let (Some(gradients), Some(d_x_slice)) = (c.gradients, c.x.gradient) else {
+            unreachable!("a gradient program has gradients")
+        };
+        let result = Vjp {
+            y: self.zeros(d_y.shape())?,
+            state: self.new_state(key.batch)?,
+            d_x: self.zeros(x.shape())?,
+            d_state: self.new_state(key.batch)?,
+            d_weights: self.parameters.like()?,
+        };
+        let mut before = vec![c.input(x, c.x.slice), c.input(d_y, c.y.known_gradient())];
+        before.extend(c.state_copies(state, c.states.initial, true));
+        before.extend(c.state_copies(d_state, c.states.d_last, true));
+        let mut after = vec![
+            c.output(c.y.slice, &result.y),
+            c.output(d_x_slice, &result.d_x),
+            c.output(gradients, result.d_weights.flat()),
+        ];
+        after.extend(c.state_copies(Some(&result.state), Some(c.last), false));
+        after.extend(c.state_copies(Some(&result.d_state), c.states.d_initial, false));
+        c.executable.run_with(&before, &after)?;
+        drop((before, after));
+        Ok(result)
+    }
+
+    fn vjp_key(
+        &self,
+        x: &Tensor,
+        state: Option<&State>,
+        d_y: &Tensor,
+        d_state: Option<&State>,
+    ) -> Result<Key> {
+        let mut key = self.key(x, state)?;
+        (key.gradient, key.d_last) = (true, d_state.is_some());
+        let y_shape = self.stack.output_shape(x.shape())?;
+        d_y.check_device("d_y", &self.device)?;
+        check_shape("d_y", d_y.shape(), &y_shape)?;
+        self.check_state("d_state", d_state, key.batch)?;
+        Ok(key)
+    }
+
+    /// `Ok` where the arguments of [`RecurrentStack::forward`], or with d_y of [`RecurrentStack::vjp`], fit.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn check(
+        &self,
+        x: &Tensor,
+        state: Option<&State>,
+        d_y: Option<&Tensor>,
+        d_state: Option<&State>,
+    ) -> Result<()> {
+        match d_y {
+            Some(d_y) => self.vjp_key(x, state, d_y, d_state).map(drop),
+            None => self.key(x, state).map(drop),
+        }
+    }
+
+    fn key(&self, x: &Tensor, state: Option<&State>) -> Result<Key> {
+        x.check_device("x", &self.device)?;
+        let [steps, batch, features] = *x.shape() else {
+            return Err(Error::shape(
+                "x",
+                x.shape(),
+                format!("[T, B, {}]", self.stack.input_size),
+            ));
+        };
+        if features != self.stack.input_size {
+            return Err(Error::shape(
+                "x",
+                x.shape(),
+                format!("[T, B, {}]", self.stack.input_size),
+            ));
+        }
+        check_positive("x: T", steps)?;
+        check_positive("x: B", batch)?;
+        self.check_state("state", state, batch)?;
+        Ok(Key {
+            steps,
+            batch,
+            initial: state.is_some(),
+            gradient: false,
+            d_last: false,
+        })
+    }
+
+    fn check_state(&self, argument: &str, state: Option<&State>, batch: usize) -> Result<()> {
+        let Some(state) = state else { return Ok(()) };
+        let expected = self.stack.cell.states();
+        if state.parts.len() != expected {
+            let got = format!("{} states", state.parts.len());
+            return Err(Error::argument(
+                argument,
+                got,
+                format!("{expected} for {}", self.stack.cell.name()),
+            ));
+        }
+        for (part, name) in state.parts.iter().zip(["h", "c"]) {
+            let name = format!("{argument}.{name}");
+            part.check_device(&name, &self.device)?;
+            check_shape(&name, part.shape(), &self.stack.state_shape(batch)[1..])?;
+        }
+        Ok(())
+    }
+
+    fn zeros(&self, shape: &[usize]) -> Result<Tensor> {
+        Tensor::zeros(&self.device, shape)
+    }
+
+    fn new_state(&self, batch: usize) -> Result<State> {
+        let shape = self.stack.state_shape(batch);
+        let parts = (0..shape[0])
+            .map(|_| self.zeros(&shape[1..]))
+            .collect::<Result<_>>()?;
+        Ok(State { parts })
+    }
+
+    fn compile(&self, key: Key) -> Result<Compiled> {
+        let Key {
+            steps,
+            batch,
+            initial,
+            gradient,
+            d_last,
+        } = key;
+        let mut program = Program::new();
+        let values = self.parameters.external(&mut program);
+        let gradients =
+            gradient.then(|| program.tensor("d.weights", self.parameters.flat().shape()));
+        let x = Value::new(
+            &mut program,
+            "x",
+            &[steps, batch, self.stack.input_size],
+            gradient,
+        );
+        let state_shape = self.stack.state_shape(batch);
+        let mut state =
+            |wanted: bool, name: &str| wanted.then(|| program.tensor(name, &state_shape));
+        let states = States {
+            initial: state(initial, "initial states"),
+            d_last: state(d_last, "d.last states"),
+            d_initial: state(gradient, "d.initial states"),
+        };
+        let weights = self.parameters.slices(values, gradients);
+        let (y, last, backward) =
+            self.stack
+                .emit(&mut program, &weights, x.clone(), states, gradient);
+        if gradient {
+            backward(&mut program);
+        }
+        let executable = Executable::new(&self.device, program, &[self.parameters.flat().clone()])?;
+        Ok(Compiled {
+            executable,
+            x,
+            y,
+            last,
+            states,
+            gradients,
+        })
+    }
+}
+
+impl Compiled {
+    fn input<'a>(&'a self, from: &'a Tensor, to: Slice) -> Copy<'a> {
+        Copy {
+            from: (from, 0),
+            to: (self.executable.tensor(to.tensor), to.offset),
+            len: to.len,
+        }
+    }
+
+    fn output<'a>(&'a self, from: Slice, to: &'a Tensor) -> Copy<'a> {
+        Copy {
+            from: (self.executable.tensor(from.tensor), from.offset),
+            to: (to, 0),
+            len: from.len,
+        }
+    }
+
+    /// Copies between the parts of a state and a tensor `[S, L·D, B, H]`, into the tensor where `load`.
+    fn state_copies<'a>(
+        &'a self,
+        state: Option<&'a State>,
+        all: Option<Slice>,
+        load: bool,
+    ) -> Vec<Copy<'a>> {
+        let (Some(state), Some(all)) = (state, all) else {
+            return vec![];
+        };
+        let len = all.len / state.parts.len();
+        let copy = |(index, part): (usize, &'a Tensor)| {
+            let slice = all.part(index * len, len);
+            if load {
+                self.input(part, slice)
+            } else {
+                self.output(slice, part)
+            }
+        };
+        state.parts.iter().enumerate().map(copy).collect()
+    }
+}
+
+fn lock(compiled: &Mutex<Compiled>) -> std::sync::MutexGuard<'_, Compiled> {
+    compiled
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
