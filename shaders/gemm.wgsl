@@ -1,6 +1,7 @@
-// c = op(a) · op(b) (+ bias) (+ c). An invocation owns TILE_M × TILE_N elements of c in registers; the columns of a workgroup's
-// invocations interleave, so that neighbours read neighbouring memory. Elements past the edge repeat the last row or column
-// and are not stored: no size needs to divide anything.
+// c = op(a) · op(b) (+ bias) (+ c). An invocation owns TILE_M × TILE_N elements of c in registers. A workgroup's invocations share
+// their rows, so that what they read of a is one value for all (a scalar load on many GPUs, and a broadcast on software
+// adapters); their columns interleave, so that neighbours read neighbouring memory. Elements past the edge repeat the last row or
+// column and are not stored: no size needs to divide anything.
 
 struct GemmParams {
     m: u32,
@@ -26,56 +27,47 @@ struct GemmParams {
 override TRANSPOSE_A: bool = false;
 override TRANSPOSE_B: bool = false;
 
-const GROUP_M: u32 = 8u;
-const GROUP_N: u32 = 8u;
+const GROUP: u32 = 32u;
 const TILE_M: u32 = 8u;
 const TILE_N: u32 = 4u;
 
-@compute @workgroup_size(GROUP_N, GROUP_M)
+@compute @workgroup_size(GROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    let groups_n = (params.n + GROUP_N * TILE_N - 1u) / (GROUP_N * TILE_N);
+    let groups_n = (params.n + GROUP * TILE_N - 1u) / (GROUP * TILE_N);
     let group = linear_workgroup(workgroup, workgroups);
-    let first_row = ((group / groups_n) * GROUP_M + local.y) * TILE_M;
-    let first_column = (group % groups_n) * GROUP_N * TILE_N + local.x;
+    let first_row = (group / groups_n) * TILE_M;
+    let first_column = (group % groups_n) * GROUP * TILE_N + local;
     if first_row >= params.m || first_column >= params.n {
         return;
     }
 
     var a_at: array<u32, TILE_M>;
-    var b_at: array<u32, TILE_N>;
     for (var i = 0u; i < TILE_M; i++) {
         let row = min(first_row + i, params.m - 1u);
         a_at[i] = params.a + select(row * params.a_stride, row, TRANSPOSE_A);
     }
-    for (var j = 0u; j < TILE_N; j++) {
-        let column = min(first_column + j * GROUP_N, params.n - 1u);
-        b_at[j] = params.b + select(column, column * params.b_stride, TRANSPOSE_B);
-    }
+    let columns = min(vec4<u32>(first_column) + vec4<u32>(0u, 1u, 2u, 3u) * GROUP, vec4<u32>(params.n - 1u));
+    let b_at = params.b + select(columns, columns * params.b_stride, TRANSPOSE_B);
     let a_step = select(1u, params.a_stride, TRANSPOSE_A);
     let b_step = select(params.b_stride, 1u, TRANSPOSE_B);
 
-    var sum: array<array<f32, TILE_N>, TILE_M>;
+    var sum: array<vec4<f32>, TILE_M>;
     for (var k = 0u; k < params.k; k++) {
-        var right: array<f32, TILE_N>;
-        for (var j = 0u; j < TILE_N; j++) {
-            right[j] = b[b_at[j] + k * b_step];
-        }
+        let at = b_at + k * b_step;
+        let right = vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
         for (var i = 0u; i < TILE_M; i++) {
-            let left = a[a_at[i] + k * a_step];
-            for (var j = 0u; j < TILE_N; j++) {
-                sum[i][j] = fma(left, right[j], sum[i][j]);
-            }
+            sum[i] = fma(vec4<f32>(a[a_at[i] + k * a_step]), right, sum[i]);
         }
     }
 
     for (var i = 0u; i < TILE_M; i++) {
         for (var j = 0u; j < TILE_N; j++) {
             let row = first_row + i;
-            let column = first_column + j * GROUP_N;
+            let column = first_column + j * GROUP;
             if row < params.m && column < params.n {
                 let at = params.c + row * params.c_stride + column;
                 var value = sum[i][j];

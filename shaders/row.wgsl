@@ -13,8 +13,7 @@ fn row_sum(local: u32, value: f32) -> f32 {
             row_values[local] += row_values[local + width];
         }
     }
-    let total = workgroupUniformLoad(&row_values)[0];
-    return total;
+    return workgroupUniformLoad(&row_values[0]);
 }
 
 fn row_max(local: u32, value: f32) -> f32 {
@@ -25,6 +24,5 @@ fn row_max(local: u32, value: f32) -> f32 {
             row_values[local] = max(row_values[local], row_values[local + width]);
         }
     }
-    let largest = workgroupUniformLoad(&row_values)[0];
-    return largest;
+    return workgroupUniformLoad(&row_values[0]);
 }

@@ -15,6 +15,7 @@ mod real;
 pub mod replay;
 mod tensor;
 pub mod train;
+mod trusted;
 pub mod verify;
 
 pub use device::{Device, Precision};

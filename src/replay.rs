@@ -13,7 +13,7 @@ use crate::cell::builtin;
 use crate::device::Device;
 use crate::error::{Error, Result, check_shape};
 use crate::interop::{read_file, write_file};
-use crate::nn::{Bias, RecurrentStack, Stack, State, Weights};
+use crate::nn::{Bias, Module, RecurrentStack, Stack, State, Weights};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
 use serde_json::{Map, Value};
@@ -219,7 +219,10 @@ impl Case {
         let d_y = d_y
             .map(|d_y| Tensor::from_array(device, &d_y))
             .transpose()?;
-        layer.check(&x, initial.as_ref(), d_y.as_ref(), d_last.as_ref())?;
+        layer.check(&x, initial.as_ref())?;
+        if let Some(d_y) = &d_y {
+            check_shape("dy", d_y.shape(), &self.stack.output_shape(x.shape())?)?;
+        }
         Ok(Loaded {
             layer,
             x,

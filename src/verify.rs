@@ -70,11 +70,10 @@ pub fn compare(
     let mut worst = (0.0, None);
     for ((index, expected), got) in expected.indexed_iter().zip(got) {
         let error = error(*got, *expected);
-        // Negated, so that a NaN counts as off.
-        if !(error <= tolerance) {
+        if error.is_nan() || error > tolerance {
             off += 1;
         }
-        if !(error <= worst.0) {
+        if error.is_nan() || error > worst.0 {
             worst = (
                 if error.is_nan() { f64::INFINITY } else { error },
                 Some((index, *got, *expected)),

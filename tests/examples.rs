@@ -336,13 +336,13 @@ fn replay_refuses_by_name_and_writes_nothing() {
             metadata(""),
             "dy",
             Some((Dtype::F32, vec![4, 2, 3])),
-            "d_y: shape [4, 2, 3], expected [4, 2, 5]",
+            "dy: shape [4, 2, 3], expected [4, 2, 5]",
         ),
         (
             metadata(""),
             "x",
-            Some((Dtype::U8, vec![4])),
-            "tensor x is U8, expected F32 or F64",
+            Some((Dtype::I32, vec![4])),
+            "tensor x is I32, expected F32 or F64",
         ),
         (
             r#"{"cell": "lstm", "input_size": 3}"#.into(),

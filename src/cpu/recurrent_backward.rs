@@ -1,11 +1,11 @@
 //! Backpropagation through the steps of a recurrent layer.
 
-use super::gemm::product;
 use super::recurrent_forward::{load_state, state_shape, store_state, time_of, view, view_mut};
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{BackwardRow, CellRef};
 use crate::program::{RecurrentBackward, RecurrentShape};
+use crate::trusted::product;
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3, Axis, s};
 
 /// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that step's d_r; then the cell. The

@@ -1,10 +1,10 @@
 //! The steps of a recurrent layer.
 
-use super::gemm::product;
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{CellRef, ForwardRow};
 use crate::program::{RecurrentForward, RecurrentShape};
+use crate::trusted::product;
 use ndarray::{
     Array2, ArrayView, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis,
     Dimension, Ix4, ShapeBuilder, StrideShape, s,

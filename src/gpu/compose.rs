@@ -29,6 +29,8 @@ pub struct Shader {
     pub text: String,
     /// Each file and the line of the text it starts at (from 1).
     pub files: Vec<(&'static str, usize)>,
+    /// Whether every file is this crate's own.
+    pub own: bool,
 }
 
 impl Shader {
@@ -51,6 +53,7 @@ pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, u32)>) -> Sha
         name: kernel.name.to_owned(),
         text: String::new(),
         files: vec![],
+        own: cell.is_none_or(|(cell, _)| builtin().iter().any(|known| known.wgsl() == cell.wgsl())),
     };
     let mut sources = vec![kernel.source, INDEX];
     sources.extend_from_slice(kernel.libraries);

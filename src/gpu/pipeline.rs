@@ -5,6 +5,7 @@ use super::compose::{Shader, compose};
 use super::kernel::{Access, Kernel, KernelInfo};
 use crate::cell::CellRef;
 use crate::error::{Error, Result};
+use crate::trusted;
 use futures::FutureExt;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -108,13 +109,15 @@ impl Context {
     fn shader_module(&self, shader: &Shader) -> Result<wgpu::ShaderModule> {
         let mut module = None;
         let outcome = self.guarded(&shader.name, || {
-            module = Some(
-                self.device
-                    .create_shader_module(wgpu::ShaderModuleDescriptor {
-                        label: Some(&shader.name),
-                        source: wgpu::ShaderSource::Wgsl(shader.text.as_str().into()),
-                    }),
-            );
+            let descriptor = wgpu::ShaderModuleDescriptor {
+                label: Some(&shader.name),
+                source: wgpu::ShaderSource::Wgsl(shader.text.as_str().into()),
+            };
+            module = Some(if shader.own {
+                trusted::shader_module(&self.device, descriptor)
+            } else {
+                self.device.create_shader_module(descriptor)
+            });
         });
         let Some(module) = module else {
             return Err(Error::Gpu(format!("{}: no module", shader.name)));

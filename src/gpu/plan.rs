@@ -194,6 +194,10 @@ impl<'a> PlanBuilder<'a> {
         context.guarded("a plan's parameters", || {
             context.queue.write_buffer(&uniform, 0, &self.params)
         })?;
+        #[allow(
+            clippy::mutable_key_type,
+            reason = "buffers are compared and hashed by identity"
+        )]
         let mut bind_groups = HashMap::new();
         let mut dispatches = Vec::with_capacity(self.pending.len());
         for pending in self.pending {

@@ -18,7 +18,10 @@ pub use sequential::{Sequential, SequentialBuilder};
 pub(crate) use cache::ShapeCache;
 pub(crate) use module::Value;
 #[cfg(feature = "safetensors")]
-pub(crate) use recurrent::{RecurrentStack, Stack};
+pub(crate) use {
+    module::Module,
+    recurrent::{RecurrentStack, Stack},
+};
 
 /// A vanilla RNN, one or several layers (PyTorch's `nn.RNN`): see [`cell::Rnn`](crate::cell::Rnn) for the equation.
 pub type Rnn = Recurrent<crate::cell::Rnn>;

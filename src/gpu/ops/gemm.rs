@@ -19,8 +19,8 @@ kernel! {
     overrides ["TRANSPOSE_A", "TRANSPOSE_B"]
 }
 
-/// Rows and columns of c that a workgroup computes: `GROUP_M · TILE_M` and `GROUP_N · TILE_N` in the shader.
-const BLOCK: (usize, usize) = (64, 32);
+/// Rows and columns of c that a workgroup computes: `TILE_M` and `GROUP · TILE_N` in the shader.
+const BLOCK: (usize, usize) = (8, 128);
 
 pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let (m, n, k) = op.dimensions();

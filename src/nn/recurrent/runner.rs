@@ -81,7 +81,12 @@ impl RecurrentStack {
         d_y: &Tensor,
         d_state: Option<&State>,
     ) -> Result<Vjp> {
-        let key = self.vjp_key(x, state, d_y, d_state)?;
+        let mut key = self.key(x, state)?;
+        (key.gradient, key.d_last) = (true, d_state.is_some());
+        let y_shape = self.stack.output_shape(x.shape())?;
+        d_y.check_device("d_y", &self.device)?;
+        check_shape("d_y", d_y.shape(), &y_shape)?;
+        self.check_state("d_state", d_state, key.batch)?;
         let compiled = self
             .compiled
             .get(key, || self.compile(key).map(Mutex::new))?;
@@ -112,35 +117,10 @@ impl RecurrentStack {
         Ok(result)
     }
 
-    fn vjp_key(
-        &self,
-        x: &Tensor,
-        state: Option<&State>,
-        d_y: &Tensor,
-        d_state: Option<&State>,
-    ) -> Result<Key> {
-        let mut key = self.key(x, state)?;
-        (key.gradient, key.d_last) = (true, d_state.is_some());
-        let y_shape = self.stack.output_shape(x.shape())?;
-        d_y.check_device("d_y", &self.device)?;
-        check_shape("d_y", d_y.shape(), &y_shape)?;
-        self.check_state("d_state", d_state, key.batch)?;
-        Ok(key)
-    }
-
-    /// `Ok` where the arguments of [`RecurrentStack::forward`], or with d_y of [`RecurrentStack::vjp`], fit.
+    /// `Ok` where the arguments of [`RecurrentStack::forward`] fit.
     #[cfg(feature = "safetensors")]
-    pub(crate) fn check(
-        &self,
-        x: &Tensor,
-        state: Option<&State>,
-        d_y: Option<&Tensor>,
-        d_state: Option<&State>,
-    ) -> Result<()> {
-        match d_y {
-            Some(d_y) => self.vjp_key(x, state, d_y, d_state).map(drop),
-            None => self.key(x, state).map(drop),
-        }
+    pub(crate) fn check(&self, x: &Tensor, state: Option<&State>) -> Result<()> {
+        self.key(x, state).map(drop)
     }
 
     fn key(&self, x: &Tensor, state: Option<&State>) -> Result<Key> {
