@@ -11,7 +11,7 @@ struct AdamParams {
     has_clip: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: AdamParams;
+@group(0) @binding(0) var<storage, read> params: AdamParams;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;            // [N]
 @group(0) @binding(2) var<storage, read> scalars: array<f32>;             // [9]: lr/c₁, β₁, 1−β₁, β₂, 1−β₂, ε, √c₂, decay, kept
 @group(0) @binding(3) var<storage, read> clip: array<f32>;                // [2]: norm, scale

@@ -9,7 +9,7 @@ struct ClipNormParams {
     max_norm: f32,
 }
 
-@group(0) @binding(0) var<uniform> params: ClipNormParams;
+@group(0) @binding(0) var<storage, read> params: ClipNormParams;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;      // [N]
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>; // [invocations]
 @group(0) @binding(3) var<storage, read_write> clip: array<f32>;    // [2]

@@ -11,7 +11,7 @@ struct ColumnSumParams {
     accumulate: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: ColumnSumParams;
+@group(0) @binding(0) var<storage, read> params: ColumnSumParams;
 @group(0) @binding(1) var<storage, read> input: array<f32>;        // [M, N]
 @group(0) @binding(2) var<storage, read_write> output: array<f32>; // [ceil(M / block), N]
 

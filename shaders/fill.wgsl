@@ -6,7 +6,7 @@ struct FillParams {
     value: f32,
 }
 
-@group(0) @binding(0) var<uniform> params: FillParams;
+@group(0) @binding(0) var<storage, read> params: FillParams;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>; // [len]
 
 override SIZE: u32 = 64u;

@@ -18,7 +18,7 @@ struct GemmParams {
     accumulate: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: GemmParams;
+@group(0) @binding(0) var<storage, read> params: GemmParams;
 @group(0) @binding(1) var<storage, read> a: array<f32>;       // [M, K], or [K, M] where TRANSPOSE_A
 @group(0) @binding(2) var<storage, read> b: array<f32>;       // [K, N], or [N, K] where TRANSPOSE_B
 @group(0) @binding(3) var<storage, read> bias: array<f32>;    // [N]

@@ -12,7 +12,7 @@ struct MseParams {
     loss_weight: f32,
 }
 
-@group(0) @binding(0) var<uniform> params: MseParams;
+@group(0) @binding(0) var<storage, read> params: MseParams;
 @group(0) @binding(1) var<storage, read> prediction: array<f32>;     // [N]
 @group(0) @binding(2) var<storage, read> expected: array<f32>;       // [N]
 @group(0) @binding(3) var<storage, read_write> partial: array<f32>;  // [invocations]

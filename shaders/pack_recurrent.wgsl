@@ -8,7 +8,7 @@ struct PackRecurrentParams {
     weight_stride: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: PackRecurrentParams;
+@group(0) @binding(0) var<storage, read> params: PackRecurrentParams;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;       // [D][G·H, H]
 @group(0) @binding(2) var<storage, read_write> packed: array<f32>; // [D, H, H, G]
 

@@ -20,7 +20,7 @@ struct RecurrentBackwardParams {
     has_d_last: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: RecurrentBackwardParams;
+@group(0) @binding(0) var<storage, read> params: RecurrentBackwardParams;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;        // [D][G·H, H]
 @group(0) @binding(2) var<storage, read> saved: array<f32>;         // [K, D, T, B, H]
 @group(0) @binding(3) var<storage, read> d_y: array<f32>;           // [T, B, D, H]

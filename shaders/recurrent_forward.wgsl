@@ -21,7 +21,7 @@ struct RecurrentForwardParams {
     has_saved: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: RecurrentForwardParams;
+@group(0) @binding(0) var<storage, read> params: RecurrentForwardParams;
 @group(0) @binding(1) var<storage, read> x_gates: array<f32>;     // [T, B, D, G·H]
 @group(0) @binding(2) var<storage, read> weight: array<f32>;      // [D, H, H, G]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;        // [D][G·H]

@@ -12,7 +12,7 @@ struct SgdParams {
     has_clip: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: SgdParams;
+@group(0) @binding(0) var<storage, read> params: SgdParams;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;        // [N]
 @group(0) @binding(2) var<storage, read> scalars: array<f32>;         // [3]: rate, momentum, decay
 @group(0) @binding(3) var<storage, read> clip: array<f32>;            // [2]: norm, scale

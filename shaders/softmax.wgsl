@@ -9,7 +9,7 @@ struct SoftmaxParams {
     output_stride: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: SoftmaxParams;
+@group(0) @binding(0) var<storage, read> params: SoftmaxParams;
 @group(0) @binding(1) var<storage, read> input: array<f32>;        // [M, N]
 @group(0) @binding(2) var<storage, read_write> output: array<f32>; // [M, N]
 

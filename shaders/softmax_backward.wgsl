@@ -11,7 +11,7 @@ struct SoftmaxBackwardParams {
     d_input_stride: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: SoftmaxBackwardParams;
+@group(0) @binding(0) var<storage, read> params: SoftmaxBackwardParams;
 @group(0) @binding(1) var<storage, read> output: array<f32>;        // [M, N]
 @group(0) @binding(2) var<storage, read> d_output: array<f32>;      // [M, N]
 @group(0) @binding(3) var<storage, read_write> d_input: array<f32>; // [M, N]

@@ -13,7 +13,7 @@ struct SoftmaxCrossEntropyParams {
     loss_weight: f32,
 }
 
-@group(0) @binding(0) var<uniform> params: SoftmaxCrossEntropyParams;
+@group(0) @binding(0) var<storage, read> params: SoftmaxCrossEntropyParams;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;         // [M, N]
 @group(0) @binding(2) var<storage, read> classes: array<f32>;        // [M], whole numbers
 @group(0) @binding(3) var<storage, read_write> partial: array<f32>;  // [M]

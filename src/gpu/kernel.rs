@@ -35,7 +35,8 @@ pub struct KernelInfo {
     pub libraries: &'static [WgslSource],
     /// Whether it is composed with a cell.
     pub takes_cell: bool,
-    /// The name of the uniform struct of its parameters, at binding 0.
+    /// The name of the struct of its parameters, at binding 0: read-only storage at a dynamic offset. Not a uniform, as some
+    /// drivers compile a shader anew for every value of a uniform that steers it, and the step is one.
     pub params: &'static str,
     /// The parameters and their offsets in bytes.
     pub fields: &'static [(&'static str, usize)],

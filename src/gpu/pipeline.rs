@@ -59,7 +59,8 @@ impl Context {
 
     fn create_pipeline(&self, kernel: &KernelInfo, variant: &Variant<'_>) -> Result<Pipeline> {
         self.counters.pipelines.fetch_add(1, Ordering::Relaxed);
-        let storage = kernel.bindings.len() as u32;
+        // The parameters are storage too.
+        let storage = kernel.bindings.len() as u32 + 1;
         if storage > self.limits.max_storage_buffers_per_shader_stage {
             return Err(Error::Limit {
                 what: format!("kernel {}", kernel.name),
@@ -160,9 +161,9 @@ fn layout_entries(kernel: &KernelInfo) -> Vec<wgpu::BindGroupLayoutEntry> {
         },
         count: None,
     };
-    let uniform = entry(
+    let params = entry(
         0,
-        wgpu::BufferBindingType::Uniform,
+        wgpu::BufferBindingType::Storage { read_only: true },
         true,
         kernel.params_size as u64,
     );
@@ -175,5 +176,5 @@ fn layout_entries(kernel: &KernelInfo) -> Vec<wgpu::BindGroupLayoutEntry> {
             4,
         )
     });
-    std::iter::once(uniform).chain(storage).collect()
+    std::iter::once(params).chain(storage).collect()
 }

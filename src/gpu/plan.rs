@@ -162,7 +162,7 @@ impl<'a> PlanBuilder<'a> {
             return Ok(());
         }
         let pipeline = self.context.pipeline::<K>(variant)?;
-        let alignment = self.context.limits.min_uniform_buffer_offset_alignment as usize;
+        let alignment = self.context.limits.min_storage_buffer_offset_alignment as usize;
         let params_offset = self.params.len().next_multiple_of(alignment);
         self.params.resize(params_offset, 0);
         self.params.extend_from_slice(bytemuck::bytes_of(&params));
@@ -189,10 +189,10 @@ impl<'a> PlanBuilder<'a> {
                 available: context.limits.max_buffer_size,
             });
         }
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let uniform = context.buffer("a plan's parameters", size, usage)?;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+        let params = context.buffer("a plan's parameters", size, usage)?;
         context.guarded("a plan's parameters", || {
-            context.queue.write_buffer(&uniform, 0, &self.params)
+            context.queue.write_buffer(&params, 0, &self.params)
         })?;
         #[allow(
             clippy::mutable_key_type,
@@ -206,7 +206,7 @@ impl<'a> PlanBuilder<'a> {
                 let bind_group = bind_group(
                     context,
                     &pending.pipeline,
-                    &uniform,
+                    &params,
                     pending.params_size,
                     &key.1,
                 )?;
@@ -226,13 +226,13 @@ impl<'a> PlanBuilder<'a> {
 fn bind_group(
     context: &Context,
     pipeline: &Pipeline,
-    uniform: &wgpu::Buffer,
+    all_params: &wgpu::Buffer,
     params_size: usize,
     buffers: &[wgpu::Buffer],
 ) -> Result<wgpu::BindGroup> {
     context.counters.bind_groups.fetch_add(1, Ordering::Relaxed);
     let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-        buffer: uniform,
+        buffer: all_params,
         offset: 0,
         size: std::num::NonZeroU64::new(params_size as u64),
     });

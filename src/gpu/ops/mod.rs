@@ -63,7 +63,7 @@ fn offset(slice: Option<Slice>) -> u32 {
     slice.map_or(0, |slice| slice.offset as u32)
 }
 
-/// 1 or 0, as uniform buffers have no bool.
+/// 1 or 0, as WGSL's buffers hold no bool.
 fn flag(condition: bool) -> u32 {
     u32::from(condition)
 }
