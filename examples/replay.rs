@@ -43,6 +43,10 @@ fn run() -> Result<(), String> {
     let [case, out] = &files[..] else {
         return Err(usage(format!("{} files, expected 2", files.len())));
     };
+    // What an earlier run left must not be taken for this one's.
+    if out.exists() && !same_file(case, out) {
+        std::fs::remove_file(out).map_err(|reason| format!("{}: {reason}", out.display()))?;
+    }
     // The case first: what is wrong with it is known before a GPU is opened.
     let read = || replay::Case::read(case).map_err(|reason| named(case, reason));
     match device.as_deref() {
@@ -56,6 +60,10 @@ fn run() -> Result<(), String> {
         ))),
         None => Err(usage("--device is missing, expected gpu, cpu or cpu64")),
     }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 fn usage(reason: impl ToString) -> String {

@@ -24,12 +24,12 @@ fn main() -> std::process::ExitCode {
 
 fn run() -> Result<(), String> {
     let mut arguments = lexopt::Parser::from_env();
-    let mut device = common::device("auto");
+    let mut word = "auto".to_owned();
     while let Some(argument) = arguments.next().map_err(|reason| reason.to_string())? {
         match argument {
             lexopt::Arg::Long("device") => {
-                let word = arguments.value().map_err(|reason| reason.to_string())?;
-                device = common::device(&word.to_string_lossy());
+                let value = arguments.value().map_err(|reason| reason.to_string())?;
+                word = value.to_string_lossy().into_owned();
             }
             lexopt::Arg::Long("help") => {
                 println!("tutorial [--device {}]", common::DEVICES);
@@ -39,7 +39,7 @@ fn run() -> Result<(), String> {
         }
     }
     // The notebook computes in f64, so the CPU does here too.
-    let device = match device? {
+    let device = match common::device(&word)? {
         device if device.is_gpu() => device,
         _ => Device::cpu_f64(),
     };

@@ -26,7 +26,8 @@ fn main(
     let index = linear_workgroup(workgroup, workgroups) * SIZE + local;
     let column = index % params.columns;
     let first_row = (index / params.columns) * params.block;
-    if first_row >= params.rows {
+    // Without any row there is still a sum: 0.
+    if first_row > 0u && first_row >= params.rows {
         return;
     }
     var sum = 0.0;

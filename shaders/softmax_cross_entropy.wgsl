@@ -31,6 +31,8 @@ fn main(
     let logits_at = params.logits + row * params.logits_stride;
     let class_value = classes[params.classes + min(row, params.rows - 1u)];
     let inside = class_value >= 0.0 && class_value < f32(params.columns);
+    // A class outside gives NaN, made at run time: a constant one is an error in WGSL.
+    let nan = bitcast<f32>(0x7fc00000u | params.rows);
     let class_number = u32(select(0.0, class_value, inside));
 
     var largest = LOWEST;
@@ -49,12 +51,11 @@ fn main(
         for (var i = local; i < columns; i += ROW_SIZE) {
             let target_value = select(0.0, 1.0, inside && i == class_number);
             let value = (exp(logits[logits_at + i] - largest) / sum - target_value) / rows;
-            gradient[params.gradient + row * params.gradient_stride + i] = value;
+            gradient[params.gradient + row * params.gradient_stride + i] = select(nan, value, inside);
         }
     }
     if live && local == 0u {
         let loss = (log(sum) - (logits[logits_at + class_number] - largest)) / rows;
-        // A class outside gives NaN, made at run time: a constant one is an error in WGSL.
-        partial[row] = params.loss_weight * select(bitcast<f32>(0x7fc00000u | params.rows), loss, inside);
+        partial[row] = params.loss_weight * select(nan, loss, inside);
     }
 }

@@ -57,14 +57,11 @@ impl Device {
     }
 
     /// A hardware adapter where there is one, else the CPU path; never fails. The environment variable `BPTT_ADAPTER` names an
-    /// adapter instead (a part of its name, in any case), a software adapter too. [`Device::reason`] says what was chosen and why.
+    /// adapter instead (a part of its name, API or driver, in any case), a software adapter too. [`Device::reason`] says what was chosen and why.
     pub async fn best_async() -> Self {
         let wish = Wish::from_environment(Wish::Hardware);
         match Context::open(&wish).await {
-            Ok(context) => Self::new(
-                Kind::Gpu(Arc::new(context)),
-                format!("the best GPU for {wish}"),
-            ),
+            Ok(context) => Self::new(Kind::Gpu(Arc::new(context)), format!("{wish} was found")),
             Err(reason) => Self::new(Kind::Cpu(Precision::F32), reason.to_string()),
         }
     }

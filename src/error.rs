@@ -107,6 +107,7 @@ impl Error {
         }
     }
 
+    #[cfg(feature = "safetensors")]
     pub(crate) fn file(path: impl AsRef<std::path::Path>, reason: impl ToString) -> Self {
         Self::File {
             path: path.as_ref().display().to_string(),

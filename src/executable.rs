@@ -53,6 +53,16 @@ impl Executable {
                 }
             })
             .collect::<Result<Vec<_>>>()?;
+        for (index, tensor) in tensors.iter().enumerate() {
+            if tensors[..index]
+                .iter()
+                .any(|other| tensor.shares_memory_with(other))
+            {
+                let name = &program.tensors()[index].name;
+                let expected = "a tensor that no other one shares its memory with";
+                return Err(Error::argument(name, "given twice", expected));
+            }
+        }
         let runner = match device.kind() {
             Kind::Cpu(Precision::F32) => Runner::F32(buffers(&tensors, |storage| match storage {
                 Storage::F32(buffer) => Some(buffer.clone()),

@@ -13,7 +13,7 @@ use crate::cell::builtin;
 use crate::device::Device;
 use crate::error::{Error, Result, check_shape};
 use crate::interop::{read_file, write_file};
-use crate::nn::{Bias, Module, RecurrentStack, Stack, State, Weights};
+use crate::nn::{Bias, Module, Parameters, RecurrentStack, Stack, State, Weights};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
 use serde_json::{Map, Value};
@@ -45,14 +45,14 @@ struct Keys(Map<String, Value>);
 
 impl Keys {
     fn size(&mut self, key: &str, default: Option<usize>) -> Result<usize> {
-        let expected = "a whole number, at least 1";
+        let expected = "a whole number, 1 to 4294967295";
         match self.0.remove(key) {
             None => default.ok_or_else(|| Error::argument(key, "missing", expected)),
             Some(value) => match value
                 .as_u64()
                 .and_then(|number| usize::try_from(number).ok())
             {
-                Some(number) if number >= 1 => Ok(number),
+                Some(number) if number >= 1 && number <= u32::MAX as usize => Ok(number),
                 _ => Err(Error::argument(key, value, expected)),
             },
         }
@@ -137,6 +137,9 @@ impl Case {
         if let Some(key) = keys.0.keys().next() {
             return Err(Error::argument(key, "present", "absent: no such key"));
         }
+        if let Some(name) = file.doubles.first() {
+            return Err(Error::argument(name, "an F64 tensor", "F32"));
+        }
         if let Some(name) = file.integers.first() {
             let expected = if name == "lengths" {
                 "absent: lengths are not supported yet"
@@ -199,6 +202,12 @@ impl Case {
     }
 
     fn load(&self, device: &Device) -> Result<Loaded> {
+        // Before anything is allocated for weights that the case may not have.
+        if self.stack.layers > self.tensors.len() {
+            let expected = "at most as many as the case has weights for";
+            return Err(Error::argument("num_layers", self.stack.layers, expected));
+        }
+        Parameters::check(&self.stack.parameters(), &self.tensors)?;
         let layer = RecurrentStack::new(device, self.stack.clone(), 0)?;
         let mut rest = self.tensors.clone();
         let mut sequence = |name: &str| {

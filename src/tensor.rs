@@ -5,7 +5,8 @@ use crate::cpu::Buffer;
 use crate::device::{Device, Kind, Precision};
 use crate::error::{Error, Result, check_shape};
 use ndarray::{Array, ArrayD, ArrayRef, Dimension};
-use std::sync::{Arc, PoisonError, RwLock};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Storage {
@@ -13,6 +14,9 @@ pub(crate) enum Storage {
     F64(Buffer<f64>),
     Gpu(wgpu::Buffer),
 }
+
+/// Kernels count elements in 32 bits.
+const MOST_ELEMENTS: usize = u32::MAX as usize;
 
 /// A row-major array of floats on a device: f32, or f64 on [`Device::cpu_f64`]. Clones share their memory.
 #[derive(Clone, Debug)]
@@ -33,7 +37,17 @@ impl Tensor {
 
     /// A tensor of zeros that errors call `name`.
     pub(crate) fn named(device: &Device, name: &str, shape: &[usize]) -> Result<Self> {
-        let len = shape.iter().product();
+        let elements = shape
+            .iter()
+            .try_fold(1_usize, |len, size| len.checked_mul(*size));
+        let Some(len) = elements.filter(|len| *len <= MOST_ELEMENTS) else {
+            return Err(Error::Limit {
+                what: format!("{name} {shape:?}"),
+                needed: elements.map_or(u64::MAX, |len| len as u64),
+                limit: "number of elements of a tensor",
+                available: MOST_ELEMENTS as u64,
+            });
+        };
         let storage = match device.kind() {
             Kind::Cpu(Precision::F32) => Storage::F32(Arc::new(RwLock::new(vec![0.0; len]))),
             Kind::Cpu(Precision::F64) => Storage::F64(Arc::new(RwLock::new(vec![0.0; len]))),
@@ -65,7 +79,16 @@ impl Tensor {
     /// # Errors
     /// [`Error::Argument`] where the device is not a GPU, the buffer is smaller than the shape or lacks a usage.
     pub fn from_wgpu(device: &Device, buffer: wgpu::Buffer, shape: &[usize]) -> Result<Self> {
-        device.context()?;
+        let limits = &device.context()?.limits;
+        let available = limits.max_storage_buffer_binding_size;
+        if buffer.size() > available {
+            return Err(Error::Limit {
+                what: "buffer".to_owned(),
+                needed: buffer.size(),
+                limit: "max_storage_buffer_binding_size",
+                available,
+            });
+        }
         let needed = 4 * shape.iter().product::<usize>() as u64;
         if buffer.size() < needed {
             return Err(Error::argument(
@@ -121,6 +144,15 @@ impl Tensor {
 
     pub(crate) fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    pub(crate) fn shares_memory_with(&self, other: &Self) -> bool {
+        match (&self.storage, &other.storage) {
+            (Storage::F32(a), Storage::F32(b)) => Arc::ptr_eq(a, b),
+            (Storage::F64(a), Storage::F64(b)) => Arc::ptr_eq(a, b),
+            (Storage::Gpu(a), Storage::Gpu(b)) => a == b,
+            _ => false,
+        }
     }
 
     /// The same elements in another shape, sharing the memory.
@@ -235,12 +267,12 @@ impl Tensor {
     }
 }
 
-fn lock<F>(buffer: &Buffer<F>) -> std::sync::RwLockReadGuard<'_, Vec<F>> {
-    buffer.read().unwrap_or_else(PoisonError::into_inner)
+fn lock<F>(buffer: &Buffer<F>) -> RwLockReadGuard<'_, Vec<F>> {
+    buffer.read_recursive()
 }
 
-fn lock_mut<F>(buffer: &Buffer<F>) -> std::sync::RwLockWriteGuard<'_, Vec<F>> {
-    buffer.write().unwrap_or_else(PoisonError::into_inner)
+fn lock_mut<F>(buffer: &Buffer<F>) -> RwLockWriteGuard<'_, Vec<F>> {
+    buffer.write()
 }
 
 fn convert<A: Real, B: Real>(from: &[A], to: &mut [B]) {

@@ -132,6 +132,66 @@ fn forecast_trains_reports_and_writes() {
     }
 }
 
+/// The main job as the README runs it, on the CPU: clearly better than persistence, and no worse than the linear baseline.
+#[test]
+fn forecast_beats_its_baselines() {
+    let printed = stdout(&run(
+        "forecast",
+        &[
+            "--device",
+            "cpu",
+            "--out",
+            text(&folder("forecast-default")),
+        ],
+    ));
+    let rmse = |label: &str| -> f64 {
+        let line = printed.lines().find(|line| line.trim().starts_with(label));
+        let line = line.unwrap_or_else(|| panic!("{label}\nnot in\n{printed}"));
+        line.trim()[label.len()..]
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    let (network, linear, persistence) = (
+        rmse("this network"),
+        rmse("linear autoregression"),
+        rmse("persistence"),
+    );
+    assert!(
+        (linear - 17.325).abs() < 0.001 && (persistence - 19.463).abs() < 0.001,
+        "{printed}"
+    );
+    assert!(
+        network <= linear && network < 0.9 * persistence,
+        "{printed}"
+    );
+}
+
+#[test]
+fn an_adapter_is_chosen_by_the_environment() {
+    let Some(gpu) = common::gpu() else { return };
+    let name = &gpu.adapter().unwrap().name;
+    let best = |wanted: &str| {
+        let output = example("adapters")
+            .env("BPTT_ADAPTER", wanted)
+            .output()
+            .unwrap();
+        stdout(&output).lines().last().unwrap().to_owned()
+    };
+    assert!(
+        best(name).starts_with(&format!("best: GPU: {name}")),
+        "{}",
+        best(name)
+    );
+    let unknown = best("no such adapter");
+    assert!(
+        unknown.starts_with("best: CPU (f32) (no GPU adapter: asked for an adapter named"),
+        "{unknown}"
+    );
+}
+
 #[test]
 fn forecast_refuses_bad_input_in_one_line() {
     let folder = folder("forecast-errors");
@@ -146,6 +206,7 @@ fn forecast_refuses_bad_input_in_one_line() {
     let empty = write("short.csv", "month,value\n2000-01,1\n2000-02,2\n");
     let ragged = write("ragged.csv", "month,value\n2000-01,1\n2000-02\n");
     let nan = write("nan.csv", "value\n1\nNaN\n");
+    let constant = write("constant.csv", &format!("value\n{}", "7\n".repeat(100)));
     let out = folder.join("out");
     for (arguments, part) in [
         (vec!["--data", "/no/such.csv"], "/no/such.csv"),
@@ -162,6 +223,14 @@ fn forecast_refuses_bad_input_in_one_line() {
         (
             vec!["--data", text(&empty)],
             "2 rows: too few for a window of 48",
+        ),
+        (
+            vec!["--data", text(&constant), "--window", "5"],
+            "the autoregression has no unique fit",
+        ),
+        (
+            vec!["--window", "18446744073709551615"],
+            "3126 rows: too few",
         ),
         (
             vec!["--cell", "elman"],
@@ -241,7 +310,12 @@ fn variant(path: &Path, json: &str, name: &str, tensor: Option<(Dtype, Vec<usize
         .collect();
     let zeros = vec![0; 1024];
     if let Some((dtype, shape)) = tensor {
-        let size = shape.iter().product::<usize>() * if dtype == Dtype::I64 { 8 } else { 4 };
+        let size = shape.iter().product::<usize>()
+            * if matches!(dtype, Dtype::I64 | Dtype::F64) {
+                8
+            } else {
+                4
+            };
         tensors.push((
             name.to_owned(),
             TensorView::new(dtype, shape, &zeros[..size]).unwrap(),
@@ -287,7 +361,7 @@ fn replay_refuses_by_name_and_writes_nothing() {
             metadata(r#", "num_layers": 0"#),
             "",
             None,
-            "num_layers: 0, expected a whole number, at least 1",
+            "num_layers: 0, expected a whole number, 1 to 4294967295",
         ),
         (
             metadata(r#", "bias": "yes""#),

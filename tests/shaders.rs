@@ -69,11 +69,22 @@ fn check_params(kernel: &KernelInfo, module: &naga::Module, ty: naga::Handle<nag
         panic!("{}: the parameters are no struct", kernel.name)
     };
     assert_eq!(module.types[ty].name.as_deref(), Some(kernel.params));
-    let members: Vec<(&str, usize)> = members
+    let members: Vec<(&str, &str, usize)> = members
         .iter()
-        .map(|member| (member.name.as_deref().unwrap(), member.offset as usize))
+        .map(|member| {
+            let ty = match module.types[member.ty].inner {
+                TypeInner::Scalar(naga::Scalar::U32) => "u32",
+                TypeInner::Scalar(naga::Scalar::F32) => "f32",
+                ref other => panic!("{}: {other:?}", kernel.name),
+            };
+            (member.name.as_deref().unwrap(), ty, member.offset as usize)
+        })
         .collect();
-    assert_eq!(members, kernel.fields, "{}: names and offsets", kernel.name);
+    assert_eq!(
+        members, kernel.fields,
+        "{}: names, types and offsets",
+        kernel.name
+    );
     assert_eq!(*span as usize, kernel.params_size, "{}: size", kernel.name);
 }
 

@@ -39,6 +39,8 @@ fn run() -> Result<(), String> {
     let split = Split::new(series.values.len(), options.window)?;
     std::fs::create_dir_all(&options.out)
         .map_err(|reason| format!("--out {}: {reason}", options.out.display()))?;
+    // Before anything slow: it tells in a moment whether the series can be fitted at all.
+    let regression = baseline::autoregression(&series.values, split.test, options.window)?;
     let device = common::device(&options.device)?;
     println!("Device:  {device}\n         ({})", device.reason());
     println!(
@@ -51,7 +53,7 @@ fn run() -> Result<(), String> {
         series.values.len() - split.test,
         options.window,
     );
-    forecast(&options, &series, split, &device)
+    forecast(&options, &series, split, &regression, &device)
 }
 
 /// Where validation and test begin.
@@ -65,11 +67,11 @@ impl Split {
     fn new(rows: usize, window: usize) -> Result<Self, String> {
         let test = rows * 8 / 10;
         let train = test * 88 / 100;
-        let needed = 2 * window + 20;
+        let needed = window.saturating_mul(2).saturating_add(20);
         if train < needed {
-            let rows_needed = needed * 100 * 10 / (88 * 8) + 2;
+            let rows_needed = needed as f64 * 1000.0 / (88.0 * 8.0) + 2.0;
             return Err(format!(
-                "{rows} rows: too few for a window of {window}, at least {rows_needed} are needed"
+                "{rows} rows: too few for a window of {window}, at least {rows_needed:.0} are needed"
             ));
         }
         Ok(Self { train, test })
@@ -80,6 +82,7 @@ fn forecast(
     options: &Options,
     series: &Series,
     split: Split,
+    regression: &[f32],
     device: &bptt::Device,
 ) -> Result<(), String> {
     let text = |reason: bptt::Error| reason.to_string();
@@ -127,7 +130,7 @@ fn forecast(
         .iter()
         .map(|x| scale.invert(*x, variance))
         .collect();
-    report(series, split, window, &predicted)?;
+    report(series, split, window, &predicted, regression);
 
     let free = windows::free_run(&model, &scaled, window, options.ahead).map_err(text)?;
     let free: Vec<f32> = free.iter().map(|x| scale.invert(*x, 0.0)).collect();
@@ -193,18 +196,16 @@ fn train_with_progress(
     history
 }
 
-fn report(series: &Series, split: Split, window: usize, predicted: &[f32]) -> Result<(), String> {
+fn report(series: &Series, split: Split, window: usize, predicted: &[f32], regression: &[f32]) {
     let truth = &series.values[split.test..];
     let persistence = &series.values[split.test - 1..series.values.len() - 1];
-    let regression = baseline::autoregression(&series.values, split.test, window)?;
     println!("Test RMSE, one step ahead:");
     println!("  this network          {:8.3}", rmse(predicted, truth));
     println!(
         "  linear autoregression {:8.3}  (window {window}, least squares)",
-        rmse(&regression, truth)
+        rmse(regression, truth)
     );
     println!("  persistence           {:8.3}", rmse(persistence, truth));
-    Ok(())
 }
 
 fn rmse(predicted: &[f32], truth: &[f32]) -> f64 {

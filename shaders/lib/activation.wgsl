@@ -3,7 +3,8 @@
 // Logistic function. exp(-x) overflows to infinity for very negative x on some drivers and to a finite maximum on others; the
 // clamp keeps the quotient 0 to rounding in both cases.
 fn sigmoid(x: f32) -> f32 {
-    return 1.0 / (1.0 + exp(-max(x, -87.0)));
+    // Comparisons and not max() and min(), which may turn a NaN into a number: a NaN must stay one.
+    return 1.0 / (1.0 + exp(-select(x, -87.0, x < -87.0)));
 }
 
 // tanh to a few ulp. The builtin may lose all relative precision near 0 (sinh/cosh, or an exponential minus 1) and gives NaN
@@ -15,6 +16,7 @@ fn tanh_exact(x: f32) -> f32 {
     series = fma(series, square, 1.33314422036e-1);
     series = fma(series, square, -3.33332819422e-1);
     let near_zero = fma(series * square, x, x);
-    let magnitude = 1.0 - 2.0 / (exp(2.0 * min(abs(x), 20.0)) + 1.0);
-    return select(sign(x) * magnitude, near_zero, abs(x) < 0.625);
+    let size = select(abs(x), 20.0, abs(x) > 20.0);
+    let magnitude = 1.0 - 2.0 / (exp(2.0 * size) + 1.0);
+    return select(select(magnitude, -magnitude, x < 0.0), near_zero, size < 0.625);
 }

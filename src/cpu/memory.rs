@@ -2,9 +2,10 @@
 
 use crate::Real;
 use crate::program::{Matrix, Slice};
-use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
+use ndarray::{ArrayView2, ArrayViewMut2, Ix2, ShapeBuilder, StrideShape};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 /// A tensor's memory, shared between programs.
 pub(crate) type Buffer<F> = Arc<RwLock<Vec<F>>>;
@@ -22,16 +23,14 @@ impl<'a, F: Real> Memory<'a, F> {
     /// A slice for reading.
     pub(crate) fn read(&self, slice: Slice) -> Reading<'a, F> {
         let guard = self.buffers[slice.tensor.0]
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+            // Recursive: an operation may read two slices of one tensor, and a waiting writer must not come between.
+            .read_recursive();
         Reading { guard, slice }
     }
 
     /// A slice for writing.
     pub(crate) fn write(&self, slice: Slice) -> Writing<'a, F> {
-        let guard = self.buffers[slice.tensor.0]
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let guard = self.buffers[slice.tensor.0].write();
         Writing { guard, slice }
     }
 }
@@ -68,14 +67,24 @@ impl<F> DerefMut for Writing<'_, F> {
     }
 }
 
+fn layout(matrix: Matrix) -> StrideShape<Ix2> {
+    // A matrix without rows has no elements for its stride to reach.
+    let stride = if matrix.rows == 0 {
+        matrix.columns
+    } else {
+        matrix.row_stride
+    };
+    (matrix.rows, matrix.columns).strides((stride.max(1), 1))
+}
+
 /// The elements of a matrix's extent as the matrix.
 pub(crate) fn matrix<F>(elements: &[F], matrix: Matrix) -> ArrayView2<'_, F> {
-    let shape = (matrix.rows, matrix.columns).strides((matrix.row_stride.max(1), 1));
+    let shape = layout(matrix);
     ArrayView2::from_shape(shape, elements).expect("the program was checked")
 }
 
 /// The elements of a matrix's extent as the matrix, for writing.
 pub(crate) fn matrix_mut<F>(elements: &mut [F], matrix: Matrix) -> ArrayViewMut2<'_, F> {
-    let shape = (matrix.rows, matrix.columns).strides((matrix.row_stride.max(1), 1));
+    let shape = layout(matrix);
     ArrayViewMut2::from_shape(shape, elements).expect("the program was checked")
 }

@@ -20,15 +20,18 @@ pub(super) fn softmax_cross_entropy<F: Real>(op: &SoftmaxCrossEntropy, memory: &
     for (index, (x, class)) in logits.rows().into_iter().zip(&*classes).enumerate() {
         let largest = x.fold(F::neg_infinity(), |largest, x| largest.max(*x));
         let sum = x.fold(F::zero(), |sum, x| sum + (*x - largest).exp());
-        let class = class.to_usize().filter(|class| *class < x.len());
+        // A class outside gives NaN.
+        let class = Some(*class).filter(|class| *class >= F::zero());
+        let class = class.and_then(|class| class.to_usize());
+        let class = class.filter(|class| *class < x.len());
         let chosen = class.map_or(F::nan(), |class| x[class]);
         total += (sum.ln() - (chosen - largest)).to_double();
         if let Some(gradient) = &mut gradient {
             for (column, (d_x, x)) in gradient.row_mut(index).iter_mut().zip(x).enumerate() {
-                let target = if class == Some(column) {
-                    F::one()
-                } else {
-                    F::zero()
+                let target = match class {
+                    None => F::nan(),
+                    Some(class) if class == column => F::one(),
+                    Some(_) => F::zero(),
                 };
                 *d_x = ((*x - largest).exp() / sum - target) / rows;
             }

@@ -2,7 +2,7 @@
 
 use super::Batch;
 use crate::error::{Error, Result, check_positive};
-use ndarray::{Array2, Array3, ArrayD, Axis, concatenate, s, stack};
+use ndarray::{Array1, Array2, Array3, ArrayD, Axis, concatenate, s, stack};
 
 /// Examples by number, put into batches on demand.
 pub trait Dataset {
@@ -20,28 +20,44 @@ pub trait Dataset {
 #[derive(Clone, Debug)]
 pub struct Sequences {
     x: Array3<f32>,
-    target: ArrayD<f32>,
-    batch_axis: Axis,
+    target: Targets,
+    /// Where the sequences are in the targets.
+    axis: Axis,
+}
+
+#[derive(Clone, Debug)]
+enum Targets {
+    Floats(ArrayD<f32>),
+    Classes(ArrayD<u32>),
 }
 
 impl Sequences {
+    fn new(x: Array3<f32>, target: Targets, every_step: bool) -> Result<Self> {
+        let (steps, sequences, _) = x.dim();
+        let (shape, features) = match &target {
+            Targets::Floats(target) => (target.shape(), ", O"),
+            Targets::Classes(target) => (target.shape(), ""),
+        };
+        let expected = if every_step {
+            vec![steps, sequences]
+        } else {
+            vec![sequences]
+        };
+        if shape[..expected.len()] != expected {
+            let numbers: Vec<String> = expected.iter().map(usize::to_string).collect();
+            let expected = format!("[{}{features}], as x", numbers.join(", "));
+            return Err(Error::shape("target", shape, expected));
+        }
+        let axis = Axis(usize::from(every_step));
+        Ok(Self { x, target, axis })
+    }
+
     /// One target a sequence. x: `[T, N, F]`; target: `[N, O]`.
     ///
     /// # Errors
     /// [`Error::Shape`] where the numbers of sequences differ.
     pub fn many_to_one(x: Array3<f32>, target: Array2<f32>) -> Result<Self> {
-        if x.len_of(Axis(1)) != target.nrows() {
-            return Err(Error::shape(
-                "target",
-                target.shape(),
-                format!("[{}, O], as x", x.len_of(Axis(1))),
-            ));
-        }
-        Ok(Self {
-            x,
-            target: target.into_dyn(),
-            batch_axis: Axis(0),
-        })
+        Self::new(x, Targets::Floats(target.into_dyn()), false)
     }
 
     /// A target at every step. x: `[T, N, F]`; target: `[T, N, O]`.
@@ -49,19 +65,23 @@ impl Sequences {
     /// # Errors
     /// [`Error::Shape`] where the numbers of steps or sequences differ.
     pub fn many_to_many(x: Array3<f32>, target: Array3<f32>) -> Result<Self> {
-        let (steps, sequences, _) = x.dim();
-        if target.shape()[..2] != [steps, sequences] {
-            return Err(Error::shape(
-                "target",
-                target.shape(),
-                format!("[{steps}, {sequences}, O], as x"),
-            ));
-        }
-        Ok(Self {
-            x,
-            target: target.into_dyn(),
-            batch_axis: Axis(1),
-        })
+        Self::new(x, Targets::Floats(target.into_dyn()), true)
+    }
+
+    /// One class a sequence. x: `[T, N, F]`; classes: `[N]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the numbers of sequences differ.
+    pub fn classes(x: Array3<f32>, classes: Array1<u32>) -> Result<Self> {
+        Self::new(x, Targets::Classes(classes.into_dyn()), false)
+    }
+
+    /// A class at every step. x: `[T, N, F]`; classes: `[T, N]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the numbers of steps or sequences differ.
+    pub fn classes_of_steps(x: Array3<f32>, classes: Array2<u32>) -> Result<Self> {
+        Self::new(x, Targets::Classes(classes.into_dyn()), true)
     }
 }
 
@@ -69,11 +89,13 @@ impl Dataset for Sequences {
     fn len(&self) -> usize {
         self.x.len_of(Axis(1))
     }
+
     fn batch(&self, examples: &[usize]) -> Batch {
-        Batch::new(
-            self.x.select(Axis(1), examples),
-            self.target.select(self.batch_axis, examples),
-        )
+        let x = self.x.select(Axis(1), examples);
+        match &self.target {
+            Targets::Floats(target) => Batch::new(x, target.select(self.axis, examples)),
+            Targets::Classes(target) => Batch::new(x, target.select(self.axis, examples)),
+        }
     }
 }
 

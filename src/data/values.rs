@@ -1,7 +1,7 @@
 //! Numbers on their way to a device.
 
 use crate::error::{Error, Result};
-use crate::executable::copy_whole;
+use crate::executable::Copy;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, ArrayRef, Dimension};
 
@@ -54,15 +54,23 @@ impl Values {
         }
     }
 
-    /// Writes the values into a tensor of their shape.
-    pub(crate) fn write_to(&self, tensor: &Tensor) -> Result<()> {
+    /// Writes the values into a tensor of their shape; where they are on the device already, gives the copy to be made with the
+    /// next run.
+    pub(crate) fn load<'a>(&'a self, tensor: &'a Tensor) -> Result<Option<Copy<'a>>> {
         match self {
-            Self::F32(values) => tensor.write(values),
-            Self::F64(values) => tensor.write(values),
+            Self::F32(values) => tensor.write(values)?,
+            Self::F64(values) => tensor.write(values)?,
             // Exact: classes are checked to be fewer than 2²⁴ where the loss is built.
-            Self::Classes(values) => tensor.write(&values.mapv(|class| class as f32)),
-            Self::Tensor(values) => copy_whole(values, tensor),
+            Self::Classes(values) => tensor.write(&values.mapv(|class| class as f32))?,
+            Self::Tensor(values) => {
+                return Ok(Some(Copy {
+                    from: (values, 0),
+                    to: (tensor, 0),
+                    len: values.len(),
+                }));
+            }
         }
+        Ok(None)
     }
 }
 

@@ -80,7 +80,7 @@ pub(crate) enum Wish {
     Hardware,
     /// The best of all.
     Any,
-    /// The best whose name contains this, in any case.
+    /// The best whose name, API or driver contains this, in any case.
     Named(String),
 }
 
@@ -97,7 +97,14 @@ impl Wish {
         match self {
             Self::Hardware => info.kind != AdapterKind::Software,
             Self::Any => true,
-            Self::Named(name) => info.name.to_lowercase().contains(&name.to_lowercase()),
+            Self::Named(name) => {
+                let mut known = info.to_string().to_lowercase();
+                // Mesa's driver is known by one name and reports another.
+                if known.contains("llvmpipe") {
+                    known.push_str(" lavapipe");
+                }
+                known.contains(&name.to_lowercase())
+            }
         }
     }
 }

@@ -4,8 +4,9 @@ use super::adapter::{self, AdapterInfo, Wish};
 use super::pipeline::PipelineCache;
 use crate::error::{Error, Result};
 use futures::FutureExt;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much work a device was given since it was opened.
 ///
@@ -40,7 +41,7 @@ pub(super) struct AtomicCounters {
 pub(crate) struct Context {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
-    pub(super) limits: wgpu::Limits,
+    pub(crate) limits: wgpu::Limits,
     pub(super) pipelines: PipelineCache,
     pub(super) counters: AtomicCounters,
     /// Idle readback buffers.
@@ -56,8 +57,8 @@ impl std::fmt::Debug for Context {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
+    mutex.lock()
 }
 
 impl Context {
@@ -164,11 +165,14 @@ impl Context {
             .rev()
             .filter_map(|scope| scope.pop().now_or_never().flatten())
             .collect();
+        let Some(error) = errors.into_iter().next() else {
+            self.check()?;
+            return Ok(created);
+        };
+        // A loss shows first as invalid objects; its callback is called by a poll only.
+        self.device.poll(wgpu::PollType::Poll).ok();
         self.check()?;
-        match errors.into_iter().next() {
-            Some(error) => Err(describe(what, error)),
-            None => Ok(created),
-        }
+        Err(describe(what, error))
     }
 
     /// Storage for `len` floats, zeroed.

@@ -38,8 +38,8 @@ pub struct KernelInfo {
     /// The name of the struct of its parameters, at binding 0: read-only storage at a dynamic offset. Not a uniform, as some
     /// drivers compile a shader anew for every value of a uniform that steers it, and the step is one.
     pub params: &'static str,
-    /// The parameters and their offsets in bytes.
-    pub fields: &'static [(&'static str, usize)],
+    /// The parameters: name, type, offset in bytes.
+    pub fields: &'static [(&'static str, &'static str, usize)],
     /// The size of the parameters in bytes.
     pub params_size: usize,
     /// The storage bindings, from binding 1 on.
@@ -87,7 +87,7 @@ macro_rules! kernel {
                 libraries: &[$($($library),*)?],
                 takes_cell: false $(|| $cell)?,
                 params: stringify!($params),
-                fields: &[$((stringify!($field), std::mem::offset_of!($params, $field))),*],
+                fields: &[$((stringify!($field), stringify!($type), std::mem::offset_of!($params, $field))),*],
                 params_size: size_of::<$params>(),
                 bindings: &[$($crate::gpu::kernel::BindingInfo {
                     name: stringify!($binding),

@@ -7,9 +7,10 @@ use crate::cell::CellRef;
 use crate::error::{Error, Result};
 use crate::trusted;
 use futures::FutureExt;
+use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// A compute pipeline and the layout of its one bind group.
 #[derive(Debug)]
@@ -30,9 +31,16 @@ pub(super) struct Variant<'a> {
 
 impl Variant<'_> {
     fn key(&self, kernel: &KernelInfo) -> String {
-        let cell = self
-            .cell
-            .map(|(cell, rows)| (cell.wgsl(), cell.shared_gradient(), rows));
+        // The text's address stands for the text: it is a constant of the program.
+        let cell = self.cell.map(|(cell, rows)| {
+            let wgsl = cell.wgsl();
+            (
+                wgsl.text.as_ptr(),
+                wgsl.text.len(),
+                cell.shared_gradient(),
+                rows,
+            )
+        });
         format!("{} {cell:?} {:?}", kernel.name, self.overrides)
     }
 }
@@ -44,11 +52,7 @@ impl Context {
     /// The pipeline of a kernel's variant.
     pub(super) fn pipeline<K: Kernel>(&self, variant: &Variant<'_>) -> Result<Arc<Pipeline>> {
         let key = variant.key(&K::INFO);
-        let mut cache = self
-            .pipelines
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.pipelines.0.lock();
         if let Some(pipeline) = cache.get(&key) {
             return Ok(Arc::clone(pipeline));
         }

@@ -3,7 +3,6 @@
 use super::Context;
 use crate::error::{Error, Result};
 use futures::channel::oneshot;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 /// A copy of `len` floats between two buffers, each with the float it starts at.
@@ -100,16 +99,13 @@ impl Context {
             bytemuck::pod_collect_to_vec(&view)
         };
         staging.unmap();
-        self.staging
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(staging);
+        self.staging.lock().push(staging);
         Ok(values)
     }
 
     /// An idle readback buffer of at least `bytes`, or a new one.
     fn take_staging(&self, bytes: u64) -> Result<wgpu::Buffer> {
-        let mut idle = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.staging.lock();
         if let Some(index) = idle.iter().position(|buffer| buffer.size() >= bytes) {
             return Ok(idle.swap_remove(index));
         }

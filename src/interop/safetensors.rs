@@ -11,6 +11,8 @@ use std::path::Path;
 /// A file's tensors, and its metadata.
 pub(crate) struct File {
     pub(crate) tensors: Weights,
+    /// Names of tensors that were rounded from F64.
+    pub(crate) doubles: Vec<String>,
     /// Names of tensors of whole numbers, which [`File::tensors`] leaves out.
     pub(crate) integers: Vec<String>,
     pub(crate) metadata: HashMap<String, String>,
@@ -23,15 +25,16 @@ pub(crate) fn read_file(path: &Path) -> Result<File> {
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
     let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
     let mut tensors = Weights::new();
-    let mut integers = vec![];
+    let (mut doubles, mut integers) = (vec![], vec![]);
     for (name, view) in file.tensors() {
         let values: Vec<f32> = match view.dtype() {
             // The bytes may lie anywhere, so they are collected instead of cast.
             Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
-            Dtype::F64 => bytemuck::pod_collect_to_vec::<u8, f64>(view.data())
-                .into_iter()
-                .map(|x| x as f32)
-                .collect(),
+            Dtype::F64 => {
+                doubles.push(name.clone());
+                let values: Vec<f64> = bytemuck::pod_collect_to_vec(view.data());
+                values.into_iter().map(|x| x as f32).collect()
+            }
             Dtype::I64 => {
                 integers.push(name);
                 continue;
@@ -49,6 +52,7 @@ pub(crate) fn read_file(path: &Path) -> Result<File> {
     }
     Ok(File {
         tensors,
+        doubles,
         integers,
         metadata: header.metadata().clone().unwrap_or_default(),
     })
@@ -83,7 +87,11 @@ pub(crate) fn write_file<F: Real>(
     unfinished.push(".part");
     std::fs::write(&unfinished, bytes)
         .and_then(|()| std::fs::rename(&unfinished, path))
-        .map_err(|reason| Error::file(path, reason))
+        .map_err(|reason| {
+            // What is left of the attempt is of no use; that it may not be there at all is no second error.
+            std::fs::remove_file(&unfinished).ok();
+            Error::file(path, reason)
+        })
 }
 
 impl Parameters {

@@ -1,38 +1,49 @@
 //! Executables by shape.
 
 use crate::error::Result;
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
 
-/// How many shapes are kept before the one longest unused is dropped.
+/// How many are kept before the one longest unused is dropped.
 const CAPACITY: usize = 16;
 
 /// What was compiled for the last few shapes.
 #[derive(Debug)]
 pub(crate) struct ShapeCache<K, V> {
-    entries: Mutex<Vec<(K, Arc<V>)>>,
+    idle: Mutex<Vec<(K, V)>>,
 }
 
 impl<K, V> Default for ShapeCache<K, V> {
     fn default() -> Self {
         Self {
-            entries: Mutex::default(),
+            idle: Mutex::default(),
         }
     }
 }
 
 impl<K: PartialEq, V> ShapeCache<K, V> {
-    /// What was compiled for a shape, or what `compile` makes of it.
-    pub(crate) fn get(&self, key: K, compile: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = match entries.iter().position(|(known, _)| *known == key) {
-            Some(index) => entries.remove(index),
-            None => (key, Arc::new(compile()?)),
+    /// Runs a function with what was compiled for a shape, or with what `compile` makes of it. While it runs nobody else has it, and
+    /// no lock is held: threads that run one shape at a time each compile their own.
+    pub(crate) fn with<R>(
+        &self,
+        key: K,
+        compile: impl FnOnce() -> Result<V>,
+        run: impl FnOnce(&V) -> Result<R>,
+    ) -> Result<R> {
+        let known = {
+            let mut idle = self.idle.lock();
+            let index = idle.iter().position(|(known, _)| *known == key);
+            index.map(|index| idle.remove(index).1)
         };
-        if entries.len() == CAPACITY {
-            entries.remove(0);
+        let value = match known {
+            Some(value) => value,
+            None => compile()?,
+        };
+        let result = run(&value);
+        let mut idle = self.idle.lock();
+        if idle.len() == CAPACITY {
+            idle.remove(0);
         }
-        let value = Arc::clone(&entry.1);
-        entries.push(entry);
-        Ok(value)
+        idle.push((key, value));
+        result
     }
 }

@@ -1,18 +1,21 @@
 //! A matrix and a bias, applied to every row.
 
 use super::module::{Backward, Module, Value};
-use super::parameters::{Init, Parameter, ParameterSpec};
-use crate::error::Result;
+use super::parameters::{Init, Parameter, ParameterSpec, Parameters};
+use super::sequential::Sequential;
+use crate::device::Device;
+use crate::error::{Error, Result, check_positive};
 use crate::program::{ColumnSum, Gemm, Program};
+use crate::tensor::Tensor;
 
-/// y = x Wᵀ + b (PyTorch's `nn.Linear`): `weight [out, in]`, `bias [out]`, both first drawn from U(±1/√in).
+/// [`Linear`] as a part of a model.
 #[derive(Clone, Debug)]
-pub(crate) struct Linear {
+pub(crate) struct LinearModule {
     pub(crate) input_size: usize,
     pub(crate) output_size: usize,
 }
 
-impl Module for Linear {
+impl Module for LinearModule {
     fn parameters(&self) -> Vec<ParameterSpec> {
         let init = Init::Uniform((self.input_size as f64).powf(-0.5));
         vec![
@@ -58,5 +61,50 @@ impl Module for Linear {
             }
         };
         (y, Box::new(backward))
+    }
+}
+
+/// y = x Wᵀ + b (PyTorch's `nn.Linear`): `weight [out, in]`, `bias [out]`, both first drawn from U(±1/√in).
+///
+/// To train it, put it into a [`Sequential`] by [`linear`](super::SequentialBuilder::linear).
+#[derive(Debug)]
+pub struct Linear {
+    model: Sequential,
+}
+
+impl Linear {
+    /// From `input_size` features to `output_size`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a size of 0; [`Error::Limit`] and [`Error::OutOfMemory`].
+    pub fn new(device: &Device, input_size: usize, output_size: usize, seed: u64) -> Result<Self> {
+        check_positive("input_size", input_size)?;
+        check_positive("output_size", output_size)?;
+        let module = LinearModule {
+            input_size,
+            output_size,
+        };
+        let parameters = Parameters::new(device, module.parameters(), seed)?;
+        let model = Sequential::from_parts(input_size, vec![Box::new(module)], parameters);
+        Ok(Self { model })
+    }
+
+    /// The weights: `weight [out, in]`, `bias [out]`.
+    pub fn parameters(&self) -> &Parameters {
+        self.model.parameters()
+    }
+
+    /// Applies it to every row. x: `[…, in]`; y: `[…, out]`. On a GPU it does not wait.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where x does not fit; the GPU's errors.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let [rows @ .., features] = x.shape() else {
+            return Err(Error::shape("x", x.shape(), "at least one dimension"));
+        };
+        let sequence = x.reshape(&[1, rows.iter().product(), *features])?;
+        let y = self.model.forward(&sequence)?;
+        let outputs = y.shape()[2];
+        y.reshape(&[rows, &[outputs]].concat())
     }
 }

@@ -11,6 +11,7 @@ mod recurrent;
 mod sequential;
 mod softmax;
 
+pub use linear::Linear;
 pub use parameters::{Parameters, Weights};
 pub use recurrent::{Bias, Recurrent, RecurrentConfig, State, Vjp};
 pub use sequential::{Sequential, SequentialBuilder};

@@ -64,7 +64,7 @@ pub struct Parameters {
     flat: Tensor,
 }
 
-/// Weights start at multiples of this, so that a kernel may load four floats at once.
+/// Weights start at multiples of this: 16 bytes, the alignment of a `vec4<f32>`.
 const ALIGNMENT: usize = 4;
 
 impl Parameters {
@@ -165,23 +165,28 @@ impl Parameters {
         self.load_into(&self.flat, weights)
     }
 
+    /// `Ok` where every weight is there in its shape.
+    pub(crate) fn check<'a, F>(
+        specs: impl IntoIterator<Item = &'a ParameterSpec>,
+        weights: &BTreeMap<String, ArrayD<F>>,
+    ) -> Result<()> {
+        specs
+            .into_iter()
+            .try_for_each(|ParameterSpec { name, shape, .. }| {
+                let expected = || format!("a tensor of shape {shape:?}");
+                let values = weights.get(name);
+                let values = values.ok_or_else(|| Error::argument(name, "missing", expected()))?;
+                check_shape(name, values.shape(), shape)
+            })
+    }
+
     /// Sets all values of a tensor that is laid out like the weights, such as their gradients.
     pub(crate) fn load_into<F: Real>(
         &self,
         flat: &Tensor,
         weights: &BTreeMap<String, ArrayD<F>>,
     ) -> Result<()> {
-        for entry in &self.entries {
-            let name = &entry.spec.name;
-            let values = weights.get(name).ok_or_else(|| {
-                Error::argument(
-                    name,
-                    "missing",
-                    format!("a tensor of shape {:?}", entry.spec.shape),
-                )
-            })?;
-            check_shape(name, values.shape(), &entry.spec.shape)?;
-        }
+        Self::check(self.entries.iter().map(|entry| &entry.spec), weights)?;
         if let Some(name) = weights.keys().find(|name| self.entry(name).is_err()) {
             return Err(Error::argument(
                 name,

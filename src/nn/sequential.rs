@@ -2,7 +2,7 @@
 
 use super::cache::ShapeCache;
 use super::last_step::LastStep;
-use super::linear::Linear;
+use super::linear::LinearModule;
 use super::module::{Backward, Module, Value};
 use super::parameters::{Parameter, ParameterSpec, Parameters};
 use super::recurrent::RecurrentConfig;
@@ -11,10 +11,9 @@ use crate::cell::{self, Cell};
 use crate::data::Values;
 use crate::device::Device;
 use crate::error::{Error, Result, check_positive};
-use crate::executable::Executable;
-use crate::program::{Program, TensorId};
+use crate::executable::{Copy, Executable};
+use crate::program::{Program, Slice, TensorId};
 use crate::tensor::Tensor;
-use std::sync::{Mutex, PoisonError};
 
 /// Builds a [`Sequential`]. Errors wait until [`SequentialBuilder::build`].
 #[derive(Debug)]
@@ -88,7 +87,7 @@ impl SequentialBuilder {
     #[must_use]
     pub fn linear(self, output_size: usize) -> Self {
         let module = check_positive("output_size", output_size).map(|()| {
-            Box::new(Linear {
+            Box::new(LinearModule {
                 input_size: self.features,
                 output_size,
             }) as Box<dyn Module>
@@ -125,13 +124,7 @@ impl SequentialBuilder {
             module.parameters().into_iter().map(named)
         });
         let parameters = Parameters::new(device, specs.collect(), seed)?;
-        Ok(Sequential {
-            device: device.clone(),
-            input_size: self.input_size,
-            modules,
-            parameters,
-            compiled: ShapeCache::default(),
-        })
+        Ok(Sequential::from_parts(self.input_size, modules, parameters))
     }
 }
 
@@ -152,14 +145,14 @@ pub struct Sequential {
     input_size: usize,
     modules: Vec<Box<dyn Module>>,
     parameters: Parameters,
-    compiled: ShapeCache<(usize, usize), Mutex<Compiled>>,
+    compiled: ShapeCache<(usize, usize), Compiled>,
 }
 
 #[derive(Debug)]
 struct Compiled {
     executable: Executable,
     x: TensorId,
-    y: Value,
+    y: Slice,
 }
 
 impl Sequential {
@@ -173,6 +166,20 @@ impl Sequential {
             input_size: features,
             features,
             modules: Ok(vec![]),
+        }
+    }
+
+    pub(crate) fn from_parts(
+        input_size: usize,
+        modules: Vec<Box<dyn Module>>,
+        parameters: Parameters,
+    ) -> Self {
+        Self {
+            device: parameters.flat().device().clone(),
+            input_size,
+            modules,
+            parameters,
+            compiled: ShapeCache::default(),
         }
     }
 
@@ -242,39 +249,35 @@ impl Sequential {
     }
 
     fn run(&self, x: &Values) -> Result<Tensor> {
-        self.output_shape(x.shape())?;
-        let (steps, batch) = (x.shape()[0], x.shape()[1]);
-        let compiled = self.compiled.get((steps, batch), || {
-            let mut program = Program::new();
-            let values = self.parameters.external(&mut program);
-            let x = Value::new(&mut program, "x", x.shape(), false);
-            let id = x.slice.tensor;
-            let (y, _) = self.emit(
-                &mut program,
-                &self.parameters.slices(values, None),
-                x,
-                false,
-            );
-            let executable =
-                Executable::new(&self.device, program, &[self.parameters.flat().clone()])?;
-            Ok(Mutex::new(Compiled {
-                executable,
-                x: id,
-                y,
-            }))
+        let y = Tensor::zeros(&self.device, &self.output_shape(x.shape())?)?;
+        let key = (x.shape()[0], x.shape()[1]);
+        let compile = || self.compile(x.shape());
+        self.compiled.with(key, compile, |compiled| {
+            let before = x.load(compiled.executable.tensor(compiled.x))?;
+            let from = compiled.executable.tensor(compiled.y.tensor);
+            let output = Copy {
+                from: (from, compiled.y.offset),
+                to: (&y, 0),
+                len: y.len(),
+            };
+            compiled.executable.run_with(before.as_slice(), &[output])
         })?;
-        let compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        x.write_to(compiled.executable.tensor(compiled.x))?;
-        let y = Tensor::zeros(&self.device, &compiled.y.shape)?;
-        let slice = compiled.y.slice;
-        let copy = crate::executable::Copy {
-            from: (compiled.executable.tensor(slice.tensor), slice.offset),
-            to: (&y, 0),
-            len: slice.len,
-        };
-        compiled.executable.run_with(&[], &[copy])?;
-        drop(compiled);
         Ok(y)
+    }
+
+    fn compile(&self, x: &[usize]) -> Result<Compiled> {
+        let mut program = Program::new();
+        let values = self.parameters.external(&mut program);
+        let x = Value::new(&mut program, "x", x, false);
+        let id = x.slice.tensor;
+        let weights = self.parameters.slices(values, None);
+        let (y, _) = self.emit(&mut program, &weights, x, false);
+        let executable = Executable::new(&self.device, program, &[self.parameters.flat().clone()])?;
+        Ok(Compiled {
+            executable,
+            x: id,
+            y: y.slice,
+        })
     }
 
     /// Writes the forward pass. Returns the output and the backward pass.

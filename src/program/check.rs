@@ -21,10 +21,11 @@ impl Operands<'_> {
         let Some(spec) = self.program.tensors().get(slice.tensor.0) else {
             return Err(format!("{name} is a tensor of another program"));
         };
-        if slice.offset + slice.len > spec.len() {
+        let end = slice.offset.saturating_add(slice.len);
+        if end > spec.len() {
             return Err(format!(
                 "{name} ends at {}, past the {} elements of {}",
-                slice.offset + slice.len,
+                end,
                 spec.len(),
                 spec.name
             ));

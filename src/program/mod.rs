@@ -41,7 +41,9 @@ pub struct TensorSpec {
 impl TensorSpec {
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.shape
+            .iter()
+            .fold(1, |len, size| len.saturating_mul(*size))
     }
     /// Whether there is no element.
     pub fn is_empty(&self) -> bool {
@@ -141,15 +143,20 @@ impl Matrix {
 
     /// The elements from the first to the last, gaps included.
     pub(crate) fn extent(self) -> Slice {
-        let len = if self.rows == 0 {
-            0
-        } else {
-            (self.rows - 1) * self.row_stride + self.columns
+        let Some(gaps) = self.rows.checked_sub(1) else {
+            let (tensor, offset, len) = (self.tensor, 0, 0);
+            return Slice {
+                tensor,
+                offset,
+                len,
+            };
         };
         Slice {
             tensor: self.tensor,
             offset: self.offset,
-            len,
+            len: gaps
+                .saturating_mul(self.row_stride)
+                .saturating_add(self.columns),
         }
     }
 }

@@ -267,7 +267,7 @@ pub struct Mse {
 pub struct SoftmaxCrossEntropy {
     /// `[M, N]`
     pub logits: Matrix,
-    /// `[M]`, class numbers 0 … N − 1 as floats (exact to 2²⁴). A number outside gives a NaN loss.
+    /// `[M]`, class numbers 0 … N − 1 as floats (exact to 2²⁴). A number outside gives a NaN loss and gradient.
     pub classes: Slice,
     /// What the loss is multiplied by before it is added up; the gradient is not.
     pub loss_weight: f64,

@@ -2,7 +2,7 @@
 
 use super::trainer::Trainer;
 use crate::data::Dataset;
-use crate::error::{Result, check_positive};
+use crate::error::{Error, Result, check_positive};
 use crate::tensor::Tensor;
 use rand::{SeedableRng, rngs::ChaCha8Rng, seq::SliceRandom};
 
@@ -104,6 +104,23 @@ impl Trainer {
         if let Some(validation) = validation {
             check_positive("validation examples", validation.len())?;
         }
+        if fit.patience.is_some() && validation.is_none() {
+            let expected = "unset without validation data";
+            return Err(Error::argument("patience", "set", expected));
+        }
+        let rate = self.optimizer().learning_rate();
+        let outcome = self.epochs(train, validation, fit, &mut progress).await;
+        self.set_learning_rate(rate)?;
+        outcome
+    }
+
+    async fn epochs(
+        &mut self,
+        train: &dyn Dataset,
+        validation: Option<&dyn Dataset>,
+        fit: &Fit,
+        progress: &mut impl FnMut(&Epoch),
+    ) -> Result<History> {
         let mut rng = ChaCha8Rng::seed_from_u64(fit.seed);
         let mut order: Vec<usize> = (0..train.len()).collect();
         let weights = self.model().parameters().flat().clone();
@@ -118,6 +135,8 @@ impl Trainer {
         let mut best_loss = f64::INFINITY;
         let mut history = History::default();
         let rate = self.optimizer().learning_rate();
+        // What steps before this call left is not part of the first epoch.
+        self.reset_loss()?;
         for number in 1..=fit.epochs {
             if fit.cosine {
                 let done = (number - 1) as f64 / fit.epochs as f64;
@@ -148,11 +167,10 @@ impl Trainer {
             }
             progress(&epoch);
             let since_best = number - history.best.unwrap_or(0);
-            if validation.is_some() && fit.patience.is_some_and(|patience| since_best >= patience) {
+            if fit.patience.is_some_and(|patience| since_best >= patience) {
                 break;
             }
         }
-        self.set_learning_rate(rate)?;
         if let (Some(_), Some(best_weights)) = (history.best, &best_weights) {
             crate::executable::copy_whole(best_weights, &weights)?;
         }

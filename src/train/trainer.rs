@@ -12,7 +12,6 @@ use crate::program::{ClipNorm, Slice, TensorId};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// A model with a loss and an optimizer.
 ///
@@ -62,9 +61,10 @@ struct Compiled {
 
 impl Compiled {
     fn run(&self, batch: &Batch) -> Result<()> {
-        batch.x.write_to(self.executable.tensor(self.x))?;
-        batch.target.write_to(self.executable.tensor(self.target))?;
-        self.executable.run()
+        let x = batch.x.load(self.executable.tensor(self.x))?;
+        let target = batch.target.load(self.executable.tensor(self.target))?;
+        let copies: Vec<_> = x.into_iter().chain(target).collect();
+        self.executable.run_with(&copies, &[])
     }
 }
 
@@ -181,10 +181,10 @@ impl Trainer {
     /// # Errors
     /// [`Error::Shape`] and [`Error::Argument`] where the batch does not fit; the GPU's errors.
     pub fn step(&mut self, batch: &Batch) -> Result<()> {
-        let compiled = self.compiled(batch, true)?;
+        self.check(batch)?;
         self.scalars
             .write_slice(0, &self.optimizer.scalars(self.steps + 1))?;
-        compiled.run(batch)?;
+        self.run(batch, true)?;
         self.steps += 1;
         self.training_loss.examples += batch.x.shape()[1];
         Ok(())
@@ -227,6 +227,10 @@ impl Trainer {
         self.training_loss.take().await
     }
 
+    pub(super) fn reset_loss(&mut self) -> Result<()> {
+        self.training_loss.reset()
+    }
+
     /// The mean loss over a data set, in batches of `batch_size`. The weights stay as they are.
     ///
     /// # Errors
@@ -238,8 +242,9 @@ impl Trainer {
         let numbers: Vec<_> = (0..data.len()).collect();
         for numbers in numbers.chunks(batch_size) {
             let batch = data.batch(numbers);
-            self.compiled(&batch, false)?.run(&batch)?;
-            self.evaluation_loss.examples += numbers.len();
+            self.check(&batch)?;
+            self.run(&batch, false)?;
+            self.evaluation_loss.examples += batch.x.shape()[1];
         }
         self.evaluation_loss.take().await
     }
@@ -263,8 +268,8 @@ impl Trainer {
         }
     }
 
-    /// The program for a batch's shape.
-    fn compiled(&self, batch: &Batch, train: bool) -> Result<Arc<Compiled>> {
+    /// `Ok` where a batch fits the model and the loss.
+    fn check(&self, batch: &Batch) -> Result<()> {
         let output = self.model.output_shape(batch.x.shape())?;
         batch.x.check_floats("x")?;
         self.loss.check(&batch.target, &output)?;
@@ -273,13 +278,19 @@ impl Trainer {
                 tensor.check_device(name, self.model.device())?;
             }
         }
+        Ok(())
+    }
+
+    /// Runs the program for a batch's shape.
+    fn run(&self, batch: &Batch, train: bool) -> Result<()> {
         let key = (batch.x.shape()[0], batch.x.shape()[1]);
         let cache = if train {
             &self.training
         } else {
             &self.evaluation
         };
-        cache.get(key, || self.compile(batch, train))
+        let compile = || self.compile(batch, train);
+        cache.with(key, compile, |compiled| compiled.run(batch))
     }
 
     fn compile(&self, batch: &Batch, train: bool) -> Result<Compiled> {

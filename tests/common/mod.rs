@@ -84,6 +84,15 @@ impl Case {
         slice
     }
 
+    /// Makes one element of a given tensor a NaN.
+    pub fn poison(&mut self, slice: Slice, index: usize) {
+        let input = self
+            .inputs
+            .iter_mut()
+            .find(|(given, _)| given.tensor == slice.tensor);
+        input.unwrap().1[slice.offset + index] = f32::NAN;
+    }
+
     /// Compares a given tensor afterwards too, as the program changes it.
     pub fn also_output(&mut self, slice: Slice) {
         self.outputs.push(slice);

@@ -382,3 +382,32 @@ fn a_training_batch_is_what_the_case_says() {
         assert!(trainer.take_loss().unwrap() < 1e-10);
     }
 }
+
+#[test]
+fn the_linear_layer_is_pytorchs() {
+    let tensors = read(&golden("losses.safetensors"));
+    for device in devices() {
+        let layer = bptt::nn::Linear::new(&device, 5, 7, 0).unwrap();
+        layer
+            .parameters()
+            .set("weight", &tensors["linear.weight"])
+            .unwrap();
+        layer
+            .parameters()
+            .set("bias", &tensors["linear.bias"])
+            .unwrap();
+        let x = bptt::Tensor::from_array(&device, &tensors["linear.x"]).unwrap();
+        let y = layer.forward(&x).unwrap();
+        compare(
+            "linear.y",
+            &y.to_array().unwrap(),
+            &tensors["linear.y"],
+            SINGLE,
+        )
+        .unwrap();
+        let rows = layer.forward(&x.reshape(&[12, 5]).unwrap()).unwrap();
+        assert_eq!(rows.shape(), [12, 7]);
+        let error = layer.forward(&x.reshape(&[5, 12]).unwrap()).unwrap_err();
+        assert!(error.to_string().starts_with("x: shape"), "{error}");
+    }
+}

@@ -153,6 +153,17 @@ fn a_step_is_one_submit_and_creates_nothing() {
         before.buffers,
         "the readback's buffer is used again"
     );
+    // The same with a batch that is on the device already.
+    let tensor = |values: &ndarray::ArrayD<f32>| Tensor::from_array(&device, values).unwrap();
+    let resident = Batch::new(tensor(&random(0, &[5, 7, 3])), tensor(&random(10, &[7, 2])));
+    let before = device.counters();
+    (0..3).for_each(|_| trainer.step(&resident).unwrap());
+    let after = device.counters();
+    assert_eq!(after.submits - before.submits, 3);
+    assert_eq!(
+        (after.buffers, after.bind_groups),
+        (before.buffers, before.bind_groups)
+    );
 }
 
 #[test]
@@ -292,4 +303,131 @@ fn fit_learns_keeps_the_best_weights_and_stops() {
             .unwrap();
         assert_eq!((history.epochs.len(), history.best), (4, Some(1)));
     }
+}
+
+#[test]
+fn fit_learns_classes() {
+    for device in devices() {
+        let data = |sequences, seed| {
+            let (x, classes) = memory(sequences, seed);
+            Sequences::classes(x, Array1::from(classes)).unwrap()
+        };
+        let model = Sequential::new(2)
+            .gru(GruConfig::hidden(12))
+            .last_step()
+            .linear(2);
+        let trainer = Trainer::new(model.build(&device, 3).unwrap(), Adam::new(0.02)).unwrap();
+        let mut trainer = trainer.loss(SoftmaxCrossEntropy).unwrap();
+        let fit = Fit::epochs(10).batch_size(30);
+        let (train, valid) = (data(200, 1), data(80, 2));
+        let history = trainer.fit(&train, Some(&valid), &fit, |_| ()).unwrap();
+        let best = history.epochs[history.best.unwrap() - 1]
+            .validation
+            .unwrap();
+        assert!(best < 0.5 * std::f64::consts::LN_2, "{best} on {device}");
+        // A class at every step is another shape of target.
+        let x = Array3::<f32>::zeros((8, 4, 2));
+        let steps = Sequences::classes_of_steps(x, Array2::ones((8, 4))).unwrap();
+        let model = Sequential::new(2)
+            .gru(GruConfig::hidden(3))
+            .linear(2)
+            .build(&device, 1)
+            .unwrap();
+        let mut trainer = Trainer::new(model, Adam::new(0.1))
+            .unwrap()
+            .loss(SoftmaxCrossEntropy)
+            .unwrap();
+        let history = trainer.fit(&steps, None, &Fit::epochs(20), |_| ()).unwrap();
+        assert!(
+            history.epochs[19].loss < 0.1 * history.epochs[0].loss,
+            "{device}"
+        );
+    }
+}
+
+#[test]
+fn an_epoch_counts_its_own_steps_only_and_an_error_leaves_the_learning_rate() {
+    struct Broken(Sequences, std::cell::Cell<bool>);
+    impl Dataset for Broken {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn batch(&self, examples: &[usize]) -> Batch {
+            match self.1.replace(true) {
+                false => self.0.batch(examples),
+                true => Batch::new(
+                    Array3::<f32>::zeros((1, 1, 9)),
+                    Array2::<f32>::zeros((1, 1)),
+                ),
+            }
+        }
+    }
+    let build = || {
+        Sequential::new(1)
+            .linear(1)
+            .build(&Device::cpu(), 3)
+            .unwrap()
+    };
+    let data = Sequences::many_to_many(Array3::ones((2, 8, 1)), Array3::zeros((2, 8, 1))).unwrap();
+    let mut trainer = Trainer::new(build(), Sgd::new(0.0)).unwrap();
+    let stray = Batch::new(
+        Array3::<f32>::zeros((1, 1, 1)),
+        Array3::<f32>::from_elem((1, 1, 1), 1e6),
+    );
+    trainer.step(&stray).unwrap();
+    let loss = trainer
+        .fit(&data, None, &Fit::epochs(1), |_| ())
+        .unwrap()
+        .epochs[0]
+        .loss;
+    assert!(loss < 10.0, "{loss}");
+    trainer.set_learning_rate(0.5).unwrap();
+    let broken = Broken(data, std::cell::Cell::new(false));
+    let fit = Fit::epochs(4).cosine().batch_size(8);
+    assert!(trainer.fit(&broken, None, &fit, |_| ()).is_err());
+    assert_eq!(trainer.optimizer().learning_rate(), 0.5);
+    let error = trainer
+        .fit(&broken, None, &fit.patience(2), |_| ())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("patience: set, expected unset"),
+        "{error}"
+    );
+}
+
+#[test]
+fn one_model_serves_many_threads() {
+    let x = random(1, &[6, 4, 3]).into_dimensionality::<Ix3>().unwrap();
+    for device in devices() {
+        let model = Sequential::new(3)
+            .lstm(LstmConfig::hidden(33))
+            .linear(2)
+            .build(&device, 1)
+            .unwrap();
+        let expected = model.predict(&x).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        assert_eq!(model.predict(&x).unwrap(), expected);
+                        model
+                            .parameters()
+                            .set("1.bias", &expected_bias(&model))
+                            .unwrap();
+                    }
+                });
+            }
+        });
+    }
+}
+
+fn expected_bias(model: &Sequential) -> ndarray::ArrayD<f32> {
+    model
+        .parameters()
+        .to_arrays::<f32>()
+        .unwrap()
+        .remove("1.bias")
+        .unwrap()
 }

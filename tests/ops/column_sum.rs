@@ -20,7 +20,15 @@ fn check(rows: usize, columns: usize, accumulate: bool) {
 
 #[test]
 fn sums() {
-    for (rows, columns) in [(1, 1), (3, 7), (17, 33), (129, 65), (257, 257), (20_000, 3)] {
+    for (rows, columns) in [
+        (0, 3),
+        (1, 1),
+        (3, 7),
+        (17, 33),
+        (129, 65),
+        (257, 257),
+        (20_000, 3),
+    ] {
         check(rows, columns, false);
         check(rows, columns, true);
     }

@@ -75,7 +75,7 @@ fn a_long_inner_dimension() {
 
 #[test]
 fn more_blocks_than_one_dispatch_dimension_holds() {
-    // 65,535 workgroups of 64 × 32 elements a dimension.
+    // 65,535 workgroups a dimension, of 8 × 128 elements.
     case((4_200_000, 1, 2), (false, false), true, false).check(SINGLE);
 }
 

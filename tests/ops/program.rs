@@ -86,6 +86,26 @@ fn a_run_is_one_submit_and_creates_nothing() {
 #[test]
 fn a_tensor_over_a_limit_is_refused() {
     let Some(device) = gpu() else { return };
-    let error = Tensor::zeros(&device, &[1 << 40]).unwrap_err();
-    assert!(matches!(error, Error::Limit { .. }), "{error}");
+    for shape in [
+        &[1 << 40][..],
+        &[1 << 30, 1],
+        &[usize::MAX, 2],
+        &[1 << 33, 1 << 33],
+    ] {
+        let error = Tensor::zeros(&device, shape).unwrap_err();
+        assert!(matches!(error, Error::Limit { .. }), "{error}");
+    }
+}
+
+#[test]
+fn one_tensor_given_twice_is_refused() {
+    for device in crate::common::devices() {
+        let mut program = Program::new();
+        program.external(0, "x", &[3]);
+        program.external(1, "y", &[3, 1]);
+        let tensor = Tensor::zeros(&device, &[3]).unwrap();
+        let again = tensor.reshape(&[3, 1]).unwrap();
+        let error = Executable::new(&device, program, &[tensor, again]).unwrap_err();
+        assert!(error.to_string().starts_with("y: given twice"), "{error}");
+    }
 }

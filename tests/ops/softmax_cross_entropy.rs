@@ -36,12 +36,18 @@ fn loss_and_gradient() {
 #[test]
 fn a_class_outside_gives_nan() {
     for device in devices() {
-        for class in [3.0, -1.0] {
-            let loss = case(2, 3, false, |_| class).run(&device);
+        for class in [3.0, -1.0, -0.5, f32::NAN] {
+            let outputs = case(2, 3, true, |row| if row == 0 { class } else { 1.0 }).run(&device);
+            let (loss, gradient) = (&outputs[0].1, &outputs[1].1);
+            assert!(loss[[0]].is_nan(), "class {class} of 3 on {device}: {loss}");
+            let row = |row: usize| gradient.index_axis(ndarray::Axis(0), row);
             assert!(
-                loss[0].1[[0]].is_nan(),
-                "class {class} of 3 on {device}: {}",
-                loss[0].1
+                row(0).iter().all(|d| d.is_nan()),
+                "class {class} on {device}: {gradient}"
+            );
+            assert!(
+                row(1).iter().all(|d| d.is_finite()),
+                "class {class} on {device}: {gradient}"
             );
         }
     }

@@ -56,7 +56,7 @@ impl<C: Cell + Default> RecurrentConfig<C> {
     }
 
     /// As [`RecurrentConfig::new`], the input size being that of the layer before, in a
-    /// [`Sequential`](super::Sequential).
+    /// [`Sequential`](crate::nn::Sequential).
     pub fn hidden(hidden_size: usize) -> Self {
         Self::new(0, hidden_size)
     }

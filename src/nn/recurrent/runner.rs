@@ -10,7 +10,6 @@ use crate::nn::module::{Module, Value};
 use crate::nn::parameters::Parameters;
 use crate::program::{Program, Slice};
 use crate::tensor::Tensor;
-use std::sync::Mutex;
 
 /// A [`Stack`] with weights on a device.
 #[derive(Debug)]
@@ -18,7 +17,7 @@ pub(crate) struct RecurrentStack {
     stack: Stack,
     device: Device,
     parameters: Parameters,
-    compiled: ShapeCache<Key, Mutex<Compiled>>,
+    compiled: ShapeCache<Key, Compiled>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,17 +58,16 @@ impl RecurrentStack {
     /// See [`Recurrent::forward`](super::Recurrent::forward).
     pub(crate) fn forward(&self, x: &Tensor, state: Option<&State>) -> Result<(Tensor, State)> {
         let key = self.key(x, state)?;
-        let compiled = self
-            .compiled
-            .get(key, || self.compile(key).map(Mutex::new))?;
-        let compiled = lock(&compiled);
-        let (y, last) = (self.zeros(&compiled.y.shape)?, self.new_state(key.batch)?);
-        let mut before = vec![compiled.input(x, compiled.x.slice)];
-        before.extend(compiled.state_copies(state, compiled.states.initial, true));
-        let mut after = vec![compiled.output(compiled.y.slice, &y)];
-        after.extend(compiled.state_copies(Some(&last), Some(compiled.last), false));
-        compiled.executable.run_with(&before, &after)?;
-        drop((before, after));
+        let y_shape = self.stack.output_shape(x.shape())?;
+        let (y, last) = (self.zeros(&y_shape)?, self.new_state(key.batch)?);
+        let compile = || self.compile(key);
+        self.compiled.with(key, compile, |c| {
+            let mut before = vec![c.input(x, c.x.slice)];
+            before.extend(c.state_copies(state, c.states.initial, true));
+            let mut after = vec![c.output(c.y.slice, &y)];
+            after.extend(c.state_copies(Some(&last), Some(c.last), false));
+            c.executable.run_with(&before, &after)
+        })?;
         Ok((y, last))
     }
 
@@ -83,18 +81,9 @@ impl RecurrentStack {
     ) -> Result<Vjp> {
         let mut key = self.key(x, state)?;
         (key.gradient, key.d_last) = (true, d_state.is_some());
-        let y_shape = self.stack.output_shape(x.shape())?;
         d_y.check_device("d_y", &self.device)?;
-        check_shape("d_y", d_y.shape(), &y_shape)?;
+        check_shape("d_y", d_y.shape(), &self.stack.output_shape(x.shape())?)?;
         self.check_state("d_state", d_state, key.batch)?;
-        let compiled = self
-            .compiled
-            .get(key, || self.compile(key).map(Mutex::new))?;
-        let compiled = lock(&compiled);
-        let c = &*compiled;
-        let (Some(gradients), Some(d_x_slice)) = (c.gradients, c.x.gradient) else {
-            unreachable!("a gradient program has gradients")
-        };
         let result = Vjp {
             y: self.zeros(d_y.shape())?,
             state: self.new_state(key.batch)?,
@@ -102,18 +91,21 @@ impl RecurrentStack {
             d_state: self.new_state(key.batch)?,
             d_weights: self.parameters.like()?,
         };
-        let mut before = vec![c.input(x, c.x.slice), c.input(d_y, c.y.known_gradient())];
-        before.extend(c.state_copies(state, c.states.initial, true));
-        before.extend(c.state_copies(d_state, c.states.d_last, true));
-        let mut after = vec![
-            c.output(c.y.slice, &result.y),
-            c.output(d_x_slice, &result.d_x),
-            c.output(gradients, result.d_weights.flat()),
-        ];
-        after.extend(c.state_copies(Some(&result.state), Some(c.last), false));
-        after.extend(c.state_copies(Some(&result.d_state), c.states.d_initial, false));
-        c.executable.run_with(&before, &after)?;
-        drop((before, after));
+        let compile = || self.compile(key);
+        self.compiled.with(key, compile, |c| {
+            let mut before = vec![c.input(x, c.x.slice), c.input(d_y, c.y.known_gradient())];
+            before.extend(c.state_copies(state, c.states.initial, true));
+            before.extend(c.state_copies(d_state, c.states.d_last, true));
+            let mut after = vec![
+                c.output(c.y.slice, &result.y),
+                c.output(c.x.known_gradient(), &result.d_x),
+            ];
+            let weights = result.d_weights.flat();
+            after.extend(c.gradients.map(|gradients| c.output(gradients, weights)));
+            after.extend(c.state_copies(Some(&result.state), Some(c.last), false));
+            after.extend(c.state_copies(Some(&result.d_state), c.states.d_initial, false));
+            c.executable.run_with(&before, &after)
+        })?;
         Ok(result)
     }
 
@@ -265,10 +257,4 @@ impl Compiled {
         };
         state.parts.iter().enumerate().map(copy).collect()
     }
-}
-
-fn lock(compiled: &Mutex<Compiled>) -> std::sync::MutexGuard<'_, Compiled> {
-    compiled
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

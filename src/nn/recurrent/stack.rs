@@ -130,10 +130,8 @@ impl Module for Stack {
     fn parameters(&self) -> Vec<ParameterSpec> {
         let hidden = self.hidden_size;
         let rows = self.cell.gates() * hidden;
-        let uniform = Init::Uniform((hidden as f64).powf(-0.5));
-        let Init::Uniform(bound) = uniform else {
-            unreachable!()
-        };
+        let bound = (hidden as f64).powf(-0.5);
+        let uniform = Init::Uniform(bound);
         // Gate 1 is the forget gate of the one cell that takes the option.
         let bias = |value: f32| match self.forget_bias {
             Some(forget) => Init::UniformExcept {
