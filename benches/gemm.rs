@@ -58,31 +58,47 @@ fn result(device: &Device, size: [usize; 3], transpose: (bool, bool)) -> ArrayD<
     executable.tensor(c).to_array().expect("it can be read")
 }
 
+const STEPS: usize = 1_000_000;
+const CHAINS: usize = 10;
+
+/// Independent chains of multiply-adds, compiled for the best instructions the processor has.
+struct MultiplyAdds;
+
+impl pulp::WithSimd for MultiplyAdds {
+    /// How many numbers an instruction takes.
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) -> usize {
+        let mut chains = [simd.splat_f32s(0.5); CHAINS];
+        let (factor, term) = std::hint::black_box((0.999_f32, 0.001_f32));
+        let (factor, term) = (simd.splat_f32s(factor), simd.splat_f32s(term));
+        for _ in 0..STEPS {
+            for x in &mut chains {
+                *x = simd.mul_add_f32s(*x, factor, term);
+            }
+        }
+        let mut sum = chains[0];
+        for x in &chains[1..] {
+            sum = simd.add_f32s(sum, *x);
+        }
+        std::hint::black_box(simd.reduce_sum_f32s(sum));
+        S::F32_LANES
+    }
+}
+
 /// GFLOP/s of multiply-adds on every core.
 fn cpu_peak() -> f64 {
-    const STEPS: usize = 100_000;
-    const CHAINS: usize = 12;
-    const LANES: usize = 8;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let lanes = pulp::Arch::new().dispatch(MultiplyAdds);
     let seconds = common::shortest(|| {
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(|| {
-                    pulp::Arch::new().dispatch(|| {
-                        let mut chains = [[0.5_f32; LANES]; CHAINS];
-                        let (factor, term) = std::hint::black_box((0.999_f32, 0.001_f32));
-                        for _ in 0..STEPS {
-                            for x in chains.iter_mut().flatten() {
-                                *x = x.mul_add(factor, term);
-                            }
-                        }
-                        std::hint::black_box(chains);
-                    });
-                });
+                scope.spawn(|| pulp::Arch::new().dispatch(MultiplyAdds));
             }
         });
     });
-    (threads * STEPS * CHAINS * LANES * 2) as f64 / seconds / 1e9
+    (threads * STEPS * CHAINS * lanes * 2) as f64 / seconds / 1e9
 }
 
 /// GFLOP/s of the multiply-add shader.

@@ -110,7 +110,8 @@ impl Executable {
         Ok(())
     }
 
-    /// A tensor of the program, sharing its memory: what is written to it is what the next run reads.
+    /// A tensor of the program, sharing its memory: what is written to it is what the next run reads. Panics on an id of another
+    /// program that is past this one's tensors.
     pub fn tensor(&self, id: TensorId) -> &Tensor {
         &self.tensors[id.0]
     }

@@ -1,4 +1,4 @@
-//! The GPU path: the only code that touches wgpu objects.
+//! The GPU path: the code that makes and uses wgpu objects.
 //!
 //! A [`Program`](crate::Program) becomes a [`Plan`](plan::Plan): dispatches with their pipelines and bind groups, built once
 //! and then submitted as one compute pass a run. Each operation's lowering is a file in `ops/`, each kernel a file in

@@ -76,7 +76,8 @@ impl SequentialBuilder {
         self.recurrent(config)
     }
 
-    /// From `[T, B, F]` to the last step, `[B, F]`: many-to-one. Without it the layers after work on every step: many-to-many.
+    /// From `[T, B, F]` to the last step, `[B, F]`: many-to-one. Without it the layers after work on every step: many-to-many. After a
+    /// bidirectional layer the reverse direction's part is what it has seen of the last step only, as in PyTorch's `y[-1]`.
     #[must_use]
     pub fn last_step(self) -> Self {
         let features = self.features;
