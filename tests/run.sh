@@ -32,15 +32,21 @@ install_lavapipe() {
     fi
 }
 
+log=$(mktemp)
+has_adapter() {
+    cargo run --quiet --release --example adapters
+}
+
+# Apart from the question below, so that a failing build is not taken for a missing adapter.
 cargo build --release --example adapters
-if target="${CARGO_TARGET_DIR:-target}" && "$target/release/examples/adapters"; then
+if has_adapter; then
     echo "tests/run.sh: this machine has a GPU adapter (above)"
-elif install_lavapipe >/tmp/bptt-install.$$ 2>&1 && "$target/release/examples/adapters"; then
+elif install_lavapipe >"$log" 2>&1 && has_adapter; then
     echo "tests/run.sh: there was no GPU adapter; installed Mesa's lavapipe (above), a software Vulkan driver"
 else
-    tail -n 5 /tmp/bptt-install.$$ 2>/dev/null || true
+    tail -n 5 "$log" 2>/dev/null || true
     echo "tests/run.sh: no GPU adapter, and no software driver could be installed: GPU tests are SKIPPED"
 fi
-rm -f /tmp/bptt-install.$$
+rm -f "$log"
 
 cargo test --release "$@"
