@@ -6,7 +6,9 @@ use bptt::verify::compare;
 use bptt::{Device, Executable};
 use ndarray::ArrayD;
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
-use std::sync::OnceLock;
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::{Mutex, OnceLock};
 
 /// The GPU under test: the adapter `BPTT_ADAPTER` names, or the best there is, a software adapter too. Without one, a line
 /// that says SKIPPED; with `BPTT_REQUIRE_GPU` set, a failure.
@@ -20,9 +22,11 @@ pub fn gpu() -> Option<Device> {
         }
         Err(reason) => {
             let test = std::thread::current().name().unwrap_or("?").to_owned();
-            // Past the harness's capture, which would hide it in a test that passes.
-            use std::io::Write;
-            writeln!(std::io::stderr(), "SKIPPED {test} on the GPU: {reason}").ok();
+            static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+            if TOLD.lock().unwrap().insert(test.clone()) {
+                // Past the harness's capture, which would hide it in a test that passes.
+                writeln!(std::io::stderr(), "SKIPPED {test} on the GPU: {reason}").ok();
+            }
             None
         }
     }
