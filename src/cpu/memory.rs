@@ -68,13 +68,12 @@ impl<F> DerefMut for Writing<'_, F> {
 }
 
 fn layout(matrix: Matrix) -> StrideShape<Ix2> {
-    // A matrix without rows has no elements for its stride to reach.
-    let stride = if matrix.rows == 0 {
-        matrix.columns
-    } else {
-        matrix.row_stride
-    };
-    (matrix.rows, matrix.columns).strides((stride.max(1), 1))
+    let shape = (matrix.rows, matrix.columns);
+    if matrix.rows == 0 {
+        // No element for a stride to reach.
+        return shape.into();
+    }
+    shape.strides((matrix.row_stride.max(1), 1))
 }
 
 /// The elements of a matrix's extent as the matrix.
