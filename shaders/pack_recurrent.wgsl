@@ -1,4 +1,5 @@
-// Recurrent weights from PyTorch's rows [D][G·H, H] to [D, H (k), H (unit), G] for recurrent_forward: once a run of a program.
+// Recurrent weights from PyTorch's rows [D][G·H, H] to [D, H (k), H (unit), G] for recurrent_forward, and after them the biases
+// from [D][G·H] to [D, H, G], zeros where there are none: once a run of a program.
 
 struct PackRecurrentParams {
     hidden: u32,
@@ -6,11 +7,15 @@ struct PackRecurrentParams {
     directions: u32,
     weight: u32,
     weight_stride: u32,
+    bias: u32,
+    bias_stride: u32,
+    has_bias: u32,
 }
 
 @group(0) @binding(0) var<storage, read> params: PackRecurrentParams;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;       // [D][G·H, H]
-@group(0) @binding(2) var<storage, read_write> packed: array<f32>; // [D, H, H, G]
+@group(0) @binding(2) var<storage, read> bias: array<f32>;         // [D][G·H]
+@group(0) @binding(3) var<storage, read_write> packed: array<f32>; // [D, H, H, G], [D, H, G]
 
 override SIZE: u32 = 64u;
 
@@ -22,12 +27,22 @@ fn main(
 ) {
     let hidden = params.hidden;
     let index = linear_workgroup(workgroup, workgroups) * SIZE + local;
-    if index >= params.directions * hidden * hidden * params.gates {
+    let weights = params.directions * hidden * hidden * params.gates;
+    if index >= weights + params.directions * hidden * params.gates {
         return;
     }
     let gate = index % params.gates;
     let unit = (index / params.gates) % hidden;
-    let k = (index / (params.gates * hidden)) % hidden;
-    let direction = index / (params.gates * hidden * hidden);
-    packed[index] = weight[params.weight + direction * params.weight_stride + (gate * hidden + unit) * hidden + k];
+    let row = gate * hidden + unit;
+    if index < weights {
+        let k = (index / (params.gates * hidden)) % hidden;
+        let direction = index / (params.gates * hidden * hidden);
+        packed[index] = weight[params.weight + direction * params.weight_stride + row * hidden + k];
+    } else {
+        let direction = (index - weights) / (params.gates * hidden);
+        packed[index] = 0.0;
+        if params.has_bias != 0u {
+            packed[index] = bias[params.bias + direction * params.bias_stride + row];
+        }
+    }
 }

@@ -13,7 +13,7 @@ struct RecurrentBackwardParams {
     weight_stride: u32,
     saved: u32,
     d_y: u32,
-    d_last: u32,
+    lengths: u32,
     d_state: u32,
     d_x: u32,
     d_r: u32,
@@ -24,8 +24,8 @@ struct RecurrentBackwardParams {
 @group(0) @binding(1) var<storage, read> weight: array<f32>;        // [D][G·H, H]
 @group(0) @binding(2) var<storage, read> saved: array<f32>;         // [K, D, T, B, H]
 @group(0) @binding(3) var<storage, read> d_y: array<f32>;           // [T, B, D, H]
-@group(0) @binding(4) var<storage, read> d_last: array<f32>;        // [S][D, B, H]
-@group(0) @binding(5) var<storage, read_write> d_state: array<f32>; // [S][D, B, H], the direct gradients so far
+@group(0) @binding(4) var<storage, read> lengths: array<f32>;       // [B], whole numbers; unused unless RAGGED
+@group(0) @binding(5) var<storage, read_write> d_state: array<f32>; // [S][D, B, H], in: of the last states; the direct gradients so far
 @group(0) @binding(6) var<storage, read_write> d_x: array<f32>;     // [T, B, D, G·H]; unused where SHARED_GRADIENT
 @group(0) @binding(7) var<storage, read_write> d_r: array<f32>;     // [T, B, D, G·H]
 
@@ -33,6 +33,8 @@ struct RecurrentBackwardParams {
 override LAST: bool = false;
 // Whether this is past the first step of the forward pass: only the product for the initial h's gradient is left.
 override AFTER_FIRST: bool = false;
+// Whether rows have lengths. Past its length a row has no gradient but that of its states.
+override RAGGED: bool = false;
 override UNITS: u32 = 64u;
 
 @compute @workgroup_size(UNITS)
@@ -61,12 +63,17 @@ fn main(
             t_after = t;
         }
         var d_r_at: array<u32, ROWS>;
+        var live = !RAGGED;
         for (var row = 0u; row < ROWS; row++) {
             let b = min(first_row + row, params.batch - 1u);
+            if RAGGED {
+                live = live || t_after < u32(lengths[params.lengths + b]);
+            }
             d_r_at[row] = params.d_r + ((t_after * params.batch + b) * params.directions + direction) * GATES * hidden;
         }
         var at = params.weight + direction * params.weight_stride + unit;
-        for (var k = 0u; k < GATES * hidden; k++) {
+        let count = select(0u, GATES * hidden, live);
+        for (var k = 0u; k < count; k++) {
             let w = weight[at];
             for (var row = 0u; row < ROWS; row++) {
                 d_h[row] = fma(d_r[d_r_at[row] + k], w, d_h[row]);
@@ -83,10 +90,8 @@ fn main(
         let state_at = (direction * params.batch + b) * hidden + unit;
         var d_after: array<f32, STATES>;
         for (var s = 0u; s < STATES; s++) {
-            if !LAST {
+            if !LAST || params.has_d_last != 0u {
                 d_after[s] = d_state[params.d_state + s * params.state_stride + state_at];
-            } else if params.has_d_last != 0u {
-                d_after[s] = d_last[params.d_last + s * params.state_stride + state_at];
             }
         }
         d_after[0] += d_h[row];
@@ -95,6 +100,19 @@ fn main(
             continue;
         }
         let place = (t * params.batch + b) * params.directions + direction;
+        if RAGGED && t >= u32(lengths[params.lengths + b]) {
+            for (var s = 0u; s < STATES; s++) {
+                d_state[params.d_state + s * params.state_stride + state_at] = d_after[s];
+            }
+            for (var gate = 0u; gate < GATES; gate++) {
+                let gate_at = (place * GATES + gate) * hidden + unit;
+                d_r[params.d_r + gate_at] = 0.0;
+                if !SHARED_GRADIENT {
+                    d_x[params.d_x + gate_at] = 0.0;
+                }
+            }
+            continue;
+        }
         d_after[0] += d_y[params.d_y + place * hidden + unit];
         let plane = params.directions * params.steps * params.batch * hidden;
         let saved_at = params.saved + ((direction * params.steps + t) * params.batch + b) * hidden + unit;

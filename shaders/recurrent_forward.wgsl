@@ -1,6 +1,6 @@
 // One step of a recurrent layer: r = R h₋ + b_hh, then the cell. One dispatch a step, all directions and batch rows in it.
 // An invocation owns one hidden unit of ROWS batch rows; the weights come packed as [D, H (k), H (unit), G], so that the gates
-// of a unit are adjacent and the units of a workgroup read consecutive memory.
+// of a unit are adjacent and the units of a workgroup read consecutive memory, and after them the biases as [D, H, G].
 
 struct RecurrentForwardParams {
     steps: u32,
@@ -10,21 +10,19 @@ struct RecurrentForwardParams {
     step: u32,
     state_stride: u32,
     x_gates: u32,
-    bias: u32,
-    bias_stride: u32,
+    lengths: u32,
     initial: u32,
     last: u32,
     y: u32,
     saved: u32,
-    has_bias: u32,
     has_initial: u32,
     has_saved: u32,
 }
 
 @group(0) @binding(0) var<storage, read> params: RecurrentForwardParams;
 @group(0) @binding(1) var<storage, read> x_gates: array<f32>;     // [T, B, D, G·H]
-@group(0) @binding(2) var<storage, read> weight: array<f32>;      // [D, H, H, G]
-@group(0) @binding(3) var<storage, read> bias: array<f32>;        // [D][G·H]
+@group(0) @binding(2) var<storage, read> weight: array<f32>;      // [D, H, H, G], [D, H, G]
+@group(0) @binding(3) var<storage, read> lengths: array<f32>;     // [B], whole numbers; unused unless RAGGED
 @group(0) @binding(4) var<storage, read> initial: array<f32>;     // [S][D, B, H]
 @group(0) @binding(5) var<storage, read_write> last: array<f32>;  // [S][D, B, H], the states so far
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;     // [T, B, D, H]
@@ -32,6 +30,8 @@ struct RecurrentForwardParams {
 
 // Whether this is the first step, where h₋ is the initial state and not the last output.
 override FIRST: bool = false;
+// Whether rows have lengths. Past its length a row holds its states and gives 0; backwards it starts at its own last step.
+override RAGGED: bool = false;
 override UNITS: u32 = 64u;
 
 @compute @workgroup_size(UNITS)
@@ -54,10 +54,19 @@ fn main(
     let t_before = select(t - 1u, t + 1u, reverse);
 
     // Rows past the batch repeat its last row, and are not stored.
+    var length: array<u32, ROWS>;
+    var starts: array<bool, ROWS>;
     var h_before: array<u32, ROWS>;
+    var live = !RAGGED;
     for (var row = 0u; row < ROWS; row++) {
         let b = min(first_row + row, params.batch - 1u);
-        if FIRST {
+        length[row] = params.steps;
+        if RAGGED {
+            length[row] = u32(lengths[params.lengths + b]);
+            live = live || t < length[row];
+        }
+        starts[row] = FIRST || (RAGGED && reverse && t + 1u == length[row]);
+        if starts[row] {
             h_before[row] = params.initial + (direction * params.batch + b) * hidden;
         } else {
             h_before[row] = params.y + ((t_before * params.batch + b) * params.directions + direction) * hidden;
@@ -65,15 +74,14 @@ fn main(
     }
 
     var r: array<array<f32, GATES>, ROWS>;
-    if params.has_bias != 0u {
-        for (var gate = 0u; gate < GATES; gate++) {
-            let value = bias[params.bias + direction * params.bias_stride + gate * hidden + unit];
-            for (var row = 0u; row < ROWS; row++) {
-                r[row][gate] = value;
-            }
+    let bias_at = (params.directions * hidden * hidden + direction * hidden + unit) * GATES;
+    for (var gate = 0u; gate < GATES; gate++) {
+        let value = weight[bias_at + gate];
+        for (var row = 0u; row < ROWS; row++) {
+            r[row][gate] = value;
         }
     }
-    let count = select(hidden, 0u, FIRST && params.has_initial == 0u);
+    let count = select(hidden, 0u, !live || (FIRST && params.has_initial == 0u));
     var at = (direction * hidden * hidden + unit) * GATES;
     for (var k = 0u; k < count; k++) {
         var w: array<f32, GATES>;
@@ -84,6 +92,11 @@ fn main(
             var h: f32;
             if FIRST {
                 h = initial[h_before[row] + k];
+            } else if RAGGED && starts[row] {
+                h = 0.0;
+                if params.has_initial != 0u {
+                    h = initial[h_before[row] + k];
+                }
             } else {
                 h = y[h_before[row] + k];
             }
@@ -100,10 +113,6 @@ fn main(
             break;
         }
         let place = (t * params.batch + b) * params.directions + direction;
-        var x: array<f32, GATES>;
-        for (var gate = 0u; gate < GATES; gate++) {
-            x[gate] = x_gates[params.x_gates + (place * GATES + gate) * hidden + unit];
-        }
         let state_at = (direction * params.batch + b) * hidden + unit;
         var before: array<f32, STATES>;
         for (var s = 0u; s < STATES; s++) {
@@ -112,6 +121,17 @@ fn main(
             } else if params.has_initial != 0u {
                 before[s] = initial[params.initial + s * params.state_stride + state_at];
             }
+        }
+        if RAGGED && t >= length[row] {
+            y[params.y + place * hidden + unit] = 0.0;
+            for (var s = 0u; s < STATES; s++) {
+                last[params.last + s * params.state_stride + state_at] = before[s];
+            }
+            continue;
+        }
+        var x: array<f32, GATES>;
+        for (var gate = 0u; gate < GATES; gate++) {
+            x[gate] = x_gates[params.x_gates + (place * GATES + gate) * hidden + unit];
         }
         let result = cell_forward(x, r[row], before);
         for (var s = 0u; s < STATES; s++) {

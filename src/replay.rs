@@ -3,7 +3,7 @@
 //! A case is a safetensors file. Its metadata has one key, `bptt`, whose value is a JSON object: `cell` (`rnn_tanh`, `rnn_relu`,
 //! `lstm`, `gru`), `input_size`, `hidden_size`, and where they differ from the default `num_layers` (1), `bidirectional` (false),
 //! `bias` (true), `batch_first` (false). Its tensors, F32: `x [T, B, I]` (`[B, T, I]` with `batch_first`); `h0 [L·D, B, H]`,
-//! `c0 [L·D, B, H]`, zeros where absent; the weights under PyTorch's names; `dy`, like y: without it no gradients are computed;
+//! `c0 [L·D, B, H]`, zeros where absent; `lengths [B]` (I64, 0 … T), all T where absent; the weights under PyTorch's names; `dy`, like y: without it no gradients are computed;
 //! `dhn`, `dcn`, zeros where absent.
 //!
 //! The results: `y`, `hn`, `cn`, and with `dy` the gradients `dx`, `dh0`, `dc0` and `d.NAME` of every weight.
@@ -13,7 +13,7 @@ use crate::cell::builtin;
 use crate::device::Device;
 use crate::error::{Error, Result, check_shape};
 use crate::interop::{read_file, write_file};
-use crate::nn::{Bias, Module, Parameters, RecurrentStack, Stack, State, Weights};
+use crate::nn::{Bias, Input, Module, Parameters, RecurrentStack, Stack, State, Weights};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
 use serde_json::{Map, Value};
@@ -28,6 +28,7 @@ pub type Results<F> = BTreeMap<String, ArrayD<F>>;
 pub struct Case {
     stack: Stack,
     batch_first: bool,
+    lengths: Option<Vec<usize>>,
     tensors: Weights,
 }
 
@@ -85,9 +86,9 @@ impl Case {
     ///
     /// # Errors
     /// [`Error::File`] where the file cannot be read; [`Error::Argument`] that names an unknown key or tensor, a value out of
-    /// range, or an option that is not supported yet (`proj_size`, `reset_after` false, `lengths`).
+    /// range, or an option that is not supported yet (`proj_size`, `reset_after` false).
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let file = read_file(path.as_ref())?;
+        let mut file = read_file(path.as_ref())?;
         if let Some(key) = file
             .metadata
             .keys()
@@ -140,17 +141,20 @@ impl Case {
         if let Some(name) = file.doubles.first() {
             return Err(Error::argument(name, "an F64 tensor", "F32"));
         }
-        if let Some(name) = file.integers.first() {
-            let expected = if name == "lengths" {
-                "absent: lengths are not supported yet"
-            } else {
-                "F32"
+        let lengths = file.integers.remove("lengths").map(|lengths| {
+            let length = |length: &i64| {
+                let expected = "whole numbers, 0 to T";
+                usize::try_from(*length).map_err(|_| Error::argument("lengths", length, expected))
             };
-            return Err(Error::argument(name, "an I64 tensor", expected));
+            lengths.iter().map(length).collect::<Result<Vec<_>>>()
+        });
+        if let Some(name) = file.integers.keys().next() {
+            return Err(Error::argument(name, "an I64 tensor", "F32"));
         }
         let case = Self {
             stack,
             batch_first,
+            lengths: lengths.transpose()?,
             tensors: file.tensors,
         };
         // On the CPU, so that what is wrong is known before a GPU is opened.
@@ -165,7 +169,7 @@ impl Case {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run<F: Real>(&self, device: &Device) -> Result<Results<F>> {
         let loaded = self.load(device)?;
-        let (x, initial) = (&loaded.x, loaded.initial.as_ref());
+        let (x, initial) = (self.input(&loaded.x), loaded.initial.as_ref());
         let mut results = Results::new();
         let mut put = |name: &str, tensor: &Tensor| -> Result<()> {
             results.insert(name.to_owned(), tensor.to_array()?);
@@ -228,7 +232,7 @@ impl Case {
         let d_y = d_y
             .map(|d_y| Tensor::from_array(device, &d_y))
             .transpose()?;
-        layer.check(&x, initial.as_ref())?;
+        layer.check(self.input(&x), initial.as_ref())?;
         if let Some(d_y) = &d_y {
             check_shape("dy", d_y.shape(), &self.stack.output_shape(x.shape())?)?;
         }
@@ -239,6 +243,13 @@ impl Case {
             d_y,
             d_last,
         })
+    }
+
+    fn input<'a>(&'a self, x: &'a Tensor) -> Input<'a> {
+        match &self.lengths {
+            Some(lengths) => Input::with_lengths(x, lengths),
+            None => Input::from(x),
+        }
     }
 
     /// Takes a state out of the tensors; zeros for a part that is absent, `None` where all are.

@@ -372,8 +372,8 @@ fn replay_refuses_by_name_and_writes_nothing() {
         (
             metadata(""),
             "lengths",
-            Some((Dtype::I64, vec![2])),
-            "lengths are not supported yet",
+            Some((Dtype::I64, vec![3])),
+            "lengths: shape [3], expected [2]",
         ),
         (metadata(""), "x", None, "x: missing"),
         (

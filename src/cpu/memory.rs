@@ -28,6 +28,12 @@ impl<'a, F: Real> Memory<'a, F> {
         Reading { guard, slice }
     }
 
+    /// The lengths of sequences, which programs carry as floats.
+    pub(crate) fn lengths(&self, slice: Slice) -> Vec<usize> {
+        let length = |length: &F| length.to_usize().unwrap_or(0);
+        self.read(slice).iter().map(length).collect()
+    }
+
     /// A slice for writing.
     pub(crate) fn write(&self, slice: Slice) -> Writing<'a, F> {
         let guard = self.buffers[slice.tensor.0].write();

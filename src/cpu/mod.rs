@@ -7,6 +7,7 @@ mod adam;
 mod clip_norm;
 mod column_sum;
 mod fill;
+mod gather_last;
 mod gemm;
 mod memory;
 mod mse;
@@ -33,6 +34,7 @@ pub(crate) fn run<F: Real>(program: &Program, buffers: &[Buffer<F>]) {
             Op::ColumnSum(op) => column_sum::column_sum(op, &memory),
             Op::RecurrentForward(op) => recurrent_forward::recurrent_forward(op, &memory),
             Op::RecurrentBackward(op) => recurrent_backward::recurrent_backward(op, &memory),
+            Op::GatherLast(op) => gather_last::gather_last(op, &memory),
             Op::Softmax(op) => softmax::softmax(op, &memory),
             Op::SoftmaxBackward(op) => softmax_backward::softmax_backward(op, &memory),
             Op::Mse(op) => mse::mse(op, &memory),

@@ -1,6 +1,8 @@
 //! Backpropagation through the steps of a recurrent layer.
 
-use super::recurrent_forward::{load_state, state_shape, store_state, time_of, view, view_mut};
+use super::recurrent_forward::{
+    CONTIGUOUS, lengths, load_state, state_shape, store_state, time_of, view, view_mut,
+};
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{BackwardRow, CellRef};
@@ -24,12 +26,12 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
     let saved = view(&saved, (directions, batch, steps, saved_width));
     let d_y = memory.read(op.d_y);
     let d_y = view(&d_y, (steps, batch, directions, hidden));
-    let d_last = op.d_last.map(|d_last| memory.read(d_last));
-    let d_last = d_last
-        .as_ref()
-        .map(|d_last| view(d_last, state_shape(&op.cell, &op.shape)));
-    let mut d_initial = memory.write(op.d_initial);
-    let mut d_initial = view_mut(&mut d_initial, state_shape(&op.cell, &op.shape));
+    let lengths = lengths(memory, op.lengths, steps, batch);
+    let mut d_state = memory.write(op.d_state);
+    let mut d_state = view_mut(&mut d_state, state_shape(&op.cell, &op.shape));
+    if !op.has_d_last {
+        d_state.fill(F::zero());
+    }
     let gates_shape = (steps, batch, directions, gate_width);
     let mut d_x = memory.write(op.d_x);
     let mut d_x = view_mut(&mut d_x, gates_shape);
@@ -43,12 +45,6 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
     for direction in 0..directions {
         let weight = memory.read(op.weight_hh.of(direction));
         let weight = view(&weight, (gate_width, hidden));
-        let d_last = d_last
-            .as_ref()
-            .map(|d_last| d_last.slice(s![.., direction, .., ..]));
-        let mut d_last = d_last
-            .as_ref()
-            .map(|d_last| d_last.axis_chunks_iter(Axis(1), rows));
         let mut d_r = d_r
             .as_mut()
             .map(|d_r| d_r.index_axis_mut(Axis(2), direction));
@@ -57,20 +53,20 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
             .map(|d_r| d_r.axis_chunks_iter_mut(Axis(1), rows));
         let saved = saved.index_axis(Axis(0), direction);
         let d_y = d_y.index_axis(Axis(2), direction);
-        let mut d_initial = d_initial.index_axis_mut(Axis(1), direction);
+        let mut d_state = d_state.index_axis_mut(Axis(1), direction);
         let mut d_x = d_x.index_axis_mut(Axis(2), direction);
         let tasks = saved
             .axis_chunks_iter(Axis(0), rows)
             .zip(d_y.axis_chunks_iter(Axis(1), rows))
-            .zip(d_initial.axis_chunks_iter_mut(Axis(1), rows))
+            .zip(d_state.axis_chunks_iter_mut(Axis(1), rows))
             .zip(d_x.axis_chunks_iter_mut(Axis(1), rows))
-            .map(|(((saved, d_y), d_initial), d_x)| {
-                let d_last = d_last.as_mut().and_then(Iterator::next);
+            .zip(lengths.chunks(rows))
+            .map(|((((saved, d_y), d_state), d_x), lengths)| {
                 let d_r = d_r.as_mut().and_then(Iterator::next);
-                (saved, d_y, d_last, d_initial, d_x, d_r)
+                (saved, d_y, lengths, d_state, d_x, d_r)
             })
             .collect();
-        threads::for_each(tasks, |(saved, d_y, d_last, d_initial, d_x, d_r)| {
+        threads::for_each(tasks, |(saved, d_y, lengths, d_state, d_x, d_r)| {
             let reverse = direction == 1;
             let layer = Layer {
                 cell: &op.cell,
@@ -78,7 +74,7 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
                 reverse,
                 wants_initial: op.wants_initial,
             };
-            layer.backward(saved, d_y, d_last, d_initial, d_x, d_r);
+            layer.backward(saved, d_y, lengths, d_state, d_x, d_r);
         });
     }
 }
@@ -93,40 +89,39 @@ struct Layer<'a, F> {
 }
 
 impl<F: Real> Layer<'_, F> {
-    /// saved: `[b, T, K·H]`, d_y: `[T, b, H]`, d_last and d_initial: `[S, b, H]`, d_x and d_r: `[T, b, G·H]`.
+    /// saved: `[b, T, K·H]`, d_y: `[T, b, H]`, lengths: `[b]`, states: `[S, b, H]`, d_x and d_r: `[T, b, G·H]`.
     fn backward(
         &self,
         saved: ArrayView3<'_, F>,
         d_y: ArrayView3<'_, F>,
-        d_last: Option<ArrayView3<'_, F>>,
-        mut d_initial: ArrayViewMut3<'_, F>,
+        lengths: &[usize],
+        mut states: ArrayViewMut3<'_, F>,
         mut d_x: ArrayViewMut3<'_, F>,
         mut d_r: Option<ArrayViewMut3<'_, F>>,
     ) {
         let (steps, batch, hidden) = d_y.dim();
-        let mut d_state = load_state(d_last, batch, self.cell.states(), hidden);
+        let mut d_state = load_state(Some(states.view()), batch, self.cell.states(), hidden);
         for step in (0..steps).rev() {
             let t = time_of(step, steps, self.reverse);
-            let mut d_h = d_state.slice_mut(s![.., ..hidden]);
-            d_h += &d_y.index_axis(Axis(0), t);
             for row in 0..batch {
                 let mut d_x = d_x.slice_mut(s![t, row, ..]);
                 let mut d_r = d_r.as_mut().map(|d_r| d_r.slice_mut(s![t, row, ..]));
+                if t >= lengths[row] {
+                    d_x.fill(F::zero());
+                    d_r.into_iter().for_each(|mut d_r| d_r.fill(F::zero()));
+                    continue;
+                }
+                let mut d_h = d_state.slice_mut(s![row, ..hidden]);
+                d_h += &d_y.slice(s![t, row, ..]);
                 F::cell_backward(
                     self.cell.erased(),
                     BackwardRow {
-                        saved: saved
-                            .slice(s![row, t, ..])
-                            .to_slice()
-                            .expect("rows are contiguous"),
-                        d_state: d_state
-                            .row_mut(row)
-                            .into_slice()
-                            .expect("rows are contiguous"),
-                        d_x: d_x.as_slice_mut().expect("rows are contiguous"),
+                        saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
+                        d_state: d_state.row_mut(row).into_slice().expect(CONTIGUOUS),
+                        d_x: d_x.as_slice_mut().expect(CONTIGUOUS),
                         d_r: d_r
                             .as_mut()
-                            .map(|d_r| d_r.as_slice_mut().expect("rows are contiguous")),
+                            .map(|d_r| d_r.as_slice_mut().expect(CONTIGUOUS)),
                     },
                 );
             }
@@ -141,6 +136,6 @@ impl<F: Real> Layer<'_, F> {
                 );
             }
         }
-        store_state(&d_state, &mut d_initial);
+        store_state(&d_state, &mut states);
     }
 }

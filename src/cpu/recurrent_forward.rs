@@ -3,7 +3,7 @@
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{CellRef, ForwardRow};
-use crate::program::{RecurrentForward, RecurrentShape};
+use crate::program::{RecurrentForward, RecurrentShape, Slice};
 use crate::trusted::product;
 use ndarray::{
     Array2, ArrayView, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis,
@@ -23,6 +23,7 @@ pub(super) fn recurrent_forward<F: Real>(op: &RecurrentForward, memory: &Memory<
     let saved_width = op.cell.saved() * hidden;
     let x_gates = memory.read(op.x_gates);
     let x_gates = view(&x_gates, (steps, batch, directions, gate_width));
+    let lengths = lengths(memory, op.lengths, steps, batch);
     let initial = op.initial.map(|initial| memory.read(initial));
     let initial = initial
         .as_ref()
@@ -63,10 +64,12 @@ pub(super) fn recurrent_forward<F: Real>(op: &RecurrentForward, memory: &Memory<
             .axis_chunks_iter(Axis(1), rows)
             .zip(last.axis_chunks_iter_mut(Axis(1), rows))
             .zip(y.axis_chunks_iter_mut(Axis(1), rows))
-            .map(|((x_gates, last), y)| {
+            .zip(lengths.chunks(rows))
+            .map(|(((x_gates, last), y), lengths)| {
                 let saved = saved.as_mut().and_then(Iterator::next);
                 (
                     x_gates,
+                    lengths,
                     initial.as_mut().and_then(Iterator::next),
                     last,
                     y,
@@ -75,14 +78,14 @@ pub(super) fn recurrent_forward<F: Real>(op: &RecurrentForward, memory: &Memory<
             })
             .collect();
         let bias = bias.as_deref().map(ArrayView1::from);
-        threads::for_each(tasks, |(x_gates, initial, last, y, saved)| {
+        threads::for_each(tasks, |(x_gates, lengths, initial, last, y, saved)| {
             let layer = Layer {
                 cell: &op.cell,
                 weight,
                 bias,
                 reverse: direction == 1,
             };
-            layer.forward(x_gates, initial, last, y, saved);
+            layer.forward(x_gates, lengths, initial, last, y, saved);
         });
     }
 }
@@ -98,10 +101,11 @@ struct Layer<'a, F> {
 }
 
 impl<F: Real> Layer<'_, F> {
-    /// x_gates: `[T, b, G·H]`, initial and last: `[S, b, H]`, y: `[T, b, H]`, saved: `[b, T, K·H]`.
+    /// x_gates: `[T, b, G·H]`, lengths: `[b]`, initial and last: `[S, b, H]`, y: `[T, b, H]`, saved: `[b, T, K·H]`.
     fn forward(
         &self,
         x_gates: ArrayView3<'_, F>,
+        lengths: &[usize],
         initial: Option<ArrayView3<'_, F>>,
         mut last: ArrayViewMut3<'_, F>,
         mut y: ArrayViewMut3<'_, F>,
@@ -113,6 +117,11 @@ impl<F: Real> Layer<'_, F> {
         let mut r = Array2::zeros((batch, gate_width));
         for step in 0..steps {
             let t = time_of(step, steps, self.reverse);
+            let mut y = y.index_axis_mut(Axis(0), t);
+            y.fill(F::zero());
+            if lengths.iter().all(|length| t >= *length) {
+                continue;
+            }
             match self.bias {
                 Some(bias) => r.outer_iter_mut().for_each(|mut row| row.assign(&bias)),
                 None => r.fill(F::zero()),
@@ -124,31 +133,38 @@ impl<F: Real> Layer<'_, F> {
                 true,
                 1,
             );
-            for row in 0..batch {
+            for row in (0..batch).filter(|row| t < lengths[*row]) {
                 let mut saved = saved.as_mut().map(|saved| saved.slice_mut(s![row, t, ..]));
+                let saved = saved
+                    .as_mut()
+                    .map(|saved| saved.as_slice_mut().expect(CONTIGUOUS));
+                let state = state.row_mut(row).into_slice().expect(CONTIGUOUS);
                 F::cell_forward(
                     self.cell.erased(),
                     ForwardRow {
-                        x: x_gates
-                            .slice(s![t, row, ..])
-                            .to_slice()
-                            .expect("rows are contiguous"),
-                        r: r.row(row).to_slice().expect("rows are contiguous"),
-                        state: state
-                            .row_mut(row)
-                            .into_slice()
-                            .expect("rows are contiguous"),
-                        saved: saved
-                            .as_mut()
-                            .map(|saved| saved.as_slice_mut().expect("rows are contiguous")),
+                        x: x_gates.slice(s![t, row, ..]).to_slice().expect(CONTIGUOUS),
+                        r: r.row(row).to_slice().expect(CONTIGUOUS),
+                        state,
+                        saved,
                     },
                 );
+                y.row_mut(row).assign(&ndarray::aview1(&state[..hidden]));
             }
-            y.index_axis_mut(Axis(0), t)
-                .assign(&state.slice(s![.., ..hidden]));
         }
         store_state(&state, &mut last);
     }
+}
+
+pub(super) const CONTIGUOUS: &str = "rows are contiguous";
+
+/// The lengths of all rows, T where none are given.
+pub(super) fn lengths<F: Real>(
+    memory: &Memory<'_, F>,
+    lengths: Option<Slice>,
+    steps: usize,
+    batch: usize,
+) -> Vec<usize> {
+    lengths.map_or_else(|| vec![steps; batch], |lengths| memory.lengths(lengths))
 }
 
 /// The place in time of a direction's n-th step.

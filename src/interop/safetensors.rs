@@ -13,8 +13,8 @@ pub(crate) struct File {
     pub(crate) tensors: Weights,
     /// Names of tensors that were rounded from F64.
     pub(crate) doubles: Vec<String>,
-    /// Names of tensors of whole numbers, which [`File::tensors`] leaves out.
-    pub(crate) integers: Vec<String>,
+    /// Tensors of whole numbers (I64).
+    pub(crate) integers: BTreeMap<String, ArrayD<i64>>,
     pub(crate) metadata: HashMap<String, String>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn read_file(path: &Path) -> Result<File> {
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
     let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
     let mut tensors = Weights::new();
-    let (mut doubles, mut integers) = (vec![], vec![]);
+    let (mut doubles, mut integers) = (vec![], BTreeMap::new());
     for (name, view) in file.tensors() {
         let values: Vec<f32> = match view.dtype() {
             // The bytes may lie anywhere, so they are collected instead of cast.
@@ -36,7 +36,9 @@ pub(crate) fn read_file(path: &Path) -> Result<File> {
                 values.into_iter().map(|x| x as f32).collect()
             }
             Dtype::I64 => {
-                integers.push(name);
+                let values = bytemuck::pod_collect_to_vec(view.data());
+                let array = ArrayD::from_shape_vec(view.shape(), values);
+                integers.insert(name, array.map_err(|reason| Error::file(path, reason))?);
                 continue;
             }
             other => {
@@ -119,7 +121,7 @@ impl Parameters {
     /// [`Error::File`] where the file cannot be read; as [`Parameters::load`].
     pub fn load_file(&self, path: impl AsRef<Path>) -> Result<()> {
         let file = read_file(path.as_ref())?;
-        if let Some(name) = file.integers.first() {
+        if let Some(name) = file.integers.keys().next() {
             return Err(Error::file(
                 path,
                 format!("tensor {name} is I64, expected F32 or F64"),

@@ -13,7 +13,7 @@ mod softmax;
 
 pub use linear::Linear;
 pub use parameters::{Parameters, Weights};
-pub use recurrent::{Bias, Recurrent, RecurrentConfig, State, Vjp};
+pub use recurrent::{Bias, Input, Recurrent, RecurrentConfig, State, Vjp};
 pub use sequential::{Sequential, SequentialBuilder};
 
 pub(crate) use cache::ShapeCache;

@@ -1,7 +1,7 @@
 //! What must hold of an operation before it runs. Behind this check, devices may index without asking again.
 
 use super::{
-    Adam, ClipNorm, ColumnSum, Fill, Gemm, Matrix, Mse, Op, PerDirection, Program,
+    Adam, ClipNorm, ColumnSum, Fill, GatherLast, Gemm, Matrix, Mse, Op, PerDirection, Program,
     RecurrentBackward, RecurrentForward, RecurrentShape, Sgd, Slice, Softmax, SoftmaxBackward,
     SoftmaxCrossEntropy,
 };
@@ -146,6 +146,16 @@ pub(super) fn check(program: &Program, op: &Op) -> Check {
         }
         Op::RecurrentForward(op) => recurrent_forward(o, op)?,
         Op::RecurrentBackward(op) => recurrent_backward(o, op)?,
+        Op::GatherLast(GatherLast {
+            input,
+            lengths,
+            output,
+        }) => {
+            let steps = input.rows / lengths.len.max(1);
+            o.read_matrix("input", *input, steps * lengths.len, output.columns)?;
+            o.read("lengths", *lengths, output.rows)?;
+            o.write_matrix("output", *output, output.rows, output.columns)?;
+        }
         Op::Softmax(Softmax { input, output }) => {
             o.read_matrix("input", *input, output.rows, output.columns)?;
             o.write_matrix("output", *output, output.rows, output.columns)?;
@@ -301,6 +311,7 @@ fn recurrent_forward(o: &mut Operands<'_>, op: &RecurrentForward) -> Check {
     if let Some(bias) = op.bias_hh {
         o.read_per_direction("bias_hh", bias, gate_width, directions)?;
     }
+    o.read_optional("lengths", op.lengths, batch)?;
     o.read_optional("initial", op.initial, state_len(&op.cell, &op.shape))?;
     o.write("last", op.last, state_len(&op.cell, &op.shape))?;
     o.write("y", op.y, rows * hidden)?;
@@ -321,8 +332,8 @@ fn recurrent_backward(o: &mut Operands<'_>, op: &RecurrentBackward) -> Check {
     o.read_per_direction("weight_hh", op.weight_hh, gate_width * hidden, directions)?;
     o.read("saved", op.saved, rows * hidden * op.cell.saved())?;
     o.read("d_y", op.d_y, rows * hidden)?;
-    o.read_optional("d_last", op.d_last, state_len(&op.cell, &op.shape))?;
-    o.write("d_initial", op.d_initial, state_len(&op.cell, &op.shape))?;
+    o.read_optional("lengths", op.lengths, batch)?;
+    o.write("d_state", op.d_state, state_len(&op.cell, &op.shape))?;
     o.write("d_x", op.d_x, rows * gate_width)?;
     if op.d_r.is_some() == op.cell.shared_gradient() {
         return Err(format!(

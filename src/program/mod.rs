@@ -8,7 +8,7 @@ mod check;
 mod op;
 
 pub use op::{
-    Adam, ClipNorm, ColumnSum, Fill, Gemm, Mse, Op, PerDirection, RecurrentBackward,
+    Adam, ClipNorm, ColumnSum, Fill, GatherLast, Gemm, Mse, Op, PerDirection, RecurrentBackward,
     RecurrentForward, RecurrentShape, Sgd, Softmax, SoftmaxBackward, SoftmaxCrossEntropy,
 };
 

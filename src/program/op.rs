@@ -12,6 +12,7 @@ pub enum Op {
     ColumnSum(ColumnSum),
     RecurrentForward(RecurrentForward),
     RecurrentBackward(RecurrentBackward),
+    GatherLast(GatherLast),
     Softmax(Softmax),
     SoftmaxBackward(SoftmaxBackward),
     Mse(Mse),
@@ -45,6 +46,7 @@ conversions! {
     ColumnSum = "column_sum",
     RecurrentForward = "recurrent_forward",
     RecurrentBackward = "recurrent_backward",
+    GatherLast = "gather_last",
     Softmax = "softmax",
     SoftmaxBackward = "softmax_backward",
     Mse = "mse",
@@ -190,6 +192,8 @@ pub struct RecurrentForward {
     pub weight_hh: PerDirection,
     /// `[G·H]` for each direction.
     pub bias_hh: Option<PerDirection>,
+    /// `[B]`, the steps of each row as floats, 0 … T; all T where absent. Past its length a row holds its states and gives y = 0.
+    pub lengths: Option<Slice>,
     /// `[S][D, B, H]`, states `state_stride` apart; zeros where absent.
     pub initial: Option<Slice>,
     /// Like `initial`: the states after the last step, out.
@@ -213,16 +217,30 @@ pub struct RecurrentBackward {
     pub saved: Slice,
     /// `[T, B, D, H]`
     pub d_y: Slice,
-    /// `[S][D, B, H]`, states `state_stride` apart: the gradient of the last states; zeros where absent.
-    pub d_last: Option<Slice>,
-    /// Like `d_last`, out: the gradient of the initial states, complete only with `wants_initial`.
-    pub d_initial: Slice,
+    /// `[B]`, as in the forward pass. Past its length a row has no gradient but that of its states.
+    pub lengths: Option<Slice>,
+    /// `[S][D, B, H]`, states `state_stride` apart: the gradient of the last states in, of the initial states out (that of h complete
+    /// only with `wants_initial`).
+    pub d_state: Slice,
+    /// Whether `d_state` holds the gradient of the last states; else that is taken for zeros, whatever is there.
+    pub has_d_last: bool,
     /// Whether the gradient of the initial h is wanted (one more product).
     pub wants_initial: bool,
     /// `[T, B, D, G·H]`: the gradient of `x_gates`, out.
     pub d_x: Slice,
     /// `[T, B, D, G·H]`: the gradient of r, out. Absent exactly where the cell's gradients are shared; then it is `d_x`.
     pub d_r: Option<Slice>,
+}
+
+/// output\[b\] = input\[length_b − 1, b\], the row of the last step of each sequence; 0 for a length of 0.
+#[derive(Clone, Debug)]
+pub struct GatherLast {
+    /// `[T·B, N]`
+    pub input: Matrix,
+    /// `[B]`, floats, 0 … T.
+    pub lengths: Slice,
+    /// `[B, N]`, out.
+    pub output: Matrix,
 }
 
 /// output = softmax of each row of the input, the row's maximum subtracted first.

@@ -3,7 +3,7 @@
 use crate::common::{array, rng, uniform};
 use bptt::cell::{Cell, Gru, Lstm, Nonlinearity, Rnn};
 use bptt::data::Batch;
-use bptt::nn::{Parameters, Recurrent, RecurrentConfig, Sequential, State};
+use bptt::nn::{Input, Parameters, Recurrent, RecurrentConfig, Sequential, State};
 use bptt::train::{Mse, Sgd, SoftmaxCrossEntropy, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};
@@ -36,6 +36,7 @@ fn random(seed: u64, shape: &[usize]) -> ArrayD<f64> {
     array(shape, uniform(&mut rng(seed), shape.iter().product(), 1.0)).mapv(f64::from)
 }
 
+/// With all rows of length T, and with lengths of every kind.
 fn check_cell<C: Cell>(
     config: RecurrentConfig<C>,
     steps: usize,
@@ -43,12 +44,34 @@ fn check_cell<C: Cell>(
     input: usize,
     hidden: usize,
 ) {
+    check_lengths(config.clone(), steps, batch, input, hidden, false);
+    check_lengths(config, steps, batch, input, hidden, true);
+}
+
+fn check_lengths<C: Cell>(
+    config: RecurrentConfig<C>,
+    steps: usize,
+    batch: usize,
+    input: usize,
+    hidden: usize,
+    ragged: bool,
+) {
     let (layers, directions) = (2, 2);
     let config = config.layers(layers).bidirectional(true);
     let states = config_states(&config);
     let device = Device::cpu_f64();
     let layer = Recurrent::new(&device, config, 3).unwrap();
     let state_shape = [layers * directions, batch, hidden];
+    // All T, then of every kind.
+    let lengths: Vec<usize> = (0..batch)
+        .map(|row| {
+            if ragged {
+                (3 * row) % (steps + 1)
+            } else {
+                steps
+            }
+        })
+        .collect();
     let x = random(1, &[steps, batch, input]);
     let initial: Vec<_> = (0..states)
         .map(|s| random(2 + s as u64, &state_shape))
@@ -71,7 +94,12 @@ fn check_cell<C: Cell>(
             .collect()
     };
     let value = |x: &ArrayD<f64>, initial: &[ArrayD<f64>]| {
-        let (y, last) = layer.forward(&tensor(x), Some(&state(initial))).unwrap();
+        let (y, last) = layer
+            .forward(
+                Input::with_lengths(&tensor(x), &lengths),
+                Some(&state(initial)),
+            )
+            .unwrap();
         let states: f64 = parts(&last)
             .iter()
             .zip(&d_last)
@@ -81,7 +109,7 @@ fn check_cell<C: Cell>(
     };
     let vjp = layer
         .vjp(
-            &tensor(&x),
+            Input::with_lengths(&tensor(&x), &lengths),
             Some(&state(&initial)),
             &tensor(&d_y),
             Some(&state(&d_last)),

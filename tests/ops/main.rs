@@ -7,6 +7,7 @@ mod adam;
 mod clip_norm;
 mod column_sum;
 mod fill;
+mod gather_last;
 mod gemm;
 mod mse;
 mod program;

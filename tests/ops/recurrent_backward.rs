@@ -6,17 +6,27 @@ use bptt::program::RecurrentBackward;
 /// A gradient passes through every step, so rounding errors of all of them meet in it.
 const TOLERANCE: f64 = 1e-4;
 
-fn case(cell: &CellRef, size: (usize, usize, usize), directions: usize, with: bool) -> Case {
+fn case(
+    cell: &CellRef,
+    size: (usize, usize, usize),
+    directions: usize,
+    with: bool,
+    ragged: bool,
+) -> Case {
     let mut case = Case::new(13);
-    let (mut op, saved) = forward(&mut case, cell, size, directions, with);
+    let (mut op, saved) = forward(&mut case, cell, size, directions, with, ragged);
     op.saved = Some(saved);
     let (steps, batch, hidden) = size;
     let rows = [steps, batch, directions];
     let state_len = op.last.len;
     let d_y = case.random("d_y", &[&rows[..], &[hidden]].concat(), 1.0);
-    let d_last = case.random("d_last", &[state_len], 1.0);
-    let d_initial = case.given("d_initial", &[state_len], vec![0.0; state_len]);
-    case.also_output(d_initial);
+    let d_state = if with {
+        case.random("d_state", &[state_len], 1.0)
+    } else {
+        // Must be ignored.
+        case.given("d_state", &[state_len], vec![1.0; state_len])
+    };
+    case.also_output(d_state);
     let gates = [&rows[..], &[cell.gates() * hidden]].concat();
     let d_x = case.output("d_x", &gates);
     let d_r = (!cell.shared_gradient()).then(|| case.output("d_r", &gates));
@@ -26,8 +36,9 @@ fn case(cell: &CellRef, size: (usize, usize, usize), directions: usize, with: bo
         weight_hh: op.weight_hh,
         saved,
         d_y,
-        d_last: with.then_some(d_last),
-        d_initial,
+        lengths: op.lengths,
+        d_state,
+        has_d_last: with,
         // Without it the gradient of the initial h is not complete, and not equal between devices either.
         wants_initial: true,
         d_x,
@@ -43,8 +54,8 @@ fn every_cell_size_and_direction() {
     for cell in builtin() {
         for size in SIZES {
             for directions in [1, 2] {
-                for with in [true, false] {
-                    case(&cell, size, directions, with).check(TOLERANCE);
+                for (with, ragged) in [(true, false), (false, false), (true, true), (false, true)] {
+                    case(&cell, size, directions, with, ragged).check(TOLERANCE);
                 }
             }
         }

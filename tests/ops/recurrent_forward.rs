@@ -15,6 +15,12 @@ pub const SIZES: [(usize, usize, usize); 8] = [
     (17, 33, 3),
 ];
 
+/// Lengths of every kind: 0, T and between, in no order.
+fn lengths(case: &mut Case, steps: usize, batch: usize) -> Slice {
+    let length = |row: usize| ((5 * row + 2) % (steps + 1)) as f32;
+    case.given("lengths", &[batch], (0..batch).map(length).collect())
+}
+
 /// The forward pass of a cell with everything given, the states inside a larger tensor as in a stack of layers.
 pub fn forward(
     case: &mut Case,
@@ -22,6 +28,7 @@ pub fn forward(
     (steps, batch, hidden): (usize, usize, usize),
     directions: usize,
     with: bool,
+    ragged: bool,
 ) -> (RecurrentForward, Slice) {
     let shape = RecurrentShape {
         steps,
@@ -65,6 +72,7 @@ pub fn forward(
             first: biases.part(0, gates * hidden),
             stride: gates * hidden + 1,
         }),
+        lengths: ragged.then(|| lengths(case, steps, batch)),
         initial: with.then(|| initial.part(state_start, state_len)),
         last: last.part(state_start, state_len),
         y,
@@ -78,9 +86,9 @@ fn every_cell_size_and_direction() {
     for cell in builtin() {
         for size in SIZES {
             for directions in [1, 2] {
-                for with in [true, false] {
+                for (with, ragged) in [(true, false), (false, false), (true, true), (false, true)] {
                     let mut case = Case::new(11);
-                    let (op, _) = forward(&mut case, &cell, size, directions, with);
+                    let (op, _) = forward(&mut case, &cell, size, directions, with, ragged);
                     case.program.push(op);
                     case.check(SINGLE);
                 }
@@ -93,7 +101,7 @@ fn every_cell_size_and_direction() {
 fn more_rows_than_one_dispatch_dimension_holds() {
     let cell = builtin().remove(3);
     let mut case = Case::new(12);
-    let (op, _) = forward(&mut case, &cell, (2, 65_535 * 4 + 5, 1), 1, true);
+    let (op, _) = forward(&mut case, &cell, (2, 65_535 * 4 + 5, 1), 1, true, false);
     case.program.push(op);
     case.check(SINGLE);
 }
@@ -104,7 +112,7 @@ fn nan_stays_nan() {
     for cell in builtin() {
         for gate in 0..cell.gates() {
             let mut case = Case::new(14);
-            let (op, _) = forward(&mut case, &cell, (2, 2, 3), 1, true);
+            let (op, _) = forward(&mut case, &cell, (2, 2, 3), 1, true, false);
             // Unit 0 of row 0 at step 0; every later h of the row depends on it, and none of the other row.
             case.poison(op.x_gates, 3 * gate);
             case.program.push(op);

@@ -4,6 +4,7 @@ mod adam;
 mod clip_norm;
 mod column_sum;
 mod fill;
+mod gather_last;
 mod gemm;
 mod mse;
 mod recurrent_backward;
@@ -31,6 +32,7 @@ pub(super) static KERNELS: &[&KernelInfo] = &[
     &recurrent_forward::PackRecurrent::INFO,
     &recurrent_forward::RecurrentForward::INFO,
     &recurrent_backward::RecurrentBackward::INFO,
+    &gather_last::GatherLast::INFO,
     &softmax::Softmax::INFO,
     &softmax_backward::SoftmaxBackward::INFO,
     &mse::Mse::INFO,
@@ -48,6 +50,7 @@ pub(super) fn lower(op: &Op, plan: &mut PlanBuilder<'_>) -> Result<()> {
         Op::ColumnSum(op) => column_sum::lower(op, plan),
         Op::RecurrentForward(op) => recurrent_forward::lower(op, plan),
         Op::RecurrentBackward(op) => recurrent_backward::lower(op, plan),
+        Op::GatherLast(op) => gather_last::lower(op, plan),
         Op::Softmax(op) => softmax::lower(op, plan),
         Op::SoftmaxBackward(op) => softmax_backward::lower(op, plan),
         Op::Mse(op) => mse::lower(op, plan),

@@ -12,14 +12,14 @@ kernel! {
     /// The gradient of h_t from d_y, from the step after and through R; then the cell
     RecurrentBackward = "recurrent_backward", RecurrentBackwardParams {
         steps: u32, batch: u32, hidden: u32, directions: u32, step: u32, state_stride: u32,
-        weight: u32, weight_stride: u32, saved: u32, d_y: u32, d_last: u32, d_state: u32, d_x: u32, d_r: u32,
+        weight: u32, weight_stride: u32, saved: u32, d_y: u32, lengths: u32, d_state: u32, d_x: u32, d_r: u32,
         has_d_last: u32,
     }
     bindings {
-        weight: Read, saved: Read, d_y: Read, d_last: Read,
+        weight: Read, saved: Read, d_y: Read, lengths: Read,
         d_state: ReadWrite, d_x: ReadWrite, d_r: ReadWrite,
     }
-    overrides ["LAST", "AFTER_FIRST", "UNITS"]
+    overrides ["LAST", "AFTER_FIRST", "RAGGED", "UNITS"]
     cell: true
 }
 
@@ -40,8 +40,8 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
         weight: plan.buffer(op.weight_hh.first.tensor),
         saved: plan.buffer(op.saved.tensor),
         d_y: plan.buffer(op.d_y.tensor),
-        d_last: &plan.read_or_unused(op.d_last),
-        d_state: plan.buffer(op.d_initial.tensor),
+        lengths: &plan.read_or_unused(op.lengths),
+        d_state: plan.buffer(op.d_state.tensor),
         d_x: &plan.write_or_unused(d_x),
         d_r: plan.buffer(d_r.tensor),
     };
@@ -50,6 +50,7 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
         let overrides = vec![
             ("LAST", f64::from(flag(last))),
             ("AFTER_FIRST", f64::from(flag(after_first))),
+            ("RAGGED", f64::from(flag(op.lengths.is_some()))),
             ("UNITS", f64::from(units)),
         ];
         let params = RecurrentBackwardParams {
@@ -63,11 +64,11 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
             weight_stride: op.weight_hh.stride as u32,
             saved: op.saved.offset as u32,
             d_y: op.d_y.offset as u32,
-            d_last: offset(op.d_last),
-            d_state: op.d_initial.offset as u32,
+            lengths: offset(op.lengths),
+            d_state: op.d_state.offset as u32,
             d_x: offset(d_x),
             d_r: d_r.offset as u32,
-            has_d_last: flag(op.d_last.is_some()),
+            has_d_last: flag(op.has_d_last),
         };
         plan.dispatch(
             &kernel,

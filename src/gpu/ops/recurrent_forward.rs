@@ -8,25 +8,26 @@ use crate::gpu::plan::PlanBuilder;
 use crate::program;
 
 kernel! {
-    /// `[D][G·H, H]` to `[D, H, H, G]`
+    /// `[D][G·H, H]` to `[D, H, H, G]`, and `[D][G·H]` to `[D, H, G]` after it
     PackRecurrent = "pack_recurrent", PackRecurrentParams {
         hidden: u32, gates: u32, directions: u32, weight: u32, weight_stride: u32,
+        bias: u32, bias_stride: u32, has_bias: u32,
     }
-    bindings { weight: Read, packed: ReadWrite }
+    bindings { weight: Read, bias: Read, packed: ReadWrite }
 }
 
 kernel! {
     /// r = R h₋ + b_hh, then the cell
     RecurrentForward = "recurrent_forward", RecurrentForwardParams {
         steps: u32, batch: u32, hidden: u32, directions: u32, step: u32, state_stride: u32,
-        x_gates: u32, bias: u32, bias_stride: u32, initial: u32, last: u32, y: u32, saved: u32,
-        has_bias: u32, has_initial: u32, has_saved: u32,
+        x_gates: u32, lengths: u32, initial: u32, last: u32, y: u32, saved: u32,
+        has_initial: u32, has_saved: u32,
     }
     bindings {
-        x_gates: Read, weight: Read, bias: Read, initial: Read,
+        x_gates: Read, weight: Read, lengths: Read, initial: Read,
         last: ReadWrite, y: ReadWrite, saved: ReadWrite,
     }
-    overrides ["FIRST", "UNITS"]
+    overrides ["FIRST", "RAGGED", "UNITS"]
     cell: true
 }
 
@@ -39,12 +40,11 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
         state_stride,
     } = op.shape;
     let gates = op.cell.gates();
-    let packed = plan.scratch(
-        "packed recurrent weights",
-        directions * hidden * hidden * gates,
-    )?;
+    let packed_len = directions * hidden * (hidden + 1) * gates;
+    let packed = plan.scratch("packed recurrent weights", packed_len)?;
     let pack = PackRecurrent {
         weight: plan.buffer(op.weight_hh.first.tensor),
+        bias: &plan.read_or_unused(op.bias_hh.map(|bias| bias.first)),
         packed: &packed,
     };
     let pack_params = PackRecurrentParams {
@@ -53,14 +53,17 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
         directions: directions as u32,
         weight: op.weight_hh.first.offset as u32,
         weight_stride: op.weight_hh.stride as u32,
+        bias: offset(op.bias_hh.map(|bias| bias.first)),
+        bias_stride: op.bias_hh.map_or(0, |bias| bias.stride as u32),
+        has_bias: flag(op.bias_hh.is_some()),
     };
-    let workgroups = plan.workgroups((directions * hidden * hidden * gates).div_ceil(GROUP), 1)?;
+    let workgroups = plan.workgroups(packed_len.div_ceil(GROUP), 1)?;
     plan.dispatch(&pack, &Variant::default(), pack_params, workgroups)?;
 
     let kernel = RecurrentForward {
         x_gates: plan.buffer(op.x_gates.tensor),
         weight: &packed,
-        bias: &plan.read_or_unused(op.bias_hh.map(|bias| bias.first)),
+        lengths: &plan.read_or_unused(op.lengths),
         initial: &plan.read_or_unused(op.initial),
         last: plan.buffer(op.last.tensor),
         y: plan.buffer(op.y.tensor),
@@ -71,6 +74,7 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
         let first = step == 0;
         let overrides = vec![
             ("FIRST", f64::from(flag(first))),
+            ("RAGGED", f64::from(flag(op.lengths.is_some()))),
             ("UNITS", f64::from(units)),
         ];
         let params = RecurrentForwardParams {
@@ -81,13 +85,11 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
             step: step as u32,
             state_stride: state_stride as u32,
             x_gates: op.x_gates.offset as u32,
-            bias: offset(op.bias_hh.map(|bias| bias.first)),
-            bias_stride: op.bias_hh.map_or(0, |bias| bias.stride as u32),
+            lengths: offset(op.lengths),
             initial: offset(op.initial),
             last: op.last.offset as u32,
             y: op.y.offset as u32,
             saved: offset(op.saved),
-            has_bias: flag(op.bias_hh.is_some()),
             has_initial: flag(op.initial.is_some()),
             has_saved: flag(op.saved.is_some()),
         };

@@ -37,6 +37,33 @@ impl State {
     }
 }
 
+/// A batch of sequences: x `[T, B, I]` and, where they differ, the steps of each row.
+///
+/// Made of a `&Tensor`, or by [`Input::with_lengths`].
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    pub(super) x: &'a Tensor,
+    pub(super) lengths: Option<&'a [usize]>,
+}
+
+impl<'a> Input<'a> {
+    /// Sequences of different lengths (PyTorch's packed sequences, without sorting). x: `[T, B, I]`; lengths: `[B]`, 0 … T, in any
+    /// order. Past its length a row's x has no effect (it must be finite), its y and gradients are 0, and its states stay; the reverse
+    /// direction starts at the row's own last step. A row of length 0 hands its initial states through.
+    pub fn with_lengths(x: &'a Tensor, lengths: &'a [usize]) -> Self {
+        Self {
+            x,
+            lengths: Some(lengths),
+        }
+    }
+}
+
+impl<'a> From<&'a Tensor> for Input<'a> {
+    fn from(x: &'a Tensor) -> Self {
+        Self { x, lengths: None }
+    }
+}
+
 /// What [`Recurrent::vjp`] gives.
 #[derive(Clone, Debug)]
 pub struct Vjp {
@@ -93,14 +120,18 @@ impl<C: Cell> Recurrent<C> {
         self.stack.parameters()
     }
 
-    /// Runs the stack. x: `[T, B, I]`; without a state it starts from zeros. Returns y `[T, B, D·H]`, every h of the last layer,
+    /// Runs the stack. x: `[T, B, I]`, or an [`Input`] with lengths; without a state it starts from zeros. Returns y `[T, B, D·H]`, every h of the last layer,
     /// and the states after the last step. On a GPU it does not wait.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::Argument`](crate::Error::Argument) where x or the state do not fit; the
     /// GPU's errors.
-    pub fn forward(&self, x: &Tensor, state: Option<&State>) -> Result<(Tensor, State)> {
-        self.stack.forward(x, state)
+    pub fn forward<'a>(
+        &self,
+        x: impl Into<Input<'a>>,
+        state: Option<&State>,
+    ) -> Result<(Tensor, State)> {
+        self.stack.forward(x.into(), state)
     }
 
     /// Runs the stack and its backward pass (a vector-Jacobian product): the gradients of ⟨d_y, y⟩ + ⟨d_state, state⟩ with
@@ -108,13 +139,13 @@ impl<C: Cell> Recurrent<C> {
     ///
     /// # Errors
     /// As [`Recurrent::forward`].
-    pub fn vjp(
+    pub fn vjp<'a>(
         &self,
-        x: &Tensor,
+        x: impl Into<Input<'a>>,
         state: Option<&State>,
         d_y: &Tensor,
         d_state: Option<&State>,
     ) -> Result<Vjp> {
-        self.stack.vjp(x, state, d_y, d_state)
+        self.stack.vjp(x.into(), state, d_y, d_state)
     }
 }

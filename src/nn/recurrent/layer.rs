@@ -4,8 +4,8 @@ use crate::cell::CellRef;
 use crate::nn::module::Value;
 use crate::nn::parameters::Parameter;
 use crate::program::{
-    ColumnSum, Fill, Gemm, Matrix, PerDirection, Program, RecurrentBackward, RecurrentForward,
-    RecurrentShape, Slice,
+    ColumnSum, Fill, GatherLast, Gemm, Matrix, PerDirection, Program, RecurrentBackward,
+    RecurrentForward, RecurrentShape, Slice,
 };
 
 /// One layer in a program.
@@ -19,10 +19,12 @@ pub(super) struct Layer {
     /// `[T, B, D·H]`
     pub(super) y: Value,
     pub(super) saved: Option<Slice>,
+    /// `[B]`
+    pub(super) lengths: Option<Slice>,
     pub(super) initial: Option<Slice>,
     pub(super) last: Slice,
-    pub(super) d_last: Option<Slice>,
-    pub(super) d_initial: Option<Slice>,
+    pub(super) d_state: Option<Slice>,
+    pub(super) has_d_last: bool,
     pub(super) wants_initial: bool,
 }
 
@@ -92,6 +94,7 @@ impl Layer {
             x_gates,
             weight_hh: self.weight_hh(),
             bias_hh: self.per_direction(3),
+            lengths: self.lengths,
             initial: self.initial,
             last: self.last,
             y: self.y.slice,
@@ -100,7 +103,7 @@ impl Layer {
     }
 
     pub(super) fn backward(&self, program: &mut Program) {
-        let (Some(saved), Some(d_initial)) = (self.saved, self.d_initial) else {
+        let (Some(saved), Some(d_state)) = (self.saved, self.d_state) else {
             unreachable!("a training program keeps what its backward pass needs")
         };
         let d_x_gates = program.tensor("d.x_gates", &self.gates_shape());
@@ -112,8 +115,9 @@ impl Layer {
             weight_hh: self.weight_hh(),
             saved,
             d_y: self.y.known_gradient(),
-            d_last: self.d_last,
-            d_initial,
+            lengths: self.lengths,
+            d_state,
+            has_d_last: self.has_d_last,
             wants_initial: self.wants_initial,
             d_x: d_x_gates,
             d_r,
@@ -195,7 +199,21 @@ impl Layer {
             let h0 = initial
                 .part(direction * batch * hidden, batch * hidden)
                 .matrix(batch, hidden);
-            let product = Gemm::new(d_r.rows(first, batch), h0, d_weight).transpose_a();
+            // The reverse direction starts at each row's own last step, whose y one step on is 0 and has added nothing above.
+            let d_r = match self.lengths {
+                Some(lengths) if direction == 1 => {
+                    let output = program.tensor("d.r of first steps", &[batch, self.gate_width()]);
+                    let output = output.matrix(batch, self.gate_width());
+                    program.push(GatherLast {
+                        input: d_r,
+                        lengths,
+                        output,
+                    });
+                    output
+                }
+                _ => d_r.rows(first, batch),
+            };
+            let product = Gemm::new(d_r, h0, d_weight).transpose_a();
             program.push(product.accumulate(steps > 1));
         } else if steps == 1 {
             let target = d_weight.extent();

@@ -6,7 +6,7 @@ mod layer;
 mod runner;
 mod stack;
 
-pub use callable::{Recurrent, State, Vjp};
+pub use callable::{Input, Recurrent, State, Vjp};
 pub use config::{Bias, RecurrentConfig};
 #[cfg(feature = "safetensors")]
 pub(crate) use runner::RecurrentStack;

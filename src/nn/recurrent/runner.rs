@@ -1,7 +1,7 @@
 //! Recurrent stacks of any cell on a device: their programs, compiled by shape.
 
-use super::callable::{State, Vjp};
-use super::stack::{Stack, States};
+use super::callable::{Input, State, Vjp};
+use super::stack::{Stack, Surroundings};
 use crate::device::Device;
 use crate::error::{Error, Result, check_positive, check_shape};
 use crate::executable::{Copy, Executable};
@@ -24,6 +24,7 @@ pub(crate) struct RecurrentStack {
 struct Key {
     steps: usize,
     batch: usize,
+    lengths: bool,
     initial: bool,
     gradient: bool,
     d_last: bool,
@@ -36,7 +37,7 @@ struct Compiled {
     x: Value,
     y: Value,
     last: Slice,
-    states: States,
+    around: Surroundings,
     gradients: Option<Slice>,
 }
 
@@ -56,14 +57,20 @@ impl RecurrentStack {
     }
 
     /// See [`Recurrent::forward`](super::Recurrent::forward).
-    pub(crate) fn forward(&self, x: &Tensor, state: Option<&State>) -> Result<(Tensor, State)> {
-        let key = self.key(x, state)?;
+    pub(crate) fn forward(
+        &self,
+        input: Input<'_>,
+        state: Option<&State>,
+    ) -> Result<(Tensor, State)> {
+        let key = self.key(input, state)?;
+        let x = input.x;
         let y_shape = self.stack.output_shape(x.shape())?;
         let (y, last) = (self.zeros(&y_shape)?, self.new_state(key.batch)?);
         let compile = || self.compile(key);
         self.compiled.with(key, compile, |c| {
+            c.write_lengths(input.lengths)?;
             let mut before = vec![c.input(x, c.x.slice)];
-            before.extend(c.state_copies(state, c.states.initial, true));
+            before.extend(c.state_copies(state, c.around.initial, true));
             let mut after = vec![c.output(c.y.slice, &y)];
             after.extend(c.state_copies(Some(&last), Some(c.last), false));
             c.executable.run_with(&before, &after)
@@ -74,12 +81,13 @@ impl RecurrentStack {
     /// See [`Recurrent::vjp`](super::Recurrent::vjp).
     pub(crate) fn vjp(
         &self,
-        x: &Tensor,
+        input: Input<'_>,
         state: Option<&State>,
         d_y: &Tensor,
         d_state: Option<&State>,
     ) -> Result<Vjp> {
-        let mut key = self.key(x, state)?;
+        let mut key = self.key(input, state)?;
+        let x = input.x;
         (key.gradient, key.d_last) = (true, d_state.is_some());
         d_y.check_device("d_y", &self.device)?;
         check_shape("d_y", d_y.shape(), &self.stack.output_shape(x.shape())?)?;
@@ -93,9 +101,10 @@ impl RecurrentStack {
         };
         let compile = || self.compile(key);
         self.compiled.with(key, compile, |c| {
+            c.write_lengths(input.lengths)?;
             let mut before = vec![c.input(x, c.x.slice), c.input(d_y, c.y.known_gradient())];
-            before.extend(c.state_copies(state, c.states.initial, true));
-            before.extend(c.state_copies(d_state, c.states.d_last, true));
+            before.extend(c.state_copies(state, c.around.initial, true));
+            before.extend(c.state_copies(d_state, c.around.d_state, true));
             let mut after = vec![
                 c.output(c.y.slice, &result.y),
                 c.output(c.x.known_gradient(), &result.d_x),
@@ -103,7 +112,7 @@ impl RecurrentStack {
             let weights = result.d_weights.flat();
             after.extend(c.gradients.map(|gradients| c.output(gradients, weights)));
             after.extend(c.state_copies(Some(&result.state), Some(c.last), false));
-            after.extend(c.state_copies(Some(&result.d_state), c.states.d_initial, false));
+            after.extend(c.state_copies(Some(&result.d_state), c.around.d_state, false));
             c.executable.run_with(&before, &after)
         })?;
         Ok(result)
@@ -111,11 +120,12 @@ impl RecurrentStack {
 
     /// `Ok` where the arguments of [`RecurrentStack::forward`] fit.
     #[cfg(feature = "safetensors")]
-    pub(crate) fn check(&self, x: &Tensor, state: Option<&State>) -> Result<()> {
-        self.key(x, state).map(drop)
+    pub(crate) fn check(&self, input: Input<'_>, state: Option<&State>) -> Result<()> {
+        self.key(input, state).map(drop)
     }
 
-    fn key(&self, x: &Tensor, state: Option<&State>) -> Result<Key> {
+    fn key(&self, input: Input<'_>, state: Option<&State>) -> Result<Key> {
+        let x = input.x;
         x.check_device("x", &self.device)?;
         let [steps, batch, features] = *x.shape() else {
             return Err(Error::shape(
@@ -133,10 +143,17 @@ impl RecurrentStack {
         }
         check_positive("x: T", steps)?;
         check_positive("x: B", batch)?;
+        if let Some(lengths) = input.lengths {
+            check_shape("lengths", &[lengths.len()], &[batch])?;
+            if let Some(bad) = lengths.iter().find(|length| **length > steps) {
+                return Err(Error::argument("lengths", bad, format!("0 to T = {steps}")));
+            }
+        }
         self.check_state("state", state, batch)?;
         Ok(Key {
             steps,
             batch,
+            lengths: input.lengths.is_some(),
             initial: state.is_some(),
             gradient: false,
             d_last: false,
@@ -178,6 +195,7 @@ impl RecurrentStack {
         let Key {
             steps,
             batch,
+            lengths,
             initial,
             gradient,
             d_last,
@@ -193,17 +211,16 @@ impl RecurrentStack {
             gradient,
         );
         let state_shape = self.stack.state_shape(batch);
-        let mut state =
-            |wanted: bool, name: &str| wanted.then(|| program.tensor(name, &state_shape));
-        let states = States {
-            initial: state(initial, "initial states"),
-            d_last: state(d_last, "d.last states"),
-            d_initial: state(gradient, "d.initial states"),
+        let around = Surroundings {
+            lengths: lengths.then(|| program.tensor("lengths", &[batch])),
+            initial: initial.then(|| program.tensor("initial states", &state_shape)),
+            d_state: gradient.then(|| program.tensor("d.states", &state_shape)),
+            has_d_last: d_last,
         };
         let weights = self.parameters.slices(values, gradients);
         let (y, last, backward) =
             self.stack
-                .emit(&mut program, &weights, x.clone(), states, gradient);
+                .emit(&mut program, &weights, x.clone(), around, gradient);
         if gradient {
             backward(&mut program);
         }
@@ -213,13 +230,23 @@ impl RecurrentStack {
             x,
             y,
             last,
-            states,
+            around,
             gradients,
         })
     }
 }
 
 impl Compiled {
+    fn write_lengths(&self, lengths: Option<&[usize]>) -> Result<()> {
+        let (Some(lengths), Some(slice)) = (lengths, self.around.lengths) else {
+            return Ok(());
+        };
+        // Exact: a tensor of more than 2²⁴ steps does not fit any device.
+        let lengths: Vec<f32> = lengths.iter().map(|length| *length as f32).collect();
+        let tensor = self.executable.tensor(slice.tensor);
+        tensor.write_slice(0, &lengths)
+    }
+
     fn input<'a>(&'a self, from: &'a Tensor, to: Slice) -> Copy<'a> {
         Copy {
             from: (from, 0),

@@ -20,15 +20,18 @@ pub(crate) struct Stack {
     pub(crate) forget_bias: Option<f32>,
 }
 
-/// States in a program, `[S, L·D, B, H]` each.
+/// What surrounds a stack in a program: lengths `[B]` and states, `[S, L·D, B, H]` each.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct States {
+pub(crate) struct Surroundings {
+    /// The steps of each row; all T where absent.
+    pub(crate) lengths: Option<Slice>,
     /// The initial states; zeros where absent.
     pub(crate) initial: Option<Slice>,
-    /// The gradient of the last states; zeros where absent.
-    pub(crate) d_last: Option<Slice>,
-    /// Where the gradient of the initial states goes, where it is wanted.
-    pub(crate) d_initial: Option<Slice>,
+    /// The gradient of the last states in, that of the initial states out; where absent, the first is zeros and the second not
+    /// wanted.
+    pub(crate) d_state: Option<Slice>,
+    /// Whether `d_state` is given and not only taken.
+    pub(crate) has_d_last: bool,
 }
 
 impl Stack {
@@ -61,7 +64,7 @@ impl Stack {
         program: &mut Program,
         weights: &[Parameter],
         x: Value,
-        states: States,
+        around: Surroundings,
         train: bool,
     ) -> (Value, Slice, Backward) {
         let [steps, batch] = [x.shape[0], x.shape[1]];
@@ -76,8 +79,8 @@ impl Stack {
         };
         let last = program.tensor("last states", &state_shape);
         // The backward pass needs somewhere to carry the gradients of the states, wanted or not.
-        let d_initial = states
-            .d_initial
+        let d_state = around
+            .d_state
             .or_else(|| train.then(|| program.tensor("d.states", &state_shape)));
         let mut layers = vec![];
         let mut x = x;
@@ -106,11 +109,12 @@ impl Stack {
                     let saved = [self.directions, self.cell.saved(), steps, batch, hidden];
                     program.tensor(format!("saved_l{layer}"), &saved)
                 }),
-                initial: states.initial.map(part),
+                lengths: around.lengths,
+                initial: around.initial.map(part),
                 last: part(last),
-                d_last: states.d_last.map(part),
-                d_initial: d_initial.map(part),
-                wants_initial: states.d_initial.is_some(),
+                d_state: d_state.map(part),
+                has_d_last: around.has_d_last,
+                wants_initial: around.d_state.is_some(),
             };
             layer.forward(program);
             x = layer.y.clone();
@@ -186,7 +190,7 @@ impl Module for Stack {
         x: Value,
         train: bool,
     ) -> (Value, Backward) {
-        let (y, _, backward) = self.emit(program, weights, x, States::default(), train);
+        let (y, _, backward) = self.emit(program, weights, x, Surroundings::default(), train);
         (y, backward)
     }
 }
