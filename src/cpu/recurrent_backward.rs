@@ -103,10 +103,10 @@ impl<F: Real> Layer<'_, F> {
         let mut d_state = load_state(Some(states.view()), batch, self.cell.states(), hidden);
         for step in (0..steps).rev() {
             let t = time_of(step, steps, self.reverse);
-            for row in 0..batch {
+            for (row, length) in lengths.iter().enumerate() {
                 let mut d_x = d_x.slice_mut(s![t, row, ..]);
                 let mut d_r = d_r.as_mut().map(|d_r| d_r.slice_mut(s![t, row, ..]));
-                if t >= lengths[row] {
+                if t >= *length {
                     d_x.fill(F::zero());
                     d_r.into_iter().for_each(|mut d_r| d_r.fill(F::zero()));
                     continue;

@@ -1,7 +1,7 @@
 //! Bad input is refused in words that name the argument.
 
 use bptt::data::Batch;
-use bptt::nn::{Gru, GruConfig, Lstm, LstmConfig, RnnConfig, Sequential, State};
+use bptt::nn::{Gru, GruConfig, Input, Lstm, LstmConfig, RnnConfig, Sequential, State};
 use bptt::train::{Adam, Fit, Mse, Sgd, SoftmaxCrossEntropy, Trainer};
 use bptt::{Device, Tensor};
 use ndarray::{Array1, Array2, Array3};
@@ -74,6 +74,13 @@ fn inputs_and_states_that_do_not_fit() {
     );
     let wrong = lstm.vjp(&x, None, &tensor(&[4, 2, 3]), None);
     assert_eq!(message(wrong), "d_y: shape [4, 2, 3], expected [4, 2, 5]");
+    for (lengths, expected) in [
+        (&[4][..], "lengths: shape [1], expected [2]"),
+        (&[4, 5], "lengths: 5, expected 0 to T = 4"),
+    ] {
+        let wrong = lstm.forward(Input::with_lengths(&x, lengths), None);
+        assert_eq!(message(wrong), expected);
+    }
     let gru = Gru::new(&device, GruConfig::new(3, 5), 0).unwrap();
     let both = State::with_cell(tensor(&[1, 2, 5]), tensor(&[1, 2, 5]));
     assert_eq!(
