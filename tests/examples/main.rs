@@ -1,0 +1,112 @@
+//! The examples as a user runs them: what they print and write, and how they refuse bad input.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod forecast;
+mod replay;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn example(name: &str) -> Command {
+    // target/PROFILE/deps/this-test → target/PROFILE/examples/name; `cargo test` builds the examples first.
+    let deps = std::env::current_exe().unwrap();
+    let folder = deps
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("examples");
+    Command::new(
+        folder
+            .join(name)
+            .with_extension(std::env::consts::EXE_EXTENSION),
+    )
+}
+
+fn run(name: &str, arguments: &[&str]) -> Output {
+    example(name)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|reason| panic!("{name}: {reason}"))
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// One line on stderr and status 2; gives the line.
+fn refusal(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+/// An empty folder of this test's own.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("examples")
+        .join(name);
+    std::fs::remove_dir_all(&folder).ok();
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn tutorial_prints_the_notebooks_numbers() {
+    let printed = stdout(&run("tutorial", &["--device", "cpu"]));
+    for line in [
+        "final hidden state:  0.95516432 -0.99182894 -0.03554066 -0.99213409 -0.12484929",
+        "output at t = 3:  1.95410691 -1.22828410",
+        "epoch   0: 5.5586",
+        "epoch  80: 0.1156",
+        "epoch 200: 0.0142",
+        "after the last update: 0.01239",
+        "h:  0.10300916  0.03630028 -0.49784764 -0.19816366 -0.08696417",
+        "C:  0.77549715  0.06708220 -0.65920812 -0.39389873 -0.67070856",
+    ] {
+        assert!(printed.contains(line), "{line}\nnot in\n{printed}");
+    }
+    if common::gpu().is_some() {
+        let printed = stdout(&run("tutorial", &["--device", "gpu"]));
+        for line in ["GPU: ", "epoch  60: 0.2433", "output at t = 0:  2.7087"] {
+            assert!(printed.contains(line), "{line}\nnot in\n{printed}");
+        }
+    }
+    assert!(
+        refusal(&run("tutorial", &["--device", "tpu"]))
+            .contains("\"tpu\", expected auto, cpu or gpu")
+    );
+}
+
+#[test]
+fn an_adapter_is_chosen_by_the_environment() {
+    let Some(gpu) = common::gpu() else { return };
+    let name = &gpu.adapter().unwrap().name;
+    let best = |wanted: &str| {
+        let output = example("adapters")
+            .env("BPTT_ADAPTER", wanted)
+            .output()
+            .unwrap();
+        stdout(&output).lines().last().unwrap().to_owned()
+    };
+    assert!(
+        best(name).starts_with(&format!("best: GPU: {name}")),
+        "{}",
+        best(name)
+    );
+    let unknown = best("no such adapter");
+    assert!(
+        unknown.starts_with("best: CPU (f32) (no GPU adapter: asked for an adapter named"),
+        "{unknown}"
+    );
+}
