@@ -1,10 +1,12 @@
 //! Batches and where they come from.
 
 mod dataset;
+mod pad;
 mod standard;
 mod values;
 
 pub use dataset::{Dataset, Sequences, Windows};
+pub use pad::{pad, unpad};
 pub use standard::Standardizer;
 pub use values::Values;
 

@@ -1,6 +1,6 @@
 //! Windows, sequences and scaling.
 
-use bptt::data::{Dataset, Sequences, Standardizer, Values, Windows};
+use bptt::data::{Dataset, Sequences, Standardizer, Values, Windows, pad, unpad};
 use ndarray::{Array2, Array3, ArrayD, arr1, arr3, array};
 
 fn floats(values: &Values) -> &ArrayD<f32> {
@@ -89,4 +89,79 @@ fn scaling_goes_there_and_back() {
             .contains("NaN")
     );
     assert!(Standardizer::fit(&arr1(&[])).is_err());
+}
+
+#[test]
+fn padding_goes_there_and_back() {
+    let sequences = [series(3), series(0), series(5) * 2.0, series(1)];
+    let views: Vec<_> = sequences.iter().map(|sequence| sequence.view()).collect();
+    let (x, lengths) = pad(&views).unwrap();
+    assert_eq!((x.dim(), &lengths[..]), ((5, 4, 2), &[3, 0, 5, 1][..]));
+    assert_eq!(x[[4, 2, 1]], 82.0);
+    assert!(
+        x.slice(ndarray::s![3.., 0, ..])
+            .iter()
+            .all(|value| *value == 0.0)
+    );
+    assert_eq!(unpad(&x, &lengths).unwrap(), sequences);
+
+    let error = pad::<f32>(&[]).unwrap_err().to_string();
+    assert_eq!(error, "sequences: none, expected at least one");
+    let narrow = Array2::<f32>::zeros((2, 1));
+    let error = pad(&[views[0], narrow.view()]).unwrap_err().to_string();
+    assert_eq!(error, "sequences[1]: shape [2, 1], expected [T, 2]");
+    assert!(unpad(&x, &[3]).is_err());
+    let error = unpad(&x, &[3, 0, 6, 1]).unwrap_err().to_string();
+    assert_eq!(error, "lengths: 6, expected 0 to T = 5");
+}
+
+/// A row of a padded batch gives what it gives alone.
+#[test]
+fn a_ragged_batch_is_its_rows_one_by_one() {
+    use bptt::Tensor;
+    use bptt::nn::{Gru, GruConfig, Input};
+    for device in crate::common::devices() {
+        let layer = Gru::new(
+            &device,
+            GruConfig::new(2, 7).layers(2).bidirectional(true),
+            1,
+        )
+        .unwrap();
+        let sequences = [series(3) / 40.0, series(6) / 60.0, series(1) + 0.5];
+        let views: Vec<_> = sequences.iter().map(|sequence| sequence.view()).collect();
+        let (x, lengths) = pad(&views).unwrap();
+        let x = Tensor::from_array(&device, &x).unwrap();
+        let (y, state) = layer
+            .forward(Input::with_lengths(&x, &lengths), None)
+            .unwrap();
+        let y = y
+            .to_array::<f32>()
+            .unwrap()
+            .into_dimensionality::<ndarray::Ix3>()
+            .unwrap();
+        let h = state.h().to_array::<f32>().unwrap();
+        for (row, (sequence, y)) in sequences
+            .iter()
+            .zip(unpad(&y, &lengths).unwrap())
+            .enumerate()
+        {
+            let alone = sequence.clone().insert_axis(ndarray::Axis(1));
+            let alone = Tensor::from_array(&device, &alone).unwrap();
+            let (expected, state) = layer.forward(&alone, None).unwrap();
+            let close = |got: ArrayD<f32>, expected: ArrayD<f32>| {
+                let difference = (got - expected).mapv(f32::abs);
+                assert!(
+                    difference.iter().all(|d| *d < 1e-6),
+                    "row {row} on {device}: {difference}"
+                );
+            };
+            let expected = expected.to_array::<f32>().unwrap();
+            close(y.into_dyn(), expected.remove_axis(ndarray::Axis(1)));
+            let expected = state.h().to_array::<f32>().unwrap();
+            close(
+                h.index_axis(ndarray::Axis(1), row).to_owned(),
+                expected.remove_axis(ndarray::Axis(1)),
+            );
+        }
+    }
 }
