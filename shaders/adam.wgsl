@@ -19,7 +19,7 @@ struct AdamParams {
 @group(0) @binding(5) var<storage, read_write> first_moment: array<f32>;  // [N]
 @group(0) @binding(6) var<storage, read_write> second_moment: array<f32>; // [N]
 
-override SIZE: u32 = 64u;
+const SIZE: u32 = 64u;
 
 @compute @workgroup_size(SIZE)
 fn main(

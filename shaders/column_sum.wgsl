@@ -15,7 +15,7 @@ struct ColumnSumParams {
 @group(0) @binding(1) var<storage, read> input: array<f32>;        // [M, N]
 @group(0) @binding(2) var<storage, read_write> output: array<f32>; // [ceil(M / block), N]
 
-override SIZE: u32 = 64u;
+const SIZE: u32 = 64u;
 
 @compute @workgroup_size(SIZE)
 fn main(

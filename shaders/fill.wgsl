@@ -9,7 +9,7 @@ struct FillParams {
 @group(0) @binding(0) var<storage, read> params: FillParams;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>; // [len]
 
-override SIZE: u32 = 64u;
+const SIZE: u32 = 64u;
 
 @compute @workgroup_size(SIZE)
 fn main(

@@ -15,7 +15,7 @@ struct GatherLastParams {
 @group(0) @binding(2) var<storage, read> lengths: array<f32>;      // [B], whole numbers
 @group(0) @binding(3) var<storage, read_write> output: array<f32>; // [B, N]
 
-override SIZE: u32 = 64u;
+const SIZE: u32 = 64u;
 
 @compute @workgroup_size(SIZE)
 fn main(

@@ -18,7 +18,7 @@ struct MseParams {
 @group(0) @binding(3) var<storage, read_write> partial: array<f32>;  // [invocations]
 @group(0) @binding(4) var<storage, read_write> gradient: array<f32>; // [N]
 
-override SIZE: u32 = 64u;
+const SIZE: u32 = 64u;
 
 @compute @workgroup_size(SIZE)
 fn main(

@@ -17,7 +17,7 @@ struct PackRecurrentParams {
 @group(0) @binding(2) var<storage, read> bias: array<f32>;         // [D][G·H]
 @group(0) @binding(3) var<storage, read_write> packed: array<f32>; // [D, H, H, G], [D, H, G]
 
-override SIZE: u32 = 64u;
+const SIZE: u32 = 64u;
 
 @compute @workgroup_size(SIZE)
 fn main(

@@ -19,7 +19,7 @@ struct SgdParams {
 @group(0) @binding(4) var<storage, read_write> parameter: array<f32>; // [N]
 @group(0) @binding(5) var<storage, read_write> velocity: array<f32>;  // [N]
 
-override SIZE: u32 = 64u;
+const SIZE: u32 = 64u;
 
 @compute @workgroup_size(SIZE)
 fn main(

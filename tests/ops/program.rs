@@ -65,6 +65,8 @@ fn a_run_is_one_submit_and_creates_nothing() {
     let (wgpu_device, queue) = device.wgpu().unwrap();
     let device = Device::from_wgpu(wgpu_device.clone(), queue.clone());
     let executable = Executable::new(&device, program, &[]).unwrap();
+    assert_eq!(executable.kernels(), ["fill"; 5]);
+    assert_eq!(executable.program().ops().len(), 5);
     executable.run().unwrap();
     let before = device.counters();
     executable.run().unwrap();
