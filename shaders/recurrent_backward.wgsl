@@ -1,40 +1,61 @@
-// One step of a recurrent layer backwards: the gradient of h is d_y, plus the direct gradient of the step after, plus Rᵀ times
-// that step's d_r; then the cell. One dispatch a step, and one more (AFTER_FIRST) where the initial h's gradient is wanted.
-// An invocation owns one hidden unit of ROWS batch rows.
+// A phase of one step of a recurrent layer backwards, all directions and batch rows in one dispatch:
+//   WHOLE    the gradient of h = d_y + the direct gradient of the step after + Rᵀ times that step's d_r; then the cell
+//   INNER    of a cell with late gates, after WHOLE: the gradient of v = Rᵀ times d_r of the late gates, and what it adds
+//   PROJECT  with a projection: the gradient of h as in WHOLE, kept as d_h
+//   CELL     after PROJECT: the gradient of m = W_hrᵀ d_h; then the cell
+// and WHOLE or PROJECT once more (AFTER_FIRST) where the initial h's gradient is wanted. An invocation owns one unit of ROWS batch rows.
 
 struct RecurrentBackwardParams {
     steps: u32,
     batch: u32,
     hidden: u32,
+    output: u32,
     directions: u32,
     step: u32,
-    state_stride: u32,
     weight: u32,
     weight_stride: u32,
+    diagonal: u32,
+    mask: u32,
     saved: u32,
     d_y: u32,
     lengths: u32,
     d_state: u32,
+    d_diagonal: u32,
     d_x: u32,
     d_r: u32,
+    d_h: u32,
     has_d_last: u32,
+    rng: u32,
+    site: u32,
+    zoneout_random: u32,
+    zoneout_threshold_h: u32,
+    zoneout_threshold_c: u32,
+    zoneout_rate_h: f32,
+    zoneout_rate_c: f32,
 }
 
 @group(0) @binding(0) var<storage, read> params: RecurrentBackwardParams;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;        // [D][G·H, H]
+@group(0) @binding(1) var<storage, read> weight: array<f32>;        // [D][G·H, P]; CELL: [D][P, H]
 @group(0) @binding(2) var<storage, read> saved: array<f32>;         // [K, D, T, B, H]
-@group(0) @binding(3) var<storage, read> d_y: array<f32>;           // [T, B, D, H]
-@group(0) @binding(4) var<storage, read> lengths: array<f32>;       // [B], whole numbers; unused unless RAGGED
-@group(0) @binding(5) var<storage, read_write> d_state: array<f32>; // [S][D, B, H], in: of the last states; the direct gradients so far
-@group(0) @binding(6) var<storage, read_write> d_x: array<f32>;     // [T, B, D, G·H]; unused where SHARED_GRADIENT
-@group(0) @binding(7) var<storage, read_write> d_r: array<f32>;     // [T, B, D, G·H]
+@group(0) @binding(3) var<storage, read> d_y: array<f32>;           // [T, B, D, P]
+@group(0) @binding(4) var<storage, read> lengths: array<f32>;       // [B], whole numbers; unused unless RAGGED. Seed and step [8]
+@group(0) @binding(5) var<storage, read_write> d_state: array<f32>; // [S][D, B, ·], in: of the last states; the direct gradients so far. [D, B, V, H]
+@group(0) @binding(6) var<storage, read_write> d_gates: array<f32>; // d_x and d_r [T, B, D, G·H], one where SHARED_GRADIENT; d_h [T, B, D, P]
+@group(0) @binding(7) var<storage, read> constants: array<f32>;     // diagonal weights [D, V, H]; mask [D, B, G, P]
 
+const WHOLE: u32 = 0u;
+const INNER: u32 = 1u;
+const PROJECT: u32 = 2u;
+const CELL: u32 = 3u;
+override PHASE: u32 = 0u;
 // Whether this is the last step of the forward pass, where backwards nothing came before.
 override LAST: bool = false;
 // Whether this is past the first step of the forward pass: only the product for the initial h's gradient is left.
 override AFTER_FIRST: bool = false;
 // Whether rows have lengths. Past its length a row has no gradient but that of its states.
 override RAGGED: bool = false;
+override MASKED: bool = false;
+override ZONEOUT: bool = false;
 override UNITS: u32 = 64u;
 
 @compute @workgroup_size(UNITS)
@@ -44,92 +65,193 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let hidden = params.hidden;
-    let unit_groups = (hidden + UNITS - 1u) / UNITS;
+    let units = select(hidden, params.output, PHASE == PROJECT);
+    let unit_groups = (units + UNITS - 1u) / UNITS;
     let group = linear_workgroup(workgroup, workgroups);
     let unit = (group % unit_groups) * UNITS + local;
     let first_row = (group / unit_groups) * ROWS;
     let direction = workgroup.z;
-    if unit >= hidden || first_row >= params.batch {
+    if unit >= units || first_row >= params.batch {
         return;
     }
     let reverse = direction == 1u;
     let t = select(params.step, params.steps - 1u - params.step, reverse);
 
-    var d_h: array<f32, ROWS>;
-    if !LAST {
-        // The step done just before, one later in this direction's order; past the first step, the first step itself.
-        var t_after = select(t + 1u, t - 1u, reverse);
-        if AFTER_FIRST {
-            t_after = t;
+    var product: array<f32, ROWS>;
+    let of_this_step = PHASE == INNER || PHASE == CELL;
+    if !LAST || of_this_step {
+        // The step whose d_r is read: this one, or the one done just before, which is one later in this direction's order; past the first
+        // step, the first step itself.
+        var t_read = select(t + 1u, t - 1u, reverse);
+        if AFTER_FIRST || of_this_step {
+            t_read = t;
         }
-        var d_r_at: array<u32, ROWS>;
+        let first_gate = select(0u, EARLY_GATES, PHASE == INNER);
+        let end_gate = select(select(EARLY_GATES, GATES, PHASE == INNER), 1u, PHASE == CELL);
+        // Rows of the weight for one gate; W_hr is as one gate.
+        let gate_rows = select(hidden, params.output, PHASE == CELL);
+        let row_gates = select(GATES, 1u, PHASE == CELL);
+        let source = select(params.d_r, params.d_h, PHASE == CELL);
+        var source_at: array<u32, ROWS>;
         var live = !RAGGED;
         for (var row = 0u; row < ROWS; row++) {
             let b = min(first_row + row, params.batch - 1u);
             if RAGGED {
-                live = live || t_after < u32(lengths[params.lengths + b]);
+                live = live || t_read < u32(lengths[params.lengths + b]);
             }
-            d_r_at[row] = params.d_r + ((t_after * params.batch + b) * params.directions + direction) * GATES * hidden;
+            source_at[row] = source + ((t_read * params.batch + b) * params.directions + direction) * row_gates * gate_rows;
         }
-        var at = params.weight + direction * params.weight_stride + unit;
-        let count = select(0u, GATES * hidden, live);
-        for (var k = 0u; k < count; k++) {
-            let w = weight[at];
-            for (var row = 0u; row < ROWS; row++) {
-                d_h[row] = fma(d_r[d_r_at[row] + k], w, d_h[row]);
+        let count = select(0u, gate_rows, live);
+        for (var gate = first_gate; gate < end_gate; gate++) {
+            var sum: array<f32, ROWS>;
+            var at = params.weight + direction * params.weight_stride + gate * gate_rows * units + unit;
+            let gate_at = gate * gate_rows;
+            for (var k = 0u; k < count; k++) {
+                let w = weight[at];
+                for (var row = 0u; row < ROWS; row++) {
+                    sum[row] = fma(d_gates[source_at[row] + gate_at + k], w, sum[row]);
+                }
+                at += units;
             }
-            at += hidden;
+            for (var row = 0u; row < ROWS; row++) {
+                if MASKED && PHASE != CELL {
+                    let b = min(first_row + row, params.batch - 1u);
+                    sum[row] *= constants[params.mask + ((direction * params.batch + b) * GATES + gate) * units + unit];
+                }
+                product[row] += sum[row];
+            }
         }
     }
-
     for (var row = 0u; row < ROWS; row++) {
         let b = first_row + row;
         if b >= params.batch {
             break;
         }
-        let state_at = (direction * params.batch + b) * hidden + unit;
-        var d_after: array<f32, STATES>;
-        for (var s = 0u; s < STATES; s++) {
-            if !LAST || params.has_d_last != 0u {
-                d_after[s] = d_state[params.d_state + s * params.state_stride + state_at];
-            }
+        let past = RAGGED && t >= u32(lengths[params.lengths + b]);
+        if PHASE == INNER {
+            finish_inner(product[row], direction, t, b, unit, past);
+        } else {
+            finish(product[row], direction, t, b, unit, past);
         }
-        d_after[0] += d_h[row];
-        if AFTER_FIRST {
-            d_state[params.d_state + state_at] = d_after[0];
-            continue;
+    }
+}
+
+fn saved_values(direction: u32, t: u32, b: u32, unit: u32) -> array<f32, SAVED> {
+    let plane = params.directions * params.steps * params.batch * params.hidden;
+    let at = params.saved + ((direction * params.steps + t) * params.batch + b) * params.hidden + unit;
+    var values: array<f32, SAVED>;
+    for (var k = 0u; k < SAVED; k++) {
+        values[k] = saved[at + k * plane];
+    }
+    return values;
+}
+
+// What follows from the product, for one unit of one row; past: whether the row is past its length.
+fn finish(product: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
+    let place = (t * params.batch + b) * params.directions + direction;
+    // With a projection the cell does not know h, and PROJECT has only h.
+    let first_state = select(0u, 1u, PHASE == CELL);
+    let end_state = select(STATES, 1u, PHASE == PROJECT);
+    var in: CellBackIn;
+    for (var s = first_state; s < end_state; s++) {
+        if !LAST || params.has_d_last != 0u {
+            in.d_state[s] = d_state[params.d_state + state_at(s, direction, b, unit)];
         }
-        let place = (t * params.batch + b) * params.directions + direction;
-        if RAGGED && t >= u32(lengths[params.lengths + b]) {
-            for (var s = 0u; s < STATES; s++) {
-                d_state[params.d_state + s * params.state_stride + state_at] = d_after[s];
-            }
-            for (var gate = 0u; gate < GATES; gate++) {
-                let gate_at = (place * GATES + gate) * hidden + unit;
-                d_r[params.d_r + gate_at] = 0.0;
-                if !SHARED_GRADIENT {
-                    d_x[params.d_x + gate_at] = 0.0;
-                }
-            }
-            continue;
+    }
+    in.d_state[0] += product;
+    if AFTER_FIRST {
+        d_state[params.d_state + state_at(0u, direction, b, unit)] = in.d_state[0];
+        return;
+    }
+    if past {
+        for (var s = first_state; s < end_state; s++) {
+            d_state[params.d_state + state_at(s, direction, b, unit)] = in.d_state[s];
         }
-        d_after[0] += d_y[params.d_y + place * hidden + unit];
-        let plane = params.directions * params.steps * params.batch * hidden;
-        let saved_at = params.saved + ((direction * params.steps + t) * params.batch + b) * hidden + unit;
-        var kept: array<f32, SAVED>;
-        for (var s = 0u; s < SAVED; s++) {
-            kept[s] = saved[saved_at + s * plane];
+        finish_past(place, direction, b, unit);
+        return;
+    }
+    if PHASE != CELL {
+        in.d_state[0] += d_y[params.d_y + place * params.output + unit];
+    }
+    // What zoneout passes to the old states, past the cell.
+    var passed: array<f32, STATES>;
+    if ZONEOUT {
+        let keep = zoneout_keep(direction, t, b, unit);
+        for (var s = first_state; s < end_state; s++) {
+            let m = select(keep.x, keep.y, s > 0u);
+            passed[s] = (1.0 - m) * in.d_state[s];
+            in.d_state[s] *= m;
         }
-        let result = cell_backward(kept, d_after);
-        for (var s = 0u; s < STATES; s++) {
-            d_state[params.d_state + s * params.state_stride + state_at] = result.d_before[s];
+    }
+    if PHASE == PROJECT {
+        d_gates[params.d_h + place * params.output + unit] = in.d_state[0];
+        d_state[params.d_state + state_at(0u, direction, b, unit)] = passed[0];
+        return;
+    }
+    in.saved = saved_values(direction, t, b, unit);
+    for (var v = 0u; v < DIAGONALS; v++) {
+        in.diagonal[v] = constants[params.diagonal + (direction * DIAGONALS + v) * params.hidden + unit];
+    }
+    let result = cell_backward(in);
+    for (var s = first_state; s < STATES; s++) {
+        d_state[params.d_state + state_at(s, direction, b, unit)] = result.d_before[s] + passed[s];
+    }
+    for (var gate = 0u; gate < GATES; gate++) {
+        let gate_at = (place * GATES + gate) * params.hidden + unit;
+        d_gates[params.d_r + gate_at] = result.d_r[gate];
+        if !SHARED_GRADIENT {
+            d_gates[params.d_x + gate_at] = result.d_x[gate];
         }
-        for (var gate = 0u; gate < GATES; gate++) {
-            let gate_at = (place * GATES + gate) * hidden + unit;
-            d_r[params.d_r + gate_at] = result.d_r[gate];
-            if !SHARED_GRADIENT {
-                d_x[params.d_x + gate_at] = result.d_x[gate];
-            }
+    }
+    for (var v = 0u; v < DIAGONALS; v++) {
+        let at = d_diagonal_at(v, direction, b, unit);
+        if LAST {
+            d_state[at] = result.d_diagonal[v];
+        } else {
+            d_state[at] += result.d_diagonal[v];
+        }
+    }
+}
+
+fn d_diagonal_at(v: u32, direction: u32, b: u32, unit: u32) -> u32 {
+    return params.d_diagonal + ((direction * params.batch + b) * DIAGONALS + v) * params.hidden + unit;
+}
+
+// A row past its length has no gradients, and starts the sums over time at 0.
+fn finish_past(place: u32, direction: u32, b: u32, unit: u32) {
+    if PHASE == PROJECT {
+        d_gates[params.d_h + place * params.output + unit] = 0.0;
+        return;
+    }
+    for (var gate = 0u; gate < GATES; gate++) {
+        let gate_at = (place * GATES + gate) * params.hidden + unit;
+        d_gates[params.d_r + gate_at] = 0.0;
+        if !SHARED_GRADIENT {
+            d_gates[params.d_x + gate_at] = 0.0;
+        }
+    }
+    if LAST {
+        for (var v = 0u; v < DIAGONALS; v++) {
+            d_state[d_diagonal_at(v, direction, b, unit)] = 0.0;
+        }
+    }
+}
+
+// Adds what the gradient of v brings.
+fn finish_inner(d_inner: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
+    if past {
+        return;
+    }
+    let place = (t * params.batch + b) * params.directions + direction;
+    let result = cell_inner_backward(saved_values(direction, t, b, unit), d_inner);
+    for (var s = 0u; s < STATES; s++) {
+        d_state[params.d_state + state_at(s, direction, b, unit)] += result.d_before[s];
+    }
+    for (var gate = 0u; gate < EARLY_GATES; gate++) {
+        let gate_at = (place * GATES + gate) * params.hidden + unit;
+        d_gates[params.d_r + gate_at] += result.d_r[gate];
+        if !SHARED_GRADIENT {
+            d_gates[params.d_x + gate_at] += result.d_x[gate];
         }
     }
 }

@@ -1,5 +1,5 @@
-// Cross-entropy of softmax and class numbers: partial[row] = weight · (log Σ eˣ − x[class]) / M,
-// gradient = (softmax(x) − onehot(class)) / M. One workgroup a row; column_sum adds the partials up.
+// Cross-entropy of softmax and class numbers: partial[row] = weight · w (log Σ eˣ − x[class]),
+// gradient = w (softmax(x) − onehot(class)), w being 1/M or the row's weight. One workgroup a row; column_sum adds the partials up.
 
 struct SoftmaxCrossEntropyParams {
     rows: u32,
@@ -11,13 +11,16 @@ struct SoftmaxCrossEntropyParams {
     gradient_stride: u32,
     has_gradient: u32,
     loss_weight: f32,
+    row_weights: u32,
+    has_row_weights: u32,
 }
 
 @group(0) @binding(0) var<storage, read> params: SoftmaxCrossEntropyParams;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;         // [M, N]
 @group(0) @binding(2) var<storage, read> classes: array<f32>;        // [M], whole numbers
-@group(0) @binding(3) var<storage, read_write> partial: array<f32>;  // [M]
-@group(0) @binding(4) var<storage, read_write> gradient: array<f32>; // [M, N]
+@group(0) @binding(3) var<storage, read> row_weights: array<f32>;    // [M]
+@group(0) @binding(4) var<storage, read_write> partial: array<f32>;  // [M]
+@group(0) @binding(5) var<storage, read_write> gradient: array<f32>; // [M, N]
 
 @compute @workgroup_size(ROW_SIZE)
 fn main(
@@ -46,16 +49,21 @@ fn main(
     }
     sum = row_sum(local, sum);
 
-    let rows = f32(params.rows);
+    var weight = 1.0 / f32(params.rows);
+    if params.has_row_weights != 0u {
+        weight = row_weights[params.row_weights + min(row, params.rows - 1u)];
+    }
+    // A weight of 0 leaves the row out, whatever it holds.
+    let counts = weight != 0.0;
     if params.has_gradient != 0u {
         for (var i = local; i < columns; i += ROW_SIZE) {
             let target_value = select(0.0, 1.0, inside && i == class_number);
-            let value = (exp(logits[logits_at + i] - largest) / sum - target_value) / rows;
-            gradient[params.gradient + row * params.gradient_stride + i] = select(nan, value, inside);
+            let value = (exp(logits[logits_at + i] - largest) / sum - target_value) * weight;
+            gradient[params.gradient + row * params.gradient_stride + i] = select(0.0, select(nan, value, inside), counts);
         }
     }
     if live && local == 0u {
-        let loss = (log(sum) - (logits[logits_at + class_number] - largest)) / rows;
-        partial[row] = params.loss_weight * select(nan, loss, inside);
+        let loss = (log(sum) - (logits[logits_at + class_number] - largest)) * weight;
+        partial[row] = params.loss_weight * select(0.0, select(nan, loss, inside), counts);
     }
 }

@@ -9,6 +9,7 @@ mod executable;
 mod gpu;
 pub mod interop;
 pub mod nn;
+mod philox;
 pub mod program;
 mod real;
 #[cfg(feature = "safetensors")]

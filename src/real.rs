@@ -1,6 +1,6 @@
 //! The two scalar types of the CPU path.
 
-use crate::cell::{BackwardRow, ErasedCell, ForwardRow};
+use crate::cell::{BackwardRow, ErasedCell, ForwardRow, InnerBackwardRow, InnerRow};
 
 /// `f32` or `f64`: what the CPU path computes in.
 ///
@@ -21,6 +21,10 @@ pub trait Real: ndarray::NdFloat + bytemuck::Pod + Default + sealed::Sealed {
     fn cell_forward(cell: &dyn ErasedCell, row: ForwardRow<'_, Self>);
     #[doc(hidden)]
     fn cell_backward(cell: &dyn ErasedCell, row: BackwardRow<'_, Self>);
+    #[doc(hidden)]
+    fn cell_inner(cell: &dyn ErasedCell, row: InnerRow<'_, Self>);
+    #[doc(hidden)]
+    fn cell_inner_backward(cell: &dyn ErasedCell, row: InnerBackwardRow<'_, Self>);
 }
 
 mod sealed {
@@ -44,6 +48,12 @@ impl Real for f32 {
     fn cell_backward(cell: &dyn ErasedCell, row: BackwardRow<'_, Self>) {
         cell.backward_f32(row);
     }
+    fn cell_inner(cell: &dyn ErasedCell, row: InnerRow<'_, Self>) {
+        cell.inner_f32(row);
+    }
+    fn cell_inner_backward(cell: &dyn ErasedCell, row: InnerBackwardRow<'_, Self>) {
+        cell.inner_backward_f32(row);
+    }
 }
 
 impl Real for f64 {
@@ -60,5 +70,11 @@ impl Real for f64 {
     }
     fn cell_backward(cell: &dyn ErasedCell, row: BackwardRow<'_, Self>) {
         cell.backward_f64(row);
+    }
+    fn cell_inner(cell: &dyn ErasedCell, row: InnerRow<'_, Self>) {
+        cell.inner_f64(row);
+    }
+    fn cell_inner_backward(cell: &dyn ErasedCell, row: InnerBackwardRow<'_, Self>) {
+        cell.inner_backward_f64(row);
     }
 }

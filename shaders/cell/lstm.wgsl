@@ -4,30 +4,33 @@ const GATES: u32 = 4u;
 const STATES: u32 = 2u;
 const SAVED: u32 = 5u;
 
-fn cell_forward(x: array<f32, GATES>, r: array<f32, GATES>, before: array<f32, STATES>) -> CellForward {
-    let input = sigmoid(x[0] + r[0]);
-    let forget = sigmoid(x[1] + r[1]);
-    let candidate = tanh_exact(x[2] + r[2]);
-    let output = sigmoid(x[3] + r[3]);
-    let c = forget * before[1] + input * candidate;
+fn cell_forward(in: CellIn) -> CellForward {
+    let input = sigmoid(in.x[0] + in.r[0]);
+    let forget = sigmoid(in.x[1] + in.r[1]);
+    let candidate = tanh_exact(in.x[2] + in.r[2]);
+    let output = sigmoid(in.x[3] + in.r[3]);
+    let c = forget * in.before[1] + input * candidate;
     return CellForward(
         array<f32, STATES>(output * tanh_exact(c), c),
-        array<f32, SAVED>(input, forget, candidate, output, before[1]),
+        array<f32, SAVED>(input, forget, candidate, output, in.before[1]),
     );
 }
 
-fn cell_backward(saved: array<f32, SAVED>, d_state: array<f32, STATES>) -> CellBackward {
-    let input = saved[0];
-    let forget = saved[1];
-    let candidate = saved[2];
-    let output = saved[3];
-    let tanh_c = tanh_exact(forget * saved[4] + input * candidate);
-    let d_c = d_state[1] + d_state[0] * output * (1.0 - tanh_c * tanh_c);
-    let d = array<f32, GATES>(
+fn cell_backward(in: CellBackIn) -> CellBackward {
+    let input = in.saved[0];
+    let forget = in.saved[1];
+    let candidate = in.saved[2];
+    let output = in.saved[3];
+    let tanh_c = tanh_exact(forget * in.saved[4] + input * candidate);
+    let d_c = in.d_state[1] + in.d_state[0] * output * (1.0 - tanh_c * tanh_c);
+    var out: CellBackward;
+    out.d_x = array<f32, GATES>(
         d_c * candidate * input * (1.0 - input),
-        d_c * saved[4] * forget * (1.0 - forget),
+        d_c * in.saved[4] * forget * (1.0 - forget),
         d_c * input * (1.0 - candidate * candidate),
-        d_state[0] * tanh_c * output * (1.0 - output),
+        in.d_state[0] * tanh_c * output * (1.0 - output),
     );
-    return CellBackward(d, d, array<f32, STATES>(0.0, d_c * forget));
+    out.d_r = out.d_x;
+    out.d_before[1] = d_c * forget;
+    return out;
 }

@@ -1,7 +1,21 @@
-//! The gated recurrent unit, reset gate after the recurrent product.
+//! The gated recurrent unit.
 
-use super::{Cell, WgslSource};
+use super::activation::{Gate, check_clip, constants};
+use super::{
+    Activation, Backward, Cell, Forward, Inner, InnerBackward, WgslSource, general_gru,
+};
 use crate::Real;
+use crate::error::Result;
+
+/// Where a GRU's reset gate acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reset {
+    /// After the recurrent product: r⊙(R_n h₋ + b_hn). PyTorch, cuDNN, Keras' default, ONNX' `linear_before_reset=1`.
+    #[default]
+    After,
+    /// Before it: R_n(r⊙h₋) + b_hn (Cho et al., 2014). ONNX' default, Keras' `reset_after=False`. A second product a step.
+    Before,
+}
 
 /// Gates r, z, n (PyTorch's order); state h (Cho et al., 2014, in the form of cuDNN and PyTorch's `nn.GRU`):
 ///
@@ -9,13 +23,52 @@ use crate::Real;
 /// r = σ(x_r + r_r)   z = σ(x_z + r_z)   n = tanh(x_n + r⊙r_n)   h = (1−z)⊙n + z⊙h₋
 /// ```
 ///
-/// where r_n = R_n h₋ + b_hn: the reset gate acts after the product. Saves r, z, n, r_n, h₋.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gru;
+/// where r_n = R_n h₋ + b_hn: the reset gate acts after the product. As such, without options, it saves r, z, n, r_n, h₋.
+///
+/// With [`Reset::Before`], n = tanh(x_n + R_n(r⊙h₋) + b_hn). With activations or a clip of their arguments (ONNX' `GRU`) the same
+/// equations hold with these; it then saves the arguments of r, z and n, h₋, and (reset after) r_n.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gru {
+    /// Of r, z and n. Default: σ, σ, tanh.
+    pub activations: [Activation; 3],
+    /// Where the reset gate acts. Default: after the product.
+    pub reset: Reset,
+    /// Holds the gates' arguments to ± this (ONNX' `clip`). Default: no.
+    pub clip: Option<f64>,
+}
+
+impl Default for Gru {
+    fn default() -> Self {
+        use Activation::{Sigmoid, Tanh};
+        Self {
+            activations: [Sigmoid, Sigmoid, Tanh],
+            reset: Reset::After,
+            clip: None,
+        }
+    }
+}
+
+impl Gru {
+    /// Whether it has no option.
+    fn plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn gate(&self, slot: usize) -> Gate {
+        Gate {
+            activation: self.activations[slot],
+            clip: self.clip,
+        }
+    }
+}
 
 impl Cell for Gru {
     fn name(&self) -> &'static str {
-        "gru"
+        match self.reset {
+            Reset::After if self.plain() => "gru",
+            Reset::After => "general_gru",
+            Reset::Before => "gru_reset_before",
+        }
     }
     fn gates(&self) -> usize {
         3
@@ -24,45 +77,95 @@ impl Cell for Gru {
         1
     }
     fn saved(&self) -> usize {
-        5
+        match self.reset {
+            Reset::After => 5,
+            Reset::Before => 4,
+        }
+    }
+    fn early_gates(&self) -> usize {
+        match self.reset {
+            Reset::After => 3,
+            Reset::Before => 2,
+        }
     }
     fn shared_gradient(&self) -> bool {
-        false
+        self.reset == Reset::Before
     }
     fn wgsl(&self) -> WgslSource {
-        WgslSource {
-            file: "shaders/cell/gru.wgsl",
-            text: include_str!("../../shaders/cell/gru.wgsl"),
+        match self.reset {
+            Reset::After if self.plain() => WgslSource {
+                file: "shaders/cell/gru.wgsl",
+                text: include_str!("../../shaders/cell/gru.wgsl"),
+            },
+            Reset::After => WgslSource {
+                file: "shaders/cell/general_gru.wgsl",
+                text: include_str!("../../shaders/cell/general_gru.wgsl"),
+            },
+            Reset::Before => WgslSource {
+                file: "shaders/cell/gru_reset_before.wgsl",
+                text: include_str!("../../shaders/cell/gru_reset_before.wgsl"),
+            },
         }
+    }
+    fn wgsl_constants(&self) -> String {
+        if self.plain() {
+            return String::new();
+        }
+        constants((0..3).map(|slot| self.gate(slot)))
+    }
+    fn check(&self) -> Result<()> {
+        for (activation, gate) in self.activations.iter().zip(["r", "z", "n"]) {
+            activation.check(&format!("activation of {gate}"))?;
+        }
+        check_clip("clip", self.clip)
     }
 
     #[inline(always)]
-    fn forward<F: Real>(&self, x: &[F], r: &[F], state: &mut [F], saved: &mut [F]) {
+    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+        if !self.plain() {
+            return general_gru::forward(self, unit);
+        }
+        let (x, r) = (unit.x, unit.r);
         let reset = (x[0] + r[0]).sigmoid();
         let update = (x[1] + r[1]).sigmoid();
         let candidate = (x[2] + reset * r[2]).tanh();
-        let h_before = state[0];
-        state[0] = (F::one() - update) * candidate + update * h_before;
-        saved[0] = reset;
-        saved[1] = update;
-        saved[2] = candidate;
-        saved[3] = r[2];
-        saved[4] = h_before;
+        let h_before = unit.state[0];
+        unit.state[0] = (F::one() - update) * candidate + update * h_before;
+        unit.saved[0] = reset;
+        unit.saved[1] = update;
+        unit.saved[2] = candidate;
+        unit.saved[3] = r[2];
+        unit.saved[4] = h_before;
     }
 
     #[inline(always)]
-    fn backward<F: Real>(&self, saved: &[F], d_state: &mut [F], d_x: &mut [F], d_r: &mut [F]) {
+    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+        if !self.plain() {
+            return general_gru::backward(self, unit);
+        }
         let one = F::one();
+        let saved = unit.saved;
         let (reset, update, candidate, r_n, h_before) =
             (saved[0], saved[1], saved[2], saved[3], saved[4]);
-        let d_h = d_state[0];
+        let d_h = unit.d_state[0];
         let d_n = d_h * (one - update) * (one - candidate * candidate);
+        let (d_x, d_r) = (unit.d_x, unit.d_r);
         d_x[0] = d_n * r_n * reset * (one - reset);
         d_x[1] = d_h * (h_before - candidate) * update * (one - update);
         d_x[2] = d_n;
         d_r[0] = d_x[0];
         d_r[1] = d_x[1];
         d_r[2] = d_n * reset;
-        d_state[0] = d_h * update;
+        unit.d_state[0] = d_h * update;
+    }
+
+    #[inline(always)]
+    fn inner<F: Real>(&self, unit: Inner<'_, F>) -> F {
+        general_gru::inner(self, unit)
+    }
+
+    #[inline(always)]
+    fn inner_backward<F: Real>(&self, unit: InnerBackward<'_, F>) {
+        general_gru::inner_backward(self, unit);
     }
 }

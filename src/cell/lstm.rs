@@ -1,7 +1,9 @@
 //! The long short-term memory.
 
-use super::{Cell, WgslSource};
+use super::activation::{Gate, check_clip, constants};
+use super::{Activation, Backward, Cell, Forward, WgslSource, general_lstm};
 use crate::Real;
+use crate::error::Result;
 
 /// Gates i, f, g, o (PyTorch's order); states h, c (Hochreiter & Schmidhuber, 1997; Gers et al., 2000; PyTorch's `nn.LSTM`):
 ///
@@ -10,13 +12,60 @@ use crate::Real;
 /// c = f⊙c₋ + i⊙g     h = o⊙tanh(c)
 /// ```
 ///
-/// Saves i, f, g, o, c₋.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lstm;
+/// As such, without options, it saves i, f, g, o, c₋. With any option (ONNX' `LSTM`; peepholes p after Gers & Schmidhuber, 2000):
+///
+/// ```text
+/// i = act_i(x_i + r_i + p_i⊙c₋)   f = act_f(x_f + r_f + p_f⊙c₋), or 1 − i
+/// g = act_g(x_g + r_g)            c = f⊙c₋ + i⊙g
+/// o = act_o(x_o + r_o + p_o⊙c)    h = o⊙act_c(c)
+/// ```
+///
+/// the arguments of i, f, g and o held to ±`clip` and c to ±`cell_clip`. It then saves the four arguments and c₋.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lstm {
+    /// Of i, f, g, o and c. Default: σ, σ, tanh, σ, tanh.
+    pub activations: [Activation; 5],
+    /// Whether i, f and o see the cell state through `weight_diag [3·H]`: p_i, p_f, p_o. Default: no.
+    pub peepholes: bool,
+    /// Whether f = 1 − i (ONNX' `input_forget`; Greff et al., 2015), the weights of f having no effect. Default: no.
+    pub input_forget: bool,
+    /// Holds the gates' arguments to ± this (ONNX' `clip`). Default: no.
+    pub clip: Option<f64>,
+    /// Holds the cell state to ± this (cuDNN's and Burn's clip). Default: no.
+    pub cell_clip: Option<f64>,
+}
+
+impl Default for Lstm {
+    fn default() -> Self {
+        use Activation::{Sigmoid, Tanh};
+        Self {
+            activations: [Sigmoid, Sigmoid, Tanh, Sigmoid, Tanh],
+            peepholes: false,
+            input_forget: false,
+            clip: None,
+            cell_clip: None,
+        }
+    }
+}
+
+impl Lstm {
+    /// Whether it has no option.
+    fn plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Slots 0 to 3 are the gates'; slot 4 is c's activation, which no clip holds.
+    pub(super) fn gate(&self, slot: usize) -> Gate {
+        Gate {
+            activation: self.activations[slot],
+            clip: self.clip.filter(|_| slot < 4),
+        }
+    }
+}
 
 impl Cell for Lstm {
     fn name(&self) -> &'static str {
-        "lstm"
+        if self.plain() { "lstm" } else { "general_lstm" }
     }
     fn gates(&self) -> usize {
         4
@@ -27,47 +76,87 @@ impl Cell for Lstm {
     fn saved(&self) -> usize {
         5
     }
+    fn diagonals(&self) -> usize {
+        if self.peepholes { 3 } else { 0 }
+    }
     fn shared_gradient(&self) -> bool {
         true
     }
     fn wgsl(&self) -> WgslSource {
-        WgslSource {
-            file: "shaders/cell/lstm.wgsl",
-            text: include_str!("../../shaders/cell/lstm.wgsl"),
+        if self.plain() {
+            WgslSource {
+                file: "shaders/cell/lstm.wgsl",
+                text: include_str!("../../shaders/cell/lstm.wgsl"),
+            }
+        } else {
+            WgslSource {
+                file: "shaders/cell/general_lstm.wgsl",
+                text: include_str!("../../shaders/cell/general_lstm.wgsl"),
+            }
         }
+    }
+    fn wgsl_constants(&self) -> String {
+        if self.plain() {
+            return String::new();
+        }
+        format!(
+            "{}const PEEPHOLES: bool = {};\nconst INPUT_FORGET: bool = {};\n\
+             const HAS_CELL_CLIP: bool = {};\nconst CELL_CLIP: f32 = {:?}f;\n",
+            constants((0..5).map(|slot| self.gate(slot))),
+            self.peepholes,
+            self.input_forget,
+            self.cell_clip.is_some(),
+            self.cell_clip.unwrap_or(0.0) as f32
+        )
+    }
+    fn check(&self) -> Result<()> {
+        for (activation, gate) in self.activations.iter().zip(["i", "f", "g", "o", "c"]) {
+            activation.check(&format!("activation of {gate}"))?;
+        }
+        check_clip("clip", self.clip)?;
+        check_clip("cell_clip", self.cell_clip)
     }
 
     #[inline(always)]
-    fn forward<F: Real>(&self, x: &[F], r: &[F], state: &mut [F], saved: &mut [F]) {
+    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+        if !self.plain() {
+            return general_lstm::forward(self, unit);
+        }
+        let (x, r) = (unit.x, unit.r);
         let input = (x[0] + r[0]).sigmoid();
         let forget = (x[1] + r[1]).sigmoid();
         let candidate = (x[2] + r[2]).tanh();
         let output = (x[3] + r[3]).sigmoid();
-        let c_before = state[1];
+        let c_before = unit.state[1];
         let c = forget * c_before + input * candidate;
-        state[0] = output * c.tanh();
-        state[1] = c;
-        saved[0] = input;
-        saved[1] = forget;
-        saved[2] = candidate;
-        saved[3] = output;
-        saved[4] = c_before;
+        unit.state[0] = output * c.tanh();
+        unit.state[1] = c;
+        unit.saved[0] = input;
+        unit.saved[1] = forget;
+        unit.saved[2] = candidate;
+        unit.saved[3] = output;
+        unit.saved[4] = c_before;
     }
 
     #[inline(always)]
-    fn backward<F: Real>(&self, saved: &[F], d_state: &mut [F], d_x: &mut [F], d_r: &mut [F]) {
+    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+        if !self.plain() {
+            return general_lstm::backward(self, unit);
+        }
         let one = F::one();
+        let saved = unit.saved;
         let (input, forget, candidate, output, c_before) =
             (saved[0], saved[1], saved[2], saved[3], saved[4]);
         let tanh_c = (forget * c_before + input * candidate).tanh();
-        let d_h = d_state[0];
-        let d_c = d_state[1] + d_h * output * (one - tanh_c * tanh_c);
+        let d_h = unit.d_state[0];
+        let d_c = unit.d_state[1] + d_h * output * (one - tanh_c * tanh_c);
+        let d_x = unit.d_x;
         d_x[0] = d_c * candidate * input * (one - input);
         d_x[1] = d_c * c_before * forget * (one - forget);
         d_x[2] = d_c * input * (one - candidate * candidate);
         d_x[3] = d_h * tanh_c * output * (one - output);
-        d_r[..4].copy_from_slice(&d_x[..4]);
-        d_state[0] = F::zero();
-        d_state[1] = d_c * forget;
+        unit.d_r[..4].copy_from_slice(&d_x[..4]);
+        unit.d_state[0] = F::zero();
+        unit.d_state[1] = d_c * forget;
     }
 }

@@ -1,4 +1,4 @@
-//! Recurrent cells: data plus two pointwise functions.
+//! Recurrent cells: data plus a few pointwise functions.
 //!
 //! The recurrence kernels of both devices are generic. A cell gives its counts, its forward and its backward function for one
 //! hidden unit, once in Rust (generic over [`Real`]) and once in WGSL, and is known to the crate by one line in [`builtin`].
@@ -11,21 +11,34 @@
 //! ```
 //!
 //! State 0 is h. What reaches h₋ through R is added by the recurrence kernel, not by the cell.
+//!
+//! A cell may also have *diagonal weights*, V of its own a unit (peepholes), and *late gates*, whose recurrent product takes another
+//! vector than h₋, one that depends on the early gates (as r⊙h₋ of a GRU whose reset gate acts before the product):
+//!
+//! ```text
+//! inner:          x [G], r [E] of the early gates, states [S]  → v, the late gates' input: r = R v + b_hh for them
+//! inner_backward: saved [K], gradient of v                     → what it adds to the gradients of x, r and the old states
+//! ```
 
+mod activation;
 mod erased;
+mod general_gru;
+mod general_lstm;
 mod gru;
 mod lstm;
 mod rnn;
 
+pub use activation::Activation;
 pub use erased::CellRef;
-pub(crate) use erased::{BackwardRow, ErasedCell, ForwardRow};
-pub use gru::Gru;
+pub(crate) use erased::{BackwardRow, ErasedCell, ForwardRow, InnerBackwardRow, InnerRow};
+pub use gru::{Gru, Reset};
 pub use lstm::Lstm;
-pub use rnn::{Nonlinearity, Rnn};
+pub use rnn::Rnn;
 
 use crate::Real;
+use crate::error::Result;
 
-/// The most gates, states or saved values a cell may have.
+/// The most gates, states, saved values or diagonal weights a cell may have.
 pub const MAX_COUNT: usize = 8;
 
 /// A WGSL source with the name that errors give it.
@@ -37,7 +50,71 @@ pub struct WgslSource {
     pub text: &'static str,
 }
 
-/// A recurrent cell. See the [module](self) for the contract.
+/// One unit of one step: what [`Cell::forward`] reads and writes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Forward<'a, F> {
+    /// `[G]`: W x + b_ih.
+    pub x: &'a [F],
+    /// `[G]`: R h₋ + b_hh.
+    pub r: &'a [F],
+    /// `[V]`: the unit's diagonal weights.
+    pub diagonal: &'a [F],
+    /// `[S]`: the old states in, the new ones out. With a projection, state 0 is nothing at first and the projection's input
+    /// in the end.
+    pub state: &'a mut [F],
+    /// `[K]`, out: for the backward pass.
+    pub saved: &'a mut [F],
+}
+
+/// One unit of one step back: what [`Cell::backward`] reads and writes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Backward<'a, F> {
+    /// `[K]`: as the forward pass left it.
+    pub saved: &'a [F],
+    /// `[V]`: the unit's diagonal weights.
+    pub diagonal: &'a [F],
+    /// `[S]`: the gradient of the new states in, the direct gradient of the old ones out.
+    pub d_state: &'a mut [F],
+    /// `[G]`, out: the gradient of x.
+    pub d_x: &'a mut [F],
+    /// `[G]`, out: the gradient of r.
+    pub d_r: &'a mut [F],
+    /// `[V]`, out: the gradient of the diagonal weights at this step.
+    pub d_diagonal: &'a mut [F],
+}
+
+/// One unit between the two products of a step: what [`Cell::inner`] reads.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Inner<'a, F> {
+    /// `[G]`: W x + b_ih.
+    pub x: &'a [F],
+    /// `[E]`: R h₋ + b_hh of the early gates.
+    pub r: &'a [F],
+    /// `[S]`: the old states.
+    pub state: &'a [F],
+}
+
+/// One unit between the two products of a step back: what [`Cell::inner_backward`] reads and writes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct InnerBackward<'a, F> {
+    /// `[K]`: as the forward pass left it.
+    pub saved: &'a [F],
+    /// The gradient of v.
+    pub d_inner: F,
+    /// `[S]`, added to: the direct gradient of the old states.
+    pub d_state: &'a mut [F],
+    /// `[G]`, added to: the gradient of x.
+    pub d_x: &'a mut [F],
+    /// `[G]`, added to: the gradient of r.
+    pub d_r: &'a mut [F],
+}
+
+/// A recurrent cell. See the [module](self) for the contract, `examples/custom_cell.rs` for one written outside the crate, and
+/// [`verify::check_cell`](crate::verify::check_cell) for what checks it.
 pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// The cell's name, unique among the cells in use: `lstm`.
     fn name(&self) -> &'static str;
@@ -47,28 +124,89 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn states(&self) -> usize;
     /// K, the values a unit keeps a step for the backward pass. 1 to [`MAX_COUNT`].
     fn saved(&self) -> usize;
+    /// V, the diagonal weights of a unit: its part of `weight_diag [V·H]`. 0 to [`MAX_COUNT`]. Default: 0.
+    fn diagonals(&self) -> usize {
+        0
+    }
+    /// E, the gates whose recurrent product takes h₋; those after them take [`Cell::inner`]. 1 to G. Default: G.
+    fn early_gates(&self) -> usize {
+        self.gates()
+    }
     /// Whether the gradients of x and r are always equal (as where a pre-activation is x + r): they are then stored once.
     fn shared_gradient(&self) -> bool;
-    /// The WGSL half: `GATES`, `STATES`, `SAVED` as `const … : u32`, `cell_forward` and `cell_backward`
-    /// (their types stand in `shaders/cell/contract.wgsl`).
+    /// The WGSL half: `GATES`, `STATES`, `SAVED` as `const … : u32`, `cell_forward` and `cell_backward`, and with late gates
+    /// `cell_inner` and `cell_inner_backward` (their types stand in `shaders/cell/contract.wgsl`).
     fn wgsl(&self) -> WgslSource;
-    /// One unit, one step. x, r: `[G]`; state: `[S]`, the old states in, the new ones out; saved: `[K]`, out.
-    fn forward<F: Real>(&self, x: &[F], r: &[F], state: &mut [F], saved: &mut [F]);
-    /// One unit, one step back. saved: `[K]`; d_state: `[S]`, the gradient of the new states in, the direct gradient of the
-    /// old ones out; d_x, d_r: `[G]`, out.
-    fn backward<F: Real>(&self, saved: &[F], d_state: &mut [F], d_x: &mut [F], d_r: &mut [F]);
+    /// WGSL that goes before the source: the constants of this instance. Default: none.
+    fn wgsl_constants(&self) -> String {
+        String::new()
+    }
+    /// `Ok` where this instance can be used, its numbers being in range. Default: `Ok`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) that names the number.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+    /// One unit, one step.
+    fn forward<F: Real>(&self, unit: Forward<'_, F>);
+    /// One unit, one step back.
+    fn backward<F: Real>(&self, unit: Backward<'_, F>);
+    /// v, the late gates' input. Called only where there are late gates.
+    fn inner<F: Real>(&self, unit: Inner<'_, F>) -> F {
+        let _ = unit;
+        F::nan()
+    }
+    /// What the gradient of v adds to the others. Called only where there are late gates, after [`Cell::backward`].
+    fn inner_backward<F: Real>(&self, unit: InnerBackward<'_, F>) {
+        let _ = unit;
+    }
 }
 
-/// The cells of the crate. Shader validation, gradient checks, comparisons and benches run over this list.
+/// The cells of the crate, each WGSL file at least once. Shader validation, gradient checks and comparisons run over this list.
 pub fn builtin() -> Vec<CellRef> {
+    let general = Lstm {
+        peepholes: true,
+        clip: Some(1.5),
+        cell_clip: Some(0.8),
+        activations: [
+            Activation::HARD_SIGMOID,
+            Activation::Sigmoid,
+            Activation::Softsign,
+            Activation::Softplus,
+            Activation::Elu { alpha: 0.7 },
+        ],
+        ..Lstm::default()
+    };
+    let general_gru = Gru {
+        activations: [Activation::HARD_SIGMOID, Activation::Sigmoid, Activation::Softsign],
+        clip: Some(1.2),
+        ..Gru::default()
+    };
     vec![
+        CellRef::new(Rnn::default()),
         CellRef::new(Rnn {
-            nonlinearity: Nonlinearity::Tanh,
+            activation: Activation::Relu,
+            ..Rnn::default()
         }),
+        CellRef::new(Lstm::default()),
+        CellRef::new(Gru::default()),
         CellRef::new(Rnn {
-            nonlinearity: Nonlinearity::Relu,
+            activation: Activation::ScaledTanh {
+                alpha: 1.3,
+                beta: 0.7,
+            },
+            clip: Some(1.5),
         }),
-        CellRef::new(Lstm),
-        CellRef::new(Gru),
+        CellRef::new(general),
+        CellRef::new(Lstm {
+            input_forget: true,
+            ..Lstm::default()
+        }),
+        CellRef::new(Gru {
+            reset: Reset::Before,
+            ..Gru::default()
+        }),
+        CellRef::new(general_gru),
     ]
 }

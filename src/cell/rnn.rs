@@ -1,30 +1,36 @@
 //! The vanilla (Elman) RNN.
 
-use super::{Cell, WgslSource};
+use super::activation::{Gate, check_clip, constants};
+use super::{Activation, Backward, Cell, Forward, WgslSource};
 use crate::Real;
+use crate::error::Result;
 
-/// The activation of an [`Rnn`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Nonlinearity {
-    /// tanh
-    #[default]
-    Tanh,
-    /// max(0, x)
-    Relu,
-}
-
-/// h = act(W x + b_ih + R h₋ + b_hh) (Elman, 1990; PyTorch's `nn.RNN`). Saves h.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// h = act(W x + b_ih + R h₋ + b_hh) (Elman, 1990; PyTorch's `nn.RNN`; ONNX' `RNN`).
+///
+/// Saves h with tanh and ReLU, else the pre-activation.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rnn {
     /// The activation. Default: tanh.
-    pub nonlinearity: Nonlinearity,
+    pub activation: Activation,
+    /// Holds the pre-activation to ± this (ONNX' `clip`). Default: no.
+    pub clip: Option<f64>,
+}
+
+impl Rnn {
+    fn gate(&self) -> Gate {
+        Gate {
+            activation: self.activation,
+            clip: self.clip,
+        }
+    }
 }
 
 impl Cell for Rnn {
     fn name(&self) -> &'static str {
-        match self.nonlinearity {
-            Nonlinearity::Tanh => "rnn_tanh",
-            Nonlinearity::Relu => "rnn_relu",
+        match (self.activation, self.clip) {
+            (Activation::Tanh, None) => "rnn_tanh",
+            (Activation::Relu, None) => "rnn_relu",
+            _ => "general_rnn",
         }
     }
     fn gates(&self) -> usize {
@@ -40,40 +46,54 @@ impl Cell for Rnn {
         true
     }
     fn wgsl(&self) -> WgslSource {
-        match self.nonlinearity {
-            Nonlinearity::Tanh => WgslSource {
+        match (self.activation, self.clip) {
+            (Activation::Tanh, None) => WgslSource {
                 file: "shaders/cell/rnn_tanh.wgsl",
                 text: include_str!("../../shaders/cell/rnn_tanh.wgsl"),
             },
-            Nonlinearity::Relu => WgslSource {
+            (Activation::Relu, None) => WgslSource {
                 file: "shaders/cell/rnn_relu.wgsl",
                 text: include_str!("../../shaders/cell/rnn_relu.wgsl"),
             },
+            _ => WgslSource {
+                file: "shaders/cell/general_rnn.wgsl",
+                text: include_str!("../../shaders/cell/general_rnn.wgsl"),
+            },
         }
     }
-
-    #[inline(always)]
-    fn forward<F: Real>(&self, x: &[F], r: &[F], state: &mut [F], saved: &mut [F]) {
-        let pre_activation = x[0] + r[0];
-        state[0] = match self.nonlinearity {
-            Nonlinearity::Tanh => pre_activation.tanh(),
-            // Not `max`: that would turn a NaN into 0.
-            Nonlinearity::Relu if pre_activation < F::zero() => F::zero(),
-            Nonlinearity::Relu => pre_activation,
-        };
-        saved[0] = state[0];
+    fn wgsl_constants(&self) -> String {
+        match self.name() {
+            "general_rnn" => constants([self.gate()]),
+            _ => String::new(),
+        }
+    }
+    fn check(&self) -> Result<()> {
+        self.activation.check("activation")?;
+        check_clip("clip", self.clip)
     }
 
     #[inline(always)]
-    fn backward<F: Real>(&self, saved: &[F], d_state: &mut [F], d_x: &mut [F], d_r: &mut [F]) {
-        let h = saved[0];
-        let slope = match self.nonlinearity {
-            Nonlinearity::Tanh => F::one() - h * h,
-            Nonlinearity::Relu if h <= F::zero() => F::zero(),
-            Nonlinearity::Relu => F::one(),
+    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+        let pre_activation = unit.x[0] + unit.r[0];
+        let h = self.gate().apply(pre_activation);
+        unit.saved[0] = match (self.activation, self.clip) {
+            (Activation::Tanh | Activation::Relu, None) => h,
+            _ => pre_activation,
         };
-        d_x[0] = d_state[0] * slope;
-        d_r[0] = d_x[0];
-        d_state[0] = F::zero();
+        unit.state[0] = h;
+    }
+
+    #[inline(always)]
+    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+        let (d_h, saved) = (unit.d_state[0], unit.saved[0]);
+        unit.d_x[0] = match (self.activation, self.clip) {
+            (Activation::Tanh, None) => d_h * (F::one() - saved * saved),
+            // The gradient of max(0, x) at 0 is 0, as in PyTorch.
+            (Activation::Relu, None) if saved <= F::zero() => F::zero(),
+            (Activation::Relu, None) => d_h,
+            _ => d_h * self.gate().derivative(saved),
+        };
+        unit.d_r[0] = unit.d_x[0];
+        unit.d_state[0] = F::zero();
     }
 }

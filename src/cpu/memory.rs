@@ -39,6 +39,43 @@ impl<'a, F: Real> Memory<'a, F> {
         let guard = self.buffers[slice.tensor.0].write();
         Writing { guard, slice }
     }
+
+    /// Two slices of one tensor for writing, where they are present.
+    pub(crate) fn write_two(&self, a: Option<Slice>, b: Option<Slice>) -> WritingTwo<'a, F> {
+        let tensor = a.or(b).map(|slice| slice.tensor);
+        WritingTwo {
+            guard: tensor.map(|tensor| self.buffers[tensor.0].write()),
+            slices: (a, b),
+        }
+    }
+}
+
+/// Two slices of one tensor, locked for writing.
+pub(crate) struct WritingTwo<'a, F> {
+    guard: Option<RwLockWriteGuard<'a, Vec<F>>>,
+    slices: (Option<Slice>, Option<Slice>),
+}
+
+impl<F> WritingTwo<'_, F> {
+    /// The elements of both.
+    pub(crate) fn parts(&mut self) -> (Option<&mut [F]>, Option<&mut [F]>) {
+        let Some(guard) = &mut self.guard else {
+            return (None, None);
+        };
+        let range = |slice: Slice| slice.offset..slice.offset + slice.len;
+        match self.slices {
+            (Some(a), Some(b)) => {
+                let [a, b] = guard
+                    .get_disjoint_mut([range(a), range(b)])
+                    .expect("the program was checked");
+                (Some(a), Some(b))
+            }
+            (a, b) => {
+                let part = guard.get_mut(range(a.or(b).expect("one is present")));
+                if a.is_some() { (part, None) } else { (None, part) }
+            }
+        }
+    }
 }
 
 /// A locked slice; derefs to its elements.

@@ -6,17 +6,24 @@
 mod adam;
 mod clip_norm;
 mod column_sum;
+mod dropout;
 mod fill;
 mod gather_last;
 mod gemm;
 mod memory;
 mod mse;
+mod multiply;
+mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
+mod repeat;
+mod repeat_backward;
+mod scatter_last;
 mod sgd;
 mod softmax;
 mod softmax_backward;
 mod softmax_cross_entropy;
+mod swap_axes;
 mod threads;
 
 pub(crate) use memory::{Buffer, Memory};
@@ -44,6 +51,12 @@ pub(crate) fn run<F: Real>(program: &Program, buffers: &[Buffer<F>]) {
             Op::ClipNorm(op) => clip_norm::clip_norm(op, &memory),
             Op::Sgd(op) => sgd::sgd(op, &memory),
             Op::Adam(op) => adam::adam(op, &memory),
+            Op::Dropout(op) => dropout::dropout(op, &memory),
+            Op::Multiply(op) => multiply::multiply(op, &memory),
+            Op::Repeat(op) => repeat::repeat(op, &memory),
+            Op::RepeatBackward(op) => repeat_backward::repeat_backward(op, &memory),
+            Op::ScatterLast(op) => scatter_last::scatter_last(op, &memory),
+            Op::SwapAxes(op) => swap_axes::swap_axes(op, &memory),
         }
     }
 }

@@ -1,141 +1,245 @@
 //! Backpropagation through the steps of a recurrent layer.
 
-use super::recurrent_forward::{
-    CONTIGUOUS, lengths, load_state, state_shape, store_state, time_of, view, view_mut,
-};
+use super::recurrent::{CONTIGUOUS, Layer, States, ZoneoutMask, lengths, view, view_mut};
 use super::{Memory, threads};
 use crate::Real;
-use crate::cell::{BackwardRow, CellRef};
-use crate::program::{RecurrentBackward, RecurrentShape};
+use crate::cell::{BackwardRow, InnerBackwardRow};
+use crate::program::{GatesLayout, PerDirection, RecurrentBackward, RecurrentShape};
 use crate::trusted::product;
-use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3, Axis, s};
+use ndarray::{Array2, ArrayView3, ArrayViewMut3, Axis, s};
+use std::ops::Range;
 
 /// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that step's d_r; then the cell. The
 /// batch is split over threads as in the forward pass.
 pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memory<'_, F>) {
+    let shape = op.shape;
     let RecurrentShape {
         steps,
         batch,
         hidden,
+        output,
         directions,
-        ..
-    } = op.shape;
+    } = shape;
     let gate_width = op.cell.gates() * hidden;
     let saved_width = op.cell.saved() * hidden;
+    let diagonal_width = op.cell.diagonals() * hidden;
     let saved = memory.read(op.saved);
     let saved = view(&saved, (directions, batch, steps, saved_width));
     let d_y = memory.read(op.d_y);
-    let d_y = view(&d_y, (steps, batch, directions, hidden));
-    let lengths = lengths(memory, op.lengths, steps, batch);
+    let d_y = view(&d_y, (steps, batch, directions, output));
+    let lengths = lengths(memory, op.lengths, &shape);
+    let zoneout = ZoneoutMask::new(op.zoneout, &shape, memory);
+    let mask = op.mask.map(|mask| memory.read(mask));
+    let mask = mask
+        .as_ref()
+        .map(|mask| view(mask, (directions, batch, op.cell.gates(), output)));
     let mut d_state = memory.write(op.d_state);
-    let mut d_state = view_mut(&mut d_state, state_shape(&op.cell, &op.shape));
-    if !op.has_d_last {
-        d_state.fill(F::zero());
-    }
+    let mut d_gates = memory.write(op.d_gates);
+    let layout = GatesLayout::new(&op.cell, &shape, op.weights.weight_hr.is_some());
+    let (d_gates, d_h) = d_gates.split_at_mut(layout.d_h);
+    let (d_x, d_r) = d_gates.split_at_mut(steps * batch * directions * gate_width);
     let gates_shape = (steps, batch, directions, gate_width);
-    let mut d_x = memory.write(op.d_x);
-    let mut d_x = view_mut(&mut d_x, gates_shape);
-    let mut d_r = op.d_r.map(|d_r| memory.write(d_r));
-    let mut d_r = d_r.as_mut().map(|d_r| view_mut(d_r, gates_shape));
+    let mut d_x = view_mut(d_x, gates_shape);
+    let mut d_r = (!d_r.is_empty()).then(|| view_mut(d_r, gates_shape));
+    let mut d_h = (!d_h.is_empty()).then(|| view_mut(d_h, (steps, batch, directions, output)));
 
     let rows = batch.div_ceil(threads::split(
-        2 * steps * batch * gate_width * hidden,
+        2 * steps * batch * gate_width * output,
         batch,
     ));
+    let chunks: Vec<Range<usize>> = (0..batch)
+        .step_by(rows)
+        .map(|first| first..(first + rows).min(batch))
+        .collect();
     for direction in 0..directions {
-        let weight = memory.read(op.weight_hh.of(direction));
-        let weight = view(&weight, (gate_width, hidden));
-        let mut d_r = d_r
-            .as_mut()
-            .map(|d_r| d_r.index_axis_mut(Axis(2), direction));
-        let mut d_r = d_r
-            .as_mut()
-            .map(|d_r| d_r.axis_chunks_iter_mut(Axis(1), rows));
-        let saved = saved.index_axis(Axis(0), direction);
-        let d_y = d_y.index_axis(Axis(2), direction);
-        let mut d_state = d_state.index_axis_mut(Axis(1), direction);
-        let mut d_x = d_x.index_axis_mut(Axis(2), direction);
-        let tasks = saved
-            .axis_chunks_iter(Axis(0), rows)
-            .zip(d_y.axis_chunks_iter(Axis(1), rows))
-            .zip(d_state.axis_chunks_iter_mut(Axis(1), rows))
-            .zip(d_x.axis_chunks_iter_mut(Axis(1), rows))
-            .zip(lengths.chunks(rows))
-            .map(|((((saved, d_y), d_state), d_x), lengths)| {
-                let d_r = d_r.as_mut().and_then(Iterator::next);
-                (saved, d_y, lengths, d_state, d_x, d_r)
+        let weight_hh = memory.read(op.weights.weight_hh.of(direction));
+        let read = |weight: PerDirection| memory.read(weight.of(direction));
+        let weight_hr = op.weights.weight_hr.map(read);
+        let diagonal = op.weights.weight_diag.map(read);
+        let layer = Layer {
+            cell: &op.cell,
+            shape,
+            direction,
+            weight_hh: view(&weight_hh, (gate_width, output)),
+            bias_hh: None,
+            weight_hr: weight_hr
+                .as_deref()
+                .map(|weight| view(weight, (output, hidden))),
+            diagonal: diagonal.as_deref().unwrap_or(&[]),
+            mask: mask
+                .as_ref()
+                .map(|mask| mask.index_axis(Axis(0), direction)),
+            zoneout,
+            lengths: &lengths,
+        };
+        let d_last = op.has_d_last.then_some(&d_state[..]);
+        let mut gradients: Vec<_> = chunks
+            .iter()
+            .map(|rows| {
+                let states = States::load(d_last, &op.cell, &shape, direction, rows);
+                (states, Array2::zeros((rows.len(), diagonal_width)))
             })
             .collect();
-        threads::for_each(tasks, |(saved, d_y, lengths, d_state, d_x, d_r)| {
-            let reverse = direction == 1;
-            let layer = Layer {
-                cell: &op.cell,
-                weight,
-                reverse,
-                wants_initial: op.wants_initial,
-            };
-            layer.backward(saved, d_y, lengths, d_state, d_x, d_r);
+        let saved = saved.index_axis(Axis(0), direction);
+        let d_y = d_y.index_axis(Axis(2), direction);
+        let mut d_x = d_x.index_axis_mut(Axis(2), direction);
+        let mut d_r = d_r.as_mut().map(|d| d.index_axis_mut(Axis(2), direction));
+        let mut d_r = d_r.as_mut().map(|d| d.axis_chunks_iter_mut(Axis(1), rows));
+        let mut d_h = d_h.as_mut().map(|d| d.index_axis_mut(Axis(2), direction));
+        let mut d_h = d_h.as_mut().map(|d| d.axis_chunks_iter_mut(Axis(1), rows));
+        let tasks = chunks
+            .iter()
+            .zip(&mut gradients)
+            .zip(d_x.axis_chunks_iter_mut(Axis(1), rows))
+            .map(|((rows, (d_states, d_diagonal)), d_x)| {
+                let gradients = Gradients {
+                    d_x,
+                    d_r: d_r.as_mut().and_then(Iterator::next),
+                    d_h: d_h.as_mut().and_then(Iterator::next),
+                    d_states,
+                    d_diagonal,
+                };
+                (rows, gradients)
+            })
+            .collect();
+        threads::for_each(tasks, |(rows, gradients): (&Range<usize>, _)| {
+            let saved = saved.slice(s![rows.clone(), .., ..]);
+            let d_y = d_y.slice(s![.., rows.clone(), ..]);
+            layer.backward(rows, saved, d_y, op.wants_initial, gradients);
         });
+        let end = shape.state_offset(op.cell.states());
+        for (rows, (states, d_diagonal)) in chunks.iter().zip(&gradients) {
+            states.store(&mut d_state, &op.cell, &shape, direction, rows);
+            let first = end + (direction * batch + rows.start) * diagonal_width;
+            view_mut(&mut d_state[first..first + d_diagonal.len()], d_diagonal.dim())
+                .assign(d_diagonal);
+        }
     }
 }
 
-/// One direction of a layer.
-struct Layer<'a, F> {
-    cell: &'a CellRef,
-    /// `[G·H, H]`
-    weight: ArrayView2<'a, F>,
-    reverse: bool,
-    wants_initial: bool,
+/// What some rows' backward pass writes.
+struct Gradients<'a, F> {
+    /// `[T, b, G·H]`
+    d_x: ArrayViewMut3<'a, F>,
+    /// `[T, b, G·H]`; absent where it is d_x.
+    d_r: Option<ArrayViewMut3<'a, F>>,
+    /// `[T, b, P]`: of h = W_hr m.
+    d_h: Option<ArrayViewMut3<'a, F>>,
+    /// The gradient of the states, from the last to the initial.
+    d_states: &'a mut States<F>,
+    /// `[b, V·H]`
+    d_diagonal: &'a mut Array2<F>,
 }
 
 impl<F: Real> Layer<'_, F> {
-    /// saved: `[b, T, K·H]`, d_y: `[T, b, H]`, lengths: `[b]`, states: `[S, b, H]`, d_x and d_r: `[T, b, G·H]`.
+    /// saved: `[b, T, K·H]`, d_y: `[T, b, P]`.
     fn backward(
         &self,
+        rows: &Range<usize>,
         saved: ArrayView3<'_, F>,
         d_y: ArrayView3<'_, F>,
-        lengths: &[usize],
-        mut states: ArrayViewMut3<'_, F>,
-        mut d_x: ArrayViewMut3<'_, F>,
-        mut d_r: Option<ArrayViewMut3<'_, F>>,
+        wants_initial: bool,
+        gradients: Gradients<'_, F>,
     ) {
-        let (steps, batch, hidden) = d_y.dim();
-        let mut d_state = load_state(Some(states.view()), batch, self.cell.states(), hidden);
+        let Gradients {
+            mut d_x,
+            mut d_r,
+            mut d_h,
+            d_states,
+            d_diagonal,
+        } = gradients;
+        let (steps, batch, _) = d_y.dim();
+        let hidden = self.shape.hidden;
+        let (early, gates) = (self.cell.early_gates(), self.cell.gates());
         for step in (0..steps).rev() {
-            let t = time_of(step, steps, self.reverse);
-            for (row, length) in lengths.iter().enumerate() {
-                let mut d_x = d_x.slice_mut(s![t, row, ..]);
-                let mut d_r = d_r.as_mut().map(|d_r| d_r.slice_mut(s![t, row, ..]));
-                if t >= *length {
-                    d_x.fill(F::zero());
-                    d_r.into_iter().for_each(|mut d_r| d_r.fill(F::zero()));
-                    continue;
-                }
-                let mut d_h = d_state.slice_mut(s![row, ..hidden]);
+            let t = self.time(step);
+            let live = |row: usize| t < self.lengths[rows.start + row];
+            d_x.index_axis_mut(Axis(0), t).fill(F::zero());
+            if let Some(d_r) = &mut d_r {
+                d_r.index_axis_mut(Axis(0), t).fill(F::zero());
+            }
+            // The part of a state's gradient that zoneout passes to the old state, past the cell.
+            let mut passed_h: Array2<F> = Array2::zeros(d_states.h.dim());
+            let mut passed: Array2<F> = Array2::zeros(d_states.cell.dim());
+            for row in (0..batch).filter(|row| live(*row)) {
+                let mut d_h = d_states.h.row_mut(row);
                 d_h += &d_y.slice(s![t, row, ..]);
+                let Some(zoneout) = self.zoneout else {
+                    continue;
+                };
+                let split = |state: usize, unit: usize, d: &mut F| {
+                    let place = (self.direction, t, rows.start + row, unit);
+                    let keep: F = zoneout.keep(state, place);
+                    let pass = (F::one() - keep) * *d;
+                    *d *= keep;
+                    pass
+                };
+                for (unit, d) in d_h.iter_mut().enumerate() {
+                    passed_h[[row, unit]] = split(0, unit, d);
+                }
+                for state in 1..self.cell.states() {
+                    let mut plane = d_states.plane_mut(state, hidden);
+                    for (unit, d) in plane.row_mut(row).iter_mut().enumerate() {
+                        passed[[row, state * hidden + unit]] = split(state, unit, d);
+                    }
+                }
+            }
+            match (self.weight_hr, &mut d_h) {
+                (Some(weight), Some(d_h)) => {
+                    let mut d_h = d_h.index_axis_mut(Axis(0), t);
+                    d_h.fill(F::zero());
+                    for row in (0..batch).filter(|row| live(*row)) {
+                        d_h.row_mut(row).assign(&d_states.h.row(row));
+                    }
+                    product(d_h.view(), weight, d_states.plane_mut(0, hidden), false, 1);
+                }
+                _ => d_states.put_h(hidden),
+            }
+            for row in (0..batch).filter(|row| live(*row)) {
+                let mut d_r = d_r.as_mut().map(|d_r| d_r.slice_mut(s![t, row, ..]));
                 F::cell_backward(
                     self.cell.erased(),
                     BackwardRow {
                         saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
-                        d_state: d_state.row_mut(row).into_slice().expect(CONTIGUOUS),
-                        d_x: d_x.as_slice_mut().expect(CONTIGUOUS),
-                        d_r: d_r
-                            .as_mut()
-                            .map(|d_r| d_r.as_slice_mut().expect(CONTIGUOUS)),
+                        diagonal: self.diagonal,
+                        d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
+                        d_x: d_x.slice_mut(s![t, row, ..]).into_slice().expect(CONTIGUOUS),
+                        d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
+                        d_diagonal: d_diagonal.row_mut(row).into_slice().expect(CONTIGUOUS),
                     },
                 );
             }
-            if step > 0 || self.wants_initial {
+            if early < gates {
+                let mut d_inner = Array2::zeros((batch, hidden));
+                let d_r_t = d_r.as_ref().unwrap_or(&d_x).index_axis(Axis(0), t);
+                self.gate_products_back(rows, early..gates, d_r_t, d_inner.view_mut());
+                for row in (0..batch).filter(|row| live(*row)) {
+                    let mut d_r = d_r.as_mut().map(|d_r| d_r.slice_mut(s![t, row, ..]));
+                    F::cell_inner_backward(
+                        self.cell.erased(),
+                        InnerBackwardRow {
+                            saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
+                            d_inner: d_inner.row(row).to_slice().expect(CONTIGUOUS),
+                            d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
+                            d_x: d_x.slice_mut(s![t, row, ..]).into_slice().expect(CONTIGUOUS),
+                            d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
+                        },
+                    );
+                }
+            }
+            for row in (0..batch).filter(|row| live(*row)) {
+                let direct = d_states.cell.slice(s![row, ..hidden]).to_owned();
+                let mut d_h = d_states.h.row_mut(row);
+                d_h.assign(&passed_h.row(row));
+                if self.weight_hr.is_none() {
+                    d_h += &direct;
+                }
+            }
+            d_states.cell += &passed;
+            if step > 0 || wants_initial {
                 let d_r = d_r.as_ref().unwrap_or(&d_x).index_axis(Axis(0), t);
-                product(
-                    d_r,
-                    self.weight,
-                    d_state.slice_mut(s![.., ..hidden]),
-                    true,
-                    1,
-                );
+                self.gate_products_back(rows, 0..early, d_r, d_states.h.view_mut());
             }
         }
-        store_state(&d_state, &mut states);
     }
 }

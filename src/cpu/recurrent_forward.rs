@@ -1,228 +1,233 @@
 //! The steps of a recurrent layer.
 
+use super::recurrent::{CONTIGUOUS, Layer, States, ZoneoutMask, lengths, view, view_mut};
 use super::{Memory, threads};
 use crate::Real;
-use crate::cell::{CellRef, ForwardRow};
-use crate::program::{RecurrentForward, RecurrentShape, Slice};
+use crate::cell::{ForwardRow, InnerRow};
+use crate::program::{RecurrentForward, RecurrentShape};
 use crate::trusted::product;
-use ndarray::{
-    Array2, ArrayView, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis,
-    Dimension, Ix4, ShapeBuilder, StrideShape, s,
-};
+use ndarray::{Array2, ArrayView1, ArrayView3, ArrayViewMut3, Axis, s};
+use std::ops::Range;
 
 /// r = R h₋ + b_hh, then the cell, for every step; the batch split over threads, each of which walks its rows' whole sequence.
 pub(super) fn recurrent_forward<F: Real>(op: &RecurrentForward, memory: &Memory<'_, F>) {
+    let shape = op.shape;
     let RecurrentShape {
         steps,
         batch,
         hidden,
+        output,
         directions,
-        ..
-    } = op.shape;
+    } = shape;
     let gate_width = op.cell.gates() * hidden;
     let saved_width = op.cell.saved() * hidden;
     let x_gates = memory.read(op.x_gates);
     let x_gates = view(&x_gates, (steps, batch, directions, gate_width));
-    let lengths = lengths(memory, op.lengths, steps, batch);
-    let initial = op.initial.map(|initial| memory.read(initial));
-    let initial = initial
+    let lengths = lengths(memory, op.lengths, &shape);
+    let zoneout = ZoneoutMask::new(op.zoneout, &shape, memory);
+    let mask = op.mask.map(|mask| memory.read(mask));
+    let mask = mask
         .as_ref()
-        .map(|initial| view(initial, state_shape(&op.cell, &op.shape)));
+        .map(|mask| view(mask, (directions, batch, op.cell.gates(), output)));
+    let initial = op.initial.map(|initial| memory.read(initial));
     let mut last = memory.write(op.last);
-    let mut last = view_mut(&mut last, state_shape(&op.cell, &op.shape));
     let mut y = memory.write(op.y);
-    let mut y = view_mut(&mut y, (steps, batch, directions, hidden));
-    let mut saved = op.saved.map(|saved| memory.write(saved));
-    let mut saved = saved
-        .as_mut()
-        .map(|saved| view_mut(saved, (directions, batch, steps, saved_width)));
+    let mut y = view_mut(&mut y, (steps, batch, directions, output));
+    // One tensor, one lock.
+    let mut kept = memory.write_two(op.saved, op.inner);
+    let (saved, inner) = kept.parts();
+    let mut saved = saved.map(|saved| view_mut(saved, (directions, batch, steps, saved_width)));
+    let inner_len = shape.rows() * hidden;
+    let mut inner =
+        inner.map(|inner| view_mut(&mut inner[..inner_len], (steps, batch, directions, hidden)));
 
     let rows = batch.div_ceil(threads::split(
-        2 * steps * batch * gate_width * hidden,
+        2 * steps * batch * gate_width * output,
         batch,
     ));
+    let chunks: Vec<Range<usize>> = (0..batch)
+        .step_by(rows)
+        .map(|first| first..(first + rows).min(batch))
+        .collect();
     for direction in 0..directions {
-        let weight = memory.read(op.weight_hh.of(direction));
-        let weight = view(&weight, (gate_width, hidden));
-        let bias = op.bias_hh.map(|bias| memory.read(bias.of(direction)));
+        let weight_hh = memory.read(op.weights.weight_hh.of(direction));
+        let read = |weight: crate::program::PerDirection| memory.read(weight.of(direction));
+        let bias_hh = op.weights.bias_hh.map(read);
+        let weight_hr = op.weights.weight_hr.map(read);
+        let diagonal = op.weights.weight_diag.map(read);
+        let layer = Layer {
+            cell: &op.cell,
+            shape,
+            direction,
+            weight_hh: view(&weight_hh, (gate_width, output)),
+            bias_hh: bias_hh.as_deref().map(ArrayView1::from),
+            weight_hr: weight_hr
+                .as_deref()
+                .map(|weight| view(weight, (output, hidden))),
+            diagonal: diagonal.as_deref().unwrap_or(&[]),
+            mask: mask
+                .as_ref()
+                .map(|mask| mask.index_axis(Axis(0), direction)),
+            zoneout,
+            lengths: &lengths,
+        };
         let x_gates = x_gates.slice(s![.., .., direction, ..]);
-        let initial = initial
-            .as_ref()
-            .map(|initial| initial.slice(s![.., direction, .., ..]));
-        let mut initial = initial
-            .as_ref()
-            .map(|initial| initial.axis_chunks_iter(Axis(1), rows));
-        let mut last = last.index_axis_mut(Axis(1), direction);
-        let mut y = y.index_axis_mut(Axis(2), direction);
+        let mut states: Vec<_> = chunks
+            .iter()
+            .map(|rows| States::load(initial.as_deref(), &op.cell, &shape, direction, rows))
+            .collect();
         let mut saved = saved
             .as_mut()
             .map(|saved| saved.index_axis_mut(Axis(0), direction));
         let mut saved = saved
             .as_mut()
             .map(|saved| saved.axis_chunks_iter_mut(Axis(0), rows));
-        let tasks = x_gates
-            .axis_chunks_iter(Axis(1), rows)
-            .zip(last.axis_chunks_iter_mut(Axis(1), rows))
+        let mut inner = inner
+            .as_mut()
+            .map(|inner| inner.index_axis_mut(Axis(2), direction));
+        let mut inner = inner
+            .as_mut()
+            .map(|inner| inner.axis_chunks_iter_mut(Axis(1), rows));
+        let mut y = y.index_axis_mut(Axis(2), direction);
+        let tasks = chunks
+            .iter()
+            .zip(&mut states)
             .zip(y.axis_chunks_iter_mut(Axis(1), rows))
-            .zip(lengths.chunks(rows))
-            .map(|(((x_gates, last), y), lengths)| {
-                let saved = saved.as_mut().and_then(Iterator::next);
-                (
-                    x_gates,
-                    lengths,
-                    initial.as_mut().and_then(Iterator::next),
-                    last,
+            .map(|((rows, states), y)| {
+                let outputs = Outputs {
                     y,
-                    saved,
-                )
+                    inner: inner.as_mut().and_then(Iterator::next),
+                    saved: saved.as_mut().and_then(Iterator::next),
+                };
+                (rows, states, outputs)
             })
             .collect();
-        let bias = bias.as_deref().map(ArrayView1::from);
-        threads::for_each(tasks, |(x_gates, lengths, initial, last, y, saved)| {
-            let layer = Layer {
-                cell: &op.cell,
-                weight,
-                bias,
-                reverse: direction == 1,
-            };
-            layer.forward(x_gates, lengths, initial, last, y, saved);
+        threads::for_each(tasks, |(rows, states, outputs)| {
+            layer.forward(rows, x_gates.slice(s![.., rows.clone(), ..]), states, outputs);
         });
+        for (rows, states) in chunks.iter().zip(&states) {
+            states.store(&mut last, &op.cell, &shape, direction, rows);
+        }
     }
 }
 
-/// One direction of a layer.
-struct Layer<'a, F> {
-    cell: &'a CellRef,
-    /// `[G·H, H]`
-    weight: ArrayView2<'a, F>,
-    /// `[G·H]`
-    bias: Option<ArrayView1<'a, F>>,
-    reverse: bool,
+/// What some rows' forward pass writes.
+struct Outputs<'a, F> {
+    /// `[T, b, P]`
+    y: ArrayViewMut3<'a, F>,
+    /// `[T, b, H]`
+    inner: Option<ArrayViewMut3<'a, F>>,
+    /// `[b, T, K·H]`
+    saved: Option<ArrayViewMut3<'a, F>>,
 }
 
 impl<F: Real> Layer<'_, F> {
-    /// x_gates: `[T, b, G·H]`, lengths: `[b]`, initial and last: `[S, b, H]`, y: `[T, b, H]`, saved: `[b, T, K·H]`.
+    /// x_gates: `[T, b, G·H]`.
     fn forward(
         &self,
+        rows: &Range<usize>,
         x_gates: ArrayView3<'_, F>,
-        lengths: &[usize],
-        initial: Option<ArrayView3<'_, F>>,
-        mut last: ArrayViewMut3<'_, F>,
-        mut y: ArrayViewMut3<'_, F>,
-        mut saved: Option<ArrayViewMut3<'_, F>>,
+        states: &mut States<F>,
+        mut outputs: Outputs<'_, F>,
     ) {
         let (steps, batch, gate_width) = x_gates.dim();
-        let (states, hidden) = (self.cell.states(), y.len_of(Axis(2)));
-        let mut state = load_state(initial, batch, states, hidden);
+        let hidden = self.shape.hidden;
+        let (early, gates) = (self.cell.early_gates(), self.cell.gates());
+        let projected = self.weight_hr.is_some();
         let mut r = Array2::zeros((batch, gate_width));
         for step in 0..steps {
-            let t = time_of(step, steps, self.reverse);
-            let mut y = y.index_axis_mut(Axis(0), t);
-            y.fill(F::zero());
-            if lengths.iter().all(|length| t >= *length) {
+            let t = self.time(step);
+            let live = |row: usize| t < self.lengths[rows.start + row];
+            outputs.y.index_axis_mut(Axis(0), t).fill(F::zero());
+            let mut inner = outputs.inner.as_mut().map(|v| v.index_axis_mut(Axis(0), t));
+            inner.iter_mut().for_each(|inner| inner.fill(F::zero()));
+            if !(0..batch).any(live) {
                 continue;
             }
-            match self.bias {
-                Some(bias) => r.outer_iter_mut().for_each(|mut row| row.assign(&bias)),
+            let x_of = |row: usize| x_gates.slice_move(s![t, row, ..]).to_slice().expect(CONTIGUOUS);
+            match self.bias_hh {
+                Some(bias) => r.rows_mut().into_iter().for_each(|mut r| r.assign(&bias)),
                 None => r.fill(F::zero()),
             }
-            product(
-                state.slice(s![.., ..hidden]),
-                self.weight.t(),
-                r.view_mut(),
-                true,
-                1,
-            );
-            for row in (0..batch).filter(|row| t < lengths[*row]) {
-                let mut saved = saved.as_mut().map(|saved| saved.slice_mut(s![row, t, ..]));
-                let saved = saved
-                    .as_mut()
-                    .map(|saved| saved.as_slice_mut().expect(CONTIGUOUS));
-                let state = state.row_mut(row).into_slice().expect(CONTIGUOUS);
+            self.gate_products(rows, 0..early, states.h.view(), r.view_mut());
+            if let Some(inner) = inner.as_mut().filter(|_| early < gates) {
+                states.put_h(hidden);
+                for row in (0..batch).filter(|row| live(*row)) {
+                    F::cell_inner(
+                        self.cell.erased(),
+                        InnerRow {
+                            x: x_of(row),
+                            r: r.row(row).to_slice().expect(CONTIGUOUS),
+                            state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
+                            inner: inner.row_mut(row).into_slice().expect(CONTIGUOUS),
+                        },
+                    );
+                }
+                self.gate_products(rows, early..gates, inner.view(), r.view_mut());
+            }
+            if !projected {
+                states.put_h(hidden);
+            }
+            let before = self.zoneout.map(|_| (states.h.clone(), states.cell.clone()));
+            for row in (0..batch).filter(|row| live(*row)) {
+                let mut saved = outputs.saved.as_mut().map(|s| s.slice_mut(s![row, t, ..]));
                 F::cell_forward(
                     self.cell.erased(),
                     ForwardRow {
-                        x: x_gates.slice(s![t, row, ..]).to_slice().expect(CONTIGUOUS),
+                        x: x_of(row),
                         r: r.row(row).to_slice().expect(CONTIGUOUS),
-                        state,
-                        saved,
+                        diagonal: self.diagonal,
+                        state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
+                        saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
                     },
                 );
-                y.row_mut(row).assign(&ndarray::aview1(&state[..hidden]));
+            }
+            // With a projection the cell's first state is m, and h = W_hr m.
+            let mut h = states.cell.slice(s![.., ..hidden]).to_owned();
+            if let Some(weight) = self.weight_hr {
+                if let Some(inner) = &mut inner {
+                    for row in (0..batch).filter(|row| live(*row)) {
+                        inner.row_mut(row).assign(&h.row(row));
+                    }
+                }
+                let mut projection = Array2::zeros(states.h.dim());
+                product(h.view(), weight.t(), projection.view_mut(), false, 1);
+                h = projection;
+            }
+            for row in (0..batch).filter(|row| live(*row)) {
+                states.h.row_mut(row).assign(&h.row(row));
+                if let Some((h_before, before)) = &before {
+                    let place = (t, rows.start + row);
+                    self.zone_out(states, row, place, h_before.row(row), before.row(row));
+                }
+                outputs.y.slice_mut(s![t, row, ..]).assign(&states.h.row(row));
             }
         }
-        store_state(&state, &mut last);
     }
-}
 
-pub(super) const CONTIGUOUS: &str = "rows are contiguous";
-
-/// The lengths of all rows, T where none are given.
-pub(super) fn lengths<F: Real>(
-    memory: &Memory<'_, F>,
-    lengths: Option<Slice>,
-    steps: usize,
-    batch: usize,
-) -> Vec<usize> {
-    lengths.map_or_else(|| vec![steps; batch], |lengths| memory.lengths(lengths))
-}
-
-/// The place in time of a direction's n-th step.
-pub(super) fn time_of(step: usize, steps: usize, reverse: bool) -> usize {
-    if reverse { steps - 1 - step } else { step }
-}
-
-/// `[S, b, H]` (zeros where absent) as the rows `[b, S·H]` that cells take.
-pub(super) fn load_state<F: Real>(
-    states: Option<ArrayView3<'_, F>>,
-    batch: usize,
-    count: usize,
-    hidden: usize,
-) -> Array2<F> {
-    let mut rows = Array2::zeros((batch, count * hidden));
-    for (index, state) in states
-        .iter()
-        .flat_map(|states| states.outer_iter())
-        .enumerate()
-    {
-        rows.slice_mut(s![.., index * hidden..(index + 1) * hidden])
-            .assign(&state);
+    /// new = old + m (computed − old), of every state of a row; place: t and the row's number in the batch.
+    fn zone_out(
+        &self,
+        states: &mut States<F>,
+        row: usize,
+        (t, number): (usize, usize),
+        h_before: ArrayView1<'_, F>,
+        before: ArrayView1<'_, F>,
+    ) {
+        let Some(zoneout) = self.zoneout else { return };
+        let hidden = self.shape.hidden;
+        let blend = |state: usize, unit: usize, new: &mut F, old: F| {
+            let keep: F = zoneout.keep(state, (self.direction, t, number, unit));
+            *new = old + keep * (*new - old);
+        };
+        for (unit, new) in states.h.row_mut(row).iter_mut().enumerate() {
+            blend(0, unit, new, h_before[unit]);
+        }
+        for state in 1..self.cell.states() {
+            let mut plane = states.plane_mut(state, hidden);
+            for (unit, new) in plane.row_mut(row).iter_mut().enumerate() {
+                blend(state, unit, new, before[state * hidden + unit]);
+            }
+        }
     }
-    rows
-}
-
-/// The opposite of [`load_state`].
-pub(super) fn store_state<F: Real>(rows: &Array2<F>, states: &mut ArrayViewMut3<'_, F>) {
-    let hidden = states.len_of(Axis(2));
-    for (index, mut state) in states.outer_iter_mut().enumerate() {
-        state.assign(&rows.slice(s![.., index * hidden..(index + 1) * hidden]));
-    }
-}
-
-/// `[S, D, B, H]` inside `[S, L·D, B, H]`.
-pub(super) fn state_shape(cell: &CellRef, shape: &RecurrentShape) -> StrideShape<Ix4> {
-    let RecurrentShape {
-        batch,
-        hidden,
-        directions,
-        state_stride,
-        ..
-    } = *shape;
-    (cell.states(), directions, batch, hidden).strides((state_stride, batch * hidden, hidden, 1))
-}
-
-/// Elements as an array.
-pub(super) fn view<F, D: Dimension>(
-    elements: &[F],
-    shape: impl Into<StrideShape<D>>,
-) -> ArrayView<'_, F, D> {
-    ArrayView::from_shape(shape, elements).expect("the program was checked")
-}
-
-/// Elements as an array, for writing.
-pub(super) fn view_mut<F, D: Dimension>(
-    elements: &mut [F],
-    shape: impl Into<StrideShape<D>>,
-) -> ArrayViewMut<'_, F, D> {
-    ArrayViewMut::from_shape(shape, elements).expect("the program was checked")
 }

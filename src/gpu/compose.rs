@@ -17,8 +17,11 @@ macro_rules! source {
 
 pub(super) const INDEX: WgslSource = source!("lib/index.wgsl");
 pub(super) const ROW: WgslSource = source!("row.wgsl");
+pub(super) const RECURRENT: WgslSource = source!("recurrent.wgsl");
+pub(super) const PHILOX: WgslSource = source!("lib/philox.wgsl");
 const ACTIVATION: WgslSource = source!("lib/activation.wgsl");
 const CONTRACT: WgslSource = source!("cell/contract.wgsl");
+const NO_LATE_GATES: WgslSource = source!("cell/no_late_gates.wgsl");
 
 /// A composed shader.
 #[derive(Clone, Debug)]
@@ -60,19 +63,26 @@ pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, u32)>) -> Sha
     if let Some((cell, rows)) = cell {
         shader.name = format!("{}.{}", kernel.name, cell.name());
         sources.extend([CONTRACT, ACTIVATION, cell.wgsl()]);
-        let constants = format!(
-            "const ROWS: u32 = {rows}u;\nconst SHARED_GRADIENT: bool = {};\n\
-             const_assert GATES == {}u;\nconst_assert STATES == {}u;\nconst_assert SAVED == {}u;\n",
-            cell.shared_gradient(),
+        if !cell.has_late_gates() {
+            sources.push(NO_LATE_GATES);
+        }
+        let counts = format!(
+            "const_assert GATES == {}u;\nconst_assert STATES == {}u;\nconst_assert SAVED == {}u;\n\
+             const EARLY_GATES: u32 = {}u;\nconst DIAGONALS: u32 = {}u;\nconst DIAGONAL_SLOTS: u32 = {}u;\n\
+             const ROWS: u32 = {rows}u;\nconst SHARED_GRADIENT: bool = {};\n",
             cell.gates(),
             cell.states(),
             cell.saved(),
+            cell.early_gates(),
+            cell.diagonals(),
+            cell.diagonals().max(1),
+            cell.shared_gradient(),
         );
-        append(
-            &mut shader,
-            "the counts of the cell's Rust half",
-            &constants,
-        );
+        append(&mut shader, "the counts of the cell's Rust half", &counts);
+        let constants = cell.wgsl_constants();
+        if !constants.is_empty() {
+            append(&mut shader, "the constants of the cell's Rust half", &constants);
+        }
     }
     for source in sources {
         append(&mut shader, source.file, source.text);

@@ -1,11 +1,11 @@
 //! From a sequence to its last step.
 
-use super::module::{Backward, Module, Value};
+use super::module::{Backward, Mode, Module, Value};
 use super::parameters::Parameter;
 use crate::error::{Error, Result};
-use crate::program::{Fill, Program};
+use crate::program::{Fill, GatherLast, Program, ScatterLast};
 
-/// `[T, B, F]` to `[B, F]`: the last step only (many-to-one).
+/// `[T, B, F]` to `[B, F]`: the last step only (many-to-one), of each row's own length where there are lengths (0 for a length of 0).
 #[derive(Clone, Debug)]
 pub(crate) struct LastStep;
 
@@ -21,8 +21,33 @@ impl Module for LastStep {
         }
     }
 
-    fn forward(&self, _: &mut Program, _: &[Parameter], x: Value, _: bool) -> (Value, Backward) {
+    fn forward(
+        &self,
+        program: &mut Program,
+        _: &[Parameter],
+        x: Value,
+        mode: Mode,
+    ) -> (Value, Backward) {
         let (batch, features) = (x.shape[1], x.features());
+        if let Some(lengths) = mode.lengths {
+            let y = Value::new(program, "last_step.y", &[batch, features], mode.train);
+            program.push(GatherLast {
+                input: x.matrix(),
+                lengths,
+                output: y.matrix(),
+            });
+            let gradients = y.gradient_matrix().zip(x.gradient_matrix());
+            let backward = move |program: &mut Program| {
+                if let Some((d_output, d_input)) = gradients {
+                    program.push(ScatterLast {
+                        d_output,
+                        lengths,
+                        d_input,
+                    });
+                }
+            };
+            return (y, Box::new(backward));
+        }
         let len = batch * features;
         let start = x.slice.len - len;
         // Views: output and gradient are the last part of the input's, so nothing is copied either way.

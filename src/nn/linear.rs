@@ -1,6 +1,6 @@
 //! A matrix and a bias, applied to every row.
 
-use super::module::{Backward, Module, Value};
+use super::module::{Backward, Mode, Module, Value};
 use super::parameters::{Init, Parameter, ParameterSpec, Parameters};
 use super::sequential::Sequential;
 use crate::device::Device;
@@ -35,13 +35,13 @@ impl Module for LinearModule {
         program: &mut Program,
         weights: &[Parameter],
         x: Value,
-        train: bool,
+        mode: Mode,
     ) -> (Value, Backward) {
         let [weight, bias] = [weights[0], weights[1]];
         let (inputs, outputs) = (self.input_size, self.output_size);
         let mut shape = x.shape.clone();
         *shape.last_mut().expect("activations have features") = outputs;
-        let y = Value::new(program, "linear.y", &shape, train);
+        let y = Value::new(program, "linear.y", &shape, mode.train);
         let product = Gemm::new(x.matrix(), weight.value.matrix(outputs, inputs), y.matrix());
         program.push(product.transpose_b().bias(Some(bias.value)));
         let d_y = y.gradient_matrix();

@@ -13,15 +13,18 @@ mod softmax;
 
 pub use linear::Linear;
 pub use parameters::{Parameters, Weights};
-pub use recurrent::{Bias, Input, Recurrent, RecurrentConfig, State, Vjp};
+pub use recurrent::{
+    Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentConfig, State, Vjp,
+};
 pub use sequential::{Sequential, SequentialBuilder};
 
 pub(crate) use cache::ShapeCache;
-pub(crate) use module::Value;
+pub(crate) use module::{Mode, Value};
+pub(crate) use recurrent::check_lengths;
 #[cfg(feature = "safetensors")]
 pub(crate) use {
     module::Module,
-    recurrent::{RecurrentStack, Stack},
+    recurrent::{RecurrentStack, Regularisers, Stack},
 };
 
 /// A vanilla RNN, one or several layers (PyTorch's `nn.RNN`): see [`cell::Rnn`](crate::cell::Rnn) for the equation.
@@ -30,6 +33,12 @@ pub type Rnn = Recurrent<crate::cell::Rnn>;
 pub type Lstm = Recurrent<crate::cell::Lstm>;
 /// A GRU, one or several layers (PyTorch's `nn.GRU`): see [`cell::Gru`](crate::cell::Gru) for the equations.
 pub type Gru = Recurrent<crate::cell::Gru>;
+/// One step of a vanilla RNN, for streams (PyTorch's `nn.RNNCell`).
+pub type RnnCell = RecurrentCell<crate::cell::Rnn>;
+/// One step of an LSTM, for streams (PyTorch's `nn.LSTMCell`).
+pub type LstmCell = RecurrentCell<crate::cell::Lstm>;
+/// One step of a GRU, for streams (PyTorch's `nn.GRUCell`).
+pub type GruCell = RecurrentCell<crate::cell::Gru>;
 /// How an [`Rnn`] is built.
 pub type RnnConfig = RecurrentConfig<crate::cell::Rnn>;
 /// How an [`Lstm`] is built.

@@ -2,7 +2,8 @@
 
 use super::parameters::{Parameter, ParameterSpec};
 use crate::error::Result;
-use crate::program::{Matrix, Program, Slice};
+use crate::philox::RNG_LEN;
+use crate::program::{Dropout, Matrix, Program, Slice};
 
 /// An activation `[T, B, F]`, or `[B, F]` past the last-step layer, with its gradient where that is wanted.
 #[derive(Clone, Debug)]
@@ -48,11 +49,107 @@ impl Value {
     fn as_matrix(&self, slice: Slice) -> Matrix {
         slice.matrix(slice.len / self.features(), self.features())
     }
+
+    /// The value with elements dropped at random, and the backward pass of that.
+    pub(crate) fn dropout(
+        &self,
+        program: &mut Program,
+        rng: Slice,
+        site: u32,
+        rate: f64,
+        period: usize,
+    ) -> (Self, Backward) {
+        let shape = &self.shape;
+        let output = program.tensor("dropout.y", shape);
+        let gradient = self.gradient.map(|_| program.tensor("d.dropout.y", shape));
+        let dropout = move |input, output| Dropout {
+            input: Some(input),
+            output,
+            rng,
+            site,
+            rate,
+            period,
+        };
+        program.push(dropout(self.slice, output));
+        let gradients = gradient.zip(self.gradient);
+        let backward = move |program: &mut Program| {
+            if let Some((d_y, d_x)) = gradients {
+                program.push(dropout(d_y, d_x));
+            }
+        };
+        let value = Self {
+            shape: shape.clone(),
+            slice: output,
+            gradient,
+        };
+        (value, Box::new(backward))
+    }
 }
 
 /// Writes a layer's backward pass: reads the gradient of its output; writes that of its input, where that is wanted, and those
 /// of its weights, where those are.
 pub(crate) type Backward = Box<dyn FnOnce(&mut Program)>;
+
+/// What a program is written for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mode {
+    /// Whether what the backward pass needs is kept.
+    pub(crate) train: bool,
+    /// `[B]`, the steps of each row; all T where absent.
+    pub(crate) lengths: Option<Slice>,
+    /// `[8]`, seed and step of what is random; without it nothing is.
+    pub(crate) rng: Option<Slice>,
+    /// The first of a module's own sites of random numbers.
+    pub(crate) site: u32,
+}
+
+impl Mode {
+    /// The sites a module may use.
+    pub(crate) const SITES: u32 = 1 << 16;
+
+    /// A mode with seed and step, and lengths, as a program's inputs: one tensor, as a kernel that takes both has one binding for them.
+    pub(crate) fn new(
+        program: &mut Program,
+        train: bool,
+        lengths: Option<usize>,
+        random: bool,
+    ) -> Self {
+        let mut mode = Self {
+            train,
+            ..Self::default()
+        };
+        if lengths.is_some() || random {
+            let batch = lengths.unwrap_or(0);
+            let rows = program.tensor("seed, step and lengths", &[RNG_LEN + batch]);
+            mode.rng = random.then(|| rows.part(0, RNG_LEN));
+            mode.lengths = lengths.map(|batch| rows.part(RNG_LEN, batch));
+        }
+        mode
+    }
+
+    /// Writes them.
+    pub(crate) fn write(
+        &self,
+        executable: &crate::Executable,
+        lengths: Option<&[usize]>,
+        random: Option<(u64, u64)>,
+    ) -> Result<()> {
+        let write = |slice: Slice, values: &[f32]| {
+            executable
+                .tensor(slice.tensor)
+                .write_slice(slice.offset, values)
+        };
+        if let (Some(slice), Some((seed, step))) = (self.rng, random) {
+            write(slice, &crate::philox::rng_values(seed, step))?;
+        }
+        if let (Some(slice), Some(lengths)) = (self.lengths, lengths) {
+            // Exact: a tensor of more than 2²⁴ steps does not fit any device.
+            let lengths: Vec<f32> = lengths.iter().map(|length| *length as f32).collect();
+            write(slice, &lengths)?;
+        }
+        Ok(())
+    }
+}
 
 /// A layer of a model.
 pub(crate) trait Module: std::fmt::Debug + Send + Sync {
@@ -62,16 +159,20 @@ pub(crate) trait Module: std::fmt::Debug + Send + Sync {
     }
     /// The shape of its output `[T, B, F]` or `[B, F]`, given that of its input.
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
-    /// Writes its forward pass. With `train` it keeps what the backward pass needs. Returns its output and that pass.
+    /// Writes its forward pass. Returns its output and its backward pass.
     fn forward(
         &self,
         program: &mut Program,
         weights: &[Parameter],
         x: Value,
-        train: bool,
+        mode: Mode,
     ) -> (Value, Backward);
     /// Whether its output is a distribution already, so that a loss must not apply softmax again.
     fn is_softmax(&self) -> bool {
+        false
+    }
+    /// Whether it draws random numbers in training.
+    fn is_random(&self) -> bool {
         false
     }
 }

@@ -3,9 +3,9 @@
 use super::cache::ShapeCache;
 use super::last_step::LastStep;
 use super::linear::LinearModule;
-use super::module::{Backward, Module, Value};
+use super::module::{Backward, Mode, Module, Value};
 use super::parameters::{Parameter, ParameterSpec, Parameters};
-use super::recurrent::RecurrentConfig;
+use super::recurrent::{Input, RecurrentConfig, check_lengths};
 use super::softmax::Softmax;
 use crate::cell::{self, Cell};
 use crate::data::Values;
@@ -43,9 +43,13 @@ impl SequentialBuilder {
         }
         let features = self.features;
         let module = config.stack().and_then(|stack| {
+            if stack.batch_first {
+                let expected = "false in a Sequential, which is time-major; `permuted_axes` of an array costs nothing";
+                return Err(Error::argument("batch_first", true, expected));
+            }
             if stack.input_size == features {
                 return Ok((
-                    stack.directions * stack.hidden_size,
+                    stack.directions * stack.output_size(),
                     Box::new(stack) as Box<dyn Module>,
                 ));
             }
@@ -76,7 +80,8 @@ impl SequentialBuilder {
         self.recurrent(config)
     }
 
-    /// From `[T, B, F]` to the last step, `[B, F]`: many-to-one. Without it the layers after work on every step: many-to-many. After a
+    /// From `[T, B, F]` to the last step, `[B, F]`: many-to-one. With lengths, that is each row's own last step (zeros for a length
+    /// of 0). Without this layer those after work on every step: many-to-many. After a
     /// bidirectional layer the reverse direction's part is what it has seen of the last step only, as in PyTorch's `y[-1]`.
     #[must_use]
     pub fn last_step(self) -> Self {
@@ -146,12 +151,14 @@ pub struct Sequential {
     input_size: usize,
     modules: Vec<Box<dyn Module>>,
     parameters: Parameters,
-    compiled: ShapeCache<(usize, usize), Compiled>,
+    /// By T, B and whether there are lengths.
+    compiled: ShapeCache<(usize, usize, bool), Compiled>,
 }
 
 #[derive(Debug)]
 struct Compiled {
     executable: Executable,
+    mode: Mode,
     x: TensorId,
     y: Slice,
 }
@@ -211,13 +218,14 @@ impl Sequential {
             .try_fold(x.to_vec(), |shape, module| module.output_shape(&shape))
     }
 
-    /// Runs the model. x: `[T, B, F]`. On a GPU it does not wait.
+    /// Runs the model. x: `[T, B, F]`, or an [`Input`] with lengths; nothing is dropped at random. On a GPU it does not wait.
     ///
     /// # Errors
-    /// [`Error::Shape`] where x does not fit; the GPU's errors.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        x.check_device("x", &self.device)?;
-        self.run(&Values::from(x.clone()))
+    /// [`Error::Shape`] and [`Error::Argument`] where x or the lengths do not fit; the GPU's errors.
+    pub fn forward<'a>(&self, x: impl Into<Input<'a>>) -> Result<Tensor> {
+        let input = x.into();
+        input.x.check_device("x", &self.device)?;
+        self.run(&Values::from(input.x.clone()), input.lengths)
     }
 
     /// Runs the model on an array and reads the result.
@@ -231,7 +239,7 @@ impl Sequential {
     where
         Values: for<'a> From<&'a ndarray::ArrayRef<F, ndarray::Ix3>>,
     {
-        self.run(&Values::from(x))?.to_array_async().await
+        self.run(&Values::from(x), None)?.to_array_async().await
     }
 
     /// Blocking [`Sequential::predict_async`].
@@ -249,11 +257,16 @@ impl Sequential {
         pollster::block_on(self.predict_async(x))
     }
 
-    fn run(&self, x: &Values) -> Result<Tensor> {
+    fn run(&self, x: &Values, lengths: Option<&[usize]>) -> Result<Tensor> {
         let y = Tensor::zeros(&self.device, &self.output_shape(x.shape())?)?;
-        let key = (x.shape()[0], x.shape()[1]);
-        let compile = || self.compile(x.shape());
+        let (steps, batch) = (x.shape()[0], x.shape()[1]);
+        if let Some(lengths) = lengths {
+            check_lengths(lengths, steps, batch)?;
+        }
+        let key = (steps, batch, lengths.is_some());
+        let compile = || self.compile(x.shape(), lengths.is_some());
         self.compiled.with(key, compile, |compiled| {
+            compiled.mode.write(&compiled.executable, lengths, None)?;
             let before = x.load(compiled.executable.tensor(compiled.x))?;
             let from = compiled.executable.tensor(compiled.y.tensor);
             let output = Copy {
@@ -266,16 +279,18 @@ impl Sequential {
         Ok(y)
     }
 
-    fn compile(&self, x: &[usize]) -> Result<Compiled> {
+    fn compile(&self, x: &[usize], lengths: bool) -> Result<Compiled> {
         let mut program = Program::new();
         let values = self.parameters.external(&mut program);
+        let mode = Mode::new(&mut program, false, lengths.then_some(x[1]), false);
         let x = Value::new(&mut program, "x", x, false);
         let id = x.slice.tensor;
         let weights = self.parameters.slices(values, None);
-        let (y, _) = self.emit(&mut program, &weights, x, false);
+        let (y, _) = self.emit(&mut program, &weights, x, mode);
         let executable = Executable::new(&self.device, program, &[self.parameters.flat().clone()])?;
         Ok(Compiled {
             executable,
+            mode,
             x: id,
             y: y.slice,
         })
@@ -287,21 +302,27 @@ impl Sequential {
         program: &mut Program,
         weights: &[Parameter],
         x: Value,
-        train: bool,
+        mode: Mode,
     ) -> (Value, Backward) {
         let mut rest = weights;
         let mut value = x;
         let mut passes = vec![];
-        for module in &self.modules {
+        for (index, module) in self.modules.iter().enumerate() {
             let (own, others) = rest.split_at(module.parameters().len());
             rest = others;
-            let (y, backward) = module.forward(program, own, value, train);
+            let site = index as u32 * Mode::SITES;
+            let (y, backward) = module.forward(program, own, value, Mode { site, ..mode });
             value = y;
             passes.push(backward);
         }
         let backward =
             move |program: &mut Program| passes.into_iter().rev().for_each(|pass| pass(program));
         (value, Box::new(backward))
+    }
+
+    /// Whether anything is drawn at random in training.
+    pub(crate) fn is_random(&self) -> bool {
+        self.modules.iter().any(|module| module.is_random())
     }
 
     /// Whether the model ends in softmax.

@@ -1,6 +1,6 @@
 //! Softmax over the features.
 
-use super::module::{Backward, Module, Value};
+use super::module::{Backward, Mode, Module, Value};
 use super::parameters::Parameter;
 use crate::error::Result;
 use crate::program::{self, Program};
@@ -19,9 +19,9 @@ impl Module for Softmax {
         program: &mut Program,
         _: &[Parameter],
         x: Value,
-        train: bool,
+        mode: Mode,
     ) -> (Value, Backward) {
-        let y = Value::new(program, "softmax.y", &x.shape, train);
+        let y = Value::new(program, "softmax.y", &x.shape, mode.train);
         let output = y.matrix();
         program.push(program::Softmax {
             input: x.matrix(),

@@ -1,16 +1,17 @@
 //! What must hold of an operation before it runs. Behind this check, devices may index without asking again.
 
+use super::check_recurrent::{recurrent_backward, recurrent_forward};
 use super::{
-    Adam, ClipNorm, ColumnSum, Fill, GatherLast, Gemm, Matrix, Mse, Op, PerDirection, Program,
-    RecurrentBackward, RecurrentForward, RecurrentShape, Sgd, Slice, Softmax, SoftmaxBackward,
-    SoftmaxCrossEntropy,
+    Adam, ClipNorm, ColumnSum, Dropout, Fill, GatherLast, Gemm, Matrix, Mse, Multiply, Op,
+    PerDirection, Program, Repeat, RepeatBackward, ScatterLast, Sgd, Slice, Softmax, SoftmaxBackward,
+    SoftmaxCrossEntropy, SwapAxes,
 };
-use crate::cell::{CellRef, MAX_COUNT};
+use crate::philox::RNG_LEN;
 
-type Check = std::result::Result<(), String>;
+pub(super) type Check = std::result::Result<(), String>;
 
 /// Collects the operands of an operation and judges them together.
-struct Operands<'a> {
+pub(super) struct Operands<'a> {
     program: &'a Program,
     reads: Vec<(&'static str, Slice)>,
     writes: Vec<(&'static str, Slice)>,
@@ -41,14 +42,14 @@ impl Operands<'_> {
         }
     }
 
-    fn read(&mut self, name: &'static str, slice: Slice, len: usize) -> Check {
+    pub(super) fn read(&mut self, name: &'static str, slice: Slice, len: usize) -> Check {
         Self::length(name, slice, len)?;
         self.inside(name, slice)?;
         self.reads.push((name, slice));
         Ok(())
     }
 
-    fn write(&mut self, name: &'static str, slice: Slice, len: usize) -> Check {
+    pub(super) fn write(&mut self, name: &'static str, slice: Slice, len: usize) -> Check {
         Self::length(name, slice, len)?;
         self.inside(name, slice)?;
         self.writes.push((name, slice));
@@ -69,6 +70,20 @@ impl Operands<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// An operand that shares its tensor, and so its binding, with another of the same access that is known already, where both are
+    /// present.
+    pub(super) fn shares(&mut self, name: &str, slice: Slice, with: Option<Slice>, len: usize) -> Check {
+        Self::length(name, slice, len)?;
+        self.inside(name, slice)?;
+        match with {
+            Some(with) if with.tensor != slice.tensor => Err(format!("{name} is in another tensor than what it shares a binding with")),
+            Some(with) if slice.offset < with.offset + with.len && with.offset < slice.offset + slice.len => {
+                Err(format!("{name} overlaps what it shares a tensor with"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn read_matrix(
@@ -95,15 +110,15 @@ impl Operands<'_> {
         self.write(name, extent, extent.len)
     }
 
-    fn read_optional(&mut self, name: &'static str, slice: Option<Slice>, len: usize) -> Check {
+    pub(super) fn read_optional(&mut self, name: &'static str, slice: Option<Slice>, len: usize) -> Check {
         slice.map_or(Ok(()), |slice| self.read(name, slice, len))
     }
 
-    fn write_optional(&mut self, name: &'static str, slice: Option<Slice>, len: usize) -> Check {
+    pub(super) fn write_optional(&mut self, name: &'static str, slice: Option<Slice>, len: usize) -> Check {
         slice.map_or(Ok(()), |slice| self.write(name, slice, len))
     }
 
-    fn read_per_direction(
+    pub(super) fn read_per_direction(
         &mut self,
         name: &'static str,
         weight: PerDirection,
@@ -172,23 +187,33 @@ pub(super) fn check(program: &Program, op: &Op) -> Check {
         Op::Mse(Mse {
             prediction,
             target,
+            row_weights,
             loss,
             gradient,
             ..
         }) => {
             o.read("prediction", *prediction, prediction.len)?;
             o.read("target", *target, prediction.len)?;
+            if let Some(weights) = row_weights {
+                let rows = weights.len.max(1);
+                if !prediction.len.is_multiple_of(rows) {
+                    return Err(format!("row_weights has {rows} elements, which do not divide {}", prediction.len));
+                }
+                o.read("row_weights", *weights, weights.len)?;
+            }
             o.write("loss", *loss, 1)?;
             o.write_optional("gradient", *gradient, prediction.len)?;
         }
         Op::SoftmaxCrossEntropy(SoftmaxCrossEntropy {
             logits,
             classes,
+            row_weights,
             loss,
             gradient,
             ..
         }) => {
             o.read_matrix("logits", *logits, logits.rows, logits.columns)?;
+            o.read_optional("row_weights", *row_weights, logits.rows)?;
             o.read("classes", *classes, logits.rows)?;
             o.write("loss", *loss, 1)?;
             if let Some(gradient) = gradient {
@@ -231,8 +256,83 @@ pub(super) fn check(program: &Program, op: &Op) -> Check {
             o.read("scalars", *scalars, 9)?;
             o.read_optional("clip", *clip, 2)?;
         }
+        Op::Dropout(op) => dropout(o, op)?,
+        Op::Multiply(Multiply {
+            input,
+            factor,
+            output,
+        }) => {
+            o.read_matrix("input", *input, output.rows, output.columns)?;
+            o.read_matrix("factor", *factor, factor.rows.max(1), output.columns)?;
+            o.write_matrix("output", *output, output.rows, output.columns)?;
+        }
+        Op::Repeat(Repeat {
+            input,
+            bias,
+            output,
+        }) => {
+            repeats(*input, *output)?;
+            o.read_matrix("input", *input, output.rows, input.columns)?;
+            o.read_optional("bias", *bias, output.columns)?;
+            o.write_matrix("output", *output, output.rows, output.columns)?;
+        }
+        Op::RepeatBackward(RepeatBackward {
+            d_output, d_input, ..
+        }) => {
+            repeats(*d_input, *d_output)?;
+            o.read_matrix("d_output", *d_output, d_input.rows, d_output.columns)?;
+            o.write_matrix("d_input", *d_input, d_input.rows, d_input.columns)?;
+        }
+        Op::ScatterLast(ScatterLast {
+            d_output,
+            lengths,
+            d_input,
+        }) => {
+            let steps = d_input.rows / lengths.len.max(1);
+            o.read_matrix("d_output", *d_output, d_output.rows, d_input.columns)?;
+            o.read("lengths", *lengths, d_output.rows)?;
+            o.write_matrix("d_input", *d_input, steps * lengths.len, d_input.columns)?;
+        }
+        Op::SwapAxes(SwapAxes {
+            input,
+            output,
+            shape,
+        }) => {
+            let len = shape.iter().product();
+            o.read("input", *input, len)?;
+            o.write("output", *output, len)?;
+        }
     }
     operands.disjoint()
+}
+
+fn dropout(o: &mut Operands<'_>, op: &Dropout) -> Check {
+    rate("rate", op.rate)?;
+    if op.period == 0 || op.period > u32::MAX as usize {
+        return Err(format!("period is {}, not 1 to {}", op.period, u32::MAX));
+    }
+    o.read_optional("input", op.input, op.output.len)?;
+    o.read("rng", op.rng, RNG_LEN)?;
+    o.write("output", op.output, op.output.len)
+}
+
+/// `Ok` for a probability below 1.
+pub(super) fn rate(name: &str, rate: f64) -> Check {
+    if (0.0..1.0).contains(&rate) {
+        Ok(())
+    } else {
+        Err(format!("{name} is {rate}, not 0 to below 1"))
+    }
+}
+
+fn repeats(one: Matrix, many: Matrix) -> Check {
+    if one.columns > 0 && many.columns.is_multiple_of(one.columns) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} columns are no repetition of {}",
+        many.columns, one.columns
+    ))
 }
 
 fn gemm(o: &mut Operands<'_>, op: &Gemm) -> Check {
@@ -246,105 +346,4 @@ fn gemm(o: &mut Operands<'_>, op: &Gemm) -> Check {
     o.read_matrix("b", op.b, b_rows, b_columns)?;
     o.read_optional("bias", op.bias, n)?;
     o.write_matrix("c", op.c, m, n)
-}
-
-fn cell_counts(cell: &CellRef) -> Check {
-    for (name, count) in [
-        ("gates", cell.gates()),
-        ("states", cell.states()),
-        ("saved values", cell.saved()),
-    ] {
-        if !(1..=MAX_COUNT).contains(&count) {
-            return Err(format!(
-                "cell {} has {count} {name}, not 1 to {MAX_COUNT}",
-                cell.name()
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// The length of the state operands, from the first state's first element to the last state's last.
-fn state_len(cell: &CellRef, shape: &RecurrentShape) -> usize {
-    (cell.states() - 1) * shape.state_stride + shape.directions * shape.batch * shape.hidden
-}
-
-fn recurrent_shape(cell: &CellRef, shape: &RecurrentShape) -> Check {
-    cell_counts(cell)?;
-    let RecurrentShape {
-        steps,
-        batch,
-        hidden,
-        directions,
-        state_stride,
-    } = *shape;
-    if steps == 0 || batch == 0 || hidden == 0 {
-        return Err(format!(
-            "T {steps}, B {batch}, H {hidden}: each must be at least 1"
-        ));
-    }
-    if !(1..=2).contains(&directions) {
-        return Err(format!("directions is {directions}, not 1 or 2"));
-    }
-    if state_stride < directions * batch * hidden {
-        return Err(format!(
-            "state_stride {state_stride} is less than D·B·H = {}",
-            directions * batch * hidden
-        ));
-    }
-    Ok(())
-}
-
-fn recurrent_forward(o: &mut Operands<'_>, op: &RecurrentForward) -> Check {
-    recurrent_shape(&op.cell, &op.shape)?;
-    let RecurrentShape {
-        steps,
-        batch,
-        hidden,
-        directions,
-        ..
-    } = op.shape;
-    let gate_width = op.cell.gates() * hidden;
-    let rows = steps * batch * directions;
-    o.read("x_gates", op.x_gates, rows * gate_width)?;
-    o.read_per_direction("weight_hh", op.weight_hh, gate_width * hidden, directions)?;
-    if let Some(bias) = op.bias_hh {
-        o.read_per_direction("bias_hh", bias, gate_width, directions)?;
-    }
-    o.read_optional("lengths", op.lengths, batch)?;
-    o.read_optional("initial", op.initial, state_len(&op.cell, &op.shape))?;
-    o.write("last", op.last, state_len(&op.cell, &op.shape))?;
-    o.write("y", op.y, rows * hidden)?;
-    o.write_optional("saved", op.saved, rows * hidden * op.cell.saved())
-}
-
-fn recurrent_backward(o: &mut Operands<'_>, op: &RecurrentBackward) -> Check {
-    recurrent_shape(&op.cell, &op.shape)?;
-    let RecurrentShape {
-        steps,
-        batch,
-        hidden,
-        directions,
-        ..
-    } = op.shape;
-    let gate_width = op.cell.gates() * hidden;
-    let rows = steps * batch * directions;
-    o.read_per_direction("weight_hh", op.weight_hh, gate_width * hidden, directions)?;
-    o.read("saved", op.saved, rows * hidden * op.cell.saved())?;
-    o.read("d_y", op.d_y, rows * hidden)?;
-    o.read_optional("lengths", op.lengths, batch)?;
-    o.write("d_state", op.d_state, state_len(&op.cell, &op.shape))?;
-    o.write("d_x", op.d_x, rows * gate_width)?;
-    if op.d_r.is_some() == op.cell.shared_gradient() {
-        return Err(format!(
-            "d_r must be {} for cell {}",
-            if op.d_r.is_some() {
-                "absent"
-            } else {
-                "present"
-            },
-            op.cell.name()
-        ));
-    }
-    o.write_optional("d_r", op.d_r, rows * gate_width)
 }

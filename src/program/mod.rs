@@ -5,11 +5,17 @@
 //! compiled for a device is an [`Executable`](crate::Executable).
 
 mod check;
+mod check_recurrent;
 mod op;
+mod recurrent;
 
 pub use op::{
-    Adam, ClipNorm, ColumnSum, Fill, GatherLast, Gemm, Mse, Op, PerDirection, RecurrentBackward,
-    RecurrentForward, RecurrentShape, Sgd, Softmax, SoftmaxBackward, SoftmaxCrossEntropy,
+    Adam, ClipNorm, ColumnSum, Dropout, Fill, GatherLast, Gemm, Mse, Multiply, Op, Repeat,
+    RepeatBackward, ScatterLast, Sgd, Softmax, SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes,
+};
+pub use recurrent::{
+    GatesLayout, PerDirection, RecurrentBackward, RecurrentForward, RecurrentShape,
+    RecurrentWeights, Zoneout,
 };
 
 use crate::error::{Error, Result};

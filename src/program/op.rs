@@ -1,7 +1,7 @@
 //! The operations. Each has one name, found in `src/cpu/`, `src/gpu/ops/`, `shaders/` and `tests/`.
 
+use super::recurrent::{RecurrentBackward, RecurrentForward};
 use super::{Matrix, Slice};
-use crate::cell::CellRef;
 
 /// One operation.
 #[derive(Clone, Debug)]
@@ -20,6 +20,12 @@ pub enum Op {
     ClipNorm(ClipNorm),
     Sgd(Sgd),
     Adam(Adam),
+    Dropout(Dropout),
+    Multiply(Multiply),
+    Repeat(Repeat),
+    RepeatBackward(RepeatBackward),
+    ScatterLast(ScatterLast),
+    SwapAxes(SwapAxes),
 }
 
 macro_rules! conversions {
@@ -54,6 +60,12 @@ conversions! {
     ClipNorm = "clip_norm",
     Sgd = "sgd",
     Adam = "adam",
+    Dropout = "dropout",
+    Multiply = "multiply",
+    Repeat = "repeat",
+    RepeatBackward = "repeat_backward",
+    ScatterLast = "scatter_last",
+    SwapAxes = "swap_axes",
 }
 
 /// Sets every element to `value`.
@@ -145,93 +157,6 @@ pub struct ColumnSum {
     pub accumulate: bool,
 }
 
-/// A weight or bias of each direction: direction d's starts `d · stride` elements after direction 0's.
-#[derive(Clone, Copy, Debug)]
-pub struct PerDirection {
-    /// Direction 0's.
-    pub first: Slice,
-    /// Elements from one direction's to the next's.
-    pub stride: usize,
-}
-
-impl PerDirection {
-    /// Direction `direction`'s.
-    pub fn of(&self, direction: usize) -> Slice {
-        Slice {
-            offset: self.first.offset + direction * self.stride,
-            ..self.first
-        }
-    }
-}
-
-/// The sizes of a recurrence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecurrentShape {
-    /// T
-    pub steps: usize,
-    /// B
-    pub batch: usize,
-    /// H
-    pub hidden: usize,
-    /// D: 1, or 2 where a second set of weights runs from the last step to the first.
-    pub directions: usize,
-    /// Elements from one state to the next in the state tensors `[S, L·D, B, H]`: `L·D·B·H`.
-    pub state_stride: usize,
-}
-
-/// The steps of one layer, all directions: r = R h₋ + b_hh, then the cell. D is 1 or 2; direction 1 runs from T − 1 to 0.
-#[derive(Clone, Debug)]
-pub struct RecurrentForward {
-    /// The cell.
-    pub cell: CellRef,
-    /// T, B, H, D.
-    pub shape: RecurrentShape,
-    /// `[T, B, D, G·H]`: W x + b_ih.
-    pub x_gates: Slice,
-    /// `[G·H, H]` for each direction.
-    pub weight_hh: PerDirection,
-    /// `[G·H]` for each direction.
-    pub bias_hh: Option<PerDirection>,
-    /// `[B]`, the steps of each row as floats, 0 … T; all T where absent. Past its length a row holds its states and gives y = 0.
-    pub lengths: Option<Slice>,
-    /// `[S][D, B, H]`, states `state_stride` apart; zeros where absent.
-    pub initial: Option<Slice>,
-    /// Like `initial`: the states after the last step, out.
-    pub last: Slice,
-    /// `[T, B, D, H]`: every h, out.
-    pub y: Slice,
-    /// `[D·K·T·B·H]` in an order that is the device's own; for [`RecurrentBackward`].
-    pub saved: Option<Slice>,
-}
-
-/// The steps of [`RecurrentForward`] backwards.
-#[derive(Clone, Debug)]
-pub struct RecurrentBackward {
-    /// The cell.
-    pub cell: CellRef,
-    /// T, B, H, D.
-    pub shape: RecurrentShape,
-    /// `[G·H, H]` for each direction.
-    pub weight_hh: PerDirection,
-    /// As the forward pass left it.
-    pub saved: Slice,
-    /// `[T, B, D, H]`
-    pub d_y: Slice,
-    /// `[B]`, as in the forward pass. Past its length a row has no gradient but that of its states.
-    pub lengths: Option<Slice>,
-    /// `[S][D, B, H]`, states `state_stride` apart: the gradient of the last states in, of the initial states out (that of h complete
-    /// only with `wants_initial`).
-    pub d_state: Slice,
-    /// Whether `d_state` holds the gradient of the last states; else that is taken for zeros, whatever is there.
-    pub has_d_last: bool,
-    /// Whether the gradient of the initial h is wanted (one more product).
-    pub wants_initial: bool,
-    /// `[T, B, D, G·H]`: the gradient of `x_gates`, out.
-    pub d_x: Slice,
-    /// `[T, B, D, G·H]`: the gradient of r, out. Absent exactly where the cell's gradients are shared; then it is `d_x`.
-    pub d_r: Option<Slice>,
-}
-
 /// output\[b\] = input\[length_b − 1, b\], the row of the last step of each sequence; 0 for a length of 0.
 #[derive(Clone, Debug)]
 pub struct GatherLast {
@@ -272,6 +197,8 @@ pub struct Mse {
     pub target: Slice,
     /// 1/N for a mean, 1 for a sum, ½ for the tutorial's half sum.
     pub scale: f64,
+    /// `[M]`, M dividing N: what each of M rows of N/M elements is multiplied by besides; 1 where absent.
+    pub row_weights: Option<Slice>,
     /// What the loss is multiplied by before it is added up; the gradient is not.
     pub loss_weight: f64,
     /// `[1]`, added to.
@@ -287,6 +214,8 @@ pub struct SoftmaxCrossEntropy {
     pub logits: Matrix,
     /// `[M]`, class numbers 0 … N − 1 as floats (exact to 2²⁴). A number outside gives a NaN loss and gradient.
     pub classes: Slice,
+    /// `[M]`: what each row counts, instead of 1/M.
+    pub row_weights: Option<Slice>,
     /// What the loss is multiplied by before it is added up; the gradient is not.
     pub loss_weight: f64,
     /// `[1]`, added to.
@@ -347,4 +276,80 @@ pub struct Adam {
     pub scalars: Slice,
     /// What [`ClipNorm`] gave; the gradient is multiplied by its second element.
     pub clip: Option<Slice>,
+}
+
+/// output\[i\] = input\[i\] · m\[i mod period\], the elements of m being 0 with probability `rate`, else 1 / (1 − rate)
+/// (Srivastava et al., 2014; a period of `[B, F]` under `[T, B, F]` is variational dropout, Gal & Ghahramani, 2016).
+///
+/// m\[i\] is kept iff word i mod 4 of Philox4x32-10 is at least ⌊rate·2³²⌋; the key is the seed, the counter
+/// (i div 4, site, the step's low word, its high word).
+#[derive(Clone, Debug)]
+pub struct Dropout {
+    /// `[N]`; ones where absent, so that the output is m itself.
+    pub input: Option<Slice>,
+    /// `[N]`, out.
+    pub output: Slice,
+    /// `[8]`: seed and step, 16 bits an element, low ones first.
+    pub rng: Slice,
+    /// Which of a program's sites this is, so that no two share their masks.
+    pub site: u32,
+    /// The probability of dropping, 0 to below 1.
+    pub rate: f64,
+    /// The elements of m.
+    pub period: usize,
+}
+
+/// output\[m, n\] = input\[m, n\] · factor\[m mod K, n\]
+#[derive(Clone, Debug)]
+pub struct Multiply {
+    /// `[M, N]`
+    pub input: Matrix,
+    /// `[K, N]`
+    pub factor: Matrix,
+    /// `[M, N]`, out.
+    pub output: Matrix,
+}
+
+/// output\[m, r·N + n\] = input\[m, n\] (+ bias\[r·N + n\]) for every r: a row repeated, as where a layer has no input weights.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    /// `[M, N]`
+    pub input: Matrix,
+    /// `[R·N]`
+    pub bias: Option<Slice>,
+    /// `[M, R·N]`, out.
+    pub output: Matrix,
+}
+
+/// d_input\[m, n\] = Σ_r d_output\[m, r·N + n\] (+ d_input\[m, n\]).
+#[derive(Clone, Debug)]
+pub struct RepeatBackward {
+    /// `[M, R·N]`
+    pub d_output: Matrix,
+    /// `[M, N]`, out.
+    pub d_input: Matrix,
+    /// Whether the sums are added to `d_input` instead of replacing it.
+    pub accumulate: bool,
+}
+
+/// output\[b, a, n\] = input\[a, b, n\]
+#[derive(Clone, Debug)]
+pub struct SwapAxes {
+    /// `[A, B, N]`
+    pub input: Slice,
+    /// `[B, A, N]`, out.
+    pub output: Slice,
+    /// A, B and N.
+    pub shape: [usize; 3],
+}
+
+/// d_input\[length_b − 1, b\] = d_output\[b\], 0 at every other step: the gradient of [`GatherLast`].
+#[derive(Clone, Debug)]
+pub struct ScatterLast {
+    /// `[B, N]`
+    pub d_output: Matrix,
+    /// `[B]`, floats, 0 … T.
+    pub lengths: Slice,
+    /// `[T·B, N]`, out.
+    pub d_input: Matrix,
 }

@@ -128,6 +128,7 @@ impl Loss {
                     Reduction::Sum => 1.0,
                     Reduction::HalfSum => 0.5,
                 },
+                row_weights: None,
                 loss_weight,
                 loss,
                 gradient: output.gradient,
@@ -135,6 +136,7 @@ impl Loss {
             Self::SoftmaxCrossEntropy(_) => program.push(program::SoftmaxCrossEntropy {
                 logits: output.matrix(),
                 classes: target,
+                row_weights: None,
                 loss_weight,
                 loss,
                 gradient: output.gradient_matrix(),

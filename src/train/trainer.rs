@@ -7,7 +7,7 @@ use crate::Real;
 use crate::data::{Batch, Dataset, Values};
 use crate::error::{Error, Result, check_positive};
 use crate::executable::Executable;
-use crate::nn::{Sequential, ShapeCache, Value};
+use crate::nn::{Mode, Sequential, ShapeCache, Value};
 use crate::program::{ClipNorm, Slice, TensorId};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
@@ -310,7 +310,7 @@ impl Trainer {
         let target = externals.program.tensor("target", batch.target.shape());
         let ids = (x.slice.tensor, target.tensor);
         let weights = parameters.slices(values, gradient);
-        let (output, backward) = self.model.emit(&mut externals.program, &weights, x, train);
+        let (output, backward) = self.model.emit(&mut externals.program, &weights, x, Mode { train, ..Mode::default() });
         self.loss
             .emit(&mut externals.program, &output, target, loss, shape[1]);
         if let Some(gradient) = gradient {

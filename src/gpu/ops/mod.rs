@@ -3,16 +3,23 @@
 mod adam;
 mod clip_norm;
 mod column_sum;
+mod dropout;
 mod fill;
 mod gather_last;
 mod gemm;
 mod mse;
+mod multiply;
+mod pack_recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
+mod repeat;
+mod repeat_backward;
+mod scatter_last;
 mod sgd;
 mod softmax;
 mod softmax_backward;
 mod softmax_cross_entropy;
+mod swap_axes;
 
 use super::kernel::{Kernel, KernelInfo};
 use super::plan::PlanBuilder;
@@ -29,7 +36,7 @@ pub(super) static KERNELS: &[&KernelInfo] = &[
     &fill::Fill::INFO,
     &gemm::Gemm::INFO,
     &column_sum::ColumnSum::INFO,
-    &recurrent_forward::PackRecurrent::INFO,
+    &pack_recurrent::PackRecurrent::INFO,
     &recurrent_forward::RecurrentForward::INFO,
     &recurrent_backward::RecurrentBackward::INFO,
     &gather_last::GatherLast::INFO,
@@ -40,6 +47,12 @@ pub(super) static KERNELS: &[&KernelInfo] = &[
     &clip_norm::ClipNorm::INFO,
     &sgd::Sgd::INFO,
     &adam::Adam::INFO,
+    &dropout::Dropout::INFO,
+    &multiply::Multiply::INFO,
+    &repeat::Repeat::INFO,
+    &repeat_backward::RepeatBackward::INFO,
+    &scatter_last::ScatterLast::INFO,
+    &swap_axes::SwapAxes::INFO,
 ];
 
 /// Appends an operation's dispatches.
@@ -58,6 +71,12 @@ pub(super) fn lower(op: &Op, plan: &mut PlanBuilder<'_>) -> Result<()> {
         Op::ClipNorm(op) => clip_norm::lower(op, plan),
         Op::Sgd(op) => sgd::lower(op, plan),
         Op::Adam(op) => adam::lower(op, plan),
+        Op::Dropout(op) => dropout::lower(op, plan),
+        Op::Multiply(op) => multiply::lower(op, plan),
+        Op::Repeat(op) => repeat::lower(op, plan),
+        Op::RepeatBackward(op) => repeat_backward::lower(op, plan),
+        Op::ScatterLast(op) => scatter_last::lower(op, plan),
+        Op::SwapAxes(op) => swap_axes::lower(op, plan),
     }
 }
 

@@ -8,12 +8,12 @@ use crate::gpu::plan::PlanBuilder;
 use crate::program;
 
 kernel! {
-    /// partial = weight · scale · Σ (prediction − expected)², gradient = 2 · scale · (prediction − expected)
+    /// partial = weight · scale · Σ w (prediction − expected)², gradient = 2 · scale · w (prediction − expected)
     Mse = "mse", MseParams {
         len: u32, invocations: u32, prediction: u32, expected: u32, gradient: u32, has_gradient: u32, scale: f32,
-        loss_weight: f32,
+        loss_weight: f32, row_weights: u32, row_width: u32,
     }
-    bindings { prediction: Read, expected: Read, partial: ReadWrite, gradient: ReadWrite }
+    bindings { prediction: Read, expected: Read, row_weights: Read, partial: ReadWrite, gradient: ReadWrite }
 }
 
 pub(super) fn lower(op: &program::Mse, plan: &mut PlanBuilder<'_>) -> Result<()> {
@@ -23,6 +23,7 @@ pub(super) fn lower(op: &program::Mse, plan: &mut PlanBuilder<'_>) -> Result<()>
     let kernel = Mse {
         prediction: plan.buffer(op.prediction.tensor),
         expected: plan.buffer(op.target.tensor),
+        row_weights: &plan.read_or_unused(op.row_weights),
         partial: &partial,
         gradient: &plan.write_or_unused(op.gradient),
     };
@@ -35,6 +36,10 @@ pub(super) fn lower(op: &program::Mse, plan: &mut PlanBuilder<'_>) -> Result<()>
         has_gradient: flag(op.gradient.is_some()),
         scale: op.scale as f32,
         loss_weight: op.loss_weight as f32,
+        row_weights: offset(op.row_weights),
+        row_width: op
+            .row_weights
+            .map_or(0, |weights| (len / weights.len.max(1)) as u32),
     };
     let workgroups = plan.workgroups(invocations.div_ceil(GROUP), 1)?;
     plan.dispatch(&kernel, &Variant::default(), params, workgroups)?;

@@ -8,26 +8,30 @@ use crate::error::Result;
 use crate::nn::parameters::Parameters;
 use crate::tensor::Tensor;
 
-/// The states of a recurrent stack: h, and for an LSTM c, `[L·D, B, H]` each.
+/// The states of a recurrent stack: h `[L·D, B, P]` (P being H without a projection), and for an LSTM c `[L·D, B, H]`.
 #[derive(Clone, Debug)]
 pub struct State {
     pub(super) parts: Vec<Tensor>,
 }
 
 impl State {
-    /// h `[L·D, B, H]` of an RNN or a GRU.
+    /// h `[L·D, B, P]` of an RNN or a GRU.
     pub fn new(h: Tensor) -> Self {
         Self { parts: vec![h] }
     }
-    /// h and c, `[L·D, B, H]` each, of an LSTM.
+    /// h `[L·D, B, P]` and c `[L·D, B, H]` of an LSTM.
     pub fn with_cell(h: Tensor, c: Tensor) -> Self {
         Self { parts: vec![h, c] }
     }
-    #[cfg(feature = "safetensors")]
-    pub(crate) fn from_parts(parts: Vec<Tensor>) -> Self {
+    /// All states of a cell in its order, h first.
+    pub fn from_parts(parts: Vec<Tensor>) -> Self {
         Self { parts }
     }
-    /// h `[L·D, B, H]`
+    /// All states in the cell's order, h first.
+    pub fn parts(&self) -> &[Tensor] {
+        &self.parts
+    }
+    /// h `[L·D, B, P]`. Panics where there is no part at all.
     pub fn h(&self) -> &Tensor {
         &self.parts[0]
     }
@@ -37,13 +41,14 @@ impl State {
     }
 }
 
-/// A batch of sequences: x `[T, B, I]` and, where they differ, the steps of each row.
+/// A batch of sequences: x `[T, B, I]` and, where they differ, the steps of each row; and whether dropout acts.
 ///
 /// Made of a `&Tensor`, or by [`Input::with_lengths`].
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    pub(super) x: &'a Tensor,
-    pub(super) lengths: Option<&'a [usize]>,
+    pub(crate) x: &'a Tensor,
+    pub(crate) lengths: Option<&'a [usize]>,
+    pub(crate) random: Option<(u64, u64)>,
 }
 
 impl<'a> Input<'a> {
@@ -54,20 +59,33 @@ impl<'a> Input<'a> {
         Self {
             x,
             lengths: Some(lengths),
+            random: None,
         }
+    }
+
+    /// Lets dropout and the other regularisers of the configuration act, as in training. What they draw is a function of seed and step:
+    /// a call of [`forward`](Recurrent::forward) and one of [`vjp`](Recurrent::vjp) with the same draw the same, on any device.
+    #[must_use]
+    pub fn train(self, seed: u64, step: u64) -> Self {
+        let random = Some((seed, step));
+        Self { random, ..self }
     }
 }
 
 impl<'a> From<&'a Tensor> for Input<'a> {
     fn from(x: &'a Tensor) -> Self {
-        Self { x, lengths: None }
+        Self {
+            x,
+            lengths: None,
+            random: None,
+        }
     }
 }
 
 /// What [`Recurrent::vjp`] gives.
 #[derive(Clone, Debug)]
 pub struct Vjp {
-    /// `[T, B, D·H]`
+    /// `[T, B, D·P]`
     pub y: Tensor,
     /// The states after the last step.
     pub state: State,
@@ -115,12 +133,14 @@ impl<C: Cell> Recurrent<C> {
         &self.config
     }
 
-    /// The weights: `weight_ih_l0 [G·H, I]`, `weight_hh_l0 [G·H, H]`, `bias_ih_l0 [G·H]`, `bias_hh_l0 [G·H]`, …
+    /// The weights: `weight_ih_l0 [G·H, I]`, `weight_hh_l0 [G·H, P]`, `bias_ih_l0 [G·H]`, `bias_hh_l0 [G·H]`, … and where the options want
+    /// them `weight_hr_l0 [P, H]` and `weight_diag_l0 [V·H]`; of the reverse direction `weight_ih_l0_reverse`, …
     pub fn parameters(&self) -> &Parameters {
         self.stack.parameters()
     }
 
-    /// Runs the stack. x: `[T, B, I]`, or an [`Input`] with lengths; without a state it starts from zeros. Returns y `[T, B, D·H]`, every h of the last layer,
+    /// Runs the stack. x: `[T, B, I]`, or an [`Input`] with lengths; without a state it starts from zeros. Returns y `[T, B, D·P]`, every h of the last layer
+    /// (P being H without a projection),
     /// and the states after the last step. On a GPU it does not wait.
     ///
     /// # Errors
@@ -135,7 +155,7 @@ impl<C: Cell> Recurrent<C> {
     }
 
     /// Runs the stack and its backward pass (a vector-Jacobian product): the gradients of ⟨d_y, y⟩ + ⟨d_state, state⟩ with
-    /// respect to x, the initial states and every weight. d_y: `[T, B, D·H]`; d_state: like the states, zeros where absent.
+    /// respect to x, the initial states and every weight. d_y: `[T, B, D·P]`; d_state: like the states, zeros where absent.
     ///
     /// # Errors
     /// As [`Recurrent::forward`].

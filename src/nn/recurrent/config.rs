@@ -1,7 +1,7 @@
 //! How a recurrent stack is built.
 
 use super::stack::Stack;
-use crate::cell::{self, Cell, CellRef};
+use crate::cell::{Cell, CellRef};
 use crate::error::{Error, Result, check_positive};
 
 /// The biases of a recurrent layer.
@@ -32,6 +32,51 @@ impl Bias {
     }
 }
 
+/// What a stack drops at random in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Regularisers {
+    pub(crate) dropout: f64,
+    pub(crate) input_dropout: f64,
+    pub(crate) recurrent_dropout: f64,
+    pub(crate) weight_dropout: f64,
+    /// Of h, and of the other states.
+    pub(crate) zoneout: [f64; 2],
+}
+
+impl Regularisers {
+    fn check(&self) -> Result<()> {
+        for (argument, rate) in [
+            ("dropout", self.dropout),
+            ("input_dropout", self.input_dropout),
+            ("recurrent_dropout", self.recurrent_dropout),
+            ("weight_dropout", self.weight_dropout),
+            ("zoneout of h", self.zoneout[0]),
+            ("zoneout of c", self.zoneout[1]),
+        ] {
+            if !(0.0..1.0).contains(&rate) {
+                return Err(Error::argument(argument, rate, "0 to below 1"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything is drawn at random in training.
+    pub(crate) fn are_random(&self, layers: usize) -> bool {
+        let Self {
+            dropout,
+            input_dropout,
+            recurrent_dropout,
+            weight_dropout,
+            zoneout,
+        } = *self;
+        let between = if layers > 1 { dropout } else { 0.0 };
+        [between, input_dropout, recurrent_dropout, weight_dropout]
+            .iter()
+            .chain(&zoneout)
+            .any(|rate| *rate > 0.0)
+    }
+}
+
 /// How a recurrent stack is built.
 ///
 /// ```
@@ -43,10 +88,14 @@ pub struct RecurrentConfig<C> {
     pub(crate) cell: C,
     pub(crate) input_size: usize,
     pub(crate) hidden_size: usize,
+    pub(crate) proj_size: Option<usize>,
     pub(crate) layers: usize,
     pub(crate) bidirectional: bool,
     pub(crate) bias: Bias,
     pub(crate) forget_bias: Option<f32>,
+    pub(crate) skip_input: bool,
+    pub(crate) batch_first: bool,
+    pub(crate) regularisers: Regularisers,
 }
 
 impl<C: Cell + Default> RecurrentConfig<C> {
@@ -69,10 +118,14 @@ impl<C: Cell> RecurrentConfig<C> {
             cell,
             input_size,
             hidden_size,
+            proj_size: None,
             layers: 1,
             bidirectional: false,
             bias: Bias::Two,
             forget_bias: None,
+            skip_input: false,
+            batch_first: false,
+            regularisers: Regularisers::default(),
         }
     }
 
@@ -101,6 +154,96 @@ impl<C: Cell> RecurrentConfig<C> {
         }
     }
 
+    /// No `weight_ih` in the first layer: x, whose size must be H, is added to every gate's pre-activation as it is (cuDNN's
+    /// `CUDNN_SKIP_INPUT`). Default: no.
+    #[must_use]
+    pub fn skip_input(self, skip_input: bool) -> Self {
+        Self { skip_input, ..self }
+    }
+
+    /// Whether x and y are `[B, T, ·]` instead of `[T, B, ·]`; states stay `[L·D, B, ·]`, as in PyTorch. It costs a copy of each. Default: no.
+    #[must_use]
+    pub fn batch_first(self, batch_first: bool) -> Self {
+        Self {
+            batch_first,
+            ..self
+        }
+    }
+
+    /// Dropout between layers, not after the last: each element of each step with this probability (PyTorch's and cuDNN's `dropout`).
+    /// Default: 0.
+    ///
+    /// This and the other regularisers act in training only: in [`Trainer::step`](crate::train::Trainer::step), and where
+    /// [`Input::train`](crate::nn::Input::train) says so. What is drawn is a function of (seed, step), by Philox4x32-10: the
+    /// same on every device, forward and backward.
+    #[must_use]
+    pub fn dropout(self, rate: f64) -> Self {
+        let regularisers = Regularisers {
+            dropout: rate,
+            ..self.regularisers
+        };
+        Self {
+            regularisers,
+            ..self
+        }
+    }
+
+    /// Variational dropout of every layer's input: one mask `[B, F]` for all steps (Gal & Ghahramani, 2016; Keras' `dropout`).
+    /// Default: 0.
+    #[must_use]
+    pub fn input_dropout(self, rate: f64) -> Self {
+        let regularisers = Regularisers {
+            input_dropout: rate,
+            ..self.regularisers
+        };
+        Self {
+            regularisers,
+            ..self
+        }
+    }
+
+    /// Variational dropout of what enters the recurrent products, h₋ (or r⊙h₋, where a GRU's reset gate acts before): one mask
+    /// `[B, P]` a gate for all steps (Gal & Ghahramani, 2016; Keras' `recurrent_dropout`). Default: 0.
+    #[must_use]
+    pub fn recurrent_dropout(self, rate: f64) -> Self {
+        let regularisers = Regularisers {
+            recurrent_dropout: rate,
+            ..self.regularisers
+        };
+        Self {
+            regularisers,
+            ..self
+        }
+    }
+
+    /// DropConnect: weights of `weight_hh` dropped, one mask a training step (Wan et al., 2013; Merity et al., 2018: AWD-LSTM).
+    /// Default: 0.
+    #[must_use]
+    pub fn weight_dropout(self, rate: f64) -> Self {
+        let regularisers = Regularisers {
+            weight_dropout: rate,
+            ..self.regularisers
+        };
+        Self {
+            regularisers,
+            ..self
+        }
+    }
+
+    /// Zoneout (Krueger et al., 2017): each unit of h, and of the other states (c), keeps its old value with these probabilities. Outside of
+    /// training a state is p·old + (1 − p)·new. Default: 0, 0.
+    #[must_use]
+    pub fn zoneout(self, h: f64, c: f64) -> Self {
+        let regularisers = Regularisers {
+            zoneout: [h, c],
+            ..self.regularisers
+        };
+        Self {
+            regularisers,
+            ..self
+        }
+    }
+
     /// The cell.
     pub fn cell(&self) -> &C {
         &self.cell
@@ -111,6 +254,8 @@ impl<C: Cell> RecurrentConfig<C> {
         check_positive("input_size", self.input_size)?;
         check_positive("hidden_size", self.hidden_size)?;
         check_positive("layers", self.layers)?;
+        self.cell.check()?;
+        self.regularisers.check()?;
         if self.forget_bias.is_some() && self.bias == Bias::None {
             return Err(Error::argument(
                 "forget_bias",
@@ -118,37 +263,27 @@ impl<C: Cell> RecurrentConfig<C> {
                 "unset where there is no bias",
             ));
         }
+        if let Some(proj_size) = self.proj_size.filter(|size| !(1..self.hidden_size).contains(size)) {
+            let expected = format!("1 to below the hidden size, {}", self.hidden_size);
+            return Err(Error::argument("proj_size", proj_size, expected));
+        }
+        if self.skip_input && self.input_size != self.hidden_size {
+            let expected = format!("the hidden size, {}, with skip_input", self.hidden_size);
+            return Err(Error::argument("input_size", self.input_size, expected));
+        }
         Ok(Stack {
             cell: CellRef::new(self.cell.clone()),
             input_size: self.input_size,
             hidden_size: self.hidden_size,
+            proj_size: self.proj_size,
             layers: self.layers,
             directions: if self.bidirectional { 2 } else { 1 },
             bias: self.bias,
             forget_bias: self.forget_bias,
+            skip_input: self.skip_input,
+            batch_first: self.batch_first,
+            regularisers: self.regularisers,
+            names_have_layers: true,
         })
-    }
-}
-
-impl RecurrentConfig<cell::Rnn> {
-    /// The activation. Default: tanh.
-    #[must_use]
-    pub fn nonlinearity(self, nonlinearity: cell::Nonlinearity) -> Self {
-        Self {
-            cell: cell::Rnn { nonlinearity },
-            ..self
-        }
-    }
-}
-
-impl RecurrentConfig<cell::Lstm> {
-    /// Sets the forget gate's bias to a constant (in `bias_ih`, and `bias_hh`'s to 0), commonly 1 (Jozefowicz et al., 2015; Keras).
-    /// Default: drawn like the others, as in PyTorch.
-    #[must_use]
-    pub fn forget_bias(self, value: f32) -> Self {
-        Self {
-            forget_bias: Some(value),
-            ..self
-        }
     }
 }

@@ -3,12 +3,19 @@
 mod callable;
 mod config;
 mod layer;
+mod options;
 mod runner;
+mod single_step;
 mod stack;
+mod weight_gradient;
 
 pub use callable::{Input, Recurrent, State, Vjp};
 pub use config::{Bias, RecurrentConfig};
 #[cfg(feature = "safetensors")]
+pub(crate) use config::Regularisers;
+#[cfg(feature = "safetensors")]
 pub(crate) use runner::RecurrentStack;
+pub(crate) use runner::check_lengths;
+pub use single_step::{CellVjp, RecurrentCell};
 #[cfg(feature = "safetensors")]
 pub(crate) use stack::Stack;

@@ -6,9 +6,9 @@ use crate::device::Device;
 use crate::error::{Error, Result, check_positive, check_shape};
 use crate::executable::{Copy, Executable};
 use crate::nn::cache::ShapeCache;
-use crate::nn::module::{Module, Value};
+use crate::nn::module::{Backward, Mode, Module, Value};
 use crate::nn::parameters::Parameters;
-use crate::program::{Program, Slice};
+use crate::program::{Program, Slice, SwapAxes};
 use crate::tensor::Tensor;
 
 /// A [`Stack`] with weights on a device.
@@ -25,6 +25,7 @@ struct Key {
     steps: usize,
     batch: usize,
     lengths: bool,
+    random: bool,
     initial: bool,
     gradient: bool,
     d_last: bool,
@@ -34,9 +35,11 @@ struct Key {
 #[derive(Debug)]
 struct Compiled {
     executable: Executable,
+    batch: usize,
     x: Value,
     y: Value,
     last: Slice,
+    mode: Mode,
     around: Surroundings,
     gradients: Option<Slice>,
 }
@@ -56,6 +59,10 @@ impl RecurrentStack {
         &self.parameters
     }
 
+    pub(crate) fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
     /// See [`Recurrent::forward`](super::Recurrent::forward).
     pub(crate) fn forward(
         &self,
@@ -68,11 +75,11 @@ impl RecurrentStack {
         let (y, last) = (self.zeros(&y_shape)?, self.new_state(key.batch)?);
         let compile = || self.compile(key);
         self.compiled.with(key, compile, |c| {
-            c.write_lengths(input.lengths)?;
+            c.mode.write(&c.executable, input.lengths, input.random)?;
             let mut before = vec![c.input(x, c.x.slice)];
-            before.extend(c.state_copies(state, c.around.initial, true));
+            before.extend(self.loads(c, state, c.around.initial, false));
             let mut after = vec![c.output(c.y.slice, &y)];
-            after.extend(c.state_copies(Some(&last), Some(c.last), false));
+            after.extend(self.stores(c, &last, Some(c.last), false));
             c.executable.run_with(&before, &after)
         })?;
         Ok((y, last))
@@ -101,18 +108,18 @@ impl RecurrentStack {
         };
         let compile = || self.compile(key);
         self.compiled.with(key, compile, |c| {
-            c.write_lengths(input.lengths)?;
+            c.mode.write(&c.executable, input.lengths, input.random)?;
             let mut before = vec![c.input(x, c.x.slice), c.input(d_y, c.y.known_gradient())];
-            before.extend(c.state_copies(state, c.around.initial, true));
-            before.extend(c.state_copies(d_state, c.around.d_state, true));
+            before.extend(self.loads(c, state, c.around.initial, false));
+            before.extend(self.loads(c, d_state, c.around.d_state, true));
             let mut after = vec![
                 c.output(c.y.slice, &result.y),
                 c.output(c.x.known_gradient(), &result.d_x),
             ];
             let weights = result.d_weights.flat();
             after.extend(c.gradients.map(|gradients| c.output(gradients, weights)));
-            after.extend(c.state_copies(Some(&result.state), Some(c.last), false));
-            after.extend(c.state_copies(Some(&result.d_state), c.around.d_state, false));
+            after.extend(self.stores(c, &result.state, Some(c.last), false));
+            after.extend(self.stores(c, &result.d_state, c.around.d_state, true));
             c.executable.run_with(&before, &after)
         })?;
         Ok(result)
@@ -127,33 +134,34 @@ impl RecurrentStack {
     fn key(&self, input: Input<'_>, state: Option<&State>) -> Result<Key> {
         let x = input.x;
         x.check_device("x", &self.device)?;
-        let [steps, batch, features] = *x.shape() else {
-            return Err(Error::shape(
-                "x",
-                x.shape(),
-                format!("[T, B, {}]", self.stack.input_size),
-            ));
+        let (steps, batch) = match *x.shape() {
+            [batch, steps, features]
+                if features == self.stack.input_size && self.stack.batch_first =>
+            {
+                (steps, batch)
+            }
+            [steps, batch, features]
+                if features == self.stack.input_size && !self.stack.batch_first =>
+            {
+                (steps, batch)
+            }
+            _ => {
+                let order = if self.stack.batch_first { "B, T" } else { "T, B" };
+                let expected = format!("[{order}, {}]", self.stack.input_size);
+                return Err(Error::shape("x", x.shape(), expected));
+            }
         };
-        if features != self.stack.input_size {
-            return Err(Error::shape(
-                "x",
-                x.shape(),
-                format!("[T, B, {}]", self.stack.input_size),
-            ));
-        }
         check_positive("x: T", steps)?;
         check_positive("x: B", batch)?;
         if let Some(lengths) = input.lengths {
-            check_shape("lengths", &[lengths.len()], &[batch])?;
-            if let Some(bad) = lengths.iter().find(|length| **length > steps) {
-                return Err(Error::argument("lengths", bad, format!("0 to T = {steps}")));
-            }
+            check_lengths(lengths, steps, batch)?;
         }
         self.check_state("state", state, batch)?;
         Ok(Key {
             steps,
             batch,
             lengths: input.lengths.is_some(),
+            random: input.random.is_some() && self.stack.is_random(),
             initial: state.is_some(),
             gradient: false,
             d_last: false,
@@ -171,10 +179,14 @@ impl RecurrentStack {
                 format!("{expected} for {}", self.stack.cell.name()),
             ));
         }
-        for (part, name) in state.parts.iter().zip(["h", "c"]) {
-            let name = format!("{argument}.{name}");
+        for (index, part) in state.parts.iter().enumerate() {
+            let name = match index {
+                0 => format!("{argument}.h"),
+                1 => format!("{argument}.c"),
+                _ => format!("{argument}, part {index}"),
+            };
             part.check_device(&name, &self.device)?;
-            check_shape(&name, part.shape(), &self.stack.state_shape(batch)[1..])?;
+            check_shape(&name, part.shape(), &self.stack.state_shape(index, batch))?;
         }
         Ok(())
     }
@@ -184,69 +196,142 @@ impl RecurrentStack {
     }
 
     fn new_state(&self, batch: usize) -> Result<State> {
-        let shape = self.stack.state_shape(batch);
-        let parts = (0..shape[0])
-            .map(|_| self.zeros(&shape[1..]))
+        let parts = (0..self.stack.cell.states())
+            .map(|state| self.zeros(&self.stack.state_shape(state, batch)))
             .collect::<Result<_>>()?;
         Ok(State { parts })
     }
 
     fn compile(&self, key: Key) -> Result<Compiled> {
-        let Key {
-            steps,
-            batch,
-            lengths,
-            initial,
-            gradient,
-            d_last,
-        } = key;
+        let (steps, batch) = (key.steps, key.batch);
         let mut program = Program::new();
         let values = self.parameters.external(&mut program);
-        let gradients =
-            gradient.then(|| program.tensor("d.weights", self.parameters.flat().shape()));
+        let gradients = key
+            .gradient
+            .then(|| program.tensor("d.weights", self.parameters.flat().shape()));
+        let lengths = key.lengths.then_some(batch);
+        let mode = Mode::new(&mut program, key.gradient, lengths, key.random);
+        let states = |gradients| [self.stack.states_len(batch, gradients)];
+        let around = Surroundings {
+            initial: (key.initial).then(|| program.tensor("initial states", &states(false))),
+            d_state: (key.gradient).then(|| program.tensor("d.states", &states(true))),
+            has_d_last: key.d_last,
+        };
+        let shape = |features: usize| {
+            if self.stack.batch_first {
+                [batch, steps, features]
+            } else {
+                [steps, batch, features]
+            }
+        };
         let x = Value::new(
             &mut program,
             "x",
-            &[steps, batch, self.stack.input_size],
-            gradient,
+            &shape(self.stack.input_size),
+            key.gradient,
         );
-        let state_shape = self.stack.state_shape(batch);
-        let around = Surroundings {
-            lengths: lengths.then(|| program.tensor("lengths", &[batch])),
-            initial: initial.then(|| program.tensor("initial states", &state_shape)),
-            d_state: gradient.then(|| program.tensor("d.states", &state_shape)),
-            has_d_last: d_last,
-        };
         let weights = self.parameters.slices(values, gradients);
-        let (y, last, backward) =
-            self.stack
-                .emit(&mut program, &weights, x.clone(), around, gradient);
-        if gradient {
+        let (inner, swap_x) = self.time_major(&mut program, &x);
+        let (y, last, backward) = self.stack.emit(&mut program, &weights, inner, around, mode);
+        let (y, swap_y) = self.time_major(&mut program, &y);
+        if key.gradient {
+            swap_y(&mut program);
             backward(&mut program);
+            swap_x(&mut program);
         }
         let executable = Executable::new(&self.device, program, &[self.parameters.flat().clone()])?;
         Ok(Compiled {
             executable,
+            batch,
             x,
             y,
             last,
+            mode,
             around,
             gradients,
         })
     }
+
+    /// A value with its first two axes swapped, where the stack is batch-first, and the backward pass of that.
+    fn time_major(&self, program: &mut Program, value: &Value) -> (Value, Backward) {
+        if !self.stack.batch_first {
+            return (value.clone(), Box::new(|_: &mut Program| {}));
+        }
+        let [a, b, n] = [value.shape[0], value.shape[1], value.shape[2]];
+        let train = value.gradient.is_some();
+        let swapped = Value::new(program, "swapped", &[b, a, n], train);
+        program.push(SwapAxes {
+            input: value.slice,
+            output: swapped.slice,
+            shape: [a, b, n],
+        });
+        let gradients = swapped.gradient.zip(value.gradient);
+        let backward = move |program: &mut Program| {
+            if let Some((input, output)) = gradients {
+                program.push(SwapAxes {
+                    input,
+                    output,
+                    shape: [b, a, n],
+                });
+            }
+        };
+        (swapped, Box::new(backward))
+    }
+
+    /// Where the parts of a state are in a tensor of all layers' states, `gradients` saying which kind of tensor: for each, the part, the
+    /// first element in it, and the slice.
+    fn pieces<'a>(
+        &self,
+        batch: usize,
+        state: &'a State,
+        all: Slice,
+        gradients: bool,
+    ) -> Vec<(&'a Tensor, usize, Slice)> {
+        let layers = 0..self.stack.layers;
+        let pieces = layers.flat_map(|layer| {
+            state.parts.iter().enumerate().map(move |(index, part)| {
+                let (first, len) = self.stack.state_part(layer, index, batch, gradients);
+                (part, layer * len, all.part(first, len))
+            })
+        });
+        pieces.collect()
+    }
+
+    fn loads<'a>(
+        &self,
+        compiled: &'a Compiled,
+        state: Option<&'a State>,
+        all: Option<Slice>,
+        gradients: bool,
+    ) -> Vec<Copy<'a>> {
+        let (Some(state), Some(all)) = (state, all) else {
+            return vec![];
+        };
+        let load = |(part, first, slice): (&'a Tensor, usize, Slice)| Copy {
+            from: (part, first),
+            ..compiled.input(part, slice)
+        };
+        let pieces = self.pieces(compiled.batch, state, all, gradients);
+        pieces.into_iter().map(load).collect()
+    }
+
+    fn stores<'a>(
+        &self,
+        compiled: &'a Compiled,
+        state: &'a State,
+        all: Option<Slice>,
+        gradients: bool,
+    ) -> Vec<Copy<'a>> {
+        let store = |(part, first, slice): (&'a Tensor, usize, Slice)| Copy {
+            to: (part, first),
+            ..compiled.output(slice, part)
+        };
+        let pieces = all.map(|all| self.pieces(compiled.batch, state, all, gradients));
+        pieces.into_iter().flatten().map(store).collect()
+    }
 }
 
 impl Compiled {
-    fn write_lengths(&self, lengths: Option<&[usize]>) -> Result<()> {
-        let (Some(lengths), Some(slice)) = (lengths, self.around.lengths) else {
-            return Ok(());
-        };
-        // Exact: a tensor of more than 2²⁴ steps does not fit any device.
-        let lengths: Vec<f32> = lengths.iter().map(|length| *length as f32).collect();
-        let tensor = self.executable.tensor(slice.tensor);
-        tensor.write_slice(0, &lengths)
-    }
-
     fn input<'a>(&'a self, from: &'a Tensor, to: Slice) -> Copy<'a> {
         Copy {
             from: (from, 0),
@@ -262,26 +347,13 @@ impl Compiled {
             len: from.len,
         }
     }
+}
 
-    /// Copies between the parts of a state and a tensor `[S, L·D, B, H]`, into the tensor where `load`.
-    fn state_copies<'a>(
-        &'a self,
-        state: Option<&'a State>,
-        all: Option<Slice>,
-        load: bool,
-    ) -> Vec<Copy<'a>> {
-        let (Some(state), Some(all)) = (state, all) else {
-            return vec![];
-        };
-        let len = all.len / state.parts.len();
-        let copy = |(index, part): (usize, &'a Tensor)| {
-            let slice = all.part(index * len, len);
-            if load {
-                self.input(part, slice)
-            } else {
-                self.output(slice, part)
-            }
-        };
-        state.parts.iter().enumerate().map(copy).collect()
+/// `Ok` where there is one length for each row, none above T.
+pub(crate) fn check_lengths(lengths: &[usize], steps: usize, batch: usize) -> Result<()> {
+    check_shape("lengths", &[lengths.len()], &[batch])?;
+    match lengths.iter().find(|length| **length > steps) {
+        Some(bad) => Err(Error::argument("lengths", bad, format!("0 to T = {steps}"))),
+        None => Ok(()),
     }
 }

@@ -1,22 +1,23 @@
 //! One recurrent stack as a file, to check it against another framework.
 //!
-//! A case is a safetensors file. Its metadata has one key, `bptt`, whose value is a JSON object: `cell` (`rnn_tanh`, `rnn_relu`,
-//! `lstm`, `gru`), `input_size`, `hidden_size`, and where they differ from the default `num_layers` (1), `bidirectional` (false),
-//! `bias` (true), `batch_first` (false). Its tensors, F32: `x [T, B, I]` (`[B, T, I]` with `batch_first`); `h0 [L·D, B, H]`,
-//! `c0 [L·D, B, H]`, zeros where absent; `lengths [B]` (I64, 0 … T), all T where absent; the weights under PyTorch's names; `dy`, like y: without it no gradients are computed;
-//! `dhn`, `dcn`, zeros where absent.
+//! A case is a safetensors file. Its metadata has one key, `bptt`, whose value is a JSON object, described at [`Configuration`]. Its
+//! tensors, F32: `x [T, B, I]` (`[B, T, I]` with `batch_first`); `h0 [L·D, B, P]`, `c0 [L·D, B, H]`, zeros where absent; `lengths [B]` (I64,
+//! 0 … T), all T where absent; the weights under PyTorch's names; `dy`, like y: without it no gradients are computed; `dhn`, `dcn`,
+//! zeros where absent.
 //!
 //! The results: `y`, `hn`, `cn`, and with `dy` the gradients `dx`, `dh0`, `dc0` and `d.NAME` of every weight.
 
+mod configuration;
+
+pub use configuration::Configuration;
+
 use crate::Real;
-use crate::cell::builtin;
 use crate::device::Device;
 use crate::error::{Error, Result, check_shape};
 use crate::interop::{read_file, write_file};
-use crate::nn::{Bias, Input, Module, Parameters, RecurrentStack, Stack, State, Weights};
+use crate::nn::{Input, Module, Parameters, RecurrentStack, Stack, State, Weights};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -27,7 +28,8 @@ pub type Results<F> = BTreeMap<String, ArrayD<F>>;
 #[derive(Clone, Debug)]
 pub struct Case {
     stack: Stack,
-    batch_first: bool,
+    /// Seed and step of what is dropped at random.
+    train: Option<(u64, u64)>,
     lengths: Option<Vec<usize>>,
     tensors: Weights,
 }
@@ -41,52 +43,12 @@ struct Loaded {
     d_last: Option<State>,
 }
 
-/// Takes the values of known keys out of the object, so that the unknown ones are left.
-struct Keys(Map<String, Value>);
-
-impl Keys {
-    fn size(&mut self, key: &str, default: Option<usize>) -> Result<usize> {
-        let expected = "a whole number, 1 to 4294967295";
-        match self.0.remove(key) {
-            None => default.ok_or_else(|| Error::argument(key, "missing", expected)),
-            Some(value) => match value
-                .as_u64()
-                .and_then(|number| usize::try_from(number).ok())
-            {
-                Some(number) if number >= 1 && number <= u32::MAX as usize => Ok(number),
-                _ => Err(Error::argument(key, value, expected)),
-            },
-        }
-    }
-
-    fn flag(&mut self, key: &str, default: bool) -> Result<bool> {
-        match self.0.remove(key) {
-            None => Ok(default),
-            Some(value) => value
-                .as_bool()
-                .ok_or_else(|| Error::argument(key, value, "true or false")),
-        }
-    }
-
-    /// An option that is not built yet may only have the value that switches it off.
-    fn only(&mut self, key: &str, off: &Value) -> Result<()> {
-        match self.0.remove(key) {
-            Some(value) if value != *off => Err(Error::argument(
-                key,
-                value,
-                format!("{off}: anything else is not supported yet"),
-            )),
-            _ => Ok(()),
-        }
-    }
-}
-
 impl Case {
     /// Reads a case.
     ///
     /// # Errors
-    /// [`Error::File`] where the file cannot be read; [`Error::Argument`] that names an unknown key or tensor, a value out of
-    /// range, or an option that is not supported yet (`proj_size`, `reset_after` false).
+    /// [`Error::File`] where the file cannot be read; [`Error::Argument`] that names an unknown key or tensor or a value out of
+    /// range.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let mut file = read_file(path.as_ref())?;
         if let Some(key) = file
@@ -104,40 +66,7 @@ impl Case {
             .metadata
             .get("bptt")
             .ok_or_else(|| Error::file(&path, "no metadata key bptt"))?;
-        let value: Value = serde_json::from_str(json)
-            .map_err(|reason| Error::file(&path, format!("metadata bptt: {reason}")))?;
-        let Value::Object(object) = value else {
-            return Err(Error::argument("metadata bptt", value, "a JSON object"));
-        };
-        let mut keys = Keys(object);
-        let cell = match keys.0.remove("cell") {
-            Some(Value::String(cell)) => cell,
-            Some(other) => return Err(Error::argument("cell", other, "a name")),
-            None => return Err(Error::argument("cell", "missing", CELLS)),
-        };
-        let cell = builtin()
-            .into_iter()
-            .find(|known| known.name() == cell)
-            .ok_or_else(|| Error::argument("cell", &cell, CELLS))?;
-        let stack = Stack {
-            cell,
-            input_size: keys.size("input_size", None)?,
-            hidden_size: keys.size("hidden_size", None)?,
-            layers: keys.size("num_layers", Some(1))?,
-            directions: if keys.flag("bidirectional", false)? {
-                2
-            } else {
-                1
-            },
-            bias: Bias::from(keys.flag("bias", true)?),
-            forget_bias: None,
-        };
-        let batch_first = keys.flag("batch_first", false)?;
-        keys.only("proj_size", &Value::from(0))?;
-        keys.only("reset_after", &Value::from(true))?;
-        if let Some(key) = keys.0.keys().next() {
-            return Err(Error::argument(key, "present", "absent: no such key"));
-        }
+        let Configuration { stack, train } = Configuration::parse(json)?;
         if let Some(name) = file.doubles.first() {
             return Err(Error::argument(name, "an F64 tensor", "F32"));
         }
@@ -153,7 +82,7 @@ impl Case {
         }
         let case = Self {
             stack,
-            batch_first,
+            train,
             lengths: lengths.transpose()?,
             tensors: file.tensors,
         };
@@ -195,13 +124,6 @@ impl Case {
                 results.extend(weights.map(|(name, values)| (format!("d.{name}"), values)));
             }
         }
-        if self.batch_first {
-            for name in ["y", "dx"] {
-                results
-                    .entry(name.to_owned())
-                    .and_modify(|values| values.swap_axes(0, 1));
-            }
-        }
         Ok(results)
     }
 
@@ -214,17 +136,13 @@ impl Case {
         Parameters::check(&self.stack.parameters(), &self.tensors)?;
         let layer = RecurrentStack::new(device, self.stack.clone(), 0)?;
         let mut rest = self.tensors.clone();
-        let mut sequence = |name: &str| {
-            let values = rest
-                .remove(name)
-                .map(|values| self.time_major(name, values));
-            values.transpose()
-        };
-        let x = sequence("x")?.ok_or_else(|| Error::argument("x", "missing", "a tensor"))?;
-        let d_y = sequence("dy")?;
-        let [_, batch, _] = *x.shape() else {
+        let x = rest.remove("x");
+        let x = x.ok_or_else(|| Error::argument("x", "missing", "a tensor"))?;
+        let d_y = rest.remove("dy");
+        let [first, second, _] = *x.shape() else {
             return Err(Error::shape("x", x.shape(), "three dimensions"));
         };
+        let batch = if self.stack.batch_first { first } else { second };
         let initial = self.state(device, &mut rest, ["h0", "c0"], batch)?;
         let d_last = self.state(device, &mut rest, ["dhn", "dcn"], batch)?;
         layer.parameters().load(&rest)?;
@@ -246,9 +164,10 @@ impl Case {
     }
 
     fn input<'a>(&'a self, x: &'a Tensor) -> Input<'a> {
-        match &self.lengths {
-            Some(lengths) => Input::with_lengths(x, lengths),
-            None => Input::from(x),
+        Input {
+            x,
+            lengths: self.lengths.as_deref(),
+            random: self.train,
         }
     }
 
@@ -260,31 +179,21 @@ impl Case {
         names: [&str; 2],
         batch: usize,
     ) -> Result<Option<State>> {
-        let shape = &self.stack.state_shape(batch)[1..];
         let names = &names[..self.stack.cell.states()];
         if !names.iter().any(|name| rest.contains_key(*name)) {
             return Ok(None);
         }
-        let parts = names.iter().map(|name| {
-            let values = rest.remove(*name).unwrap_or_else(|| ArrayD::zeros(shape));
-            check_shape(name, values.shape(), shape)?;
+        let parts = names.iter().enumerate().map(|(index, name)| {
+            let shape = self.stack.state_shape(index, batch);
+            let values = rest
+                .remove(*name)
+                .unwrap_or_else(|| ArrayD::zeros(&shape[..]));
+            check_shape(name, values.shape(), &shape)?;
             Tensor::from_array(device, &values)
         });
         Ok(Some(State::from_parts(parts.collect::<Result<_>>()?)))
     }
-
-    fn time_major(&self, name: &str, mut values: ArrayD<f32>) -> Result<ArrayD<f32>> {
-        if self.batch_first {
-            if values.ndim() != 3 {
-                return Err(Error::shape(name, values.shape(), "three dimensions"));
-            }
-            values.swap_axes(0, 1);
-        }
-        Ok(values)
-    }
 }
-
-const CELLS: &str = "one of rnn_tanh, rnn_relu, lstm, gru";
 
 /// Writes results as F32 or F64 tensors. The file appears whole or not at all.
 ///

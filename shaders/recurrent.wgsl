@@ -1,0 +1,34 @@
+// What the recurrence kernels of both directions share. They have `params` with batch, hidden, output, directions, steps, rng, site,
+// zoneout_random, zoneout_rate_h, zoneout_rate_c, zoneout_threshold_h and zoneout_threshold_c, and `lengths`.
+
+// Where unit `unit` of state s of a row is in [S][D, B, ·]: h is `output` wide, the other states `hidden`.
+fn state_at(s: u32, direction: u32, b: u32, unit: u32) -> u32 {
+    let row = direction * params.batch + b;
+    if s == 0u {
+        return row * params.output + unit;
+    }
+    let rows = params.directions * params.batch;
+    return rows * (params.output + (s - 1u) * params.hidden) + row * params.hidden + unit;
+}
+
+fn rng_word(part: u32) -> u32 {
+    return u32(lengths[params.rng + part]) | (u32(lengths[params.rng + part + 1u]) << 16u);
+}
+
+// Zoneout's m of states h (x) and the others (y): new = old + m (computed − old).
+fn zoneout_keep(direction: u32, t: u32, b: u32, unit: u32) -> vec2<f32> {
+    if params.zoneout_random == 0u {
+        return vec2<f32>(1.0 - params.zoneout_rate_h, 1.0 - params.zoneout_rate_c);
+    }
+    let row = (direction * params.steps + t) * params.batch + b;
+    let key = vec2<u32>(rng_word(0u), rng_word(2u));
+    let step = vec2<u32>(rng_word(4u), rng_word(6u));
+    let h = philox(vec4<u32>(row * params.output + unit, params.site, step), key).x;
+    // One block serves both unless a projection gives them other widths.
+    let c = philox(vec4<u32>(row * params.hidden + unit, params.site, step), key).y;
+    return select(
+        vec2<f32>(1.0),
+        vec2<f32>(0.0),
+        vec2<u32>(h, c) < vec2<u32>(params.zoneout_threshold_h, params.zoneout_threshold_c),
+    );
+}

@@ -1,0 +1,158 @@
+//! What must hold of the operations of a recurrent layer.
+
+use super::check::{Check, Operands, rate};
+use super::{
+    GatesLayout, RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights, Slice,
+    Zoneout,
+};
+use crate::cell::{CellRef, MAX_COUNT};
+use crate::philox::RNG_LEN;
+
+fn cell_counts(cell: &CellRef) -> Check {
+    for (name, count, least) in [
+        ("gates", cell.gates(), 1),
+        ("states", cell.states(), 1),
+        ("saved values", cell.saved(), 1),
+        ("diagonal weights", cell.diagonals(), 0),
+    ] {
+        if !(least..=MAX_COUNT).contains(&count) {
+            return Err(format!(
+                "cell {} has {count} {name}, not {least} to {MAX_COUNT}",
+                cell.name()
+            ));
+        }
+    }
+    if !(1..=cell.gates()).contains(&cell.early_gates()) {
+        return Err(format!(
+            "cell {} has {} early gates, not 1 to {}",
+            cell.name(),
+            cell.early_gates(),
+            cell.gates()
+        ));
+    }
+    Ok(())
+}
+
+fn recurrent_shape(
+    cell: &CellRef,
+    shape: &RecurrentShape,
+    weights: &RecurrentWeights,
+) -> Check {
+    cell_counts(cell)?;
+    let RecurrentShape {
+        steps,
+        batch,
+        hidden,
+        output,
+        directions,
+    } = *shape;
+    if steps == 0 || batch == 0 || hidden == 0 || output == 0 {
+        return Err(format!(
+            "T {steps}, B {batch}, H {hidden}, P {output}: each must be at least 1"
+        ));
+    }
+    if !(1..=2).contains(&directions) {
+        return Err(format!("directions is {directions}, not 1 or 2"));
+    }
+    if weights.weight_hr.is_none() && output != hidden {
+        return Err(format!("P {output} is not H {hidden} without weight_hr"));
+    }
+    if weights.weight_hr.is_some() && cell.has_late_gates() {
+        return Err(format!("cell {} has late gates and cannot be projected", cell.name()));
+    }
+    if weights.weight_diag.is_some() != (cell.diagonals() > 0) {
+        return Err(format!(
+            "weight_diag must be present iff the cell has diagonal weights; {} has {}",
+            cell.name(),
+            cell.diagonals()
+        ));
+    }
+    Ok(())
+}
+
+fn read_weights(
+    o: &mut Operands<'_>,
+    cell: &CellRef,
+    shape: &RecurrentShape,
+    weights: &RecurrentWeights,
+) -> Check {
+    let (directions, hidden) = (shape.directions, shape.hidden);
+    let gate_width = cell.gates() * hidden;
+    let weight_hh = weights.weight_hh;
+    o.read_per_direction("weight_hh", weight_hh, gate_width * shape.output, directions)?;
+    for (name, weight, len) in [
+        ("bias_hh", weights.bias_hh, gate_width),
+        ("weight_hr", weights.weight_hr, shape.output * hidden),
+        ("weight_diag", weights.weight_diag, cell.diagonals() * hidden),
+    ] {
+        if let Some(weight) = weight {
+            o.read_per_direction(name, weight, len, directions)?;
+        }
+    }
+    Ok(())
+}
+
+fn read_rows(
+    o: &mut Operands<'_>,
+    shape: &RecurrentShape,
+    lengths: Option<Slice>,
+    zoneout: Option<Zoneout>,
+) -> Check {
+    o.read_optional("lengths", lengths, shape.batch)?;
+    let Some(zoneout) = zoneout else {
+        return Ok(());
+    };
+    zoneout
+        .rates
+        .iter()
+        .try_for_each(|zoneout| rate("zoneout", *zoneout))?;
+    let elements = shape.rows().saturating_mul(shape.hidden.max(shape.output));
+    if zoneout.random.is_some() && elements > u32::MAX as usize {
+        return Err(format!("{elements} elements are more than zoneout can number"));
+    }
+    match (zoneout.random, lengths) {
+        (Some((rng, _)), None) => o.read("rng", rng, RNG_LEN),
+        (Some((rng, _)), lengths) => o.shares("rng", rng, lengths, RNG_LEN),
+        (None, _) => Ok(()),
+    }
+}
+
+pub(super) fn recurrent_forward(o: &mut Operands<'_>, op: &RecurrentForward) -> Check {
+    let (cell, shape, weights) = (&op.cell, &op.shape, &op.weights);
+    recurrent_shape(cell, shape, weights)?;
+    let (rows, hidden) = (shape.rows(), shape.hidden);
+    let states = shape.state_offset(cell.states());
+    let mask = shape.directions * shape.batch * cell.gates() * shape.output;
+    o.read("x_gates", op.x_gates, rows * cell.gates() * hidden)?;
+    read_weights(o, cell, shape, weights)?;
+    o.read_optional("mask", op.mask, mask)?;
+    read_rows(o, shape, op.lengths, op.zoneout)?;
+    o.read_optional("initial", op.initial, states)?;
+    o.write("last", op.last, states)?;
+    o.write("y", op.y, rows * shape.output)?;
+    o.write_optional("saved", op.saved, rows * hidden * cell.saved())?;
+    let inner_len = RecurrentForward::inner_len(cell, shape, weights.weight_hr.is_some());
+    match (op.inner, op.saved) {
+        (None, _) if inner_len == 0 => Ok(()),
+        (None, _) => Err("inner is missing".into()),
+        (Some(inner), None) => o.write("inner", inner, inner_len),
+        (Some(inner), saved) => o.shares("inner", inner, saved, inner_len),
+    }
+}
+
+pub(super) fn recurrent_backward(o: &mut Operands<'_>, op: &RecurrentBackward) -> Check {
+    let (cell, shape, weights) = (&op.cell, &op.shape, &op.weights);
+    recurrent_shape(cell, shape, weights)?;
+    let (rows, hidden) = (shape.rows(), shape.hidden);
+    let diagonal = shape.directions * shape.batch * cell.diagonals() * hidden;
+    let mask = shape.directions * shape.batch * cell.gates() * shape.output;
+    read_weights(o, cell, shape, weights)?;
+    o.read_optional("mask", op.mask, mask)?;
+    read_rows(o, shape, op.lengths, op.zoneout)?;
+    o.read("saved", op.saved, rows * hidden * cell.saved())?;
+    o.read("d_y", op.d_y, rows * shape.output)?;
+    let states = shape.state_offset(cell.states());
+    o.write("d_state", op.d_state, states + diagonal)?;
+    let layout = GatesLayout::new(cell, shape, weights.weight_hr.is_some());
+    o.write("d_gates", op.d_gates, layout.len)
+}
