@@ -3,7 +3,7 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use bptt::cell::{Cell, CellRef, Lstm, WgslSource, builtin};
+use bptt::cell::{Backward, Cell, CellRef, Forward, Lstm, WgslSource, builtin};
 use bptt::{Access, KernelInfo, Real, Shader, shaders};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
@@ -173,10 +173,10 @@ fn counts_of_the_two_halves_must_agree() {
             true
         }
         fn wgsl(&self) -> WgslSource {
-            Cell::wgsl(&Lstm)
+            Cell::wgsl(&Lstm::default())
         }
-        fn forward<F: Real>(&self, _: &[F], _: &[F], _: &mut [F], _: &mut [F]) {}
-        fn backward<F: Real>(&self, _: &[F], _: &mut [F], _: &mut [F], _: &mut [F]) {}
+        fn forward<F: Real>(&self, _: Forward<'_, F>) {}
+        fn backward<F: Real>(&self, _: Backward<'_, F>) {}
     }
     let Some(device) = common::gpu() else {
         return;
@@ -186,7 +186,7 @@ fn counts_of_the_two_halves_must_agree() {
     let x = bptt::Tensor::zeros(&device, &[2, 2, 3]).unwrap();
     let error = layer.forward(&x, None).unwrap_err().to_string();
     assert!(
-        error.contains("the counts of the cell's Rust half:3"),
+        error.contains("the counts of the cell's Rust half:1"),
         "{error}"
     );
     assert_eq!(CellRef::new(Miscounted).name(), "miscounted");

@@ -208,11 +208,9 @@ impl Gate {
 /// `Ok` where a bound is a finite number above 0.
 pub(crate) fn check_clip(argument: &str, bound: Option<f64>) -> Result<()> {
     match bound {
-        Some(bound) if !(bound.is_finite() && bound > 0.0) => Err(Error::argument(
-            argument,
-            bound,
-            "a finite number above 0",
-        )),
+        Some(bound) if !(bound.is_finite() && bound > 0.0) => {
+            Err(Error::argument(argument, bound, "a finite number above 0"))
+        }
         _ => Ok(()),
     }
 }
@@ -223,7 +221,9 @@ pub(super) fn constants(gates: impl IntoIterator<Item = Gate>) -> String {
         let (kind, alpha, beta) = gate.activation.code();
         let (has_clip, clip) = (gate.clip.is_some(), gate.clip.unwrap_or(0.0));
         let (alpha, beta, clip) = (alpha as f32, beta as f32, clip as f32);
-        format!("const GATE_{slot} = Gate({kind}u, {alpha:?}f, {beta:?}f, {has_clip}, {clip:?}f);\n")
+        format!(
+            "const GATE_{slot} = Gate({kind}u, {alpha:?}f, {beta:?}f, {has_clip}, {clip:?}f);\n"
+        )
     };
     gates.into_iter().enumerate().map(constant).collect()
 }

@@ -1,9 +1,7 @@
 //! The gated recurrent unit.
 
 use super::activation::{Gate, check_clip, constants};
-use super::{
-    Activation, Backward, Cell, Forward, Inner, InnerBackward, WgslSource, general_gru,
-};
+use super::{Activation, Backward, Cell, Forward, Inner, InnerBackward, WgslSource, general_gru};
 use crate::Real;
 use crate::error::Result;
 

@@ -179,7 +179,11 @@ pub fn builtin() -> Vec<CellRef> {
         ..Lstm::default()
     };
     let general_gru = Gru {
-        activations: [Activation::HARD_SIGMOID, Activation::Sigmoid, Activation::Softsign],
+        activations: [
+            Activation::HARD_SIGMOID,
+            Activation::Sigmoid,
+            Activation::Softsign,
+        ],
         clip: Some(1.2),
         ..Gru::default()
     };

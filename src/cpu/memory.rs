@@ -72,7 +72,11 @@ impl<F> WritingTwo<'_, F> {
             }
             (a, b) => {
                 let part = guard.get_mut(range(a.or(b).expect("one is present")));
-                if a.is_some() { (part, None) } else { (None, part) }
+                if a.is_some() {
+                    (part, None)
+                } else {
+                    (None, part)
+                }
             }
         }
     }

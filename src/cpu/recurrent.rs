@@ -84,7 +84,13 @@ impl<F: Real> Layer<'_, F> {
         let mut add = |gates: Range<usize>, input: ArrayView2<'_, F>| {
             let columns = s![.., gates.start * hidden..gates.end * hidden];
             let weight = self.weight_hh.t();
-            product(input, weight.slice(columns), output.slice_mut(columns), true, 1);
+            product(
+                input,
+                weight.slice(columns),
+                output.slice_mut(columns),
+                true,
+                1,
+            );
         };
         match &self.mask {
             None => add(gates, input),
@@ -153,7 +159,11 @@ impl<F: Real> States<F> {
         if let Some(from) = from {
             for state in 0..cell.states() {
                 let part = range(shape, state, direction, rows);
-                let width = if state == 0 { shape.output } else { shape.hidden };
+                let width = if state == 0 {
+                    shape.output
+                } else {
+                    shape.hidden
+                };
                 let values = view(&from[part], (batch, width));
                 if state == 0 {
                     states.h.assign(&values);
@@ -180,7 +190,9 @@ impl<F: Real> States<F> {
             if state == 0 {
                 view_mut(part, self.h.dim()).assign(&self.h);
             } else {
-                let plane = self.cell.slice(s![.., state * hidden..(state + 1) * hidden]);
+                let plane = self
+                    .cell
+                    .slice(s![.., state * hidden..(state + 1) * hidden]);
                 view_mut(part, plane.dim()).assign(&plane);
             }
         }
@@ -205,7 +217,11 @@ fn range(
     direction: usize,
     rows: &Range<usize>,
 ) -> Range<usize> {
-    let width = if state == 0 { shape.output } else { shape.hidden };
+    let width = if state == 0 {
+        shape.output
+    } else {
+        shape.hidden
+    };
     let first = shape.state_offset(state) + (direction * shape.batch + rows.start) * width;
     first..first + rows.len() * width
 }

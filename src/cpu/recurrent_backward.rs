@@ -111,8 +111,11 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
         for (rows, (states, d_diagonal)) in chunks.iter().zip(&gradients) {
             states.store(&mut d_state, &op.cell, &shape, direction, rows);
             let first = end + (direction * batch + rows.start) * diagonal_width;
-            view_mut(&mut d_state[first..first + d_diagonal.len()], d_diagonal.dim())
-                .assign(d_diagonal);
+            view_mut(
+                &mut d_state[first..first + d_diagonal.len()],
+                d_diagonal.dim(),
+            )
+            .assign(d_diagonal);
         }
     }
 }
@@ -203,7 +206,10 @@ impl<F: Real> Layer<'_, F> {
                         saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
                         diagonal: self.diagonal,
                         d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                        d_x: d_x.slice_mut(s![t, row, ..]).into_slice().expect(CONTIGUOUS),
+                        d_x: d_x
+                            .slice_mut(s![t, row, ..])
+                            .into_slice()
+                            .expect(CONTIGUOUS),
                         d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
                         d_diagonal: d_diagonal.row_mut(row).into_slice().expect(CONTIGUOUS),
                     },
@@ -221,7 +227,10 @@ impl<F: Real> Layer<'_, F> {
                             saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
                             d_inner: d_inner.row(row).to_slice().expect(CONTIGUOUS),
                             d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                            d_x: d_x.slice_mut(s![t, row, ..]).into_slice().expect(CONTIGUOUS),
+                            d_x: d_x
+                                .slice_mut(s![t, row, ..])
+                                .into_slice()
+                                .expect(CONTIGUOUS),
                             d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
                         },
                     );

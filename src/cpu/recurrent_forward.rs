@@ -103,7 +103,12 @@ pub(super) fn recurrent_forward<F: Real>(op: &RecurrentForward, memory: &Memory<
             })
             .collect();
         threads::for_each(tasks, |(rows, states, outputs)| {
-            layer.forward(rows, x_gates.slice(s![.., rows.clone(), ..]), states, outputs);
+            layer.forward(
+                rows,
+                x_gates.slice(s![.., rows.clone(), ..]),
+                states,
+                outputs,
+            );
         });
         for (rows, states) in chunks.iter().zip(&states) {
             states.store(&mut last, &op.cell, &shape, direction, rows);
@@ -144,7 +149,12 @@ impl<F: Real> Layer<'_, F> {
             if !(0..batch).any(live) {
                 continue;
             }
-            let x_of = |row: usize| x_gates.slice_move(s![t, row, ..]).to_slice().expect(CONTIGUOUS);
+            let x_of = |row: usize| {
+                x_gates
+                    .slice_move(s![t, row, ..])
+                    .to_slice()
+                    .expect(CONTIGUOUS)
+            };
             match self.bias_hh {
                 Some(bias) => r.rows_mut().into_iter().for_each(|mut r| r.assign(&bias)),
                 None => r.fill(F::zero()),
@@ -168,7 +178,9 @@ impl<F: Real> Layer<'_, F> {
             if !projected {
                 states.put_h(hidden);
             }
-            let before = self.zoneout.map(|_| (states.h.clone(), states.cell.clone()));
+            let before = self
+                .zoneout
+                .map(|_| (states.h.clone(), states.cell.clone()));
             for row in (0..batch).filter(|row| live(*row)) {
                 let mut saved = outputs.saved.as_mut().map(|s| s.slice_mut(s![row, t, ..]));
                 F::cell_forward(
@@ -200,7 +212,10 @@ impl<F: Real> Layer<'_, F> {
                     let place = (t, rows.start + row);
                     self.zone_out(states, row, place, h_before.row(row), before.row(row));
                 }
-                outputs.y.slice_mut(s![t, row, ..]).assign(&states.h.row(row));
+                outputs
+                    .y
+                    .slice_mut(s![t, row, ..])
+                    .assign(&states.h.row(row));
             }
         }
     }

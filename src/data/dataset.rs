@@ -2,6 +2,7 @@
 
 use super::Batch;
 use crate::error::{Error, Result, check_positive};
+use crate::nn::check_lengths;
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, concatenate, s, stack};
 
 /// Examples by number, put into batches on demand.
@@ -16,11 +17,12 @@ pub trait Dataset {
     fn batch(&self, examples: &[usize]) -> Batch;
 }
 
-/// Sequences of one length with their targets.
+/// Sequences with their targets, of one length or (padded, see [`pad`](super::pad)) of their own.
 #[derive(Clone, Debug)]
 pub struct Sequences {
     x: Array3<f32>,
     target: Targets,
+    lengths: Option<Vec<usize>>,
     /// Where the sequences are in the targets.
     axis: Axis,
 }
@@ -49,7 +51,25 @@ impl Sequences {
             return Err(Error::shape("target", shape, expected));
         }
         let axis = Axis(usize::from(every_step));
-        Ok(Self { x, target, axis })
+        Ok(Self {
+            x,
+            target,
+            lengths: None,
+            axis,
+        })
+    }
+
+    /// Sets the steps of each sequence, `[N]`, as [`pad`](super::pad) gives them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where there is not one for each sequence, [`Error::Argument`] for one above T.
+    pub fn with_lengths(self, lengths: Vec<usize>) -> Result<Self> {
+        let (steps, sequences, _) = self.x.dim();
+        check_lengths(&lengths, steps, sequences)?;
+        Ok(Self {
+            lengths: Some(lengths),
+            ..self
+        })
     }
 
     /// One target a sequence. x: `[T, N, F]`; target: `[N, O]`.
@@ -92,9 +112,14 @@ impl Dataset for Sequences {
 
     fn batch(&self, examples: &[usize]) -> Batch {
         let x = self.x.select(Axis(1), examples);
-        match &self.target {
+        let batch = match &self.target {
             Targets::Floats(target) => Batch::new(x, target.select(self.axis, examples)),
             Targets::Classes(target) => Batch::new(x, target.select(self.axis, examples)),
+        };
+        let lengths = |all: &Vec<usize>| examples.iter().map(|example| all[*example]).collect();
+        Batch {
+            lengths: self.lengths.as_ref().map(lengths),
+            ..batch
         }
     }
 }

@@ -17,6 +17,9 @@ pub struct Batch {
     pub x: Values,
     /// What the model should give: like its output, or class numbers without the last dimension.
     pub target: Values,
+    /// `[B]`, the steps of each row, 0 … T, in any order; all T where absent. Steps past them have no effect: their targets are not
+    /// looked at, and a mean over steps is one over those that there are.
+    pub lengths: Option<Vec<usize>>,
 }
 
 impl Batch {
@@ -25,6 +28,16 @@ impl Batch {
         Self {
             x: x.into(),
             target: target.into(),
+            lengths: None,
+        }
+    }
+
+    /// Sets the steps of each row.
+    #[must_use]
+    pub fn with_lengths(self, lengths: Vec<usize>) -> Self {
+        Self {
+            lengths: Some(lengths),
+            ..self
         }
     }
 }

@@ -81,7 +81,11 @@ pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, u32)>) -> Sha
         append(&mut shader, "the counts of the cell's Rust half", &counts);
         let constants = cell.wgsl_constants();
         if !constants.is_empty() {
-            append(&mut shader, "the constants of the cell's Rust half", &constants);
+            append(
+                &mut shader,
+                "the constants of the cell's Rust half",
+                &constants,
+            );
         }
     }
     for source in sources {

@@ -38,7 +38,13 @@ impl Variant<'_> {
                 wgsl.text.as_ptr(),
                 wgsl.text.len(),
                 cell.wgsl_constants(),
-                [cell.gates(), cell.states(), cell.saved(), cell.diagonals(), cell.early_gates()],
+                [
+                    cell.gates(),
+                    cell.states(),
+                    cell.saved(),
+                    cell.diagonals(),
+                    cell.early_gates(),
+                ],
                 cell.shared_gradient(),
                 rows,
             )

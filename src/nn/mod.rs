@@ -13,9 +13,7 @@ mod softmax;
 
 pub use linear::Linear;
 pub use parameters::{Parameters, Weights};
-pub use recurrent::{
-    Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentConfig, State, Vjp,
-};
+pub use recurrent::{Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentConfig, State, Vjp};
 pub use sequential::{Sequential, SequentialBuilder};
 
 pub(crate) use cache::ShapeCache;

@@ -257,6 +257,39 @@ impl Sequential {
         pollster::block_on(self.predict_async(x))
     }
 
+    /// Runs the model on sequences of different lengths and reads the result. x: `[T, B, F]`; lengths: `[B]`, as
+    /// [`Input::with_lengths`] takes them.
+    ///
+    /// # Errors
+    /// As [`Sequential::forward`].
+    pub async fn predict_ragged_async<F: crate::Real>(
+        &self,
+        x: &ndarray::ArrayRef<F, ndarray::Ix3>,
+        lengths: &[usize],
+    ) -> Result<ndarray::ArrayD<F>>
+    where
+        Values: for<'a> From<&'a ndarray::ArrayRef<F, ndarray::Ix3>>,
+    {
+        let y = self.run(&Values::from(x), Some(lengths))?;
+        y.to_array_async().await
+    }
+
+    /// Blocking [`Sequential::predict_ragged_async`].
+    ///
+    /// # Errors
+    /// As [`Sequential::forward`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn predict_ragged<F: crate::Real>(
+        &self,
+        x: &ndarray::ArrayRef<F, ndarray::Ix3>,
+        lengths: &[usize],
+    ) -> Result<ndarray::ArrayD<F>>
+    where
+        Values: for<'a> From<&'a ndarray::ArrayRef<F, ndarray::Ix3>>,
+    {
+        pollster::block_on(self.predict_ragged_async(x, lengths))
+    }
+
     fn run(&self, x: &Values, lengths: Option<&[usize]>) -> Result<Tensor> {
         let y = Tensor::zeros(&self.device, &self.output_shape(x.shape())?)?;
         let (steps, batch) = (x.shape()[0], x.shape()[1]);

@@ -3,8 +3,8 @@
 use super::check_recurrent::{recurrent_backward, recurrent_forward};
 use super::{
     Adam, ClipNorm, ColumnSum, Dropout, Fill, GatherLast, Gemm, Matrix, Mse, Multiply, Op,
-    PerDirection, Program, Repeat, RepeatBackward, ScatterLast, Sgd, Slice, Softmax, SoftmaxBackward,
-    SoftmaxCrossEntropy, SwapAxes,
+    PerDirection, Program, Repeat, RepeatBackward, ScatterLast, Sgd, Slice, Softmax,
+    SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes,
 };
 use crate::philox::RNG_LEN;
 
@@ -74,12 +74,23 @@ impl Operands<'_> {
 
     /// An operand that shares its tensor, and so its binding, with another of the same access that is known already, where both are
     /// present.
-    pub(super) fn shares(&mut self, name: &str, slice: Slice, with: Option<Slice>, len: usize) -> Check {
+    pub(super) fn shares(
+        &mut self,
+        name: &str,
+        slice: Slice,
+        with: Option<Slice>,
+        len: usize,
+    ) -> Check {
         Self::length(name, slice, len)?;
         self.inside(name, slice)?;
         match with {
-            Some(with) if with.tensor != slice.tensor => Err(format!("{name} is in another tensor than what it shares a binding with")),
-            Some(with) if slice.offset < with.offset + with.len && with.offset < slice.offset + slice.len => {
+            Some(with) if with.tensor != slice.tensor => Err(format!(
+                "{name} is in another tensor than what it shares a binding with"
+            )),
+            Some(with)
+                if slice.offset < with.offset + with.len
+                    && with.offset < slice.offset + slice.len =>
+            {
                 Err(format!("{name} overlaps what it shares a tensor with"))
             }
             _ => Ok(()),
@@ -110,11 +121,21 @@ impl Operands<'_> {
         self.write(name, extent, extent.len)
     }
 
-    pub(super) fn read_optional(&mut self, name: &'static str, slice: Option<Slice>, len: usize) -> Check {
+    pub(super) fn read_optional(
+        &mut self,
+        name: &'static str,
+        slice: Option<Slice>,
+        len: usize,
+    ) -> Check {
         slice.map_or(Ok(()), |slice| self.read(name, slice, len))
     }
 
-    pub(super) fn write_optional(&mut self, name: &'static str, slice: Option<Slice>, len: usize) -> Check {
+    pub(super) fn write_optional(
+        &mut self,
+        name: &'static str,
+        slice: Option<Slice>,
+        len: usize,
+    ) -> Check {
         slice.map_or(Ok(()), |slice| self.write(name, slice, len))
     }
 
@@ -197,7 +218,10 @@ pub(super) fn check(program: &Program, op: &Op) -> Check {
             if let Some(weights) = row_weights {
                 let rows = weights.len.max(1);
                 if !prediction.len.is_multiple_of(rows) {
-                    return Err(format!("row_weights has {rows} elements, which do not divide {}", prediction.len));
+                    return Err(format!(
+                        "row_weights has {rows} elements, which do not divide {}",
+                        prediction.len
+                    ));
                 }
                 o.read("row_weights", *weights, weights.len)?;
             }

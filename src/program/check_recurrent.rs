@@ -33,11 +33,7 @@ fn cell_counts(cell: &CellRef) -> Check {
     Ok(())
 }
 
-fn recurrent_shape(
-    cell: &CellRef,
-    shape: &RecurrentShape,
-    weights: &RecurrentWeights,
-) -> Check {
+fn recurrent_shape(cell: &CellRef, shape: &RecurrentShape, weights: &RecurrentWeights) -> Check {
     cell_counts(cell)?;
     let RecurrentShape {
         steps,
@@ -58,7 +54,10 @@ fn recurrent_shape(
         return Err(format!("P {output} is not H {hidden} without weight_hr"));
     }
     if weights.weight_hr.is_some() && cell.has_late_gates() {
-        return Err(format!("cell {} has late gates and cannot be projected", cell.name()));
+        return Err(format!(
+            "cell {} has late gates and cannot be projected",
+            cell.name()
+        ));
     }
     if weights.weight_diag.is_some() != (cell.diagonals() > 0) {
         return Err(format!(
@@ -79,11 +78,20 @@ fn read_weights(
     let (directions, hidden) = (shape.directions, shape.hidden);
     let gate_width = cell.gates() * hidden;
     let weight_hh = weights.weight_hh;
-    o.read_per_direction("weight_hh", weight_hh, gate_width * shape.output, directions)?;
+    o.read_per_direction(
+        "weight_hh",
+        weight_hh,
+        gate_width * shape.output,
+        directions,
+    )?;
     for (name, weight, len) in [
         ("bias_hh", weights.bias_hh, gate_width),
         ("weight_hr", weights.weight_hr, shape.output * hidden),
-        ("weight_diag", weights.weight_diag, cell.diagonals() * hidden),
+        (
+            "weight_diag",
+            weights.weight_diag,
+            cell.diagonals() * hidden,
+        ),
     ] {
         if let Some(weight) = weight {
             o.read_per_direction(name, weight, len, directions)?;
@@ -108,7 +116,9 @@ fn read_rows(
         .try_for_each(|zoneout| rate("zoneout", *zoneout))?;
     let elements = shape.rows().saturating_mul(shape.hidden.max(shape.output));
     if zoneout.random.is_some() && elements > u32::MAX as usize {
-        return Err(format!("{elements} elements are more than zoneout can number"));
+        return Err(format!(
+            "{elements} elements are more than zoneout can number"
+        ));
     }
     match (zoneout.random, lengths) {
         (Some((rng, _)), None) => o.read("rng", rng, RNG_LEN),

@@ -170,7 +170,12 @@ impl GatesLayout {
         let gates = shape.rows() * cell.gates() * shape.hidden;
         let d_r = if cell.shared_gradient() { 0 } else { gates };
         let d_h = d_r + gates;
-        let len = d_h + if projected { shape.rows() * shape.output } else { 0 };
+        let len = d_h
+            + if projected {
+                shape.rows() * shape.output
+            } else {
+                0
+            };
         Self {
             d_x: 0,
             d_r,

@@ -118,7 +118,11 @@ impl Keys {
         };
         let list = value.as_array().filter(|list| list.len() == N);
         let list = list.ok_or_else(|| {
-            Error::argument("activations", &value, format!("a list of {N} for this cell"))
+            Error::argument(
+                "activations",
+                &value,
+                format!("a list of {N} for this cell"),
+            )
         })?;
         let mut activations = [Activation::Tanh; N];
         for (slot, item) in activations.iter_mut().zip(list) {
@@ -165,7 +169,11 @@ fn activation(item: &Value) -> Result<Activation> {
     const NAMES: &str = "sigmoid, tanh, relu, hard_sigmoid, softsign, leaky_relu, elu, affine, scaled_tanh, thresholded_relu \
                          or softplus, or an object with it as name, and alpha, beta";
     let wrong = || Error::argument("activations", item, NAMES);
-    let name = item.get("name").unwrap_or(item).as_str().ok_or_else(wrong)?;
+    let name = item
+        .get("name")
+        .unwrap_or(item)
+        .as_str()
+        .ok_or_else(wrong)?;
     let number = |key: &str, default: f64| match item.get(key) {
         None => Ok(default),
         Some(value) => value.as_f64().ok_or_else(wrong),
@@ -174,7 +182,11 @@ fn activation(item: &Value) -> Result<Activation> {
     if let Some(object) = item.as_object()
         && let Some(key) = object.keys().find(|key| !known.contains(&key.as_str()))
     {
-        return Err(Error::argument(format!("activations: {key}"), "present", "absent"));
+        return Err(Error::argument(
+            format!("activations: {key}"),
+            "present",
+            "absent",
+        ));
     }
     Ok(match name {
         "sigmoid" => Activation::Sigmoid,

@@ -142,7 +142,11 @@ impl Case {
         let [first, second, _] = *x.shape() else {
             return Err(Error::shape("x", x.shape(), "three dimensions"));
         };
-        let batch = if self.stack.batch_first { first } else { second };
+        let batch = if self.stack.batch_first {
+            first
+        } else {
+            second
+        };
         let initial = self.state(device, &mut rest, ["h0", "c0"], batch)?;
         let d_last = self.state(device, &mut rest, ["dhn", "dcn"], batch)?;
         layer.parameters().load(&rest)?;

@@ -109,6 +109,23 @@ impl Loss {
         }
     }
 
+    /// What each row of an output `[T, B, O]` counts, `[T·B]`, where sequences have lengths: nothing past its sequence's end.
+    pub(crate) fn row_weights(&self, output: &[usize], lengths: &[usize]) -> Vec<f32> {
+        let valid = lengths.iter().sum::<usize>().max(1) as f64;
+        let weight = match self {
+            Self::Mse(Mse {
+                reduction: Reduction::Mean,
+            }) => 1.0 / (valid * output[2] as f64),
+            Self::Mse(_) => 1.0,
+            Self::SoftmaxCrossEntropy(_) => 1.0 / valid,
+        };
+        let row = |t: usize| {
+            let weight = move |length: &usize| if t < *length { weight as f32 } else { 0.0 };
+            lengths.iter().map(weight)
+        };
+        (0..output[0]).flat_map(row).collect()
+    }
+
     /// Writes the loss, added to `loss` times the number of examples, and the output's gradient where that is wanted.
     pub(crate) fn emit(
         &self,
@@ -117,6 +134,7 @@ impl Loss {
         target: Slice,
         loss: Slice,
         examples: usize,
+        row_weights: Option<Slice>,
     ) {
         let loss_weight = examples as f64;
         match self {
@@ -124,11 +142,13 @@ impl Loss {
                 prediction: output.slice,
                 target,
                 scale: match reduction {
+                    // The rows' weights hold the mean's divisor, as it depends on the lengths.
+                    Reduction::Mean if row_weights.is_some() => 1.0,
                     Reduction::Mean => 1.0 / output.slice.len as f64,
                     Reduction::Sum => 1.0,
                     Reduction::HalfSum => 0.5,
                 },
-                row_weights: None,
+                row_weights,
                 loss_weight,
                 loss,
                 gradient: output.gradient,
@@ -136,7 +156,7 @@ impl Loss {
             Self::SoftmaxCrossEntropy(_) => program.push(program::SoftmaxCrossEntropy {
                 logits: output.matrix(),
                 classes: target,
-                row_weights: None,
+                row_weights,
                 loss_weight,
                 loss,
                 gradient: output.gradient_matrix(),

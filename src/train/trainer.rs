@@ -7,7 +7,7 @@ use crate::Real;
 use crate::data::{Batch, Dataset, Values};
 use crate::error::{Error, Result, check_positive};
 use crate::executable::Executable;
-use crate::nn::{Mode, Sequential, ShapeCache, Value};
+use crate::nn::{Mode, Sequential, ShapeCache, Value, check_lengths};
 use crate::program::{ClipNorm, Slice, TensorId};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
@@ -43,10 +43,12 @@ pub struct Trainer {
     scalars: Tensor,
     clip: Tensor,
     steps: u64,
+    seed: u64,
     training_loss: LossSum,
     evaluation_loss: LossSum,
-    training: ShapeCache<(usize, usize), Compiled>,
-    evaluation: ShapeCache<(usize, usize), Compiled>,
+    /// By T, B and whether there are lengths.
+    training: ShapeCache<(usize, usize, bool), Compiled>,
+    evaluation: ShapeCache<(usize, usize, bool), Compiled>,
     /// The optimizer's step alone, for gradients of the caller's own.
     update: Option<Executable>,
 }
@@ -55,12 +57,21 @@ pub struct Trainer {
 #[derive(Debug)]
 struct Compiled {
     executable: Executable,
+    mode: Mode,
     x: TensorId,
     target: TensorId,
+    /// What each step of each row counts, where that depends on the lengths, and the model's output's shape.
+    row_weights: Option<(TensorId, Vec<usize>)>,
 }
 
 impl Compiled {
-    fn run(&self, batch: &Batch) -> Result<()> {
+    fn run(&self, batch: &Batch, loss: &Loss, random: (u64, u64)) -> Result<()> {
+        let lengths = batch.lengths.as_deref();
+        self.mode.write(&self.executable, lengths, Some(random))?;
+        if let (Some((id, output)), Some(lengths)) = (&self.row_weights, lengths) {
+            let weights = loss.row_weights(output, lengths);
+            self.executable.tensor(*id).write_slice(0, &weights)?;
+        }
         let x = batch.x.load(self.executable.tensor(self.x))?;
         let target = batch.target.load(self.executable.tensor(self.target))?;
         let copies: Vec<_> = x.into_iter().chain(target).collect();
@@ -92,6 +103,7 @@ impl Trainer {
             )?,
             clip: Tensor::named(device, "the gradient norm", &[2])?,
             steps: 0,
+            seed: 0,
             training_loss: LossSum::new(device)?,
             evaluation_loss: LossSum::new(device)?,
             training: ShapeCache::default(),
@@ -142,6 +154,12 @@ impl Trainer {
             update: None,
             ..self
         })
+    }
+
+    /// Sets the seed of what is dropped at random, which is a function of it and the number of the step. Default: 0.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// The model.
@@ -272,6 +290,9 @@ impl Trainer {
     fn check(&self, batch: &Batch) -> Result<()> {
         let output = self.model.output_shape(batch.x.shape())?;
         batch.x.check_floats("x")?;
+        if let Some(lengths) = &batch.lengths {
+            check_lengths(lengths, batch.x.shape()[0], batch.x.shape()[1])?;
+        }
         self.loss.check(&batch.target, &output)?;
         for (name, values) in [("x", &batch.x), ("target", &batch.target)] {
             if let Values::Tensor(tensor) = values {
@@ -283,14 +304,18 @@ impl Trainer {
 
     /// Runs the program for a batch's shape.
     fn run(&self, batch: &Batch, train: bool) -> Result<()> {
-        let key = (batch.x.shape()[0], batch.x.shape()[1]);
+        let (steps, examples) = (batch.x.shape()[0], batch.x.shape()[1]);
+        let key = (steps, examples, batch.lengths.is_some());
+        let random = (self.seed, self.steps);
         let cache = if train {
             &self.training
         } else {
             &self.evaluation
         };
         let compile = || self.compile(batch, train);
-        cache.with(key, compile, |compiled| compiled.run(batch))
+        cache.with(key, compile, |compiled| {
+            compiled.run(batch, &self.loss, random)
+        })
     }
 
     fn compile(&self, batch: &Batch, train: bool) -> Result<Compiled> {
@@ -305,14 +330,23 @@ impl Trainer {
         };
         let loss = externals.add("the loss", &sum.sum);
         let shape = batch.x.shape();
+        let lengths = batch.lengths.as_ref().map(|_| shape[1]);
+        let random = train && self.model.is_random();
+        let mode = Mode::new(&mut externals.program, train, lengths, random);
         // The input's own gradient is not wanted, so that the first layer need not compute it.
         let x = Value::new(&mut externals.program, "x", shape, false);
         let target = externals.program.tensor("target", batch.target.shape());
         let ids = (x.slice.tensor, target.tensor);
         let weights = parameters.slices(values, gradient);
-        let (output, backward) = self.model.emit(&mut externals.program, &weights, x, Mode { train, ..Mode::default() });
+        let program = &mut externals.program;
+        let (output, backward) = self.model.emit(program, &weights, x, mode);
+        let every_step = output.shape.len() == 3;
+        let row_weights = lengths.filter(|_| every_step).map(|batch| {
+            let shape = [shape[0], batch];
+            program.tensor("weights of steps", &shape)
+        });
         self.loss
-            .emit(&mut externals.program, &output, target, loss, shape[1]);
+            .emit(program, &output, target, loss, shape[1], row_weights);
         if let Some(gradient) = gradient {
             backward(&mut externals.program);
             self.emit_update(&mut externals, values, gradient);
@@ -320,8 +354,10 @@ impl Trainer {
         let executable = externals.compile(self.model.device())?;
         Ok(Compiled {
             executable,
+            mode,
             x: ids.0,
             target: ids.1,
+            row_weights: row_weights.map(|weights| (weights.tensor, output.shape)),
         })
     }
 

@@ -95,16 +95,34 @@ fn replay_refuses_by_name_and_writes_nothing() {
             "depth: present, expected absent: no such key",
         ),
         (
-            metadata(r#", "proj_size": 2"#),
+            metadata(r#", "proj_size": 5"#),
             "",
             None,
-            "proj_size: 2, expected 0: anything else is not supported yet",
+            "proj_size: 5, expected 1 to below the hidden size, 5",
+        ),
+        (
+            metadata(r#", "clip": -1"#),
+            "",
+            None,
+            "clip: -1, expected a finite number above 0",
+        ),
+        (
+            metadata(r#", "activations": ["tanh"]"#),
+            "",
+            None,
+            "activations: [\"tanh\"], expected a list of 5 for this cell",
+        ),
+        (
+            metadata(r#", "zoneout": [0.5, 1]"#),
+            "",
+            None,
+            "zoneout of c: 1, expected 0 to below 1",
         ),
         (
             metadata(r#", "reset_after": false"#),
             "",
             None,
-            "reset_after: false",
+            "reset_after: false, expected absent or true for this cell",
         ),
         (
             metadata(r#", "num_layers": 0"#),
@@ -116,7 +134,7 @@ fn replay_refuses_by_name_and_writes_nothing() {
             metadata(r#", "bias": "yes""#),
             "",
             None,
-            "bias: \"yes\", expected true or false",
+            "bias: \"yes\", expected true, false or \"one\"",
         ),
         (
             metadata(""),

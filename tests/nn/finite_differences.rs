@@ -1,7 +1,7 @@
 //! The CPU path in f64 against central differences: every cell, layers, directions, states; losses and heads.
 
 use crate::common::{array, rng, uniform};
-use bptt::cell::{Cell, Gru, Lstm, Nonlinearity, Rnn};
+use bptt::cell::{Activation, Cell, Gru, Lstm, Rnn};
 use bptt::data::Batch;
 use bptt::nn::{Input, Parameters, Recurrent, RecurrentConfig, Sequential, State};
 use bptt::train::{Mse, Sgd, SoftmaxCrossEntropy, Trainer};
@@ -160,7 +160,7 @@ fn rnn_tanh() {
 #[test]
 fn rnn_relu() {
     check_cell(
-        RecurrentConfig::<Rnn>::new(3, 5).nonlinearity(Nonlinearity::Relu),
+        RecurrentConfig::<Rnn>::new(3, 5).nonlinearity(Activation::Relu),
         4,
         2,
         3,

@@ -63,9 +63,8 @@ fn check_case<F: Real>(name: &str, case: &replay::Case, device: &Device, toleran
     }
 }
 
-/// Checks every case of a folder; returns how many ran and which were refused as not supported yet.
-fn check_folder(folder: &str) -> (usize, Vec<String>) {
-    let (mut ran, mut refused) = (0, vec![]);
+/// Checks every case of a folder, of which there are so many. `oracle` is how exact its numbers are.
+fn check_folder(folder: &str, cases: usize, oracle: f64) {
     let mut names: Vec<_> = std::fs::read_dir(golden(folder))
         .unwrap()
         .filter_map(|entry| {
@@ -79,40 +78,42 @@ fn check_folder(folder: &str) -> (usize, Vec<String>) {
         })
         .collect();
     names.sort();
+    assert_eq!(names.len(), cases, "{folder}");
     for name in names {
         let name = format!("{folder}/{name}");
-        let case = match replay::Case::read(golden(&format!("{name}.case.safetensors"))) {
-            Ok(case) => case,
-            Err(error) if error.to_string().contains("not supported yet") => {
-                refused.push(error.to_string());
-                continue;
-            }
-            Err(error) => panic!("{name}: {error}"),
-        };
-        check_case::<f64>(&name, &case, &Device::cpu_f64(), DOUBLE);
+        let case = replay::Case::read(golden(&format!("{name}.case.safetensors")))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        check_case::<f64>(&name, &case, &Device::cpu_f64(), oracle);
         for device in devices() {
             check_case::<f32>(&name, &case, &device, SINGLE_THROUGH_TIME);
         }
-        ran += 1;
     }
-    (ran, refused)
 }
 
 #[test]
-fn recurrent_layers() {
-    assert_eq!(check_folder("recurrent"), (38, vec![]));
+fn recurrent() {
+    check_folder("recurrent", 38, DOUBLE);
 }
 
 #[test]
 fn recurrent_options() {
-    let (ran, refused) = check_folder("recurrent_options");
-    assert_eq!(ran + refused.len(), 58);
-    // Only what is not built yet may be refused.
-    assert!(
-        refused.iter().all(|error| error.starts_with("proj_size")),
-        "{refused:?}"
-    );
-    assert_eq!(ran, 58 - refused.len());
+    check_folder("recurrent_options", 58, DOUBLE);
+}
+
+#[test]
+fn keras() {
+    check_folder("keras", 52, DOUBLE);
+}
+
+#[test]
+fn onnxruntime() {
+    // It computes in f32.
+    check_folder("onnxruntime", 67, 1e-5);
+}
+
+#[test]
+fn variants() {
+    check_folder("variants", 84, DOUBLE);
 }
 
 /// A case over tensors of a golden file.
@@ -174,6 +175,7 @@ fn squared_error() {
             prediction,
             target,
             scale,
+            row_weights: None,
             loss_weight: 1.0,
             loss,
             gradient,
@@ -193,6 +195,7 @@ fn cross_entropy() {
         golden.case.program.push(SoftmaxCrossEntropy {
             logits,
             classes,
+            row_weights: None,
             loss_weight: 1.0,
             loss,
             gradient,

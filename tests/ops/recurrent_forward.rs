@@ -1,6 +1,8 @@
 use crate::common::Case;
 use bptt::cell::{CellRef, builtin};
-use bptt::program::{PerDirection, RecurrentForward, RecurrentShape, Slice};
+use bptt::program::{
+    PerDirection, RecurrentForward, RecurrentShape, RecurrentWeights, Slice, Zoneout,
+};
 use bptt::verify::SINGLE;
 
 /// T, B, H: no two equal, sizes that divide nothing.
@@ -15,68 +17,162 @@ pub const SIZES: [(usize, usize, usize); 8] = [
     (17, 33, 3),
 ];
 
-/// Lengths of every kind: 0, T and between, in no order.
-fn lengths(case: &mut Case, steps: usize, batch: usize) -> Slice {
-    let length = |row: usize| ((5 * row + 2) % (steps + 1)) as f32;
-    case.given("lengths", &[batch], (0..batch).map(length).collect())
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Zone {
+    Off,
+    Mean,
+    Random,
 }
 
-/// The forward pass of a cell with everything given, the states inside a larger tensor as in a stack of layers.
+/// What a case has beside the weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub directions: usize,
+    /// Bias, initial states, saved values.
+    pub with: bool,
+    pub ragged: bool,
+    /// P is then about half of H.
+    pub projected: bool,
+    pub masked: bool,
+    pub zone: Zone,
+}
+
+impl Options {
+    pub const PLAIN: Self = Self {
+        directions: 1,
+        with: true,
+        ragged: false,
+        projected: false,
+        masked: false,
+        zone: Zone::Off,
+    };
+}
+
+/// With and without, both directions, ragged or not.
+pub fn basic() -> Vec<Options> {
+    let mut all = vec![];
+    for directions in [1, 2] {
+        for (with, ragged) in [(true, false), (false, false), (true, true), (false, true)] {
+            all.push(Options {
+                directions,
+                with,
+                ragged,
+                ..Options::PLAIN
+            });
+        }
+    }
+    all
+}
+
+/// Projection, mask and zoneout, alone and together, two directions.
+pub fn further(cell: &CellRef) -> Vec<Options> {
+    let mut all = vec![];
+    // Cells with late gates, and those that read h₋, are not projected.
+    let can_project = cell.states() > 1;
+    for (projected, masked, zone) in [
+        (true, false, Zone::Off),
+        (false, true, Zone::Off),
+        (false, false, Zone::Mean),
+        (false, false, Zone::Random),
+        (true, true, Zone::Random),
+        (false, true, Zone::Random),
+        (true, false, Zone::Mean),
+    ] {
+        if projected && !can_project {
+            continue;
+        }
+        for ragged in [false, true] {
+            all.push(Options {
+                directions: 2,
+                ragged,
+                projected,
+                masked,
+                zone,
+                ..Options::PLAIN
+            });
+        }
+    }
+    all
+}
+
+/// The forward pass of a cell with everything given, all slices inside larger tensors.
 pub fn forward(
     case: &mut Case,
     cell: &CellRef,
     (steps, batch, hidden): (usize, usize, usize),
-    directions: usize,
-    with: bool,
-    ragged: bool,
+    options: Options,
 ) -> (RecurrentForward, Slice) {
+    let directions = options.directions;
+    let output = if options.projected {
+        hidden.div_ceil(2)
+    } else {
+        hidden
+    };
     let shape = RecurrentShape {
         steps,
         batch,
         hidden,
+        output,
         directions,
-        state_stride: 3 * directions * batch * hidden,
     };
-    let (gates, states) = (cell.gates(), cell.states());
-    let state_len = (states - 1) * shape.state_stride + directions * batch * hidden;
-    let state_start = directions * batch * hidden;
+    let gates = cell.gates();
+    let states = shape.state_offset(cell.states());
     let rows = [steps, batch, directions];
     let bound = (hidden as f32).powf(-0.5);
     let x_gates = case.random("x_gates", &[&rows[..], &[gates * hidden]].concat(), 1.0);
-    let weights = case.random(
-        "weight",
-        &[4 + directions * (gates * hidden * hidden + 3)],
-        1.5 * bound,
+    let mut weight = |name: &str, len: usize, bound: f32| {
+        let all = case.random(name, &[4 + directions * (len + 3)], bound);
+        PerDirection {
+            first: all.part(4, len),
+            stride: len + 3,
+        }
+    };
+    let weights = RecurrentWeights {
+        weight_hh: weight("weight_hh", gates * hidden * output, 1.5 * bound),
+        bias_hh: options.with.then(|| weight("bias_hh", gates * hidden, 1.0)),
+        weight_hr: options
+            .projected
+            .then(|| weight("weight_hr", output * hidden, 1.5 * bound)),
+        weight_diag: (cell.diagonals() > 0)
+            .then(|| weight("weight_diag", cell.diagonals() * hidden, 1.0)),
+    };
+    let mask = options
+        .masked
+        .then(|| case.random("mask", &[directions, batch, gates, output], 2.0));
+    let values: Vec<f32> = (0..batch)
+        .map(|row| ((5 * row + 2) % (steps + 1)) as f32)
+        .collect();
+    // Seed and step, then lengths of every kind: 0, T and between, in no order.
+    let rng = [17.0, 4.0, 0.0, 65_535.0, 3.0, 0.0, 0.0, 0.0];
+    let numbers = case.given(
+        "seed, step, lengths",
+        &[8 + batch],
+        [&rng[..], &values].concat(),
     );
-    let biases = case.random("bias", &[directions * (gates * hidden + 1)], 1.0);
-    let initial = case.random("initial", &[states, 3, directions, batch, hidden], 1.0);
-    let last = case.given(
-        "last",
-        &[states, 3, directions, batch, hidden],
-        vec![0.0; initial.len],
-    );
+    let initial = case.random("initial", &[states + 5], 1.0);
+    let last = case.given("last", &[states + 5], vec![0.0; states + 5]);
     case.also_output(last);
-    let y = case.output("y", &[&rows[..], &[hidden]].concat());
-    let saved = case
-        .program
-        .tensor("saved", &[directions, cell.saved(), steps, batch, hidden]);
+    let y = case.output("y", &[&rows[..], &[output]].concat());
+    let saved_len = shape.rows() * hidden * cell.saved();
+    let inner_len = RecurrentForward::inner_len(cell, &shape, options.projected);
+    let kept = case.program.tensor("saved", &[saved_len + inner_len]);
+    let saved = kept.part(0, saved_len);
     let op = RecurrentForward {
         cell: cell.clone(),
         shape,
         x_gates,
-        weight_hh: PerDirection {
-            first: weights.part(4, gates * hidden * hidden),
-            stride: gates * hidden * hidden + 3,
-        },
-        bias_hh: with.then(|| PerDirection {
-            first: biases.part(0, gates * hidden),
-            stride: gates * hidden + 1,
+        weights,
+        mask,
+        zoneout: (options.zone != Zone::Off).then(|| Zoneout {
+            rates: [0.3, 0.6],
+            random: (options.zone == Zone::Random).then(|| (numbers.part(0, 8), 5)),
         }),
-        lengths: ragged.then(|| lengths(case, steps, batch)),
-        initial: with.then(|| initial.part(state_start, state_len)),
-        last: last.part(state_start, state_len),
+        lengths: options.ragged.then(|| numbers.part(8, batch)),
+        initial: options.with.then(|| initial.part(3, states)),
+        last: last.part(2, states),
         y,
-        saved: with.then_some(saved),
+        inner: (inner_len > 0).then(|| kept.part(saved_len, inner_len)),
+        saved: options.with.then_some(saved),
     };
     (op, saved)
 }
@@ -85,13 +181,25 @@ pub fn forward(
 fn every_cell_size_and_direction() {
     for cell in builtin() {
         for size in SIZES {
-            for directions in [1, 2] {
-                for (with, ragged) in [(true, false), (false, false), (true, true), (false, true)] {
-                    let mut case = Case::new(11);
-                    let (op, _) = forward(&mut case, &cell, size, directions, with, ragged);
-                    case.program.push(op);
-                    case.check(SINGLE);
-                }
+            for options in basic() {
+                let mut case = Case::new(11);
+                let (op, _) = forward(&mut case, &cell, size, options);
+                case.program.push(op);
+                case.check(SINGLE);
+            }
+        }
+    }
+}
+
+#[test]
+fn projection_mask_and_zoneout() {
+    for cell in builtin() {
+        for size in [(4, 2, 5), (1, 3, 7), (3, 7, 65)] {
+            for options in further(&cell) {
+                let mut case = Case::new(15);
+                let (op, _) = forward(&mut case, &cell, size, options);
+                case.program.push(op);
+                case.check(SINGLE);
             }
         }
     }
@@ -99,20 +207,25 @@ fn every_cell_size_and_direction() {
 
 #[test]
 fn more_rows_than_one_dispatch_dimension_holds() {
-    let cell = builtin().remove(3);
-    let mut case = Case::new(12);
-    let (op, _) = forward(&mut case, &cell, (2, 65_535 * 4 + 5, 1), 1, true, false);
-    case.program.push(op);
-    case.check(SINGLE);
+    for cell in [3, 7] {
+        let cell = builtin().remove(cell);
+        let mut case = Case::new(12);
+        let size = (2, 65_535 * 4 + 5, 1);
+        let (op, _) = forward(&mut case, &cell, size, Options::PLAIN);
+        case.program.push(op);
+        case.check(SINGLE);
+    }
 }
 
 #[test]
 fn nan_stays_nan() {
     // WGSL lets max() and min() drop a NaN, so each gate is poisoned by itself.
     for cell in builtin() {
-        for gate in 0..cell.gates() {
+        // The forget gate of the cell whose f is 1 − i has no effect.
+        let coupled = cell.wgsl_constants().contains("INPUT_FORGET: bool = true");
+        for gate in (0..cell.gates()).filter(|gate| !(coupled && *gate == 1)) {
             let mut case = Case::new(14);
-            let (op, _) = forward(&mut case, &cell, (2, 2, 3), 1, true, false);
+            let (op, _) = forward(&mut case, &cell, (2, 2, 3), Options::PLAIN);
             // Unit 0 of row 0 at step 0; every later h of the row depends on it, and none of the other row.
             case.poison(op.x_gates, 3 * gate);
             case.program.push(op);

@@ -3,11 +3,23 @@ use bptt::program::SoftmaxCrossEntropy;
 use bptt::verify::SINGLE;
 
 fn case(rows: usize, columns: usize, gradient: bool, class: impl Fn(usize) -> f32) -> Case {
+    weighted_case(rows, columns, gradient, class, false)
+}
+
+fn weighted_case(
+    rows: usize,
+    columns: usize,
+    gradient: bool,
+    class: impl Fn(usize) -> f32,
+    weighted: bool,
+) -> Case {
     let mut case = Case::new(5);
     let logits = case
         .random("logits", &[rows, columns], 20.0)
         .matrix(rows, columns);
     let classes = case.given("classes", &[rows], (0..rows).map(class).collect());
+    let weights = (0..rows).map(|row| (row % 3) as f32 / 8.0).collect();
+    let row_weights = weighted.then(|| case.given("weights", &[rows], weights));
     let loss = case.given("loss", &[1], vec![1.0]);
     case.also_output(loss);
     let gradient = gradient.then(|| {
@@ -17,6 +29,7 @@ fn case(rows: usize, columns: usize, gradient: bool, class: impl Fn(usize) -> f3
     case.program.push(SoftmaxCrossEntropy {
         logits,
         classes,
+        row_weights,
         loss_weight: 2.5,
         loss,
         gradient,
@@ -30,6 +43,21 @@ fn loss_and_gradient() {
         for gradient in [true, false] {
             case(rows, columns, gradient, |row| ((row * 5) % columns) as f32).check(SINGLE);
         }
+    }
+}
+
+#[test]
+fn rows_of_different_weight() {
+    for (rows, columns) in [(1, 1), (3, 7), (17, 65), (300, 3)] {
+        // The rows that do not count, every third from the first, have a class outside.
+        let class = |row: usize| {
+            if row % 3 == 0 {
+                -1.0
+            } else {
+                ((row * 5) % columns) as f32
+            }
+        };
+        weighted_case(rows, columns, true, class, true).check(SINGLE);
     }
 }
 

@@ -116,8 +116,19 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
             zoneout_rate_h: zoneout.rates[0],
             zoneout_rate_c: zoneout.rates[1],
         };
-        let units = if phase == Phase::Project { output } else { hidden };
-        dispatch(plan, &kernel, params, &op.cell, overrides, (units, &op.shape))
+        let units = if phase == Phase::Project {
+            output
+        } else {
+            hidden
+        };
+        dispatch(
+            plan,
+            &kernel,
+            params,
+            &op.cell,
+            overrides,
+            (units, &op.shape),
+        )
     };
     for step in (0..steps).rev() {
         phases

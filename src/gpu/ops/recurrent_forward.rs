@@ -80,7 +80,8 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
         (false, None) => &[Phase::Whole],
     };
     let zoneout = ZoneoutParams::new(op.zoneout);
-    for (step, phase) in (0..steps).flat_map(|step| phases.iter().map(move |phase| (step, *phase))) {
+    for (step, phase) in (0..steps).flat_map(|step| phases.iter().map(move |phase| (step, *phase)))
+    {
         let weight = match (&projection, phase) {
             (Some(projection), Phase::Project) => &projection.buffer,
             _ => &packed.buffer,
@@ -130,8 +131,19 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
             zoneout_rate_h: zoneout.rates[0],
             zoneout_rate_c: zoneout.rates[1],
         };
-        let units = if phase == Phase::Project { output } else { hidden };
-        dispatch(plan, &kernel, params, &op.cell, overrides, (units, &op.shape))?;
+        let units = if phase == Phase::Project {
+            output
+        } else {
+            hidden
+        };
+        dispatch(
+            plan,
+            &kernel,
+            params,
+            &op.cell,
+            overrides,
+            (units, &op.shape),
+        )?;
     }
     Ok(())
 }

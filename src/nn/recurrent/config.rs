@@ -263,7 +263,10 @@ impl<C: Cell> RecurrentConfig<C> {
                 "unset where there is no bias",
             ));
         }
-        if let Some(proj_size) = self.proj_size.filter(|size| !(1..self.hidden_size).contains(size)) {
+        if let Some(proj_size) = self
+            .proj_size
+            .filter(|size| !(1..self.hidden_size).contains(size))
+        {
             let expected = format!("1 to below the hidden size, {}", self.hidden_size);
             return Err(Error::argument("proj_size", proj_size, expected));
         }

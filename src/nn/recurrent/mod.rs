@@ -10,9 +10,9 @@ mod stack;
 mod weight_gradient;
 
 pub use callable::{Input, Recurrent, State, Vjp};
-pub use config::{Bias, RecurrentConfig};
 #[cfg(feature = "safetensors")]
 pub(crate) use config::Regularisers;
+pub use config::{Bias, RecurrentConfig};
 #[cfg(feature = "safetensors")]
 pub(crate) use runner::RecurrentStack;
 pub(crate) use runner::check_lengths;

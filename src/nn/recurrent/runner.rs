@@ -146,7 +146,11 @@ impl RecurrentStack {
                 (steps, batch)
             }
             _ => {
-                let order = if self.stack.batch_first { "B, T" } else { "T, B" };
+                let order = if self.stack.batch_first {
+                    "B, T"
+                } else {
+                    "T, B"
+                };
                 let expected = format!("[{order}, {}]", self.stack.input_size);
                 return Err(Error::shape("x", x.shape(), expected));
             }

@@ -124,14 +124,22 @@ impl<C: Cell> RecurrentCell<C> {
     /// `[B, ·]` as `[1, B, ·]`, of every state.
     fn stacked(&self, argument: &str, state: Option<&State>) -> Result<Option<State>> {
         let Some(state) = state else { return Ok(None) };
-        let batch = state.parts.first().map_or(0, |h| *h.shape().first().unwrap_or(&0));
+        let batch = state
+            .parts
+            .first()
+            .map_or(0, |h| *h.shape().first().unwrap_or(&0));
         let part = |(index, part): (usize, &Tensor)| {
             let shape = self.stack.stack().state_shape(index, batch);
             let name = if index == 0 { "h" } else { "c" };
             check_shape(&format!("{argument}.{name}"), part.shape(), &shape[1..])?;
             part.reshape(&shape)
         };
-        let parts = state.parts.iter().enumerate().map(part).collect::<Result<_>>()?;
+        let parts = state
+            .parts
+            .iter()
+            .enumerate()
+            .map(part)
+            .collect::<Result<_>>()?;
         Ok(Some(State { parts }))
     }
 }

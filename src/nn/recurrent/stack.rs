@@ -241,11 +241,7 @@ impl Module for Stack {
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         match input {
-            [first, second, _] => Ok(vec![
-                *first,
-                *second,
-                self.directions * self.output_size(),
-            ]),
+            [first, second, _] => Ok(vec![*first, *second, self.directions * self.output_size()]),
             _ => Err(Error::argument(
                 "recurrent layer",
                 "after last_step",

@@ -1,9 +1,7 @@
 //! The gradient of a layer's recurrent weights.
 
 use super::layer::Trace;
-use crate::program::{
-    Fill, GatherLast, Gemm, Matrix, Multiply, Program, RecurrentShape, Slice,
-};
+use crate::program::{Fill, GatherLast, Gemm, Matrix, Multiply, Program, RecurrentShape, Slice};
 use std::ops::Range;
 
 /// What entered some gates' product: `[T·B, P]`.
@@ -59,12 +57,7 @@ impl Trace {
     }
 
     /// d_r `[B, G·H]` of the direction's first steps, where the initial states were read.
-    fn first_rows(
-        &self,
-        program: &mut Program,
-        direction: usize,
-        d_r: Matrix,
-    ) -> Option<Matrix> {
+    fn first_rows(&self, program: &mut Program, direction: usize, d_r: Matrix) -> Option<Matrix> {
         let layer = &self.layer;
         let RecurrentShape { steps, batch, .. } = layer.shape;
         layer.initial?;
@@ -119,7 +112,9 @@ impl Trace {
                 let result = result.matrix(input.rows, output);
                 program.push(Multiply {
                     input,
-                    factor: mask.matrix(batch, all).columns(gates.start * output, output),
+                    factor: mask
+                        .matrix(batch, all)
+                        .columns(gates.start * output, output),
                     output: result,
                 });
                 result
@@ -131,7 +126,11 @@ impl Trace {
             return;
         }
         let rows = (steps - 1) * batch;
-        let (later, earlier) = if direction == 0 { (batch, 0) } else { (0, batch) };
+        let (later, earlier) = if direction == 0 {
+            (batch, 0)
+        } else {
+            (0, batch)
+        };
         if steps > 1 {
             // In the reverse direction y one step past a row's last is 0, and adds nothing here.
             let y = layer.columns(layer.y.slice, output, direction);
