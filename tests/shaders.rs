@@ -146,7 +146,9 @@ fn lines_of_a_composed_shader_lead_back_to_their_files() {
     for (_, shader) in shaders() {
         for (file, start) in &shader.files {
             assert_eq!(shader.locate(*start), (*file, 1));
-            assert_eq!(shader.locate(*start + 2), (*file, 3), "{}", shader.name);
+            if file.ends_with(".wgsl") {
+                assert_eq!(shader.locate(*start + 2), (*file, 3), "{}", shader.name);
+            }
         }
     }
 }

@@ -237,8 +237,10 @@ fn nan_stays_nan() {
                     y[[0, 0, 0, 0]].is_nan() && y[[1, 0, 0, 2]].is_nan(),
                     "{place}"
                 );
+                // What a late gate's product takes of one unit reaches all.
+                let spreads = cell.has_late_gates() && gate == 0;
                 assert!(
-                    y[[0, 0, 0, 1]].is_finite() && y[[1, 1, 0, 0]].is_finite(),
+                    (spreads || y[[0, 0, 0, 1]].is_finite()) && y[[1, 1, 0, 0]].is_finite(),
                     "{place}"
                 );
             }
