@@ -91,18 +91,9 @@ impl Cell for Gru {
     }
     fn wgsl(&self) -> WgslSource {
         match self.reset {
-            Reset::After if self.plain() => WgslSource {
-                file: "shaders/cell/gru.wgsl",
-                text: include_str!("../../shaders/cell/gru.wgsl"),
-            },
-            Reset::After => WgslSource {
-                file: "shaders/cell/general_gru.wgsl",
-                text: include_str!("../../shaders/cell/general_gru.wgsl"),
-            },
-            Reset::Before => WgslSource {
-                file: "shaders/cell/gru_reset_before.wgsl",
-                text: include_str!("../../shaders/cell/gru_reset_before.wgsl"),
-            },
+            Reset::After if self.plain() => crate::wgsl!("shaders/cell/gru.wgsl"),
+            Reset::After => crate::wgsl!("shaders/cell/general_gru.wgsl"),
+            Reset::Before => crate::wgsl!("shaders/cell/gru_reset_before.wgsl"),
         }
     }
     fn wgsl_constants(&self) -> String {

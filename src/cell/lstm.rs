@@ -84,15 +84,9 @@ impl Cell for Lstm {
     }
     fn wgsl(&self) -> WgslSource {
         if self.plain() {
-            WgslSource {
-                file: "shaders/cell/lstm.wgsl",
-                text: include_str!("../../shaders/cell/lstm.wgsl"),
-            }
+            crate::wgsl!("shaders/cell/lstm.wgsl")
         } else {
-            WgslSource {
-                file: "shaders/cell/general_lstm.wgsl",
-                text: include_str!("../../shaders/cell/general_lstm.wgsl"),
-            }
+            crate::wgsl!("shaders/cell/general_lstm.wgsl")
         }
     }
     fn wgsl_constants(&self) -> String {

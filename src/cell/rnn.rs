@@ -47,18 +47,9 @@ impl Cell for Rnn {
     }
     fn wgsl(&self) -> WgslSource {
         match (self.activation, self.clip) {
-            (Activation::Tanh, None) => WgslSource {
-                file: "shaders/cell/rnn_tanh.wgsl",
-                text: include_str!("../../shaders/cell/rnn_tanh.wgsl"),
-            },
-            (Activation::Relu, None) => WgslSource {
-                file: "shaders/cell/rnn_relu.wgsl",
-                text: include_str!("../../shaders/cell/rnn_relu.wgsl"),
-            },
-            _ => WgslSource {
-                file: "shaders/cell/general_rnn.wgsl",
-                text: include_str!("../../shaders/cell/general_rnn.wgsl"),
-            },
+            (Activation::Tanh, None) => crate::wgsl!("shaders/cell/rnn_tanh.wgsl"),
+            (Activation::Relu, None) => crate::wgsl!("shaders/cell/rnn_relu.wgsl"),
+            _ => crate::wgsl!("shaders/cell/general_rnn.wgsl"),
         }
     }
     fn wgsl_constants(&self) -> String {
