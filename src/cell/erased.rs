@@ -2,6 +2,7 @@
 
 use super::{Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT, WgslSource};
 use crate::Real;
+use pulp::{Arch, Simd, WithSimd};
 use std::sync::Arc;
 
 /// A shared [`Cell`] of any type.
@@ -32,25 +33,25 @@ macro_rules! forwarded {
                 Cell::$name(self)
             })*
             fn forward_f32(&self, row: ForwardRow<'_, f32>) {
-                forward_row(self, row);
+                Arch::new().dispatch(Vectorised(|| forward_row(self, row)));
             }
             fn forward_f64(&self, row: ForwardRow<'_, f64>) {
                 forward_row(self, row);
             }
             fn backward_f32(&self, row: BackwardRow<'_, f32>) {
-                backward_row(self, row);
+                Arch::new().dispatch(Vectorised(|| backward_row(self, row)));
             }
             fn backward_f64(&self, row: BackwardRow<'_, f64>) {
                 backward_row(self, row);
             }
             fn inner_f32(&self, row: InnerRow<'_, f32>) {
-                inner_row(self, row);
+                Arch::new().dispatch(Vectorised(|| inner_row(self, row)));
             }
             fn inner_f64(&self, row: InnerRow<'_, f64>) {
                 inner_row(self, row);
             }
             fn inner_backward_f32(&self, row: InnerBackwardRow<'_, f32>) {
-                inner_backward_row(self, row);
+                Arch::new().dispatch(Vectorised(|| inner_backward_row(self, row)));
             }
             fn inner_backward_f64(&self, row: InnerBackwardRow<'_, f64>) {
                 inner_backward_row(self, row);
@@ -156,125 +157,216 @@ pub struct InnerBackwardRow<'a, F> {
     pub d_r: Option<&'a mut [F]>,
 }
 
-/// The values of one unit, gathered from planes; at most [`MAX_COUNT`] of them.
-struct Values<F> {
-    values: [F; MAX_COUNT],
+/// Compiles a function anew for each set of vector instructions that processors have; the processor's own is taken.
+struct Vectorised<F>(F);
+
+impl<F: FnOnce()> WithSimd for Vectorised<F> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        (self.0)();
+    }
+}
+
+/// Units that are worked on at once: what a cell computes of one unit is a loop over them, which vector instructions take.
+const LANES: usize = 16;
+
+/// The values of some units, gathered from planes.
+struct Block<F> {
+    values: [[F; LANES]; MAX_COUNT],
     count: usize,
 }
 
-impl<F: Real> Values<F> {
+impl<F: Real> Block<F> {
+    #[inline(always)]
     fn zeros(count: usize) -> Self {
-        let values = [F::zero(); MAX_COUNT];
+        let values = [[F::zero(); LANES]; MAX_COUNT];
         Self { values, count }
     }
-    fn gather(&mut self, planes: &[F], hidden: usize, unit: usize) {
-        for (plane, value) in self.all().iter_mut().enumerate() {
-            *value = planes[plane * hidden + unit];
+
+    /// Takes units `first ..` of every plane, as many as there are.
+    #[inline(always)]
+    fn load(&mut self, planes: &[F], hidden: usize, first: usize) {
+        for plane in 0..self.count {
+            let from = &planes[plane * hidden..(plane + 1) * hidden][first..];
+            match from.first_chunk::<LANES>() {
+                Some(from) => self.values[plane] = *from,
+                None => self.values[plane][..from.len()].copy_from_slice(from),
+            }
         }
     }
-    fn scatter(&self, planes: &mut [F], hidden: usize, unit: usize) {
-        for (plane, value) in self.values[..self.count].iter().enumerate() {
-            planes[plane * hidden + unit] = *value;
+
+    #[inline(always)]
+    fn store(&self, planes: &mut [F], hidden: usize, first: usize) {
+        for plane in 0..self.count {
+            let to = &mut planes[plane * hidden..(plane + 1) * hidden][first..];
+            match to.first_chunk_mut::<LANES>() {
+                Some(to) => *to = self.values[plane],
+                None => {
+                    let count = to.len();
+                    to.copy_from_slice(&self.values[plane][..count]);
+                }
+            }
         }
     }
-    fn add(&self, planes: &mut [F], hidden: usize, unit: usize) {
-        for (plane, value) in self.values[..self.count].iter().enumerate() {
-            planes[plane * hidden + unit] += *value;
+
+    #[inline(always)]
+    fn add(&self, planes: &mut [F], hidden: usize, first: usize) {
+        for plane in 0..self.count {
+            let to = &mut planes[plane * hidden..(plane + 1) * hidden][first..];
+            to.iter_mut()
+                .zip(&self.values[plane])
+                .for_each(|(to, value)| *to += *value);
         }
     }
-    fn all(&mut self) -> &mut [F] {
-        &mut self.values[..self.count]
+
+    /// One unit's values.
+    #[inline(always)]
+    fn lane(&self, lane: usize) -> [F; MAX_COUNT] {
+        let mut unit = [F::zero(); MAX_COUNT];
+        let planes = self.values[..self.count].iter();
+        unit.iter_mut()
+            .zip(planes)
+            .for_each(|(value, plane)| *value = plane[lane]);
+        unit
+    }
+
+    #[inline(always)]
+    fn set_lane(&mut self, lane: usize, unit: &[F; MAX_COUNT]) {
+        let planes = self.values[..self.count].iter_mut();
+        planes
+            .zip(unit)
+            .for_each(|(plane, value)| plane[lane] = *value);
     }
 }
 
-fn forward_row<C: Cell, F: Real>(cell: &C, mut row: ForwardRow<'_, F>) {
-    let hidden = row.state.len() / cell.states();
-    let (mut x, mut r) = (Values::zeros(cell.gates()), Values::zeros(cell.gates()));
-    let mut diagonal = Values::zeros(cell.diagonals());
-    let mut state = Values::zeros(cell.states());
-    let mut saved = Values::zeros(cell.saved());
-    for unit in 0..hidden {
-        x.gather(row.x, hidden, unit);
-        r.gather(row.r, hidden, unit);
-        diagonal.gather(row.diagonal, hidden, unit);
-        state.gather(row.state, hidden, unit);
-        cell.forward(Forward {
-            x: x.all(),
-            r: r.all(),
-            diagonal: diagonal.all(),
-            state: state.all(),
-            saved: saved.all(),
-        });
-        state.scatter(row.state, hidden, unit);
-        if let Some(planes) = row.saved.as_deref_mut() {
-            saved.scatter(planes, hidden, unit);
+#[inline(always)]
+fn forward_row<C: Cell, F: Real>(cell: &C, row: ForwardRow<'_, F>) {
+    let (gates, states) = (cell.gates(), cell.states());
+    let (diagonals, kept) = (cell.diagonals(), cell.saved());
+    let hidden = row.state.len() / states;
+    let (mut x, mut r) = (Block::zeros(gates), Block::zeros(gates));
+    let mut diagonal = Block::zeros(diagonals);
+    let (mut state, mut saved) = (Block::zeros(states), Block::zeros(kept));
+    let mut planes = row.saved;
+    for first in (0..hidden).step_by(LANES) {
+        x.load(row.x, hidden, first);
+        r.load(row.r, hidden, first);
+        diagonal.load(row.diagonal, hidden, first);
+        state.load(row.state, hidden, first);
+        for lane in 0..LANES {
+            let (x, r, diagonal) = (x.lane(lane), r.lane(lane), diagonal.lane(lane));
+            let (mut new, mut keep) = (state.lane(lane), [F::zero(); MAX_COUNT]);
+            cell.forward(Forward {
+                x: &x[..gates],
+                r: &r[..gates],
+                diagonal: &diagonal[..diagonals],
+                state: &mut new[..states],
+                saved: &mut keep[..kept],
+            });
+            state.set_lane(lane, &new);
+            saved.set_lane(lane, &keep);
+        }
+        state.store(row.state, hidden, first);
+        if let Some(planes) = planes.as_deref_mut() {
+            saved.store(planes, hidden, first);
         }
     }
 }
 
-fn backward_row<C: Cell, F: Real>(cell: &C, mut row: BackwardRow<'_, F>) {
-    let hidden = row.d_state.len() / cell.states();
-    let mut saved = Values::zeros(cell.saved());
-    let mut diagonal = Values::zeros(cell.diagonals());
-    let mut d_state = Values::zeros(cell.states());
-    let (mut d_x, mut d_r) = (Values::zeros(cell.gates()), Values::zeros(cell.gates()));
-    let mut d_diagonal = Values::zeros(cell.diagonals());
-    for unit in 0..hidden {
-        saved.gather(row.saved, hidden, unit);
-        diagonal.gather(row.diagonal, hidden, unit);
-        d_state.gather(row.d_state, hidden, unit);
-        cell.backward(Backward {
-            saved: saved.all(),
-            diagonal: diagonal.all(),
-            d_state: d_state.all(),
-            d_x: d_x.all(),
-            d_r: d_r.all(),
-            d_diagonal: d_diagonal.all(),
-        });
-        d_state.scatter(row.d_state, hidden, unit);
-        d_x.scatter(row.d_x, hidden, unit);
-        if let Some(planes) = row.d_r.as_deref_mut() {
-            d_r.scatter(planes, hidden, unit);
+#[inline(always)]
+fn backward_row<C: Cell, F: Real>(cell: &C, row: BackwardRow<'_, F>) {
+    let (gates, states) = (cell.gates(), cell.states());
+    let (diagonals, kept) = (cell.diagonals(), cell.saved());
+    let hidden = row.d_state.len() / states;
+    let (mut saved, mut diagonal) = (Block::zeros(kept), Block::zeros(diagonals));
+    let mut d_state = Block::zeros(states);
+    let (mut d_x, mut d_r) = (Block::zeros(gates), Block::zeros(gates));
+    let mut d_diagonal = Block::zeros(diagonals);
+    let mut d_r_planes = row.d_r;
+    for first in (0..hidden).step_by(LANES) {
+        saved.load(row.saved, hidden, first);
+        diagonal.load(row.diagonal, hidden, first);
+        d_state.load(row.d_state, hidden, first);
+        for lane in 0..LANES {
+            let (saved, diagonal) = (saved.lane(lane), diagonal.lane(lane));
+            let mut old = d_state.lane(lane);
+            let (mut x, mut r) = ([F::zero(); MAX_COUNT], [F::zero(); MAX_COUNT]);
+            let mut of_diagonal = [F::zero(); MAX_COUNT];
+            cell.backward(Backward {
+                saved: &saved[..kept],
+                diagonal: &diagonal[..diagonals],
+                d_state: &mut old[..states],
+                d_x: &mut x[..gates],
+                d_r: &mut r[..gates],
+                d_diagonal: &mut of_diagonal[..diagonals],
+            });
+            d_state.set_lane(lane, &old);
+            d_x.set_lane(lane, &x);
+            d_r.set_lane(lane, &r);
+            d_diagonal.set_lane(lane, &of_diagonal);
         }
-        d_diagonal.add(row.d_diagonal, hidden, unit);
+        d_state.store(row.d_state, hidden, first);
+        d_x.store(row.d_x, hidden, first);
+        if let Some(planes) = d_r_planes.as_deref_mut() {
+            d_r.store(planes, hidden, first);
+        }
+        d_diagonal.add(row.d_diagonal, hidden, first);
     }
 }
 
+#[inline(always)]
 fn inner_row<C: Cell, F: Real>(cell: &C, row: InnerRow<'_, F>) {
     let hidden = row.inner.len();
-    let mut x = Values::zeros(cell.gates());
-    let mut r = Values::zeros(cell.early_gates());
-    let mut state = Values::zeros(cell.states());
-    for unit in 0..hidden {
-        x.gather(row.x, hidden, unit);
-        r.gather(row.r, hidden, unit);
-        state.gather(row.state, hidden, unit);
-        row.inner[unit] = cell.inner(Inner {
-            x: x.all(),
-            r: r.all(),
-            state: state.all(),
-        });
+    let (gates, early, states) = (cell.gates(), cell.early_gates(), cell.states());
+    let (mut x, mut r) = (Block::zeros(gates), Block::zeros(early));
+    let (mut state, mut inner) = (Block::zeros(states), Block::zeros(1));
+    for first in (0..hidden).step_by(LANES) {
+        x.load(row.x, hidden, first);
+        r.load(row.r, hidden, first);
+        state.load(row.state, hidden, first);
+        for lane in 0..LANES {
+            let (x, r, state) = (x.lane(lane), r.lane(lane), state.lane(lane));
+            inner.values[0][lane] = cell.inner(Inner {
+                x: &x[..gates],
+                r: &r[..early],
+                state: &state[..states],
+            });
+        }
+        inner.store(row.inner, hidden, first);
     }
 }
 
-fn inner_backward_row<C: Cell, F: Real>(cell: &C, mut row: InnerBackwardRow<'_, F>) {
+#[inline(always)]
+fn inner_backward_row<C: Cell, F: Real>(cell: &C, row: InnerBackwardRow<'_, F>) {
     let hidden = row.d_inner.len();
-    let mut saved = Values::zeros(cell.saved());
-    for unit in 0..hidden {
-        saved.gather(row.saved, hidden, unit);
-        let mut d_state = Values::zeros(cell.states());
-        let (mut d_x, mut d_r) = (Values::zeros(cell.gates()), Values::zeros(cell.gates()));
-        cell.inner_backward(InnerBackward {
-            saved: saved.all(),
-            d_inner: row.d_inner[unit],
-            d_state: d_state.all(),
-            d_x: d_x.all(),
-            d_r: d_r.all(),
-        });
-        d_state.add(row.d_state, hidden, unit);
-        d_x.add(row.d_x, hidden, unit);
-        if let Some(planes) = row.d_r.as_deref_mut() {
-            d_r.add(planes, hidden, unit);
+    let (gates, states, kept) = (cell.gates(), cell.states(), cell.saved());
+    let (mut saved, mut d_inner) = (Block::zeros(kept), Block::zeros(1));
+    let mut d_state = Block::zeros(states);
+    let (mut d_x, mut d_r) = (Block::zeros(gates), Block::zeros(gates));
+    let mut d_r_planes = row.d_r;
+    for first in (0..hidden).step_by(LANES) {
+        saved.load(row.saved, hidden, first);
+        d_inner.load(row.d_inner, hidden, first);
+        for lane in 0..LANES {
+            let saved = saved.lane(lane);
+            let mut old = [F::zero(); MAX_COUNT];
+            let (mut x, mut r) = (old, old);
+            cell.inner_backward(InnerBackward {
+                saved: &saved[..kept],
+                d_inner: d_inner.values[0][lane],
+                d_state: &mut old[..states],
+                d_x: &mut x[..gates],
+                d_r: &mut r[..gates],
+            });
+            d_state.set_lane(lane, &old);
+            d_x.set_lane(lane, &x);
+            d_r.set_lane(lane, &r);
+        }
+        d_state.add(row.d_state, hidden, first);
+        d_x.add(row.d_x, hidden, first);
+        if let Some(planes) = d_r_planes.as_deref_mut() {
+            d_r.add(planes, hidden, first);
         }
     }
 }

@@ -117,7 +117,7 @@ impl Cell for Gru {
         let (x, r) = (unit.x, unit.r);
         let reset = (x[0] + r[0]).sigmoid();
         let update = (x[1] + r[1]).sigmoid();
-        let candidate = (x[2] + reset * r[2]).tanh();
+        let candidate = (x[2] + reset * r[2]).fast_tanh();
         let h_before = unit.state[0];
         unit.state[0] = (F::one() - update) * candidate + update * h_before;
         unit.saved[0] = reset;

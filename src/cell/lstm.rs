@@ -119,11 +119,11 @@ impl Cell for Lstm {
         let (x, r) = (unit.x, unit.r);
         let input = (x[0] + r[0]).sigmoid();
         let forget = (x[1] + r[1]).sigmoid();
-        let candidate = (x[2] + r[2]).tanh();
+        let candidate = (x[2] + r[2]).fast_tanh();
         let output = (x[3] + r[3]).sigmoid();
         let c_before = unit.state[1];
         let c = forget * c_before + input * candidate;
-        unit.state[0] = output * c.tanh();
+        unit.state[0] = output * c.fast_tanh();
         unit.state[1] = c;
         unit.saved[0] = input;
         unit.saved[1] = forget;
@@ -141,7 +141,7 @@ impl Cell for Lstm {
         let saved = unit.saved;
         let (input, forget, candidate, output, c_before) =
             (saved[0], saved[1], saved[2], saved[3], saved[4]);
-        let tanh_c = (forget * c_before + input * candidate).tanh();
+        let tanh_c = (forget * c_before + input * candidate).fast_tanh();
         let d_h = unit.d_state[0];
         let d_c = unit.d_state[1] + d_h * output * (one - tanh_c * tanh_c);
         let d_x = unit.d_x;

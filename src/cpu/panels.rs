@@ -1,0 +1,249 @@
+//! Products with a matrix that stays the same for many: packed once, then a tile of registers at a time.
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+use pulp::{Arch, Simd, WithSimd};
+
+/// A matrix `[K, N]` as panels of some vectors of columns, each panel `[K, width]`; the last is filled up with zeros.
+pub struct Panels<F> {
+    inputs: usize,
+    /// Columns of all panels, those that fill up included.
+    width: usize,
+    values: Vec<F>,
+}
+
+/// What products need of a scalar type.
+pub trait PanelScalar: Sized {
+    fn pack(matrix: ArrayView2<'_, Self>) -> Panels<Self>;
+    fn add_product(a: ArrayView2<'_, Self>, panels: &Panels<Self>, c: ArrayViewMut2<'_, Self>);
+}
+
+impl<F: PanelScalar> Panels<F> {
+    /// Packs a matrix `[K, N]` of any strides.
+    pub(crate) fn new(matrix: ArrayView2<'_, F>) -> Self {
+        F::pack(matrix)
+    }
+
+    /// The columns that the result of a product must have.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// c += a · matrix. a: `[M, K]`, c: `[M, width]`, rows without gaps.
+    pub(crate) fn add_product(&self, a: ArrayView2<'_, F>, c: ArrayViewMut2<'_, F>) {
+        assert!(
+            a.ncols() == self.inputs && c.dim() == (a.nrows(), self.width),
+            "product of {:?} with {} inputs into {:?}",
+            a.dim(),
+            self.inputs,
+            c.dim()
+        );
+        F::add_product(a, self, c);
+    }
+}
+
+/// Vectors in a full panel: with the rows of a tile, as many sums as the registers hold.
+const fn full_panel(registers: usize) -> usize {
+    if registers >= 32 { 4 } else { 2 }
+}
+
+/// Rows of a tile.
+const ROWS: usize = 6;
+
+macro_rules! panels {
+    ($scalar:ty, $module:ident, $vector:ident, $lanes:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $mul_add:ident, $add:ident) => {
+        impl PanelScalar for $scalar {
+            fn pack(matrix: ArrayView2<'_, Self>) -> Panels<Self> {
+                Arch::new().dispatch($module::Pack(matrix))
+            }
+            fn add_product(
+                a: ArrayView2<'_, Self>,
+                panels: &Panels<Self>,
+                c: ArrayViewMut2<'_, Self>,
+            ) {
+                Arch::new().dispatch($module::AddProduct { a, panels, c });
+            }
+        }
+
+        mod $module {
+            use super::*;
+
+            pub(super) struct Pack<'a>(pub(super) ArrayView2<'a, $scalar>);
+
+            impl WithSimd for Pack<'_> {
+                type Output = Panels<$scalar>;
+
+                #[inline(always)]
+                fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+                    let (inputs, outputs) = self.0.dim();
+                    let panel = full_panel(S::REGISTER_COUNT) * S::$lanes;
+                    let width = outputs.next_multiple_of(S::$lanes);
+                    let mut values = vec![0.0; inputs * width];
+                    let mut first = 0;
+                    while first < width {
+                        let columns = panel.min(width - first);
+                        let part = &mut values[inputs * first..inputs * (first + columns)];
+                        for (row, part) in self
+                            .0
+                            .rows()
+                            .into_iter()
+                            .zip(part.chunks_exact_mut(columns))
+                        {
+                            for (column, value) in part.iter_mut().enumerate() {
+                                if first + column < outputs {
+                                    *value = row[first + column];
+                                }
+                            }
+                        }
+                        first += columns;
+                    }
+                    Panels {
+                        inputs,
+                        width,
+                        values,
+                    }
+                }
+            }
+
+            pub(super) struct AddProduct<'a> {
+                pub(super) a: ArrayView2<'a, $scalar>,
+                pub(super) panels: &'a Panels<$scalar>,
+                pub(super) c: ArrayViewMut2<'a, $scalar>,
+            }
+
+            impl WithSimd for AddProduct<'_> {
+                type Output = ();
+
+                #[inline(always)]
+                fn with_simd<S: Simd>(self, simd: S) {
+                    let Self { a, panels, mut c } = self;
+                    let full = full_panel(S::REGISTER_COUNT);
+                    let mut first = 0;
+                    while first < panels.width {
+                        let vectors = full.min((panels.width - first) / S::$lanes);
+                        let columns = vectors * S::$lanes;
+                        let part = &panels.values
+                            [panels.inputs * first..panels.inputs * (first + columns)];
+                        let (part, _) = S::$as_simd(part);
+                        match vectors {
+                            4 => rows::<S, 4>(simd, a, part, &mut c, first),
+                            3 => rows::<S, 3>(simd, a, part, &mut c, first),
+                            2 => rows::<S, 2>(simd, a, part, &mut c, first),
+                            _ => rows::<S, 1>(simd, a, part, &mut c, first),
+                        }
+                        first += columns;
+                    }
+                }
+            }
+
+            /// All rows of one panel, a tile at a time.
+            #[inline(always)]
+            fn rows<S: Simd, const VECTORS: usize>(
+                simd: S,
+                a: ArrayView2<'_, $scalar>,
+                panel: &[S::$vector],
+                c: &mut ArrayViewMut2<'_, $scalar>,
+                first: usize,
+            ) {
+                let mut row = 0;
+                while row < a.nrows() {
+                    row += match a.nrows() - row {
+                        ROWS.. => tile::<S, ROWS, VECTORS>(simd, a, panel, c, row, first),
+                        3.. => tile::<S, 3, VECTORS>(simd, a, panel, c, row, first),
+                        2 => tile::<S, 2, VECTORS>(simd, a, panel, c, row, first),
+                        _ => tile::<S, 1, VECTORS>(simd, a, panel, c, row, first),
+                    };
+                }
+            }
+
+            /// Some rows of one panel, the sums in registers. Returns the number of rows.
+            #[inline(always)]
+            fn tile<S: Simd, const M: usize, const VECTORS: usize>(
+                simd: S,
+                a: ArrayView2<'_, $scalar>,
+                panel: &[S::$vector],
+                c: &mut ArrayViewMut2<'_, $scalar>,
+                row: usize,
+                first: usize,
+            ) -> usize {
+                let inputs = a.ncols();
+                let mut sums = [[simd.$splat(0.0); VECTORS]; M];
+                let rows: [&[$scalar]; M] = std::array::from_fn(|m| {
+                    let a = a.row(row + m).to_slice().expect("rows have no gaps");
+                    &a[..inputs]
+                });
+                for (k, weights) in panel.chunks_exact(VECTORS).take(inputs).enumerate() {
+                    for m in 0..M {
+                        let value = simd.$splat(rows[m][k]);
+                        for n in 0..VECTORS {
+                            sums[m][n] = simd.$mul_add(value, weights[n], sums[m][n]);
+                        }
+                    }
+                }
+                for (m, sums) in sums.iter().enumerate() {
+                    let mut c = c.row_mut(row + m);
+                    let c = c.as_slice_mut().expect("rows have no gaps");
+                    let (c, _) = S::$as_mut_simd(&mut c[first..]);
+                    for (c, sum) in c.iter_mut().zip(sums) {
+                        *c = simd.$add(*c, *sum);
+                    }
+                }
+                M
+            }
+        }
+    };
+}
+
+panels!(
+    f32,
+    single,
+    f32s,
+    F32_LANES,
+    as_simd_f32s,
+    as_mut_simd_f32s,
+    splat_f32s,
+    mul_add_e_f32s,
+    add_f32s
+);
+panels!(
+    f64,
+    double,
+    f64s,
+    F64_LANES,
+    as_simd_f64s,
+    as_mut_simd_f64s,
+    splat_f64s,
+    mul_add_e_f64s,
+    add_f64s
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    #[test]
+    fn equals_the_plain_product() {
+        for (m, k, n) in [
+            (1, 1, 1),
+            (2, 3, 5),
+            (6, 7, 64),
+            (7, 33, 65),
+            (13, 17, 257),
+            (9, 65, 3),
+        ] {
+            let a = Array2::from_shape_fn((m, k), |(i, j)| ((i * 7 + j * 3) % 11) as f64 - 5.0);
+            let b = Array2::from_shape_fn((n, k), |(i, j)| ((i * 5 + j) % 13) as f64 - 6.0);
+            let expected = a.dot(&b.t()) + 2.0;
+            let panels = Panels::new(b.t());
+            let mut c = Array2::from_elem((m, panels.width()), 2.0);
+            panels.add_product(a.view(), c.view_mut());
+            assert_eq!(c.slice(ndarray::s![.., ..n]), expected, "{m} {k} {n}");
+            // Whole numbers of this size are exact in f32 too.
+            let single = Panels::new(b.mapv(|x| x as f32).t());
+            let mut c = Array2::from_elem((m, single.width()), 2.0_f32);
+            single.add_product(a.mapv(|x| x as f32).view(), c.view_mut());
+            let c = c.slice(ndarray::s![.., ..n]).mapv(f64::from);
+            assert_eq!(c, expected, "{m} {k} {n} in f32");
+        }
+    }
+}
