@@ -33,25 +33,25 @@ macro_rules! forwarded {
                 Cell::$name(self)
             })*
             fn forward_f32(&self, row: ForwardRow<'_, f32>) {
-                Arch::new().dispatch(Vectorised(|| forward_row(self, row)));
+                Arch::new().dispatch(Vectorised(self, row));
             }
             fn forward_f64(&self, row: ForwardRow<'_, f64>) {
                 forward_row(self, row);
             }
             fn backward_f32(&self, row: BackwardRow<'_, f32>) {
-                Arch::new().dispatch(Vectorised(|| backward_row(self, row)));
+                Arch::new().dispatch(Vectorised(self, row));
             }
             fn backward_f64(&self, row: BackwardRow<'_, f64>) {
                 backward_row(self, row);
             }
             fn inner_f32(&self, row: InnerRow<'_, f32>) {
-                Arch::new().dispatch(Vectorised(|| inner_row(self, row)));
+                Arch::new().dispatch(Vectorised(self, row));
             }
             fn inner_f64(&self, row: InnerRow<'_, f64>) {
                 inner_row(self, row);
             }
             fn inner_backward_f32(&self, row: InnerBackwardRow<'_, f32>) {
-                Arch::new().dispatch(Vectorised(|| inner_backward_row(self, row)));
+                Arch::new().dispatch(Vectorised(self, row));
             }
             fn inner_backward_f64(&self, row: InnerBackwardRow<'_, f64>) {
                 inner_backward_row(self, row);
@@ -84,6 +84,9 @@ forwarded! {
 impl CellRef {
     /// Shares a cell.
     pub fn new(cell: impl Cell) -> Self {
+        cell.share()
+    }
+    pub(crate) fn of(cell: impl Cell) -> Self {
         Self(Arc::new(cell))
     }
     /// Whether the recurrent product of some gates takes [`Cell::inner`].
@@ -157,86 +160,83 @@ pub struct InnerBackwardRow<'a, F> {
     pub d_r: Option<&'a mut [F]>,
 }
 
-/// Compiles a function anew for each set of vector instructions that processors have; the processor's own is taken.
-struct Vectorised<F>(F);
+/// A row with its cell, to be worked on by code compiled for each set of vector instructions that processors have; the processor's own
+/// is taken. A type and not a closure, as closures are not inlined into that code.
+struct Vectorised<'a, C, R>(&'a C, R);
 
-impl<F: FnOnce()> WithSimd for Vectorised<F> {
-    type Output = ();
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        (self.0)();
-    }
+macro_rules! vectorised {
+    ($($row:ident: $function:ident),*) => {
+        $(impl<C: Cell> WithSimd for Vectorised<'_, C, $row<'_, f32>> {
+            type Output = ();
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, _: S) {
+                $function(self.0, self.1);
+            }
+        })*
+    };
 }
+vectorised!(ForwardRow: forward_row, BackwardRow: backward_row, InnerRow: inner_row, InnerBackwardRow: inner_backward_row);
 
 /// Units that are worked on at once: what a cell computes of one unit is a loop over them, which vector instructions take.
 const LANES: usize = 16;
 
-/// The values of some units, gathered from planes.
-struct Block<F> {
-    values: [[F; LANES]; MAX_COUNT],
-    count: usize,
+/// The values of some units by plane. A plain array, beside which the number of planes in use stays a constant of the cell.
+type Block<F> = [[F; LANES]; MAX_COUNT];
+
+fn zeros<F: Real>() -> Block<F> {
+    [[F::zero(); LANES]; MAX_COUNT]
 }
 
-impl<F: Real> Block<F> {
-    #[inline(always)]
-    fn zeros(count: usize) -> Self {
-        let values = [[F::zero(); LANES]; MAX_COUNT];
-        Self { values, count }
+/// Takes units `first ..` of `count` planes, as many units as there are.
+#[inline(always)]
+fn load<F: Real>(block: &mut Block<F>, count: usize, planes: &[F], hidden: usize, first: usize) {
+    for (plane, block) in block.iter_mut().enumerate().take(count) {
+        let from = &planes[plane * hidden..(plane + 1) * hidden][first..];
+        match from.first_chunk::<LANES>() {
+            Some(from) => *block = *from,
+            None => block[..from.len()].copy_from_slice(from),
+        }
     }
+}
 
-    /// Takes units `first ..` of every plane, as many as there are.
-    #[inline(always)]
-    fn load(&mut self, planes: &[F], hidden: usize, first: usize) {
-        for plane in 0..self.count {
-            let from = &planes[plane * hidden..(plane + 1) * hidden][first..];
-            match from.first_chunk::<LANES>() {
-                Some(from) => self.values[plane] = *from,
-                None => self.values[plane][..from.len()].copy_from_slice(from),
+#[inline(always)]
+fn store<F: Real>(block: &Block<F>, count: usize, planes: &mut [F], hidden: usize, first: usize) {
+    for (plane, block) in block.iter().enumerate().take(count) {
+        let to = &mut planes[plane * hidden..(plane + 1) * hidden][first..];
+        match to.first_chunk_mut::<LANES>() {
+            Some(to) => *to = *block,
+            None => {
+                let units = to.len();
+                to.copy_from_slice(&block[..units]);
             }
         }
     }
+}
 
-    #[inline(always)]
-    fn store(&self, planes: &mut [F], hidden: usize, first: usize) {
-        for plane in 0..self.count {
-            let to = &mut planes[plane * hidden..(plane + 1) * hidden][first..];
-            match to.first_chunk_mut::<LANES>() {
-                Some(to) => *to = self.values[plane],
-                None => {
-                    let count = to.len();
-                    to.copy_from_slice(&self.values[plane][..count]);
-                }
-            }
-        }
+#[inline(always)]
+fn add<F: Real>(block: &Block<F>, count: usize, planes: &mut [F], hidden: usize, first: usize) {
+    for (plane, block) in block.iter().enumerate().take(count) {
+        let to = &mut planes[plane * hidden..(plane + 1) * hidden][first..];
+        to.iter_mut()
+            .zip(block)
+            .for_each(|(to, value)| *to += *value);
     }
+}
 
-    #[inline(always)]
-    fn add(&self, planes: &mut [F], hidden: usize, first: usize) {
-        for plane in 0..self.count {
-            let to = &mut planes[plane * hidden..(plane + 1) * hidden][first..];
-            to.iter_mut()
-                .zip(&self.values[plane])
-                .for_each(|(to, value)| *to += *value);
-        }
+/// One unit's values.
+#[inline(always)]
+fn unit<F: Real>(block: &Block<F>, count: usize, lane: usize) -> [F; MAX_COUNT] {
+    let mut unit = [F::zero(); MAX_COUNT];
+    for (value, plane) in unit.iter_mut().zip(block).take(count) {
+        *value = plane[lane];
     }
+    unit
+}
 
-    /// One unit's values.
-    #[inline(always)]
-    fn lane(&self, lane: usize) -> [F; MAX_COUNT] {
-        let mut unit = [F::zero(); MAX_COUNT];
-        let planes = self.values[..self.count].iter();
-        unit.iter_mut()
-            .zip(planes)
-            .for_each(|(value, plane)| *value = plane[lane]);
-        unit
-    }
-
-    #[inline(always)]
-    fn set_lane(&mut self, lane: usize, unit: &[F; MAX_COUNT]) {
-        let planes = self.values[..self.count].iter_mut();
-        planes
-            .zip(unit)
-            .for_each(|(plane, value)| plane[lane] = *value);
+#[inline(always)]
+fn set_unit<F: Real>(block: &mut Block<F>, count: usize, lane: usize, unit: &[F; MAX_COUNT]) {
+    for (value, plane) in unit.iter().zip(block).take(count) {
+        plane[lane] = *value;
     }
 }
 
@@ -245,18 +245,22 @@ fn forward_row<C: Cell, F: Real>(cell: &C, row: ForwardRow<'_, F>) {
     let (gates, states) = (cell.gates(), cell.states());
     let (diagonals, kept) = (cell.diagonals(), cell.saved());
     let hidden = row.state.len() / states;
-    let (mut x, mut r) = (Block::zeros(gates), Block::zeros(gates));
-    let mut diagonal = Block::zeros(diagonals);
-    let (mut state, mut saved) = (Block::zeros(states), Block::zeros(kept));
+    let (mut x, mut r) = (zeros(), zeros());
+    let mut diagonal = zeros();
+    let (mut state, mut saved) = (zeros(), zeros());
     let mut planes = row.saved;
     for first in (0..hidden).step_by(LANES) {
-        x.load(row.x, hidden, first);
-        r.load(row.r, hidden, first);
-        diagonal.load(row.diagonal, hidden, first);
-        state.load(row.state, hidden, first);
+        load(&mut x, gates, row.x, hidden, first);
+        load(&mut r, gates, row.r, hidden, first);
+        load(&mut diagonal, diagonals, row.diagonal, hidden, first);
+        load(&mut state, states, row.state, hidden, first);
         for lane in 0..LANES {
-            let (x, r, diagonal) = (x.lane(lane), r.lane(lane), diagonal.lane(lane));
-            let (mut new, mut keep) = (state.lane(lane), [F::zero(); MAX_COUNT]);
+            let (x, r, diagonal) = (
+                unit(&x, gates, lane),
+                unit(&r, gates, lane),
+                unit(&diagonal, diagonals, lane),
+            );
+            let (mut new, mut keep) = (unit(&state, states, lane), [F::zero(); MAX_COUNT]);
             cell.forward(Forward {
                 x: &x[..gates],
                 r: &r[..gates],
@@ -264,12 +268,12 @@ fn forward_row<C: Cell, F: Real>(cell: &C, row: ForwardRow<'_, F>) {
                 state: &mut new[..states],
                 saved: &mut keep[..kept],
             });
-            state.set_lane(lane, &new);
-            saved.set_lane(lane, &keep);
+            set_unit(&mut state, states, lane, &new);
+            set_unit(&mut saved, kept, lane, &keep);
         }
-        state.store(row.state, hidden, first);
+        store(&state, states, row.state, hidden, first);
         if let Some(planes) = planes.as_deref_mut() {
-            saved.store(planes, hidden, first);
+            store(&saved, kept, planes, hidden, first);
         }
     }
 }
@@ -279,18 +283,18 @@ fn backward_row<C: Cell, F: Real>(cell: &C, row: BackwardRow<'_, F>) {
     let (gates, states) = (cell.gates(), cell.states());
     let (diagonals, kept) = (cell.diagonals(), cell.saved());
     let hidden = row.d_state.len() / states;
-    let (mut saved, mut diagonal) = (Block::zeros(kept), Block::zeros(diagonals));
-    let mut d_state = Block::zeros(states);
-    let (mut d_x, mut d_r) = (Block::zeros(gates), Block::zeros(gates));
-    let mut d_diagonal = Block::zeros(diagonals);
+    let (mut saved, mut diagonal) = (zeros(), zeros());
+    let mut d_state = zeros();
+    let (mut d_x, mut d_r) = (zeros(), zeros());
+    let mut d_diagonal = zeros();
     let mut d_r_planes = row.d_r;
     for first in (0..hidden).step_by(LANES) {
-        saved.load(row.saved, hidden, first);
-        diagonal.load(row.diagonal, hidden, first);
-        d_state.load(row.d_state, hidden, first);
+        load(&mut saved, kept, row.saved, hidden, first);
+        load(&mut diagonal, diagonals, row.diagonal, hidden, first);
+        load(&mut d_state, states, row.d_state, hidden, first);
         for lane in 0..LANES {
-            let (saved, diagonal) = (saved.lane(lane), diagonal.lane(lane));
-            let mut old = d_state.lane(lane);
+            let (saved, diagonal) = (unit(&saved, kept, lane), unit(&diagonal, diagonals, lane));
+            let mut old = unit(&d_state, states, lane);
             let (mut x, mut r) = ([F::zero(); MAX_COUNT], [F::zero(); MAX_COUNT]);
             let mut of_diagonal = [F::zero(); MAX_COUNT];
             cell.backward(Backward {
@@ -301,17 +305,17 @@ fn backward_row<C: Cell, F: Real>(cell: &C, row: BackwardRow<'_, F>) {
                 d_r: &mut r[..gates],
                 d_diagonal: &mut of_diagonal[..diagonals],
             });
-            d_state.set_lane(lane, &old);
-            d_x.set_lane(lane, &x);
-            d_r.set_lane(lane, &r);
-            d_diagonal.set_lane(lane, &of_diagonal);
+            set_unit(&mut d_state, states, lane, &old);
+            set_unit(&mut d_x, gates, lane, &x);
+            set_unit(&mut d_r, gates, lane, &r);
+            set_unit(&mut d_diagonal, diagonals, lane, &of_diagonal);
         }
-        d_state.store(row.d_state, hidden, first);
-        d_x.store(row.d_x, hidden, first);
+        store(&d_state, states, row.d_state, hidden, first);
+        store(&d_x, gates, row.d_x, hidden, first);
         if let Some(planes) = d_r_planes.as_deref_mut() {
-            d_r.store(planes, hidden, first);
+            store(&d_r, gates, planes, hidden, first);
         }
-        d_diagonal.add(row.d_diagonal, hidden, first);
+        add(&d_diagonal, diagonals, row.d_diagonal, hidden, first);
     }
 }
 
@@ -319,21 +323,28 @@ fn backward_row<C: Cell, F: Real>(cell: &C, row: BackwardRow<'_, F>) {
 fn inner_row<C: Cell, F: Real>(cell: &C, row: InnerRow<'_, F>) {
     let hidden = row.inner.len();
     let (gates, early, states) = (cell.gates(), cell.early_gates(), cell.states());
-    let (mut x, mut r) = (Block::zeros(gates), Block::zeros(early));
-    let (mut state, mut inner) = (Block::zeros(states), Block::zeros(1));
+    let (mut x, mut r) = (zeros(), zeros());
+    let mut state = zeros();
     for first in (0..hidden).step_by(LANES) {
-        x.load(row.x, hidden, first);
-        r.load(row.r, hidden, first);
-        state.load(row.state, hidden, first);
-        for lane in 0..LANES {
-            let (x, r, state) = (x.lane(lane), r.lane(lane), state.lane(lane));
-            inner.values[0][lane] = cell.inner(Inner {
+        load(&mut x, gates, row.x, hidden, first);
+        load(&mut r, early, row.r, hidden, first);
+        load(&mut state, states, row.state, hidden, first);
+        let mut inner = [F::zero(); LANES];
+        for (lane, inner) in inner.iter_mut().enumerate() {
+            let (x, r, state) = (
+                unit(&x, gates, lane),
+                unit(&r, early, lane),
+                unit(&state, states, lane),
+            );
+            *inner = cell.inner(Inner {
                 x: &x[..gates],
                 r: &r[..early],
                 state: &state[..states],
             });
         }
-        inner.store(row.inner, hidden, first);
+        let to = &mut row.inner[first..];
+        let units = to.len().min(LANES);
+        to[..units].copy_from_slice(&inner[..units]);
     }
 }
 
@@ -341,32 +352,34 @@ fn inner_row<C: Cell, F: Real>(cell: &C, row: InnerRow<'_, F>) {
 fn inner_backward_row<C: Cell, F: Real>(cell: &C, row: InnerBackwardRow<'_, F>) {
     let hidden = row.d_inner.len();
     let (gates, states, kept) = (cell.gates(), cell.states(), cell.saved());
-    let (mut saved, mut d_inner) = (Block::zeros(kept), Block::zeros(1));
-    let mut d_state = Block::zeros(states);
-    let (mut d_x, mut d_r) = (Block::zeros(gates), Block::zeros(gates));
+    let (mut saved, mut d_state) = (zeros(), zeros());
+    let (mut d_x, mut d_r) = (zeros(), zeros());
     let mut d_r_planes = row.d_r;
     for first in (0..hidden).step_by(LANES) {
-        saved.load(row.saved, hidden, first);
-        d_inner.load(row.d_inner, hidden, first);
-        for lane in 0..LANES {
-            let saved = saved.lane(lane);
+        load(&mut saved, kept, row.saved, hidden, first);
+        let from = &row.d_inner[first..];
+        let units = from.len().min(LANES);
+        let mut d_inner = [F::zero(); LANES];
+        d_inner[..units].copy_from_slice(&from[..units]);
+        for (lane, d_inner) in d_inner.into_iter().enumerate() {
+            let saved = unit(&saved, kept, lane);
             let mut old = [F::zero(); MAX_COUNT];
             let (mut x, mut r) = (old, old);
             cell.inner_backward(InnerBackward {
                 saved: &saved[..kept],
-                d_inner: d_inner.values[0][lane],
+                d_inner,
                 d_state: &mut old[..states],
                 d_x: &mut x[..gates],
                 d_r: &mut r[..gates],
             });
-            d_state.set_lane(lane, &old);
-            d_x.set_lane(lane, &x);
-            d_r.set_lane(lane, &r);
+            set_unit(&mut d_state, states, lane, &old);
+            set_unit(&mut d_x, gates, lane, &x);
+            set_unit(&mut d_r, gates, lane, &r);
         }
-        d_state.add(row.d_state, hidden, first);
-        d_x.add(row.d_x, hidden, first);
+        add(&d_state, states, row.d_state, hidden, first);
+        add(&d_x, gates, row.d_x, hidden, first);
         if let Some(planes) = d_r_planes.as_deref_mut() {
-            d_r.add(planes, hidden, first);
+            add(&d_r, gates, planes, hidden, first);
         }
     }
 }

@@ -26,6 +26,7 @@ mod general_gru;
 mod general_lstm;
 mod gru;
 mod lstm;
+mod plain;
 mod rnn;
 
 pub use activation::Activation;
@@ -161,6 +162,11 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// [`Error::Argument`](crate::Error::Argument) that names the number.
     fn check(&self) -> Result<()> {
         Ok(())
+    }
+    /// Shares this cell, as another type of the same equations where that is faster. Default: itself.
+    #[doc(hidden)]
+    fn share(self) -> CellRef {
+        CellRef::of(self)
     }
     /// One unit, one step.
     fn forward<F: Real>(&self, unit: Forward<'_, F>);

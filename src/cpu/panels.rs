@@ -14,7 +14,12 @@ pub struct Panels<F> {
 /// What products need of a scalar type.
 pub trait PanelScalar: Sized {
     fn pack(matrix: ArrayView2<'_, Self>) -> Panels<Self>;
-    fn add_product(a: ArrayView2<'_, Self>, panels: &Panels<Self>, c: ArrayViewMut2<'_, Self>);
+    fn add_product(
+        a: ArrayView2<'_, Self>,
+        panels: &Panels<Self>,
+        c: ArrayViewMut2<'_, Self>,
+        packed: &mut Vec<Self>,
+    );
 }
 
 impl<F: PanelScalar> Panels<F> {
@@ -28,8 +33,13 @@ impl<F: PanelScalar> Panels<F> {
         self.width
     }
 
-    /// c += a · matrix. a: `[M, K]`, c: `[M, width]`, rows without gaps.
-    pub(crate) fn add_product(&self, a: ArrayView2<'_, F>, c: ArrayViewMut2<'_, F>) {
+    /// c += a · matrix. a: `[M, K]`, c: `[M, width]`, rows without gaps; packed: room that the caller keeps from call to call.
+    pub(crate) fn add_product(
+        &self,
+        a: ArrayView2<'_, F>,
+        c: ArrayViewMut2<'_, F>,
+        packed: &mut Vec<F>,
+    ) {
         assert!(
             a.ncols() == self.inputs && c.dim() == (a.nrows(), self.width),
             "product of {:?} with {} inputs into {:?}",
@@ -37,7 +47,7 @@ impl<F: PanelScalar> Panels<F> {
             self.inputs,
             c.dim()
         );
-        F::add_product(a, self, c);
+        F::add_product(a, self, c, packed);
     }
 }
 
@@ -46,8 +56,16 @@ const fn full_panel(registers: usize) -> usize {
     if registers >= 32 { 4 } else { 2 }
 }
 
-/// Rows of a tile.
-const ROWS: usize = 6;
+/// Rows of the next tile: 6 make as many sums as the registers hold.
+#[inline(always)]
+fn tile_rows(left: usize) -> usize {
+    match left {
+        6.. => 6,
+        3.. => 3,
+        2 => 2,
+        _ => 1,
+    }
+}
 
 macro_rules! panels {
     ($scalar:ty, $module:ident, $vector:ident, $lanes:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $mul_add:ident, $add:ident) => {
@@ -59,8 +77,14 @@ macro_rules! panels {
                 a: ArrayView2<'_, Self>,
                 panels: &Panels<Self>,
                 c: ArrayViewMut2<'_, Self>,
+                packed: &mut Vec<Self>,
             ) {
-                Arch::new().dispatch($module::AddProduct { a, panels, c });
+                Arch::new().dispatch($module::AddProduct {
+                    a,
+                    panels,
+                    c,
+                    packed,
+                });
             }
         }
 
@@ -108,6 +132,7 @@ macro_rules! panels {
                 pub(super) a: ArrayView2<'a, $scalar>,
                 pub(super) panels: &'a Panels<$scalar>,
                 pub(super) c: ArrayViewMut2<'a, $scalar>,
+                pub(super) packed: &'a mut Vec<$scalar>,
             }
 
             impl WithSimd for AddProduct<'_> {
@@ -115,7 +140,13 @@ macro_rules! panels {
 
                 #[inline(always)]
                 fn with_simd<S: Simd>(self, simd: S) {
-                    let Self { a, panels, mut c } = self;
+                    let Self {
+                        a,
+                        panels,
+                        mut c,
+                        packed,
+                    } = self;
+                    pack_rows(a, packed);
                     let full = full_panel(S::REGISTER_COUNT);
                     let mut first = 0;
                     while first < panels.width {
@@ -125,13 +156,32 @@ macro_rules! panels {
                             [panels.inputs * first..panels.inputs * (first + columns)];
                         let (part, _) = S::$as_simd(part);
                         match vectors {
-                            4 => rows::<S, 4>(simd, a, part, &mut c, first),
-                            3 => rows::<S, 3>(simd, a, part, &mut c, first),
-                            2 => rows::<S, 2>(simd, a, part, &mut c, first),
-                            _ => rows::<S, 1>(simd, a, part, &mut c, first),
+                            4 => rows::<S, 4>(simd, packed, part, &mut c, first),
+                            3 => rows::<S, 3>(simd, packed, part, &mut c, first),
+                            2 => rows::<S, 2>(simd, packed, part, &mut c, first),
+                            _ => rows::<S, 1>(simd, packed, part, &mut c, first),
                         }
                         first += columns;
                     }
+                }
+            }
+
+            /// `[M, K]` as tiles `[K, rows of the tile]`.
+            #[inline(always)]
+            fn pack_rows(a: ArrayView2<'_, $scalar>, packed: &mut Vec<$scalar>) {
+                let inputs = a.ncols();
+                packed.resize(a.len(), 0.0);
+                let mut first = 0;
+                while first < a.nrows() {
+                    let count = tile_rows(a.nrows() - first);
+                    let tile = &mut packed[first * inputs..(first + count) * inputs];
+                    for m in 0..count {
+                        let row = a.row(first + m).to_slice().expect("rows have no gaps");
+                        for (value, a) in tile[m..].iter_mut().step_by(count).zip(row) {
+                            *value = *a;
+                        }
+                    }
+                    first += count;
                 }
             }
 
@@ -139,43 +189,45 @@ macro_rules! panels {
             #[inline(always)]
             fn rows<S: Simd, const VECTORS: usize>(
                 simd: S,
-                a: ArrayView2<'_, $scalar>,
+                packed: &[$scalar],
                 panel: &[S::$vector],
                 c: &mut ArrayViewMut2<'_, $scalar>,
                 first: usize,
             ) {
+                let inputs = panel.len() / VECTORS;
                 let mut row = 0;
-                while row < a.nrows() {
-                    row += match a.nrows() - row {
-                        ROWS.. => tile::<S, ROWS, VECTORS>(simd, a, panel, c, row, first),
-                        3.. => tile::<S, 3, VECTORS>(simd, a, panel, c, row, first),
-                        2 => tile::<S, 2, VECTORS>(simd, a, panel, c, row, first),
-                        _ => tile::<S, 1, VECTORS>(simd, a, panel, c, row, first),
-                    };
+                while row < c.nrows() {
+                    let count = tile_rows(c.nrows() - row);
+                    let tile = &packed[row * inputs..(row + count) * inputs];
+                    match count {
+                        6 => self::tile::<S, 6, VECTORS>(simd, tile, panel, c, row, first),
+                        3 => self::tile::<S, 3, VECTORS>(simd, tile, panel, c, row, first),
+                        2 => self::tile::<S, 2, VECTORS>(simd, tile, panel, c, row, first),
+                        _ => self::tile::<S, 1, VECTORS>(simd, tile, panel, c, row, first),
+                    }
+                    row += count;
                 }
             }
 
-            /// Some rows of one panel, the sums in registers. Returns the number of rows.
+            /// Some rows of one panel, the sums in registers.
             #[inline(always)]
             fn tile<S: Simd, const M: usize, const VECTORS: usize>(
                 simd: S,
-                a: ArrayView2<'_, $scalar>,
+                values: &[$scalar],
                 panel: &[S::$vector],
                 c: &mut ArrayViewMut2<'_, $scalar>,
                 row: usize,
                 first: usize,
-            ) -> usize {
-                let inputs = a.ncols();
+            ) {
                 let mut sums = [[simd.$splat(0.0); VECTORS]; M];
-                let rows: [&[$scalar]; M] = std::array::from_fn(|m| {
-                    let a = a.row(row + m).to_slice().expect("rows have no gaps");
-                    &a[..inputs]
-                });
-                for (k, weights) in panel.chunks_exact(VECTORS).take(inputs).enumerate() {
-                    for m in 0..M {
-                        let value = simd.$splat(rows[m][k]);
-                        for n in 0..VECTORS {
-                            sums[m][n] = simd.$mul_add(value, weights[n], sums[m][n]);
+                // Arrays of known length, so that no index is checked in the loop.
+                let (values, _) = values.as_chunks::<M>();
+                let (weights, _) = panel.as_chunks::<VECTORS>();
+                for (values, weights) in values.iter().zip(weights) {
+                    for (sums, value) in sums.iter_mut().zip(values) {
+                        let value = simd.$splat(*value);
+                        for (sum, weight) in sums.iter_mut().zip(weights) {
+                            *sum = simd.$mul_add(value, *weight, *sum);
                         }
                     }
                 }
@@ -187,7 +239,6 @@ macro_rules! panels {
                         *c = simd.$add(*c, *sum);
                     }
                 }
-                M
             }
         }
     };
@@ -236,12 +287,12 @@ mod tests {
             let expected = a.dot(&b.t()) + 2.0;
             let panels = Panels::new(b.t());
             let mut c = Array2::from_elem((m, panels.width()), 2.0);
-            panels.add_product(a.view(), c.view_mut());
+            panels.add_product(a.view(), c.view_mut(), &mut vec![]);
             assert_eq!(c.slice(ndarray::s![.., ..n]), expected, "{m} {k} {n}");
             // Whole numbers of this size are exact in f32 too.
             let single = Panels::new(b.mapv(|x| x as f32).t());
             let mut c = Array2::from_elem((m, single.width()), 2.0_f32);
-            single.add_product(a.mapv(|x| x as f32).view(), c.view_mut());
+            single.add_product(a.mapv(|x| x as f32).view(), c.view_mut(), &mut vec![]);
             let c = c.slice(ndarray::s![.., ..n]).mapv(f64::from);
             assert_eq!(c, expected, "{m} {k} {n} in f32");
         }

@@ -87,6 +87,7 @@ pub(super) struct GateProducts<'a, F> {
 pub(super) struct Scratch<F> {
     masked: Array2<F>,
     product: Array2<F>,
+    pub(super) packed: Vec<F>,
 }
 
 impl<'a, F: Real> GateProducts<'a, F> {
@@ -128,6 +129,7 @@ impl<'a, F: Real> GateProducts<'a, F> {
         Scratch {
             masked: Array2::zeros((rows, self.input_width)),
             product: Array2::zeros((rows, self.output_width)),
+            packed: vec![],
         }
     }
 
@@ -158,17 +160,18 @@ impl<'a, F: Real> GateProducts<'a, F> {
             && self.mask.is_none()
             && output.ncols() == panels.width()
         {
-            return panels.add_product(input, output.view_mut());
+            return panels.add_product(input, output.view_mut(), &mut scratch.packed);
         }
         for (group, panels) in self.groups(&gates) {
             let mut product = scratch.product.slice_mut(s![.., ..panels.width()]);
             product.fill(F::zero());
             match &self.mask {
-                None => add_rows(panels, input, &mut product),
+                None => panels.add_product(input, product.view_mut(), &mut scratch.packed),
                 Some(mask) => {
                     scratch.masked.assign(&input);
                     scratch.masked *= &mask.slice(s![rows.clone(), group.start, ..]);
-                    add_rows(panels, scratch.masked.view(), &mut product);
+                    let masked = scratch.masked.view();
+                    panels.add_product(masked, product.view_mut(), &mut scratch.packed);
                 }
             }
             let columns = group.start * self.hidden..group.end * self.hidden;
@@ -191,7 +194,8 @@ impl<'a, F: Real> GateProducts<'a, F> {
             let mut product = scratch.product.slice_mut(s![.., ..panels.width()]);
             product.fill(F::zero());
             let columns = group.start * self.hidden..group.end * self.hidden;
-            add_rows(panels, d_r.slice(s![.., columns]), &mut product);
+            let d_r = d_r.slice(s![.., columns]);
+            panels.add_product(d_r, product.view_mut(), &mut scratch.packed);
             let mut product = product.slice_mut(s![.., ..width]);
             if let Some(mask) = &self.mask {
                 product *= &mask.slice(s![rows.clone(), group.start, ..]);
@@ -199,11 +203,6 @@ impl<'a, F: Real> GateProducts<'a, F> {
             *d_input += &product;
         }
     }
-}
-
-/// [`Panels::add_product`] into columns of a wider matrix.
-fn add_rows<F: Real>(panels: &Panels<F>, a: ArrayView2<'_, F>, c: &mut ArrayViewMut2<'_, F>) {
-    panels.add_product(a, c.view_mut());
 }
 
 /// The states of some rows: h `[b, P]`, and the cell's `[b, S·H]`, whose first plane is h unless there is a projection.

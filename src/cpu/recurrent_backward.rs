@@ -200,7 +200,7 @@ impl<F: Real> Layer<'_, F> {
                         d_h.row_mut(row).assign(&d_states.h.row(row));
                     }
                     d_m.fill(F::zero());
-                    projection.add_product(d_h.view(), d_m.view_mut());
+                    projection.add_product(d_h.view(), d_m.view_mut(), &mut scratch.packed);
                     let d_m = d_m.slice(s![.., ..hidden]);
                     d_states.plane_mut(0, hidden).assign(&d_m);
                 }

@@ -222,7 +222,7 @@ impl<F: Real> Layer<'_, F> {
                     }
                 }
                 projected.fill(F::zero());
-                projection.add_product(m.view(), projected.view_mut());
+                projection.add_product(m.view(), projected.view_mut(), &mut scratch.packed);
             }
             for row in (0..batch).filter(live) {
                 let width = states.h.ncols();
