@@ -9,6 +9,8 @@ mod device;
 mod errors;
 mod finite_differences;
 mod golden;
+mod runs;
+mod shapes;
 mod training;
 mod tutorial;
 mod weights;
