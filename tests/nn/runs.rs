@@ -121,7 +121,7 @@ impl<C: Cell> Run<C> {
             if self.batch_first {
                 sequence.swap_axes(0, 1);
             }
-            sequence
+            sequence.as_standard_layout().into_owned()
         };
         Arrays {
             x: sequence(1, input),
