@@ -3,13 +3,21 @@
 use crate::common::{array, devices, rng, uniform};
 use bptt::cell::Cell;
 use bptt::nn::{Input, Recurrent, RecurrentConfig, State, Vjp};
-use bptt::verify::compare;
+use bptt::verify::{DOUBLE, compare};
 use bptt::{Device, Tensor};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
 /// A gradient passes through every step, so rounding errors of all of them meet in it.
 pub const SINGLE_THROUGH_TIME: f64 = 1e-4;
+
+/// Every device with how exact its results are: the reference, then the f32 devices.
+pub fn devices_with_tolerances() -> Vec<(Device, f64)> {
+    let single = |device| (device, SINGLE_THROUGH_TIME);
+    std::iter::once((Device::cpu_f64(), DOUBLE))
+        .chain(devices().into_iter().map(single))
+        .collect()
+}
 
 /// Arrays by name.
 pub type Results = BTreeMap<String, ArrayD<f64>>;
