@@ -9,7 +9,10 @@ use bptt::nn::{
 };
 use bptt::{Device, Tensor};
 
-fn weights(parameters: &Parameters) -> Vec<(&str, &[usize])> {
+/// A name and a shape.
+type Weight<'a> = (&'a str, &'a [usize]);
+
+fn weights(parameters: &Parameters) -> Vec<Weight<'_>> {
     let shape = |name| parameters.shape(name).unwrap();
     parameters.names().map(|name| (name, shape(name))).collect()
 }
@@ -18,12 +21,12 @@ fn weights(parameters: &Parameters) -> Vec<(&str, &[usize])> {
 fn check_weights<C: Cell>(
     config: RecurrentConfig<C>,
     input: usize,
-    expected: &[(&str, &[usize])],
+    expected: &[Weight<'_>],
     widths: (usize, &[usize]),
 ) {
     let layer = Recurrent::new(&Device::cpu(), config, 1).unwrap();
     assert_eq!(weights(layer.parameters()), expected);
-    let elements = |(_, shape): &(&str, &[usize])| shape.iter().product::<usize>();
+    let elements = |(_, shape): &Weight<'_>| shape.iter().product::<usize>();
     let count = expected.iter().map(elements).sum::<usize>();
     assert_eq!(layer.parameters().count(), count);
     let x = Tensor::zeros(&Device::cpu(), &[4, 2, input]).unwrap();
@@ -40,11 +43,12 @@ fn check_weights<C: Cell>(
 #[test]
 fn biases() {
     let config = || GruConfig::new(3, 5);
-    let (ih, hh): ((&str, &[usize]), (&str, &[usize])) =
-        (("weight_ih_l0", &[15, 3]), ("weight_hh_l0", &[15, 5]));
-    let (bias_ih, bias_hh): ((&str, &[usize]), (&str, &[usize])) =
-        (("bias_ih_l0", &[15]), ("bias_hh_l0", &[15]));
-    let two = [ih, hh, bias_ih, bias_hh];
+    let two: [Weight<'_>; 4] = [
+        ("weight_ih_l0", &[15, 3]),
+        ("weight_hh_l0", &[15, 5]),
+        ("bias_ih_l0", &[15]),
+        ("bias_hh_l0", &[15]),
+    ];
     check_weights(config(), 3, &two, (5, &[5]));
     check_weights(config().bias(true), 3, &two, (5, &[5]));
     check_weights(config().bias(Bias::Two), 3, &two, (5, &[5]));
@@ -56,7 +60,7 @@ fn biases() {
 #[test]
 fn a_projection_narrows_what_h_enters() {
     let config = LstmConfig::new(3, 5).proj_size(2).layers(2);
-    let expected: [(&str, &[usize]); 20] = [
+    let expected: [Weight<'_>; 20] = [
         ("weight_ih_l0", &[20, 3]),
         ("weight_hh_l0", &[20, 2]),
         ("bias_ih_l0", &[20]),
@@ -81,14 +85,14 @@ fn a_projection_narrows_what_h_enters() {
     check_weights(config.bidirectional(true), 3, &expected, (4, &[2, 5]));
     // 0 is none.
     let none = LstmConfig::new(3, 5).proj_size(2).proj_size(0).bias(false);
-    let expected: [(&str, &[usize]); 2] = [("weight_ih_l0", &[20, 3]), ("weight_hh_l0", &[20, 5])];
+    let expected: [Weight<'_>; 2] = [("weight_ih_l0", &[20, 3]), ("weight_hh_l0", &[20, 5])];
     check_weights(none, 3, &expected, (5, &[5, 5]));
 }
 
 #[test]
 fn peepholes_are_diagonals_of_three_gates() {
     let config = LstmConfig::new(3, 5).peepholes(true);
-    let expected: [(&str, &[usize]); 6] = [
+    let expected: [Weight<'_>; 6] = [
         ("weight_ih_l0", &[20, 3]),
         ("weight_hh_l0", &[20, 2]),
         ("bias_ih_l0", &[20]),
@@ -102,7 +106,7 @@ fn peepholes_are_diagonals_of_three_gates() {
 #[test]
 fn skipped_input_weights_are_the_first_layers_only() {
     let config = RnnConfig::new(5, 5).skip_input(true).layers(2);
-    let expected: [(&str, &[usize]); 10] = [
+    let expected: [Weight<'_>; 10] = [
         ("weight_hh_l0", &[5, 5]),
         ("bias_ih_l0", &[5]),
         ("weight_hh_l0_reverse", &[5, 5]),

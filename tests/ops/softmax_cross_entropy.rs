@@ -51,7 +51,7 @@ fn rows_of_different_weight() {
     for (rows, columns) in [(1, 1), (3, 7), (17, 65), (300, 3)] {
         // The rows that do not count, every third from the first, have a class outside.
         let class = |row: usize| {
-            if row % 3 == 0 {
+            if row.is_multiple_of(3) {
                 -1.0
             } else {
                 ((row * 5) % columns) as f32
