@@ -7,7 +7,7 @@ use bptt::nn::{
     Bias, GruConfig, Input, LstmConfig, Parameters, Recurrent, RecurrentConfig, RnnConfig,
     Sequential, State,
 };
-use bptt::{Device, Tensor};
+use bptt::{Device, Error, Tensor};
 
 /// A name and a shape.
 type Weight<'a> = (&'a str, &'a [usize]);
@@ -258,6 +258,21 @@ fn bounds_and_numbers_of_activations_outside_of_their_range() {
         0,
     ));
     assert!(message.starts_with("activation: Affine"), "{message}");
+}
+
+#[test]
+fn stacks_too_large_for_any_device_are_refused() {
+    for device in every_device() {
+        for size in [1 << 20, 1 << 40, usize::MAX / 8, usize::MAX] {
+            let lstm = LstmConfig::new(3, size).layers(2).bidirectional(true);
+            let lstm = lstm.peepholes(true).proj_size(size - 1).forget_bias(1.0);
+            let error = Recurrent::new(&device, lstm, 0).unwrap_err();
+            assert!(matches!(error, Error::Limit { .. }), "{size}: {error}");
+            let wide = Recurrent::new(&device, RnnConfig::new(size, 1 << 13), 0);
+            let error = wide.unwrap_err();
+            assert!(matches!(error, Error::Limit { .. }), "{size}: {error}");
+        }
+    }
 }
 
 #[test]
