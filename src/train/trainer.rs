@@ -293,7 +293,8 @@ impl Trainer {
         if let Some(lengths) = &batch.lengths {
             check_lengths(lengths, batch.x.shape()[0], batch.x.shape()[1])?;
         }
-        self.loss.check(&batch.target, &output)?;
+        self.loss
+            .check(&batch.target, &output, batch.lengths.as_deref())?;
         for (name, values) in [("x", &batch.x), ("target", &batch.target)] {
             if let Values::Tensor(tensor) = values {
                 tensor.check_device(name, self.model.device())?;

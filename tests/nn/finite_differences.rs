@@ -1,12 +1,12 @@
 //! The CPU path in f64 against central differences: every cell, layers, directions, states; losses and heads.
 
-use crate::common::{array, rng, uniform};
-use bptt::cell::{Activation, Cell, Gru, Lstm, Rnn};
+use crate::runs::{Arrays, Run, random};
+use bptt::Device;
+use bptt::cell::{Activation, Cell};
 use bptt::data::Batch;
-use bptt::nn::{Input, Parameters, Recurrent, RecurrentConfig, Sequential, State};
+use bptt::nn::{Bias, GruConfig, LstmConfig, Parameters, RecurrentConfig, RnnConfig, Sequential};
 use bptt::train::{Mse, Sgd, SoftmaxCrossEntropy, Trainer};
 use bptt::verify::compare;
-use bptt::{Device, Tensor};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -32,106 +32,50 @@ fn dot(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
     (a * b).sum()
 }
 
-fn random(seed: u64, shape: &[usize]) -> ArrayD<f64> {
-    array(shape, uniform(&mut rng(seed), shape.iter().product(), 1.0)).mapv(f64::from)
+/// Two layers in both directions, with all rows of length T, and with lengths of every kind.
+fn check_cell<C: Cell>(config: RecurrentConfig<C>, size: [usize; 3]) {
+    let run = Run::new(config.layers(2).bidirectional(true), size);
+    check_run(&run);
+    check_run(&run.ragged());
 }
 
-/// With all rows of length T, and with lengths of every kind.
-fn check_cell<C: Cell>(
-    config: RecurrentConfig<C>,
-    steps: usize,
-    batch: usize,
-    input: usize,
-    hidden: usize,
-) {
-    check_lengths(config.clone(), steps, batch, input, hidden, false);
-    check_lengths(config, steps, batch, input, hidden, true);
-}
-
-fn check_lengths<C: Cell>(
-    config: RecurrentConfig<C>,
-    steps: usize,
-    batch: usize,
-    input: usize,
-    hidden: usize,
-    ragged: bool,
-) {
-    let (layers, directions) = (2, 2);
-    let config = config.layers(layers).bidirectional(true);
-    let states = config_states(&config);
+/// Every gradient of a run, against differences of ⟨d_y, y⟩ + ⟨d_last, last states⟩.
+pub fn check_run<C: Cell>(run: &Run<C>) {
     let device = Device::cpu_f64();
-    let layer = Recurrent::new(&device, config, 3).unwrap();
-    let state_shape = [layers * directions, batch, hidden];
-    // All T, then of every kind.
-    let lengths: Vec<usize> = (0..batch)
-        .map(|row| {
-            if ragged {
-                (3 * row) % (steps + 1)
-            } else {
-                steps
-            }
+    let layer = run.layer(&device);
+    let arrays = run.arrays(&layer);
+    let value = |arrays: &Arrays| {
+        let results = run.forward(&layer, arrays, &device);
+        let last = arrays.d_last.iter().flatten().enumerate();
+        let states = last.map(|(index, d)| dot(&results[&format!("forward state {index}")], d));
+        dot(&results["forward y"], &arrays.d_y) + states.sum::<f64>()
+    };
+    let mut results = run.vjp(&layer, &arrays, &device);
+    let check = |name: &str, expected: ArrayD<f64>| {
+        compare(name, &results[name], &expected, TOLERANCE)
+            .unwrap_or_else(|mismatch| panic!("{mismatch} of {run:?}"));
+    };
+    let d_x = differences(&arrays.x, |x| {
+        value(&Arrays {
+            x: x.clone(),
+            ..arrays.clone()
         })
-        .collect();
-    let x = random(1, &[steps, batch, input]);
-    let initial: Vec<_> = (0..states)
-        .map(|s| random(2 + s as u64, &state_shape))
-        .collect();
-    let d_y = random(10, &[steps, batch, directions * hidden]);
-    let d_last: Vec<_> = (0..states)
-        .map(|s| random(11 + s as u64, &state_shape))
-        .collect();
-    let tensor = |values: &ArrayD<f64>| Tensor::from_array(&device, values).unwrap();
-    let state = |parts: &[ArrayD<f64>]| match parts {
-        [h] => State::new(tensor(h)),
-        [h, c] => State::with_cell(tensor(h), tensor(c)),
-        _ => unreachable!(),
-    };
-    let parts = |state: &State| -> Vec<ArrayD<f64>> {
-        [Some(state.h()), state.c()]
-            .into_iter()
-            .flatten()
-            .map(|t| t.to_array().unwrap())
-            .collect()
-    };
-    let value = |x: &ArrayD<f64>, initial: &[ArrayD<f64>]| {
-        let (y, last) = layer
-            .forward(
-                Input::with_lengths(&tensor(x), &lengths),
-                Some(&state(initial)),
-            )
-            .unwrap();
-        let states: f64 = parts(&last)
-            .iter()
-            .zip(&d_last)
-            .map(|(last, d)| dot(last, d))
-            .sum();
-        dot(&y.to_array().unwrap(), &d_y) + states
-    };
-    let vjp = layer
-        .vjp(
-            Input::with_lengths(&tensor(&x), &lengths),
-            Some(&state(&initial)),
-            &tensor(&d_y),
-            Some(&state(&d_last)),
-        )
-        .unwrap();
-
-    let expected = differences(&x, |x| value(x, &initial));
-    compare("dx", &vjp.d_x.to_array().unwrap(), &expected, TOLERANCE).unwrap();
-    for (index, got) in parts(&vjp.d_state).iter().enumerate() {
-        let expected = differences(&initial[index], |moved| {
-            let mut initial = initial.clone();
-            initial[index] = moved.clone();
-            value(&x, &initial)
+    });
+    check("d_x", d_x);
+    for (index, initial) in arrays.initial.iter().flatten().enumerate() {
+        let expected = differences(initial, |moved| {
+            let mut arrays = arrays.clone();
+            arrays.initial.as_mut().unwrap()[index] = moved.clone();
+            value(&arrays)
         });
-        compare(&format!("initial state {index}"), got, &expected, TOLERANCE).unwrap();
+        check(&format!("d_state {index}"), expected);
     }
-    let gradients = vjp.d_weights.to_arrays::<f64>().unwrap();
-    check_weights(layer.parameters(), &gradients, || value(&x, &initial));
-}
-
-fn config_states<C: Cell>(config: &RecurrentConfig<C>) -> usize {
-    config.cell().states()
+    results.retain(|name, _| name.starts_with("d "));
+    let gradients = results
+        .into_iter()
+        .map(|(name, gradient)| (name["d ".len()..].to_owned(), gradient))
+        .collect();
+    check_weights(layer.parameters(), &gradients, || value(&arrays));
 }
 
 fn check_weights(
@@ -153,35 +97,36 @@ fn check_weights(
 }
 
 #[test]
-fn rnn_tanh() {
-    check_cell(RecurrentConfig::<Rnn>::new(3, 5), 4, 2, 3, 5);
-}
-
-#[test]
-fn rnn_relu() {
-    check_cell(
-        RecurrentConfig::<Rnn>::new(3, 5).nonlinearity(Activation::Relu),
-        4,
-        2,
-        3,
-        5,
-    );
+fn rnn() {
+    check_cell(RnnConfig::new(3, 5), [4, 2, 3]);
+    let relu = RnnConfig::new(3, 5).nonlinearity(Activation::Relu);
+    check_cell(relu, [4, 2, 3]);
 }
 
 #[test]
 fn lstm() {
-    check_cell(RecurrentConfig::<Lstm>::new(3, 5), 4, 2, 3, 5);
-    check_cell(RecurrentConfig::<Lstm>::new(2, 1), 1, 3, 2, 1);
+    check_cell(LstmConfig::new(3, 5), [4, 2, 3]);
+    check_cell(LstmConfig::new(2, 1), [1, 3, 2]);
 }
 
 #[test]
 fn gru() {
-    check_cell(RecurrentConfig::<Gru>::new(3, 5), 4, 2, 3, 5);
-    check_cell(RecurrentConfig::<Gru>::new(2, 1), 1, 3, 2, 1);
+    check_cell(GruConfig::new(3, 5), [4, 2, 3]);
+    check_cell(GruConfig::new(2, 1), [1, 3, 2]);
+}
+
+#[test]
+fn options() {
+    let projected = LstmConfig::new(4, 4).proj_size(2).skip_input(true);
+    check_cell(projected, [4, 3, 4]);
+    let general = LstmConfig::new(3, 3).peepholes(true).input_forget(true);
+    check_cell(general.proj_size(2).bias(Bias::One), [4, 3, 3]);
+    let gru = GruConfig::new(3, 3).reset_after(false).zoneout(0.3, 0.0);
+    check_cell(gru.skip_input(true), [4, 3, 3]);
 }
 
 /// The gradients that a training step leaves, against differences of the loss it reports.
-fn check_trainer(mut trainer: Trainer, batch: &Batch) {
+pub fn check_trainer(mut trainer: Trainer, batch: &Batch) {
     trainer.step(batch).unwrap();
     trainer.take_loss().unwrap();
     let gradients = trainer.gradients::<f64>().unwrap();
@@ -198,7 +143,7 @@ fn squared_error_of_every_step_and_of_the_last() {
     let device = Device::cpu_f64();
     for mse in [Mse::mean(), Mse::sum(), Mse::half_sum()] {
         let model = Sequential::new(3)
-            .lstm(RecurrentConfig::hidden(4))
+            .lstm(LstmConfig::hidden(4))
             .linear(2)
             .build(&device, 1)
             .unwrap();
@@ -212,7 +157,7 @@ fn squared_error_of_every_step_and_of_the_last() {
         );
     }
     let model = Sequential::new(3)
-        .gru(RecurrentConfig::hidden(4))
+        .gru(GruConfig::hidden(4))
         .last_step()
         .linear(2)
         .softmax();
@@ -228,7 +173,7 @@ fn squared_error_of_every_step_and_of_the_last() {
 fn cross_entropy_of_every_step_and_of_the_last() {
     let device = Device::cpu_f64();
     let model = Sequential::new(3)
-        .rnn(RecurrentConfig::hidden(4))
+        .rnn(RnnConfig::hidden(4))
         .linear(5)
         .build(&device, 1)
         .unwrap();
@@ -239,7 +184,7 @@ fn cross_entropy_of_every_step_and_of_the_last() {
     let classes = ndarray::Array2::from_shape_fn((4, 2), |(t, b)| ((3 * t + b) % 5) as u32);
     check_trainer(trainer, &Batch::new(random(1, &[4, 2, 3]), classes));
     let model = Sequential::new(3)
-        .lstm(RecurrentConfig::hidden(4))
+        .lstm(LstmConfig::hidden(4))
         .last_step()
         .linear(5)
         .build(&device, 1)

@@ -263,6 +263,9 @@ impl<C: Cell> RecurrentConfig<C> {
                 "unset where there is no bias",
             ));
         }
+        if let Some(value) = self.forget_bias.filter(|value| !value.is_finite()) {
+            return Err(Error::argument("forget_bias", value, "a finite number"));
+        }
         if let Some(proj_size) = self
             .proj_size
             .filter(|size| !(1..self.hidden_size).contains(size))
