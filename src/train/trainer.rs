@@ -237,7 +237,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// The mean loss of the training steps since the last call, weighted by their numbers of examples. Waits for them.
+    /// The mean loss of the training steps since the last call, weighted by their numbers of examples (sequences, whatever their lengths).
+    /// Waits for them.
     ///
     /// # Errors
     /// [`Error::Argument`] where there was no step; [`Error::DeviceLost`].
