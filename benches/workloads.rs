@@ -1,4 +1,4 @@
-//! The workloads that other libraries are timed at: `cargo bench --bench workloads [-- --device cpu|gpu] [WORKLOAD CELL]`.
+//! The workloads that other libraries are timed at: `cargo bench --bench workloads [-- --device cpu|gpu] [WORKLOAD [CELL [PHASE]]]`.
 //!
 //! One line for each workload and phase: library, device, threads, workload, cell, phase, repetitions, then milliseconds: minimum,
 //! median, first call. `infer` is a forward pass over the whole sequence, `train` forward, mean squared error to a random target
@@ -73,7 +73,12 @@ fn measure(start: &str, mut step: impl FnMut(), drain: impl Fn()) {
     );
 }
 
-fn bench(device: &Device, label: &str, (name, cell, shape): (&str, &str, [usize; 4])) {
+fn bench(
+    device: &Device,
+    label: &str,
+    (name, cell, shape): (&str, &str, [usize; 4]),
+    phase: Option<&str>,
+) {
     let [inputs, hidden, steps, batch] = shape;
     let threads = std::env::var("RAYON_NUM_THREADS").unwrap_or_else(|_| "all".to_owned());
     let line = |phase: &str| format!("bptt,{label},{threads},{name},{cell},{phase}");
@@ -85,7 +90,12 @@ fn bench(device: &Device, label: &str, (name, cell, shape): (&str, &str, [usize;
     let infer = || {
         network.forward(&x).expect("the shapes fit");
     };
-    measure(&line("infer"), infer, drain);
+    if phase != Some("train") {
+        measure(&line("infer"), infer, drain);
+    }
+    if phase == Some("infer") {
+        return;
+    }
 
     let mut trainer = Trainer::new(network, Adam::new(1e-3)).expect("the numbers are in range");
     let data = Batch::new(x.clone(), target);
@@ -115,7 +125,8 @@ fn main() {
             [name, cell, ..] => workload.0 == name && workload.1 == cell,
         };
         if wanted {
-            bench(&device.0, device.1, workload);
+            let phase = words.get(2).map(String::as_str);
+            bench(&device.0, device.1, workload, phase);
         }
     }
 }
