@@ -56,15 +56,10 @@ const fn full_panel(registers: usize) -> usize {
     if registers >= 32 { 4 } else { 2 }
 }
 
-/// Rows of the next tile: 6 make as many sums as the registers hold.
+/// Rows of the next tile: 6 make as many sums as the registers hold; the last few tiles share what is left evenly.
 #[inline(always)]
 fn tile_rows(left: usize) -> usize {
-    match left {
-        6.. => 6,
-        3.. => 3,
-        2 => 2,
-        _ => 1,
-    }
+    left.div_ceil(left.div_ceil(6))
 }
 
 macro_rules! panels {
@@ -201,6 +196,8 @@ macro_rules! panels {
                     let tile = &packed[row * inputs..(row + count) * inputs];
                     match count {
                         6 => self::tile::<S, 6, VECTORS>(simd, tile, panel, c, row, first),
+                        5 => self::tile::<S, 5, VECTORS>(simd, tile, panel, c, row, first),
+                        4 => self::tile::<S, 4, VECTORS>(simd, tile, panel, c, row, first),
                         3 => self::tile::<S, 3, VECTORS>(simd, tile, panel, c, row, first),
                         2 => self::tile::<S, 2, VECTORS>(simd, tile, panel, c, row, first),
                         _ => self::tile::<S, 1, VECTORS>(simd, tile, panel, c, row, first),
