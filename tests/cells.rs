@@ -345,7 +345,7 @@ fn wgsl_that_does_not_compile_is_named() {
             wgsl: Some((from, to)),
             ..Broken::default()
         };
-        let faults = check_cell(&cell, &[gpu.clone()]).expect_err("the cell is wrong");
+        let faults = check_cell(&cell, std::slice::from_ref(&gpu)).expect_err("the cell is wrong");
         let text = faults.to_string();
         assert!(text.contains(says), "{text}");
         let fault = &faults.0[0];

@@ -81,7 +81,8 @@ fn finish(r_product: array<f32, GATES>, direction: u32, t: u32, b: u32, unit: u3
     for (var s = first_state; s < end_state; s++) {
         if ZONEOUT {
             let m = select(keep.x, keep.y, s > 0u);
-            new_state[s] = in.before[s] + m * (new_state[s] - in.before[s]);
+            // Not old + m (computed − old), which loses the digits of a small computed state.
+            new_state[s] = (1.0 - m) * in.before[s] + m * new_state[s];
         }
         last[params.last + state_at(s, direction, b, unit)] = new_state[s];
     }

@@ -15,7 +15,7 @@ fn rng_word(part: u32) -> u32 {
     return u32(lengths[params.rng + part]) | (u32(lengths[params.rng + part + 1u]) << 16u);
 }
 
-// Zoneout's m of states h (x) and the others (y): new = old + m (computed − old).
+// Zoneout's m of states h (x) and the others (y): new = (1 − m) old + m computed.
 fn zoneout_keep(direction: u32, t: u32, b: u32, unit: u32) -> vec2<f32> {
     if params.zoneout_random == 0u {
         return vec2<f32>(1.0 - params.zoneout_rate_h, 1.0 - params.zoneout_rate_c);

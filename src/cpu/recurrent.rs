@@ -319,7 +319,7 @@ impl ZoneoutMask {
         })
     }
 
-    /// m of one unit's state: new = old + m (computed − old).
+    /// m of one unit's state: new = (1 − m) old + m computed.
     pub(super) fn keep<F: Real>(
         &self,
         state: usize,

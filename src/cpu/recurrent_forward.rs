@@ -243,7 +243,7 @@ impl<F: Real> Layer<'_, F> {
         }
     }
 
-    /// new = old + m (computed − old), of every state of a row; place: t and the row's number in the batch.
+    /// new = (1 − m) old + m computed, of every state of a row; place: t and the row's number in the batch.
     fn zone_out(
         &self,
         states: &mut States<F>,
@@ -256,7 +256,8 @@ impl<F: Real> Layer<'_, F> {
         let hidden = self.shape.hidden;
         let blend = |state: usize, unit: usize, new: &mut F, old: F| {
             let keep: F = zoneout.keep(state, (self.direction, t, number, unit));
-            *new = old + keep * (*new - old);
+            // Not old + m (computed − old), which loses the digits of a small computed state.
+            *new = (F::one() - keep) * old + keep * *new;
         };
         for (unit, new) in states.h.row_mut(row).iter_mut().enumerate() {
             blend(0, unit, new, h_before[unit]);

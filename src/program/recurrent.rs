@@ -66,7 +66,7 @@ pub struct RecurrentWeights {
     pub weight_diag: Option<PerDirection>,
 }
 
-/// Zoneout (Krueger et al., 2017): a new state is old + m ⊙ (computed − old), h̃ being computed from the c that is not zoned out.
+/// Zoneout (Krueger et al., 2017): a new state is (1 − m) ⊙ old + m ⊙ computed, h̃ being computed from the c that is not zoned out.
 #[derive(Clone, Copy, Debug)]
 pub struct Zoneout {
     /// The probability of keeping the old value: of h, and of the other states. 0 to below 1.

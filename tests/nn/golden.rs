@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A gradient passes through every step, so rounding errors of all of them meet in it.
-const SINGLE_THROUGH_TIME: f64 = 1e-4;
+pub const SINGLE_THROUGH_TIME: f64 = 1e-4;
 
 pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,4 +1,7 @@
-//! The CPU path in f64 against central differences: every cell, layers, directions, states; losses and heads.
+//! The CPU path in f64 against central differences: every cell, layers, directions, states; losses and heads; options.
+
+mod options;
+mod setting;
 
 use crate::runs::{Arrays, Run, random};
 use bptt::Device;
@@ -6,7 +9,7 @@ use bptt::cell::{Activation, Cell};
 use bptt::data::Batch;
 use bptt::nn::{Bias, GruConfig, LstmConfig, Parameters, RecurrentConfig, RnnConfig, Sequential};
 use bptt::train::{Mse, Sgd, SoftmaxCrossEntropy, Trainer};
-use bptt::verify::compare;
+use bptt::verify::{Mismatch, compare};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -75,14 +78,15 @@ pub fn check_run<C: Cell>(run: &Run<C>) {
         .into_iter()
         .map(|(name, gradient)| (name["d ".len()..].to_owned(), gradient))
         .collect();
-    check_weights(layer.parameters(), &gradients, || value(&arrays));
+    check_weights(layer.parameters(), &gradients, || value(&arrays))
+        .unwrap_or_else(|mismatch| panic!("{mismatch} of {run:?}"));
 }
 
 fn check_weights(
     weights: &Parameters,
     gradients: &BTreeMap<String, ArrayD<f64>>,
     mut value: impl FnMut() -> f64,
-) {
+) -> Result<(), Mismatch> {
     let names: Vec<String> = weights.names().map(str::to_owned).collect();
     assert_eq!(gradients.len(), names.len());
     let arrays = weights.to_arrays::<f64>().unwrap();
@@ -92,8 +96,9 @@ fn check_weights(
             value()
         });
         weights.set(name, &arrays[name]).unwrap();
-        compare(name, &gradients[name], &expected, TOLERANCE).unwrap();
+        compare(name, &gradients[name], &expected, TOLERANCE)?;
     }
+    Ok(())
 }
 
 #[test]
@@ -135,7 +140,8 @@ pub fn check_trainer(mut trainer: Trainer, batch: &Batch) {
         // A learning rate of 0: the step reports the loss and changes nothing.
         trainer.step(batch).unwrap();
         trainer.take_loss().unwrap()
-    });
+    })
+    .unwrap();
 }
 
 #[test]
