@@ -51,7 +51,12 @@ fn every_kernel_is_composed_with_every_cell_it_takes() {
         .map(|(file, _)| *file)
         .collect();
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    for folder in ["shaders", "shaders/lib", "shaders/cell"] {
+    for folder in [
+        "shaders",
+        "shaders/lib",
+        "shaders/cell",
+        "shaders/recurrent",
+    ] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if name.ends_with(".wgsl") {

@@ -99,7 +99,7 @@ impl Activation {
         let (zero, one) = (F::zero(), F::one());
         match self {
             Self::Sigmoid => x.sigmoid(),
-            Self::Tanh => x.tanh(),
+            Self::Tanh => x.fast_tanh(),
             // Comparisons and not `max` and `min`, which would turn a NaN into a number.
             Self::Relu if x < zero => zero,
             Self::Relu => x,
@@ -119,7 +119,9 @@ impl Activation {
             Self::Elu { alpha } if x < zero => number::<F>(alpha) * x.exp_m1(),
             Self::Elu { .. } => x,
             Self::Affine { alpha, beta } => number::<F>(alpha) * x + number(beta),
-            Self::ScaledTanh { alpha, beta } => number::<F>(alpha) * (number::<F>(beta) * x).tanh(),
+            Self::ScaledTanh { alpha, beta } => {
+                number::<F>(alpha) * (number::<F>(beta) * x).fast_tanh()
+            }
             Self::ThresholdedRelu { alpha } if x <= number(alpha) => zero,
             Self::ThresholdedRelu { .. } => x,
             // ln(1 + eˣ) = max(0, x) + ln(1 + e^−|x|), which does not overflow.
@@ -138,7 +140,7 @@ impl Activation {
                 y * (one - y)
             }
             Self::Tanh => {
-                let y = x.tanh();
+                let y = x.fast_tanh();
                 one - y * y
             }
             Self::Relu => step(x > zero),
@@ -155,7 +157,7 @@ impl Activation {
             Self::LeakyRelu { .. } | Self::Elu { .. } => one,
             Self::Affine { alpha, .. } => number(alpha),
             Self::ScaledTanh { alpha, beta } => {
-                let y = (number::<F>(beta) * x).tanh();
+                let y = (number::<F>(beta) * x).fast_tanh();
                 number::<F>(alpha) * number(beta) * (one - y * y)
             }
             Self::ThresholdedRelu { alpha } => step(x > number(alpha)),

@@ -1,7 +1,10 @@
 //! The gated recurrent unit.
 
 use super::activation::{Gate, check_clip, constants};
-use super::{Activation, Backward, Cell, Forward, Inner, InnerBackward, WgslSource, general_gru};
+use super::plain::PlainGru;
+use super::{
+    Activation, Backward, Cell, CellRef, Forward, Inner, InnerBackward, WgslSource, general_gru,
+};
 use crate::Real;
 use crate::error::Result;
 
@@ -91,24 +94,11 @@ impl Cell for Gru {
     }
     fn wgsl(&self) -> WgslSource {
         match self.reset {
-            Reset::After if self.plain() => WgslSource {
-                file: "shaders/cell/gru.wgsl",
-                text: include_str!("../../shaders/cell/gru.wgsl"),
-            },
-            Reset::After => WgslSource {
-                file: "shaders/cell/general_gru.wgsl",
-                text: include_str!("../../shaders/cell/general_gru.wgsl"),
-            },
-            Reset::Before => WgslSource {
-                file: "shaders/cell/gru_reset_before.wgsl",
-                text: include_str!("../../shaders/cell/gru_reset_before.wgsl"),
-            },
+            Reset::After => crate::wgsl!("shaders/cell/general_gru.wgsl"),
+            Reset::Before => crate::wgsl!("shaders/cell/gru_reset_before.wgsl"),
         }
     }
     fn wgsl_constants(&self) -> String {
-        if self.plain() {
-            return String::new();
-        }
         constants((0..3).map(|slot| self.gate(slot)))
     }
     fn check(&self) -> Result<()> {
@@ -118,43 +108,22 @@ impl Cell for Gru {
         check_clip("clip", self.clip)
     }
 
+    fn share(self) -> CellRef {
+        if self.plain() {
+            CellRef::of(PlainGru)
+        } else {
+            CellRef::of(self)
+        }
+    }
+
     #[inline(always)]
     fn forward<F: Real>(&self, unit: Forward<'_, F>) {
-        if !self.plain() {
-            return general_gru::forward(self, unit);
-        }
-        let (x, r) = (unit.x, unit.r);
-        let reset = (x[0] + r[0]).sigmoid();
-        let update = (x[1] + r[1]).sigmoid();
-        let candidate = (x[2] + reset * r[2]).tanh();
-        let h_before = unit.state[0];
-        unit.state[0] = (F::one() - update) * candidate + update * h_before;
-        unit.saved[0] = reset;
-        unit.saved[1] = update;
-        unit.saved[2] = candidate;
-        unit.saved[3] = r[2];
-        unit.saved[4] = h_before;
+        general_gru::forward(self, unit);
     }
 
     #[inline(always)]
     fn backward<F: Real>(&self, unit: Backward<'_, F>) {
-        if !self.plain() {
-            return general_gru::backward(self, unit);
-        }
-        let one = F::one();
-        let saved = unit.saved;
-        let (reset, update, candidate, r_n, h_before) =
-            (saved[0], saved[1], saved[2], saved[3], saved[4]);
-        let d_h = unit.d_state[0];
-        let d_n = d_h * (one - update) * (one - candidate * candidate);
-        let (d_x, d_r) = (unit.d_x, unit.d_r);
-        d_x[0] = d_n * r_n * reset * (one - reset);
-        d_x[1] = d_h * (h_before - candidate) * update * (one - update);
-        d_x[2] = d_n;
-        d_r[0] = d_x[0];
-        d_r[1] = d_x[1];
-        d_r[2] = d_n * reset;
-        unit.d_state[0] = d_h * update;
+        general_gru::backward(self, unit);
     }
 
     #[inline(always)]

@@ -1,7 +1,8 @@
 //! The long short-term memory.
 
 use super::activation::{Gate, check_clip, constants};
-use super::{Activation, Backward, Cell, Forward, WgslSource, general_lstm};
+use super::plain::PlainLstm;
+use super::{Activation, Backward, Cell, CellRef, Forward, WgslSource, general_lstm};
 use crate::Real;
 use crate::error::Result;
 
@@ -83,22 +84,9 @@ impl Cell for Lstm {
         true
     }
     fn wgsl(&self) -> WgslSource {
-        if self.plain() {
-            WgslSource {
-                file: "shaders/cell/lstm.wgsl",
-                text: include_str!("../../shaders/cell/lstm.wgsl"),
-            }
-        } else {
-            WgslSource {
-                file: "shaders/cell/general_lstm.wgsl",
-                text: include_str!("../../shaders/cell/general_lstm.wgsl"),
-            }
-        }
+        crate::wgsl!("shaders/cell/general_lstm.wgsl")
     }
     fn wgsl_constants(&self) -> String {
-        if self.plain() {
-            return String::new();
-        }
         format!(
             "{}const PEEPHOLES: bool = {};\nconst INPUT_FORGET: bool = {};\n\
              const HAS_CELL_CLIP: bool = {};\nconst CELL_CLIP: f32 = {:?}f;\n",
@@ -117,46 +105,21 @@ impl Cell for Lstm {
         check_clip("cell_clip", self.cell_clip)
     }
 
+    fn share(self) -> CellRef {
+        if self.plain() {
+            CellRef::of(PlainLstm)
+        } else {
+            CellRef::of(self)
+        }
+    }
+
     #[inline(always)]
     fn forward<F: Real>(&self, unit: Forward<'_, F>) {
-        if !self.plain() {
-            return general_lstm::forward(self, unit);
-        }
-        let (x, r) = (unit.x, unit.r);
-        let input = (x[0] + r[0]).sigmoid();
-        let forget = (x[1] + r[1]).sigmoid();
-        let candidate = (x[2] + r[2]).tanh();
-        let output = (x[3] + r[3]).sigmoid();
-        let c_before = unit.state[1];
-        let c = forget * c_before + input * candidate;
-        unit.state[0] = output * c.tanh();
-        unit.state[1] = c;
-        unit.saved[0] = input;
-        unit.saved[1] = forget;
-        unit.saved[2] = candidate;
-        unit.saved[3] = output;
-        unit.saved[4] = c_before;
+        general_lstm::forward(self, unit);
     }
 
     #[inline(always)]
     fn backward<F: Real>(&self, unit: Backward<'_, F>) {
-        if !self.plain() {
-            return general_lstm::backward(self, unit);
-        }
-        let one = F::one();
-        let saved = unit.saved;
-        let (input, forget, candidate, output, c_before) =
-            (saved[0], saved[1], saved[2], saved[3], saved[4]);
-        let tanh_c = (forget * c_before + input * candidate).tanh();
-        let d_h = unit.d_state[0];
-        let d_c = unit.d_state[1] + d_h * output * (one - tanh_c * tanh_c);
-        let d_x = unit.d_x;
-        d_x[0] = d_c * candidate * input * (one - input);
-        d_x[1] = d_c * c_before * forget * (one - forget);
-        d_x[2] = d_c * input * (one - candidate * candidate);
-        d_x[3] = d_h * tanh_c * output * (one - output);
-        unit.d_r[..4].copy_from_slice(&d_x[..4]);
-        unit.d_state[0] = F::zero();
-        unit.d_state[1] = d_c * forget;
+        general_lstm::backward(self, unit);
     }
 }

@@ -26,6 +26,7 @@ mod general_gru;
 mod general_lstm;
 mod gru;
 mod lstm;
+mod plain;
 mod rnn;
 
 pub use activation::Activation;
@@ -41,13 +42,27 @@ use crate::error::Result;
 /// The most gates, states, saved values or diagonal weights a cell may have.
 pub const MAX_COUNT: usize = 8;
 
-/// A WGSL source with the name that errors give it.
+/// A WGSL source with the name that errors give it. [`wgsl!`](crate::wgsl) makes one of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WgslSource {
     /// The file's name, for error messages.
     pub file: &'static str,
     /// The text.
     pub text: &'static str,
+    /// The Rust file and line that name it: near the cell's Rust half, where it is a cell's.
+    pub rust: (&'static str, u32),
+}
+
+/// The [`WgslSource`](crate::cell::WgslSource) of a file, whose path starts at the package's root: `bptt::wgsl!("src/mgu.wgsl")`.
+#[macro_export]
+macro_rules! wgsl {
+    ($file:literal) => {
+        $crate::cell::WgslSource {
+            file: $file,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $file)),
+            rust: (file!(), line!()),
+        }
+    };
 }
 
 /// One unit of one step: what [`Cell::forward`] reads and writes.
@@ -147,6 +162,11 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// [`Error::Argument`](crate::Error::Argument) that names the number.
     fn check(&self) -> Result<()> {
         Ok(())
+    }
+    /// Shares this cell, as another type of the same equations where that is faster. Default: itself.
+    #[doc(hidden)]
+    fn share(self) -> CellRef {
+        CellRef::of(self)
     }
     /// One unit, one step.
     fn forward<F: Real>(&self, unit: Forward<'_, F>);

@@ -1,7 +1,8 @@
 //! The vanilla (Elman) RNN.
 
 use super::activation::{Gate, check_clip, constants};
-use super::{Activation, Backward, Cell, Forward, WgslSource};
+use super::plain::PlainRnn;
+use super::{Activation, Backward, Cell, CellRef, Forward, WgslSource};
 use crate::Real;
 use crate::error::Result;
 
@@ -46,53 +47,34 @@ impl Cell for Rnn {
         true
     }
     fn wgsl(&self) -> WgslSource {
-        match (self.activation, self.clip) {
-            (Activation::Tanh, None) => WgslSource {
-                file: "shaders/cell/rnn_tanh.wgsl",
-                text: include_str!("../../shaders/cell/rnn_tanh.wgsl"),
-            },
-            (Activation::Relu, None) => WgslSource {
-                file: "shaders/cell/rnn_relu.wgsl",
-                text: include_str!("../../shaders/cell/rnn_relu.wgsl"),
-            },
-            _ => WgslSource {
-                file: "shaders/cell/general_rnn.wgsl",
-                text: include_str!("../../shaders/cell/general_rnn.wgsl"),
-            },
-        }
+        crate::wgsl!("shaders/cell/general_rnn.wgsl")
     }
     fn wgsl_constants(&self) -> String {
-        match self.name() {
-            "general_rnn" => constants([self.gate()]),
-            _ => String::new(),
-        }
+        constants([self.gate()])
     }
     fn check(&self) -> Result<()> {
         self.activation.check("activation")?;
         check_clip("clip", self.clip)
     }
 
+    fn share(self) -> CellRef {
+        match self.name() {
+            "rnn_tanh" => CellRef::of(PlainRnn::<false>),
+            "rnn_relu" => CellRef::of(PlainRnn::<true>),
+            _ => CellRef::of(self),
+        }
+    }
+
     #[inline(always)]
     fn forward<F: Real>(&self, unit: Forward<'_, F>) {
         let pre_activation = unit.x[0] + unit.r[0];
-        let h = self.gate().apply(pre_activation);
-        unit.saved[0] = match (self.activation, self.clip) {
-            (Activation::Tanh | Activation::Relu, None) => h,
-            _ => pre_activation,
-        };
-        unit.state[0] = h;
+        unit.saved[0] = pre_activation;
+        unit.state[0] = self.gate().apply(pre_activation);
     }
 
     #[inline(always)]
     fn backward<F: Real>(&self, unit: Backward<'_, F>) {
-        let (d_h, saved) = (unit.d_state[0], unit.saved[0]);
-        unit.d_x[0] = match (self.activation, self.clip) {
-            (Activation::Tanh, None) => d_h * (F::one() - saved * saved),
-            // The gradient of max(0, x) at 0 is 0, as in PyTorch.
-            (Activation::Relu, None) if saved <= F::zero() => F::zero(),
-            (Activation::Relu, None) => d_h,
-            _ => d_h * self.gate().derivative(saved),
-        };
+        unit.d_x[0] = unit.d_state[0] * self.gate().derivative(unit.saved[0]);
         unit.d_r[0] = unit.d_x[0];
         unit.d_state[0] = F::zero();
     }

@@ -13,6 +13,7 @@ mod gemm;
 mod memory;
 mod mse;
 mod multiply;
+mod panels;
 mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
@@ -27,6 +28,7 @@ mod swap_axes;
 mod threads;
 
 pub(crate) use memory::{Buffer, Memory};
+pub use panels::PanelScalar;
 
 use crate::Real;
 use crate::program::{Op, Program};

@@ -8,23 +8,45 @@ use crate::program::Mse;
 pub(super) fn mse<F: Real>(op: &Mse, memory: &Memory<'_, F>) {
     let (prediction, target) = (memory.read(op.prediction), memory.read(op.target));
     let weights = op.row_weights.map(|weights| memory.read(weights));
-    let weights: &[F] = weights.as_deref().unwrap_or(&[]);
-    let width = prediction.len() / weights.len().max(1);
-    // A weight of 0 leaves its row out, whatever it holds.
-    let difference = |index: usize| match weights.get(index / width.max(1)) {
-        Some(weight) if *weight == F::zero() => (F::zero(), F::zero()),
-        Some(weight) => (prediction[index] - target[index], *weight),
-        None => (prediction[index] - target[index], F::one()),
-    };
-    // The sum is taken in f64: over a long batch f32 would lose digits.
-    let square = |(difference, weight): (F, F)| weight.to_double() * difference.to_double().powi(2);
-    let sum: f64 = (0..prediction.len()).map(|i| square(difference(i))).sum();
-    memory.write(op.loss)[0] += F::from_double(op.loss_weight * op.scale * sum);
-    if let Some(gradient) = op.gradient {
-        let slope = F::from_double(2.0 * op.scale);
-        for (index, gradient) in memory.write(gradient).iter_mut().enumerate() {
-            let (difference, weight) = difference(index);
-            *gradient = slope * weight * difference;
+    let one = [F::one()];
+    let weights: &[F] = weights.as_deref().unwrap_or(&one);
+    let width = prediction.len().div_ceil(weights.len().max(1)).max(1);
+    let mut gradient = op.gradient.map(|gradient| memory.write(gradient));
+    let slope = F::from_double(2.0 * op.scale);
+    let mut sum = 0.0;
+    for (row, weight) in weights.iter().enumerate() {
+        let part = row * width..((row + 1) * width).min(prediction.len());
+        let (prediction, target) = (&prediction[part.clone()], &target[part.clone()]);
+        let gradient = gradient.as_mut().map(|gradient| &mut gradient[part]);
+        // A weight of 0 leaves its row out, whatever it holds.
+        if *weight == F::zero() {
+            gradient.into_iter().for_each(|d| d.fill(F::zero()));
+            continue;
+        }
+        sum += weight.to_double() * squares(prediction, target);
+        for (d, (p, t)) in gradient
+            .into_iter()
+            .flatten()
+            .zip(prediction.iter().zip(target))
+        {
+            *d = slope * *weight * (*p - *t);
         }
     }
+    memory.write(op.loss)[0] += F::from_double(op.loss_weight * op.scale * sum);
+}
+
+/// Σ (prediction − target)², in f64, as over a long batch f32 would lose digits; in several sums, which vector instructions take.
+fn squares<F: Real>(prediction: &[F], target: &[F]) -> f64 {
+    const SUMS: usize = 16;
+    let square = |p: F, t: F| (p - t).to_double() * (p - t).to_double();
+    let mut sums = [0.0; SUMS];
+    let (p, p_rest) = prediction.as_chunks::<SUMS>();
+    let (t, t_rest) = target.as_chunks::<SUMS>();
+    for (p, t) in p.iter().zip(t) {
+        for (sum, (p, t)) in sums.iter_mut().zip(p.iter().zip(t)) {
+            *sum += square(*p, *t);
+        }
+    }
+    let rest = p_rest.iter().zip(t_rest).map(|(p, t)| square(*p, *t));
+    sums.iter().sum::<f64>() + rest.sum::<f64>()
 }

@@ -1,14 +1,14 @@
 //! What the two directions of time share: the layer's numbers, its states by row, products by gate.
 
 use super::Memory;
+use super::panels::Panels;
 use crate::Real;
 use crate::cell::CellRef;
 use crate::philox::{Stream, threshold};
 use crate::program::{RecurrentShape, Slice, Zoneout};
-use crate::trusted::product;
 use ndarray::{
-    Array2, ArrayView, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut2, Dimension,
-    StrideShape, s,
+    Array2, ArrayView, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut2, Dimension, StrideShape,
+    s,
 };
 use std::ops::Range;
 
@@ -52,16 +52,14 @@ pub(super) struct Layer<'a, F> {
     pub(super) cell: &'a CellRef,
     pub(super) shape: RecurrentShape,
     pub(super) direction: usize,
-    /// R, `[G·H, P]`
-    pub(super) weight_hh: ArrayView2<'a, F>,
+    /// R: forward from h₋ (or v) to the gates, backward from the gates.
+    pub(super) products: GateProducts<'a, F>,
     /// `[G·H]`
-    pub(super) bias_hh: Option<ArrayView1<'a, F>>,
-    /// `[P, H]`
-    pub(super) weight_hr: Option<ArrayView2<'a, F>>,
+    pub(super) bias_hh: Option<&'a [F]>,
+    /// The projection: forward `[H, P]`, backward `[P, H]`.
+    pub(super) projection: Option<Panels<F>>,
     /// `[V·H]`
     pub(super) diagonal: &'a [F],
-    /// `[B, G, P]`
-    pub(super) mask: Option<ArrayView3<'a, F>>,
     pub(super) zoneout: Option<ZoneoutMask>,
     /// `[B]`
     pub(super) lengths: &'a [usize],
@@ -71,67 +69,138 @@ impl<F: Real> Layer<'_, F> {
     pub(super) fn time(&self, step: usize) -> usize {
         time_of(step, self.shape.steps, self.direction == 1)
     }
+}
 
-    /// output `[b, ·]` = Σ over gates, at columns g·H: (input `[b, P]` ⊙ m_g) R_gᵀ. Adds.
-    pub(super) fn gate_products(
+/// The recurrent products of one direction, by groups of gates that take the same input.
+pub(super) struct GateProducts<'a, F> {
+    hidden: usize,
+    /// Gates, and their weights.
+    groups: Vec<(Range<usize>, Panels<F>)>,
+    /// `[B, G, P]`: then every gate is a group.
+    mask: Option<ArrayView3<'a, F>>,
+    /// Room for a product's input and for its output.
+    input_width: usize,
+    output_width: usize,
+}
+
+/// What [`GateProducts`] works in.
+pub(super) struct Scratch<F> {
+    masked: Array2<F>,
+    product: Array2<F>,
+    pub(super) packed: Vec<F>,
+}
+
+impl<'a, F: Real> GateProducts<'a, F> {
+    /// weight_hh: `[G·H, P]`, packed once for all steps; `back` for the products with its transpose.
+    pub(super) fn new(
+        cell: &CellRef,
+        hidden: usize,
+        weight_hh: ArrayView2<'_, F>,
+        mask: Option<ArrayView3<'a, F>>,
+        back: bool,
+    ) -> Self {
+        let (early, gates) = (cell.early_gates(), cell.gates());
+        let ranges: Vec<Range<usize>> = match mask {
+            Some(_) => (0..gates).map(|gate| gate..gate + 1).collect(),
+            None => [0..early, early..gates]
+                .into_iter()
+                .filter(|gates| !gates.is_empty())
+                .collect(),
+        };
+        let groups: Vec<_> = ranges
+            .into_iter()
+            .map(|gates| {
+                let rows = weight_hh.slice(s![gates.start * hidden..gates.end * hidden, ..]);
+                let panels = Panels::new(if back { rows } else { rows.reversed_axes() });
+                (gates, panels)
+            })
+            .collect();
+        let output_width = groups.iter().map(|(_, panels)| panels.width()).max();
+        Self {
+            hidden,
+            groups,
+            mask,
+            input_width: weight_hh.ncols(),
+            output_width: output_width.unwrap_or(0),
+        }
+    }
+
+    pub(super) fn scratch(&self, rows: usize) -> Scratch<F> {
+        Scratch {
+            masked: Array2::zeros((rows, self.input_width)),
+            product: Array2::zeros((rows, self.output_width)),
+            packed: vec![],
+        }
+    }
+
+    /// The columns that [`GateProducts::add`]'s output must have at least.
+    pub(super) fn width(&self) -> usize {
+        let gates = self.groups.last().map_or(0, |(gates, _)| gates.end);
+        self.output_width.max(gates * self.hidden)
+    }
+
+    fn groups(&self, gates: &Range<usize>) -> impl Iterator<Item = &(Range<usize>, Panels<F>)> {
+        let gates = gates.clone();
+        self.groups
+            .iter()
+            .filter(move |(group, _)| group.start >= gates.start && group.end <= gates.end)
+    }
+
+    /// output `[b, G·H …]` += for each of the gates (input `[b, P]` ⊙ m_g) R_gᵀ.
+    pub(super) fn add(
         &self,
         rows: &Range<usize>,
         gates: Range<usize>,
         input: ArrayView2<'_, F>,
-        mut output: ArrayViewMut2<'_, F>,
+        output: &mut Array2<F>,
+        scratch: &mut Scratch<F>,
     ) {
-        let hidden = self.shape.hidden;
-        let mut add = |gates: Range<usize>, input: ArrayView2<'_, F>| {
-            let columns = s![.., gates.start * hidden..gates.end * hidden];
-            let weight = self.weight_hh.t();
-            product(
-                input,
-                weight.slice(columns),
-                output.slice_mut(columns),
-                true,
-                1,
-            );
-        };
-        match &self.mask {
-            None => add(gates, input),
-            Some(mask) => {
-                for gate in gates {
-                    let masked = &input * &mask.slice(s![rows.clone(), gate, ..]);
-                    add(gate..gate + 1, masked.view());
+        if let [(all, panels)] = &self.groups[..]
+            && *all == gates
+            && self.mask.is_none()
+            && output.ncols() == panels.width()
+        {
+            return panels.add_product(input, output.view_mut(), &mut scratch.packed);
+        }
+        for (group, panels) in self.groups(&gates) {
+            let mut product = scratch.product.slice_mut(s![.., ..panels.width()]);
+            product.fill(F::zero());
+            match &self.mask {
+                None => panels.add_product(input, product.view_mut(), &mut scratch.packed),
+                Some(mask) => {
+                    scratch.masked.assign(&input);
+                    scratch.masked *= &mask.slice(s![rows.clone(), group.start, ..]);
+                    let masked = scratch.masked.view();
+                    panels.add_product(masked, product.view_mut(), &mut scratch.packed);
                 }
             }
+            let columns = group.start * self.hidden..group.end * self.hidden;
+            let mut output = output.slice_mut(s![.., columns.clone()]);
+            output += &product.slice(s![.., ..columns.len()]);
         }
     }
 
-    /// The opposite: d_input `[b, P]` += Σ over gates of m_g ⊙ (d_r_g R_g), d_r: `[b, G·H]`.
-    pub(super) fn gate_products_back(
+    /// The opposite: d_input `[b, P]` += for each of the gates m_g ⊙ (d_r_g R_g), d_r: `[b, G·H]`.
+    pub(super) fn add_back(
         &self,
         rows: &Range<usize>,
         gates: Range<usize>,
         d_r: ArrayView2<'_, F>,
-        mut d_input: ArrayViewMut2<'_, F>,
+        d_input: &mut Array2<F>,
+        scratch: &mut Scratch<F>,
     ) {
-        let hidden = self.shape.hidden;
-        let columns = |gates: &Range<usize>| gates.start * hidden..gates.end * hidden;
-        let part = |gates: &Range<usize>| {
-            (
-                d_r.slice_move(s![.., columns(gates)]),
-                self.weight_hh.slice(s![columns(gates), ..]),
-            )
-        };
-        match &self.mask {
-            None => {
-                let (d_r, weight) = part(&gates);
-                product(d_r, weight, d_input, true, 1);
+        let width = d_input.ncols();
+        for (group, panels) in self.groups(&gates) {
+            let mut product = scratch.product.slice_mut(s![.., ..panels.width()]);
+            product.fill(F::zero());
+            let columns = group.start * self.hidden..group.end * self.hidden;
+            let d_r = d_r.slice(s![.., columns]);
+            panels.add_product(d_r, product.view_mut(), &mut scratch.packed);
+            let mut product = product.slice_mut(s![.., ..width]);
+            if let Some(mask) = &self.mask {
+                product *= &mask.slice(s![rows.clone(), group.start, ..]);
             }
-            Some(mask) => {
-                let mut back = Array2::zeros(d_input.dim());
-                for gate in gates {
-                    let (d_r, weight) = part(&(gate..gate + 1));
-                    product(d_r, weight, back.view_mut(), false, 1);
-                    d_input += &(&back * &mask.slice(s![rows.clone(), gate, ..]));
-                }
-            }
+            *d_input += &product;
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Backpropagation through the steps of a recurrent layer.
 
-use super::recurrent::{CONTIGUOUS, Layer, States, ZoneoutMask, lengths, view, view_mut};
+use super::panels::Panels;
+use super::recurrent::{
+    CONTIGUOUS, GateProducts, Layer, States, ZoneoutMask, lengths, view, view_mut,
+};
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{BackwardRow, InnerBackwardRow};
 use crate::program::{GatesLayout, PerDirection, RecurrentBackward, RecurrentShape};
-use crate::trusted::product;
-use ndarray::{Array2, ArrayView3, ArrayViewMut3, Axis, s};
+use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut3, Axis, s};
 use std::ops::Range;
 
 /// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that step's d_r; then the cell. The
@@ -56,19 +58,20 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
         let read = |weight: PerDirection| memory.read(weight.of(direction));
         let weight_hr = op.weights.weight_hr.map(read);
         let diagonal = op.weights.weight_diag.map(read);
+        let mask = mask
+            .as_ref()
+            .map(|mask| mask.index_axis(Axis(0), direction));
+        let weight_hh = view(&weight_hh, (gate_width, output));
         let layer = Layer {
             cell: &op.cell,
             shape,
             direction,
-            weight_hh: view(&weight_hh, (gate_width, output)),
+            products: GateProducts::new(&op.cell, hidden, weight_hh, mask, true),
             bias_hh: None,
-            weight_hr: weight_hr
+            projection: weight_hr
                 .as_deref()
-                .map(|weight| view(weight, (output, hidden))),
+                .map(|weight| Panels::new(view(weight, (output, hidden)))),
             diagonal: diagonal.as_deref().unwrap_or(&[]),
-            mask: mask
-                .as_ref()
-                .map(|mask| mask.index_axis(Axis(0), direction)),
             zoneout,
             lengths: &lengths,
         };
@@ -154,51 +157,56 @@ impl<F: Real> Layer<'_, F> {
         let (steps, batch, _) = d_y.dim();
         let hidden = self.shape.hidden;
         let (early, gates) = (self.cell.early_gates(), self.cell.gates());
+        let lengths = &self.lengths[rows.clone()];
+        let mut scratch = self.products.scratch(batch);
+        let mut d_inner = Array2::zeros((batch, if early < gates { hidden } else { 0 }));
+        let projection = self.projection.as_ref();
+        let mut d_m = projection.map(|projection| Array2::zeros((batch, projection.width())));
+        // The part of the states' gradients that zoneout passes to the old states, past the cell.
+        let mut passed = self.zoneout.map(|zoneout| {
+            let zeros = (
+                Array2::zeros(d_states.h.dim()),
+                Array2::zeros(d_states.cell.dim()),
+            );
+            (zoneout, zeros)
+        });
         for step in (0..steps).rev() {
             let t = self.time(step);
-            let live = |row: usize| t < self.lengths[rows.start + row];
-            d_x.index_axis_mut(Axis(0), t).fill(F::zero());
-            if let Some(d_r) = &mut d_r {
-                d_r.index_axis_mut(Axis(0), t).fill(F::zero());
+            let live = |row: &usize| t < lengths[*row];
+            if !(0..batch).all(|row| live(&row)) {
+                d_x.index_axis_mut(Axis(0), t).fill(F::zero());
+                if let Some(d_r) = &mut d_r {
+                    d_r.index_axis_mut(Axis(0), t).fill(F::zero());
+                }
             }
-            // The part of a state's gradient that zoneout passes to the old state, past the cell.
-            let mut passed_h: Array2<F> = Array2::zeros(d_states.h.dim());
-            let mut passed: Array2<F> = Array2::zeros(d_states.cell.dim());
-            for row in (0..batch).filter(|row| live(*row)) {
+            for row in (0..batch).filter(live) {
                 let mut d_h = d_states.h.row_mut(row);
                 d_h += &d_y.slice(s![t, row, ..]);
-                let Some(zoneout) = self.zoneout else {
-                    continue;
-                };
-                let split = |state: usize, unit: usize, d: &mut F| {
-                    let place = (self.direction, t, rows.start + row, unit);
-                    let keep: F = zoneout.keep(state, place);
-                    let pass = (F::one() - keep) * *d;
-                    *d *= keep;
-                    pass
-                };
-                for (unit, d) in d_h.iter_mut().enumerate() {
-                    passed_h[[row, unit]] = split(0, unit, d);
-                }
-                for state in 1..self.cell.states() {
-                    let mut plane = d_states.plane_mut(state, hidden);
-                    for (unit, d) in plane.row_mut(row).iter_mut().enumerate() {
-                        passed[[row, state * hidden + unit]] = split(state, unit, d);
-                    }
+            }
+            if let Some((zoneout, (passed_h, passed))) = &mut passed {
+                passed_h.fill(F::zero());
+                passed.fill(F::zero());
+                for row in (0..batch).filter(live) {
+                    let place = (t, rows.start + row);
+                    let (passed_h, passed) = (passed_h.row_mut(row), passed.row_mut(row));
+                    self.zone_out_back(*zoneout, d_states, row, place, passed_h, passed);
                 }
             }
-            match (self.weight_hr, &mut d_h) {
-                (Some(weight), Some(d_h)) => {
+            match (projection, &mut d_h, &mut d_m) {
+                (Some(projection), Some(d_h), Some(d_m)) => {
                     let mut d_h = d_h.index_axis_mut(Axis(0), t);
                     d_h.fill(F::zero());
-                    for row in (0..batch).filter(|row| live(*row)) {
+                    for row in (0..batch).filter(live) {
                         d_h.row_mut(row).assign(&d_states.h.row(row));
                     }
-                    product(d_h.view(), weight, d_states.plane_mut(0, hidden), false, 1);
+                    d_m.fill(F::zero());
+                    projection.add_product(d_h.view(), d_m.view_mut(), &mut scratch.packed);
+                    let d_m = d_m.slice(s![.., ..hidden]);
+                    d_states.plane_mut(0, hidden).assign(&d_m);
                 }
                 _ => d_states.put_h(hidden),
             }
-            for row in (0..batch).filter(|row| live(*row)) {
+            for row in (0..batch).filter(live) {
                 let mut d_r = d_r.as_mut().map(|d_r| d_r.slice_mut(s![t, row, ..]));
                 F::cell_backward(
                     self.cell.erased(),
@@ -216,10 +224,12 @@ impl<F: Real> Layer<'_, F> {
                 );
             }
             if early < gates {
-                let mut d_inner = Array2::zeros((batch, hidden));
+                d_inner.fill(F::zero());
                 let d_r_t = d_r.as_ref().unwrap_or(&d_x).index_axis(Axis(0), t);
-                self.gate_products_back(rows, early..gates, d_r_t, d_inner.view_mut());
-                for row in (0..batch).filter(|row| live(*row)) {
+                let late = early..gates;
+                self.products
+                    .add_back(rows, late, d_r_t, &mut d_inner, &mut scratch);
+                for row in (0..batch).filter(live) {
                     let mut d_r = d_r.as_mut().map(|d_r| d_r.slice_mut(s![t, row, ..]));
                     F::cell_inner_backward(
                         self.cell.erased(),
@@ -236,18 +246,54 @@ impl<F: Real> Layer<'_, F> {
                     );
                 }
             }
-            for row in (0..batch).filter(|row| live(*row)) {
-                let direct = d_states.cell.slice(s![row, ..hidden]).to_owned();
+            for row in (0..batch).filter(live) {
                 let mut d_h = d_states.h.row_mut(row);
-                d_h.assign(&passed_h.row(row));
-                if self.weight_hr.is_none() {
-                    d_h += &direct;
+                if projection.is_some() {
+                    d_h.fill(F::zero());
+                } else {
+                    d_h.assign(&d_states.cell.slice(s![row, ..hidden]));
                 }
             }
-            d_states.cell += &passed;
+            if let Some((_, (passed_h, passed))) = &passed {
+                for row in (0..batch).filter(live) {
+                    let mut d_h = d_states.h.row_mut(row);
+                    d_h += &passed_h.row(row);
+                }
+                d_states.cell += passed;
+            }
             if step > 0 || wants_initial {
                 let d_r = d_r.as_ref().unwrap_or(&d_x).index_axis(Axis(0), t);
-                self.gate_products_back(rows, 0..early, d_r, d_states.h.view_mut());
+                self.products
+                    .add_back(rows, 0..early, d_r, &mut d_states.h, &mut scratch);
+            }
+        }
+    }
+
+    /// Splits the gradient of a row's states into what the cell gets and what passes to the old states; place: t and the row's
+    /// number in the batch.
+    fn zone_out_back(
+        &self,
+        zoneout: ZoneoutMask,
+        d_states: &mut States<F>,
+        row: usize,
+        (t, number): (usize, usize),
+        mut passed_h: ArrayViewMut1<'_, F>,
+        mut passed: ArrayViewMut1<'_, F>,
+    ) {
+        let hidden = self.shape.hidden;
+        let split = |state: usize, unit: usize, d: &mut F| {
+            let keep: F = zoneout.keep(state, (self.direction, t, number, unit));
+            let pass = (F::one() - keep) * *d;
+            *d *= keep;
+            pass
+        };
+        for (unit, d) in d_states.h.row_mut(row).iter_mut().enumerate() {
+            passed_h[unit] = split(0, unit, d);
+        }
+        for state in 1..self.cell.states() {
+            let mut plane = d_states.plane_mut(state, hidden);
+            for (unit, d) in plane.row_mut(row).iter_mut().enumerate() {
+                passed[state * hidden + unit] = split(state, unit, d);
             }
         }
     }

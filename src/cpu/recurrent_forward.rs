@@ -1,11 +1,13 @@
 //! The steps of a recurrent layer.
 
-use super::recurrent::{CONTIGUOUS, Layer, States, ZoneoutMask, lengths, view, view_mut};
+use super::panels::Panels;
+use super::recurrent::{
+    CONTIGUOUS, GateProducts, Layer, States, ZoneoutMask, lengths, view, view_mut,
+};
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{ForwardRow, InnerRow};
 use crate::program::{RecurrentForward, RecurrentShape};
-use crate::trusted::product;
 use ndarray::{Array2, ArrayView1, ArrayView3, ArrayViewMut3, Axis, s};
 use std::ops::Range;
 
@@ -55,19 +57,21 @@ pub(super) fn recurrent_forward<F: Real>(op: &RecurrentForward, memory: &Memory<
         let bias_hh = op.weights.bias_hh.map(read);
         let weight_hr = op.weights.weight_hr.map(read);
         let diagonal = op.weights.weight_diag.map(read);
+        let mask = mask
+            .as_ref()
+            .map(|mask| mask.index_axis(Axis(0), direction));
+        let weight_hh = view(&weight_hh, (gate_width, output));
         let layer = Layer {
             cell: &op.cell,
             shape,
             direction,
-            weight_hh: view(&weight_hh, (gate_width, output)),
-            bias_hh: bias_hh.as_deref().map(ArrayView1::from),
-            weight_hr: weight_hr
-                .as_deref()
-                .map(|weight| view(weight, (output, hidden))),
+            products: GateProducts::new(&op.cell, hidden, weight_hh, mask, false),
+            bias_hh: bias_hh.as_deref(),
+            projection: weight_hr.as_deref().map(|weight| {
+                let weight = view(weight, (output, hidden));
+                Panels::new(weight.reversed_axes())
+            }),
             diagonal: diagonal.as_deref().unwrap_or(&[]),
-            mask: mask
-                .as_ref()
-                .map(|mask| mask.index_axis(Axis(0), direction)),
             zoneout,
             lengths: &lengths,
         };
@@ -138,56 +142,69 @@ impl<F: Real> Layer<'_, F> {
         let (steps, batch, gate_width) = x_gates.dim();
         let hidden = self.shape.hidden;
         let (early, gates) = (self.cell.early_gates(), self.cell.gates());
-        let projected = self.weight_hr.is_some();
-        let mut r = Array2::zeros((batch, gate_width));
+        let lengths = &self.lengths[rows.clone()];
+        let mut scratch = self.products.scratch(batch);
+        let mut r = Array2::zeros((batch, self.products.width()));
+        let projection = self.projection.as_ref();
+        let mut projected = projection.map(|projection| Array2::zeros((batch, projection.width())));
+        let mut m = projection.map(|_| Array2::zeros((batch, hidden)));
+        let mut before = self
+            .zoneout
+            .map(|_| (states.h.clone(), states.cell.clone()));
         for step in 0..steps {
             let t = self.time(step);
-            let live = |row: usize| t < self.lengths[rows.start + row];
-            outputs.y.index_axis_mut(Axis(0), t).fill(F::zero());
+            let live = |row: &usize| t < lengths[*row];
+            let x = x_gates.index_axis(Axis(0), t);
+            let mut y = outputs.y.index_axis_mut(Axis(0), t);
             let mut inner = outputs.inner.as_mut().map(|v| v.index_axis_mut(Axis(0), t));
-            inner.iter_mut().for_each(|inner| inner.fill(F::zero()));
-            if !(0..batch).any(live) {
+            if !(0..batch).all(|row| live(&row)) {
+                y.fill(F::zero());
+                inner.iter_mut().for_each(|inner| inner.fill(F::zero()));
+            }
+            if !(0..batch).any(|row| live(&row)) {
                 continue;
             }
-            let x_of = |row: usize| {
-                x_gates
-                    .slice_move(s![t, row, ..])
-                    .to_slice()
-                    .expect(CONTIGUOUS)
-            };
-            match self.bias_hh {
-                Some(bias) => r.rows_mut().into_iter().for_each(|mut r| r.assign(&bias)),
-                None => r.fill(F::zero()),
+            for mut r in r.rows_mut() {
+                match self.bias_hh {
+                    Some(bias) => {
+                        r.as_slice_mut().expect(CONTIGUOUS)[..gate_width].copy_from_slice(bias)
+                    }
+                    None => r.fill(F::zero()),
+                }
             }
-            self.gate_products(rows, 0..early, states.h.view(), r.view_mut());
-            if let Some(inner) = inner.as_mut().filter(|_| early < gates) {
+            let h_before = states.h.view();
+            self.products
+                .add(rows, 0..early, h_before, &mut r, &mut scratch);
+            if projection.is_none() {
                 states.put_h(hidden);
-                for row in (0..batch).filter(|row| live(*row)) {
+            }
+            if let Some(inner) = inner.as_mut().filter(|_| early < gates) {
+                for row in (0..batch).filter(live) {
                     F::cell_inner(
                         self.cell.erased(),
                         InnerRow {
-                            x: x_of(row),
-                            r: r.row(row).to_slice().expect(CONTIGUOUS),
+                            x: x.row(row).to_slice().expect(CONTIGUOUS),
+                            r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                             state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
                             inner: inner.row_mut(row).into_slice().expect(CONTIGUOUS),
                         },
                     );
                 }
-                self.gate_products(rows, early..gates, inner.view(), r.view_mut());
+                let inner = inner.view();
+                self.products
+                    .add(rows, early..gates, inner, &mut r, &mut scratch);
             }
-            if !projected {
-                states.put_h(hidden);
+            if let Some((h_before, before)) = &mut before {
+                h_before.assign(&states.h);
+                before.assign(&states.cell);
             }
-            let before = self
-                .zoneout
-                .map(|_| (states.h.clone(), states.cell.clone()));
-            for row in (0..batch).filter(|row| live(*row)) {
+            for row in (0..batch).filter(live) {
                 let mut saved = outputs.saved.as_mut().map(|s| s.slice_mut(s![row, t, ..]));
                 F::cell_forward(
                     self.cell.erased(),
                     ForwardRow {
-                        x: x_of(row),
-                        r: r.row(row).to_slice().expect(CONTIGUOUS),
+                        x: x.row(row).to_slice().expect(CONTIGUOUS),
+                        r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                         diagonal: self.diagonal,
                         state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
                         saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
@@ -195,27 +212,33 @@ impl<F: Real> Layer<'_, F> {
                 );
             }
             // With a projection the cell's first state is m, and h = W_hr m.
-            let mut h = states.cell.slice(s![.., ..hidden]).to_owned();
-            if let Some(weight) = self.weight_hr {
+            if let (Some(projection), Some(projected), Some(m)) =
+                (projection, &mut projected, &mut m)
+            {
+                m.assign(&states.cell.slice(s![.., ..hidden]));
                 if let Some(inner) = &mut inner {
-                    for row in (0..batch).filter(|row| live(*row)) {
-                        inner.row_mut(row).assign(&h.row(row));
+                    for row in (0..batch).filter(live) {
+                        inner.row_mut(row).assign(&m.row(row));
                     }
                 }
-                let mut projection = Array2::zeros(states.h.dim());
-                product(h.view(), weight.t(), projection.view_mut(), false, 1);
-                h = projection;
+                projected.fill(F::zero());
+                projection.add_product(m.view(), projected.view_mut(), &mut scratch.packed);
             }
-            for row in (0..batch).filter(|row| live(*row)) {
-                states.h.row_mut(row).assign(&h.row(row));
+            for row in (0..batch).filter(live) {
+                let width = states.h.ncols();
+                let h = match &projected {
+                    Some(projected) => projected.row(row),
+                    None => states.cell.row(row),
+                };
+                let h = &h.to_slice().expect(CONTIGUOUS)[..width];
+                let own = states.h.row_mut(row).into_slice().expect(CONTIGUOUS);
+                own.copy_from_slice(h);
                 if let Some((h_before, before)) = &before {
                     let place = (t, rows.start + row);
                     self.zone_out(states, row, place, h_before.row(row), before.row(row));
                 }
-                outputs
-                    .y
-                    .slice_mut(s![t, row, ..])
-                    .assign(&states.h.row(row));
+                let y = y.row_mut(row).into_slice().expect(CONTIGUOUS);
+                y.copy_from_slice(states.h.row(row).to_slice().expect(CONTIGUOUS));
             }
         }
     }

@@ -29,14 +29,23 @@ impl Values {
         }
     }
 
-    /// `Ok` where all numbers are classes below `count`; numbers on a device are not looked at.
-    pub(crate) fn check_classes(&self, argument: &str, count: usize) -> Result<()> {
+    /// `Ok` where all numbers that count, by their index, are classes below `count`; numbers on a device are not looked at.
+    pub(crate) fn check_classes(
+        &self,
+        argument: &str,
+        count: usize,
+        counts: impl Fn(usize) -> bool,
+    ) -> Result<()> {
         let expected = || format!("class numbers 0 to {} as u32", count - 1);
         match self {
-            Self::Classes(values) => match values.iter().find(|class| **class as usize >= count) {
-                Some(class) => Err(Error::argument(argument, class, expected())),
-                None => Ok(()),
-            },
+            Self::Classes(values) => {
+                let outside =
+                    |(index, class): &(usize, &u32)| **class as usize >= count && counts(*index);
+                match values.iter().enumerate().find(outside) {
+                    Some((_, class)) => Err(Error::argument(argument, class, expected())),
+                    None => Ok(()),
+                }
+            }
             Self::Tensor(_) => Ok(()),
             Self::F32(_) | Self::F64(_) => Err(Error::argument(argument, "floats", expected())),
         }

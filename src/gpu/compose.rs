@@ -6,22 +6,16 @@
 use super::kernel::{self, KernelInfo};
 use crate::cell::{CellRef, WgslSource, builtin};
 
-macro_rules! source {
-    ($file:literal) => {
-        WgslSource {
-            file: concat!("shaders/", $file),
-            text: include_str!(concat!("../../shaders/", $file)),
-        }
-    };
-}
-
-pub(super) const INDEX: WgslSource = source!("lib/index.wgsl");
-pub(super) const ROW: WgslSource = source!("row.wgsl");
-pub(super) const RECURRENT: WgslSource = source!("recurrent.wgsl");
-pub(super) const PHILOX: WgslSource = source!("lib/philox.wgsl");
-const ACTIVATION: WgslSource = source!("lib/activation.wgsl");
-const CONTRACT: WgslSource = source!("cell/contract.wgsl");
-const NO_LATE_GATES: WgslSource = source!("cell/no_late_gates.wgsl");
+pub(super) const INDEX: WgslSource = crate::wgsl!("shaders/lib/index.wgsl");
+pub(super) const ROW: WgslSource = crate::wgsl!("shaders/row.wgsl");
+pub(super) const RECURRENT: WgslSource = crate::wgsl!("shaders/recurrent/shared.wgsl");
+pub(super) const FINISH_FORWARD: WgslSource = crate::wgsl!("shaders/recurrent/finish_forward.wgsl");
+pub(super) const FINISH_BACKWARD: WgslSource =
+    crate::wgsl!("shaders/recurrent/finish_backward.wgsl");
+pub(super) const PHILOX: WgslSource = crate::wgsl!("shaders/lib/philox.wgsl");
+const ACTIVATION: WgslSource = crate::wgsl!("shaders/lib/activation.wgsl");
+const CONTRACT: WgslSource = crate::wgsl!("shaders/cell/contract.wgsl");
+const NO_LATE_GATES: WgslSource = crate::wgsl!("shaders/cell/no_late_gates.wgsl");
 
 /// A composed shader.
 #[derive(Clone, Debug)]

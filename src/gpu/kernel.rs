@@ -82,7 +82,13 @@ macro_rules! kernel {
                 name: $kernel,
                 source: $crate::cell::WgslSource {
                     file: concat!("shaders/", $kernel, ".wgsl"),
-                    text: include_str!(concat!("../../../shaders/", $kernel, ".wgsl")),
+                    text: include_str!(concat!(
+                        env!("CARGO_MANIFEST_DIR"),
+                        "/shaders/",
+                        $kernel,
+                        ".wgsl"
+                    )),
+                    rust: (file!(), line!()),
                 },
                 libraries: &[$($($library),*)?],
                 takes_cell: false $(|| $cell)?,

@@ -41,6 +41,12 @@ impl ParameterSpec {
             init,
         }
     }
+
+    fn len(&self) -> usize {
+        self.shape
+            .iter()
+            .fold(1, |len, size| len.saturating_mul(*size))
+    }
 }
 
 /// A weight in a program.
@@ -70,26 +76,34 @@ const ALIGNMENT: usize = 4;
 impl Parameters {
     /// Draws all weights from one generator (ChaCha8) in order, so that they are the same on every device.
     pub(crate) fn new(device: &Device, specs: Vec<ParameterSpec>, seed: u64) -> Result<Self> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut values: Vec<f32> = vec![];
         let mut entries = vec![];
+        let mut end = 0_usize;
         for spec in specs {
-            let offset = values.len();
-            let len: usize = spec.shape.iter().product();
+            let offset = end;
+            // Where this saturates, there is no such tensor.
+            end = end
+                .saturating_add(spec.len())
+                .checked_next_multiple_of(ALIGNMENT)
+                .unwrap_or(usize::MAX);
+            entries.push(Entry { spec, offset });
+        }
+        // Before anything is drawn: it may be too large.
+        let flat = Tensor::named(device, "the weights", &[end])?;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut values = vec![0.0_f32; end];
+        for Entry { spec, offset } in &entries {
+            let values = &mut values[*offset..*offset + spec.len()];
             let (Init::Uniform(bound) | Init::UniformExcept { bound, .. }) = spec.init;
-            values.extend((0..len).map(|_| ((2.0 * rng.random::<f64>() - 1.0) * bound) as f32));
+            values.fill_with(|| ((2.0 * rng.random::<f64>() - 1.0) * bound) as f32);
             if let Init::UniformExcept {
                 part: (first, count),
                 value,
                 ..
             } = spec.init
             {
-                values[offset + first..offset + first + count].fill(value);
+                values[first..first + count].fill(value);
             }
-            values.resize(values.len().next_multiple_of(ALIGNMENT), 0.0);
-            entries.push(Entry { spec, offset });
         }
-        let flat = Tensor::named(device, "the weights", &[values.len()])?;
         flat.write_slice(0, &values)?;
         Ok(Self { entries, flat })
     }

@@ -90,8 +90,13 @@ impl Loss {
         }
     }
 
-    /// `Ok` where the targets fit an output.
-    pub(crate) fn check(&self, target: &Values, output: &[usize]) -> Result<()> {
+    /// `Ok` where the targets fit an output. Those of every step are not looked at past their sequences' lengths.
+    pub(crate) fn check(
+        &self,
+        target: &Values,
+        output: &[usize],
+        lengths: Option<&[usize]>,
+    ) -> Result<()> {
         check_shape("target", target.shape(), self.target_shape(output))?;
         match self {
             Self::Mse(_) => target.check_floats("target"),
@@ -104,13 +109,18 @@ impl Loss {
                         format!("at most {MOST_CLASSES}"),
                     ));
                 }
-                target.check_classes("target", classes)
+                let lengths = lengths.filter(|_| output.len() == 3);
+                let counts = |index: usize| match lengths {
+                    Some(lengths) => index / output[1] < lengths[index % output[1]],
+                    None => true,
+                };
+                target.check_classes("target", classes, counts)
             }
         }
     }
 
     /// What each row of an output `[T, B, O]` counts, `[T·B]`, where sequences have lengths: nothing past its sequence's end.
-    pub(crate) fn row_weights(&self, output: &[usize], lengths: &[usize]) -> Vec<f32> {
+    pub(crate) fn row_weights(&self, output: &[usize], lengths: &[usize]) -> Vec<f64> {
         let valid = lengths.iter().sum::<usize>().max(1) as f64;
         let weight = match self {
             Self::Mse(Mse {
@@ -120,7 +130,7 @@ impl Loss {
             Self::SoftmaxCrossEntropy(_) => 1.0 / valid,
         };
         let row = |t: usize| {
-            let weight = move |length: &usize| if t < *length { weight as f32 } else { 0.0 };
+            let weight = move |length: &usize| if t < *length { weight } else { 0.0 };
             lengths.iter().map(weight)
         };
         (0..output[0]).flat_map(row).collect()

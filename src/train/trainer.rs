@@ -237,7 +237,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// The mean loss of the training steps since the last call, weighted by their numbers of examples. Waits for them.
+    /// The mean loss of the training steps since the last call, weighted by their numbers of examples (sequences, whatever their lengths).
+    /// Waits for them.
     ///
     /// # Errors
     /// [`Error::Argument`] where there was no step; [`Error::DeviceLost`].
@@ -293,7 +294,8 @@ impl Trainer {
         if let Some(lengths) = &batch.lengths {
             check_lengths(lengths, batch.x.shape()[0], batch.x.shape()[1])?;
         }
-        self.loss.check(&batch.target, &output)?;
+        self.loss
+            .check(&batch.target, &output, batch.lengths.as_deref())?;
         for (name, values) in [("x", &batch.x), ("target", &batch.target)] {
             if let Values::Tensor(tensor) = values {
                 tensor.check_device(name, self.model.device())?;

@@ -1,7 +1,7 @@
 //! What the tests share: devices, random numbers, and cases of one program on every device.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use bptt::program::{Program, Slice};
+use bptt::program::{Matrix, Program, Slice};
 use bptt::verify::compare;
 use bptt::{Device, Executable};
 use ndarray::ArrayD;
@@ -35,6 +35,13 @@ pub fn gpu() -> Option<Device> {
 /// The f32 devices: the CPU, and the GPU where there is one.
 pub fn devices() -> Vec<Device> {
     std::iter::once(Device::cpu()).chain(gpu()).collect()
+}
+
+/// The reference in f64, then the f32 devices.
+pub fn every_device() -> Vec<Device> {
+    std::iter::once(Device::cpu_f64())
+        .chain(devices())
+        .collect()
 }
 
 pub fn rng(seed: u64) -> ChaCha8Rng {
@@ -79,6 +86,14 @@ impl Case {
         let slice = self.program.tensor(name, shape);
         self.inputs.push((slice, values));
         slice
+    }
+
+    /// A tensor of random numbers, and a matrix inside it: elements before and after every row are not the matrix's.
+    pub fn random_around(&mut self, name: &str, rows: usize, columns: usize) -> (Slice, Matrix) {
+        let (all_rows, all_columns) = (rows + 2, columns + 3);
+        let whole = self.random(name, &[all_rows, all_columns], 1.0);
+        let matrix = whole.matrix(all_rows, all_columns);
+        (whole, matrix.rows(1, rows).columns(2, columns))
     }
 
     /// A tensor that the program must fill.
@@ -138,6 +153,16 @@ impl Case {
                     panic!("on {device}: {mismatch}");
                 }
             }
+        }
+    }
+
+    /// Every device must give exactly these numbers, f64's rounded to f32, as the only output.
+    pub fn check_values(&self, expected: &[f64]) {
+        for device in every_device() {
+            let (name, got) = self.run(&device).remove(0);
+            let got: Vec<f32> = got.iter().map(|value| *value as f32).collect();
+            let expected: Vec<f32> = expected.iter().map(|value| *value as f32).collect();
+            assert_eq!(got, expected, "{name} on {device}");
         }
     }
 }

@@ -89,6 +89,34 @@ fn tutorial_prints_the_notebooks_numbers() {
 }
 
 #[test]
+fn custom_cell_is_checked_and_learns() {
+    let printed = stdout(&run("custom_cell", &["--device", "cpu"]));
+    assert!(
+        printed.contains("mgu: derivatives agree with finite differences to"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("mgu: CPU (f32) agrees with f64"),
+        "{printed}"
+    );
+    if common::gpu().is_some() {
+        assert!(printed.contains("mgu: GPU: "), "{printed}");
+    } else {
+        assert!(
+            printed.contains("the WGSL half is not checked: "),
+            "{printed}"
+        );
+    }
+    for cell in [" mgu, 2337 weights", " gru, 3489 weights"] {
+        let line = printed.lines().find(|line| line.contains(cell)).unwrap();
+        let last: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        // Without any memory of the numbers the error is 2/3, their sum's variance.
+        assert!(last < 0.05, "{line}");
+    }
+    assert!(refusal(&run("custom_cell", &["--device", "tpu"])).contains("\"tpu\""));
+}
+
+#[test]
 fn an_adapter_is_chosen_by_the_environment() {
     let Some(gpu) = common::gpu() else { return };
     let name = &gpu.adapter().unwrap().name;

@@ -71,6 +71,13 @@ fn bias_and_accumulation_together() {
 #[test]
 fn a_long_inner_dimension() {
     case((7, 5, 20_000), (true, false), false, false).check(SINGLE);
+    // More than one dispatch adds up, bias and what was there counted once.
+    for k in [1 << 15, (1 << 15) + 1, 150_001] {
+        for transpose in [(false, false), (false, true), (true, false)] {
+            case((3, 5, k), transpose, true, true).check(SINGLE);
+            case((3, 5, k), transpose, false, false).check(SINGLE);
+        }
+    }
 }
 
 #[test]

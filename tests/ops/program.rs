@@ -2,7 +2,8 @@ use crate::common::gpu;
 use bptt::program::{Fill, Gemm, Program};
 use bptt::{Device, Error, Executable, Tensor};
 
-fn reason(program: Program) -> String {
+/// Why a program is refused.
+pub fn reason(program: Program) -> String {
     match Executable::new(&Device::cpu(), program, &[]) {
         Err(error @ Error::Argument { .. }) => error.to_string(),
         other => panic!("expected an argument error, got {other:?}"),

@@ -23,7 +23,7 @@ mod swap_axes;
 
 use super::kernel::{Kernel, KernelInfo};
 use super::plan::PlanBuilder;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::program::{Op, Slice};
 
 /// Invocations in a workgroup of the kernels that work element by element or row by row.
@@ -78,6 +78,21 @@ pub(super) fn lower(op: &Op, plan: &mut PlanBuilder<'_>) -> Result<()> {
         Op::ScatterLast(op) => scatter_last::lower(op, plan),
         Op::SwapAxes(op) => swap_axes::lower(op, plan),
     }
+}
+
+/// `Ok` where one workgroup can walk a row three times: Mesa's llvmpipe ends all loops of an invocation, without a word, after 65,535
+/// rounds together.
+fn check_row(what: &str, columns: usize) -> Result<()> {
+    const MOST: usize = 1 << 20;
+    if columns <= MOST {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: what.to_owned(),
+        needed: columns as u64,
+        limit: "number of columns a workgroup takes",
+        available: MOST as u64,
+    })
 }
 
 /// Where an optional operand starts; 0 where it is absent.

@@ -4,7 +4,7 @@ use super::pack_recurrent::Constants;
 use super::recurrent_forward::{ZoneoutParams, dispatch};
 use super::{flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::{PHILOX, RECURRENT};
+use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
 use crate::program::{self, GatesLayout, RecurrentShape};
@@ -21,7 +21,7 @@ kernel! {
         weight: Read, saved: Read, d_y: Read, lengths: Read,
         d_state: ReadWrite, d_gates: ReadWrite, constants: Read,
     }
-    libraries [PHILOX, RECURRENT]
+    libraries [PHILOX, RECURRENT, FINISH_BACKWARD]
     overrides ["PHASE", "LAST", "AFTER_FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }

@@ -3,7 +3,7 @@
 use super::pack_recurrent::Constants;
 use super::{GROUP, flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::{PHILOX, RECURRENT};
+use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT};
 use crate::gpu::kernel::{ROWS, kernel};
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
@@ -22,7 +22,7 @@ kernel! {
         x_gates: Read, weight: Read, lengths: Read, initial: Read,
         last: ReadWrite, y: ReadWrite, saved: ReadWrite,
     }
-    libraries [PHILOX, RECURRENT]
+    libraries [PHILOX, RECURRENT, FINISH_FORWARD]
     overrides ["PHASE", "FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }

@@ -1,5 +1,6 @@
 //! Softmax over rows.
 
+use super::check_row;
 use crate::error::Result;
 use crate::gpu::compose::ROW;
 use crate::gpu::kernel::kernel;
@@ -18,6 +19,7 @@ kernel! {
 
 pub(super) fn lower(op: &program::Softmax, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let program::Softmax { input, output } = op;
+    check_row("softmax", input.columns)?;
     let kernel = Softmax {
         input: plan.buffer(input.tensor),
         output: plan.buffer(output.tensor),

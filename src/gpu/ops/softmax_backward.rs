@@ -1,5 +1,6 @@
 //! The gradient of softmax.
 
+use super::check_row;
 use crate::error::Result;
 use crate::gpu::compose::ROW;
 use crate::gpu::kernel::kernel;
@@ -23,6 +24,7 @@ pub(super) fn lower(op: &program::SoftmaxBackward, plan: &mut PlanBuilder<'_>) -
         d_output,
         d_input,
     } = op;
+    check_row("softmax_backward", output.columns)?;
     let kernel = SoftmaxBackward {
         output: plan.buffer(output.tensor),
         d_output: plan.buffer(d_output.tensor),

@@ -1,7 +1,7 @@
 //! Cross-entropy of softmax and class numbers.
 
 use super::mse::add_loss;
-use super::{flag, offset};
+use super::{check_row, flag, offset};
 use crate::error::Result;
 use crate::gpu::compose::ROW;
 use crate::gpu::kernel::kernel;
@@ -29,6 +29,7 @@ pub(super) fn lower(op: &program::SoftmaxCrossEntropy, plan: &mut PlanBuilder<'_
         loss,
         gradient,
     } = *op;
+    check_row("softmax_cross_entropy", logits.columns)?;
     let partial = plan.scratch("partial losses", logits.rows)?;
     let kernel = SoftmaxCrossEntropy {
         logits: plan.buffer(logits.tensor),

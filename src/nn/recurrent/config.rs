@@ -170,8 +170,8 @@ impl<C: Cell> RecurrentConfig<C> {
         }
     }
 
-    /// Dropout between layers, not after the last: each element of each step with this probability (PyTorch's and cuDNN's `dropout`).
-    /// Default: 0.
+    /// Dropout between layers, not after the last, so none in a stack of one: each element of each step with this probability (PyTorch's
+    /// and cuDNN's `dropout`). Default: 0.
     ///
     /// This and the other regularisers act in training only: in [`Trainer::step`](crate::train::Trainer::step), and where
     /// [`Input::train`](crate::nn::Input::train) says so. What is drawn is a function of (seed, step), by Philox4x32-10: the
@@ -230,7 +230,7 @@ impl<C: Cell> RecurrentConfig<C> {
         }
     }
 
-    /// Zoneout (Krueger et al., 2017): each unit of h, and of the other states (c), keeps its old value with these probabilities. Outside of
+    /// Zoneout (Krueger et al., 2017): each unit of h, and of the other states (c of an LSTM; nothing of the others), keeps its old value with these probabilities. Outside of
     /// training a state is p·old + (1 − p)·new. Default: 0, 0.
     #[must_use]
     pub fn zoneout(self, h: f64, c: f64) -> Self {
@@ -262,6 +262,9 @@ impl<C: Cell> RecurrentConfig<C> {
                 "set",
                 "unset where there is no bias",
             ));
+        }
+        if let Some(value) = self.forget_bias.filter(|value| !value.is_finite()) {
+            return Err(Error::argument("forget_bias", value, "a finite number"));
         }
         if let Some(proj_size) = self
             .proj_size

@@ -98,7 +98,9 @@ impl RecurrentStack {
         (key.gradient, key.d_last) = (true, d_state.is_some());
         d_y.check_device("d_y", &self.device)?;
         check_shape("d_y", d_y.shape(), &self.stack.output_shape(x.shape())?)?;
-        self.check_state("d_state", d_state, key.batch)?;
+        self.check_state("d_state", d_state, |state| {
+            self.stack.state_shape(state, key.batch).to_vec()
+        })?;
         let result = Vjp {
             y: self.zeros(d_y.shape())?,
             state: self.new_state(key.batch)?,
@@ -160,7 +162,9 @@ impl RecurrentStack {
         if let Some(lengths) = input.lengths {
             check_lengths(lengths, steps, batch)?;
         }
-        self.check_state("state", state, batch)?;
+        self.check_state("state", state, |state| {
+            self.stack.state_shape(state, batch).to_vec()
+        })?;
         Ok(Key {
             steps,
             batch,
@@ -172,7 +176,13 @@ impl RecurrentStack {
         })
     }
 
-    fn check_state(&self, argument: &str, state: Option<&State>, batch: usize) -> Result<()> {
+    /// `Ok` where there is no state, or one with all parts, each of the shape that is asked for.
+    pub(super) fn check_state(
+        &self,
+        argument: &str,
+        state: Option<&State>,
+        shape: impl Fn(usize) -> Vec<usize>,
+    ) -> Result<()> {
         let Some(state) = state else { return Ok(()) };
         let expected = self.stack.cell.states();
         if state.parts.len() != expected {
@@ -190,7 +200,7 @@ impl RecurrentStack {
                 _ => format!("{argument}, part {index}"),
             };
             part.check_device(&name, &self.device)?;
-            check_shape(&name, part.shape(), &self.stack.state_shape(index, batch))?;
+            check_shape(&name, part.shape(), &shape(index))?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use super::config::RecurrentConfig;
 use super::runner::RecurrentStack;
 use crate::cell::Cell;
 use crate::device::Device;
-use crate::error::{Error, Result, check_shape};
+use crate::error::{Error, Result};
 use crate::nn::parameters::Parameters;
 use crate::tensor::Tensor;
 
@@ -83,7 +83,8 @@ impl<C: Cell> RecurrentCell<C> {
     /// # Errors
     /// [`Error::Shape`] and [`Error::Argument`] where x or the state do not fit; the GPU's errors.
     pub fn step(&self, x: &Tensor, state: Option<&State>) -> Result<State> {
-        let (x, state) = (self.sequence(x)?, self.stacked("state", state)?);
+        let x = self.sequence(x)?;
+        let state = self.stacked("state", state, &x)?;
         let (_, state) = self.stack.forward(Input::from(&x), state.as_ref())?;
         flat(&state)
     }
@@ -93,8 +94,9 @@ impl<C: Cell> RecurrentCell<C> {
     /// # Errors
     /// As [`RecurrentCell::step`].
     pub fn vjp(&self, x: &Tensor, state: Option<&State>, d_new: &State) -> Result<CellVjp> {
-        let (x, state) = (self.sequence(x)?, self.stacked("state", state)?);
-        let d_new = self.stacked("d_new", Some(d_new))?;
+        let x = self.sequence(x)?;
+        let state = self.stacked("state", state, &x)?;
+        let d_new = self.stacked("d_new", Some(d_new), &x)?;
         let d_y_shape = [1, x.shape()[1], self.stack.stack().output_size()];
         let d_y = Tensor::zeros(x.device(), &d_y_shape)?;
         let vjp = self
@@ -121,26 +123,17 @@ impl<C: Cell> RecurrentCell<C> {
         }
     }
 
-    /// `[B, ·]` as `[1, B, ·]`, of every state.
-    fn stacked(&self, argument: &str, state: Option<&State>) -> Result<Option<State>> {
+    /// `[B, ·]` as `[1, B, ·]`, of every state. x: `[1, B, I]`.
+    fn stacked(&self, argument: &str, state: Option<&State>, x: &Tensor) -> Result<Option<State>> {
+        let shape = |index: usize| self.stack.stack().state_shape(index, x.shape()[1]);
+        self.stack
+            .check_state(argument, state, |index| shape(index)[1..].to_vec())?;
         let Some(state) = state else { return Ok(None) };
-        let batch = state
-            .parts
-            .first()
-            .map_or(0, |h| *h.shape().first().unwrap_or(&0));
-        let part = |(index, part): (usize, &Tensor)| {
-            let shape = self.stack.stack().state_shape(index, batch);
-            let name = if index == 0 { "h" } else { "c" };
-            check_shape(&format!("{argument}.{name}"), part.shape(), &shape[1..])?;
-            part.reshape(&shape)
-        };
-        let parts = state
-            .parts
-            .iter()
-            .enumerate()
-            .map(part)
-            .collect::<Result<_>>()?;
-        Ok(Some(State { parts }))
+        let part = |(index, part): (usize, &Tensor)| part.reshape(&shape(index));
+        let parts = state.parts.iter().enumerate().map(part);
+        Ok(Some(State {
+            parts: parts.collect::<Result<_>>()?,
+        }))
     }
 }
 

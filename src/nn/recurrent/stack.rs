@@ -49,7 +49,7 @@ impl Stack {
         if layer == 0 {
             self.input_size
         } else {
-            self.directions * self.output_size()
+            self.directions.saturating_mul(self.output_size())
         }
     }
 
@@ -195,7 +195,9 @@ impl Stack {
 impl Module for Stack {
     fn parameters(&self) -> Vec<ParameterSpec> {
         let hidden = self.hidden_size;
-        let rows = self.cell.gates() * hidden;
+        // Saturating: a stack too large for any device is refused by its weights' tensor.
+        let rows = self.cell.gates().saturating_mul(hidden);
+        let diagonals = self.cell.diagonals().saturating_mul(hidden);
         let bound = (hidden as f64).powf(-0.5);
         let uniform = Init::Uniform(bound);
         // Gate 1 is the forget gate of the one cell that takes the option.
@@ -232,7 +234,7 @@ impl Module for Stack {
                     spec("weight_hr", &[proj_size, hidden], &uniform);
                 }
                 if self.cell.diagonals() > 0 {
-                    spec("weight_diag", &[self.cell.diagonals() * hidden], &uniform);
+                    spec("weight_diag", &[diagonals], &uniform);
                 }
             }
         }

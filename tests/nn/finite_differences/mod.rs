@@ -1,14 +1,15 @@
 //! The CPU path in f64 against central differences: every cell, layers, directions, states; losses and heads; options.
 
 mod options;
+mod setting;
 
-use crate::common::{array, rng, uniform};
-use bptt::cell::{Activation, Cell, Gru, Lstm, Rnn};
+use crate::runs::{Arrays, Run, random};
+use bptt::Device;
+use bptt::cell::{Activation, Cell};
 use bptt::data::Batch;
-use bptt::nn::{Input, Parameters, Recurrent, RecurrentConfig, Sequential, State};
+use bptt::nn::{Bias, GruConfig, LstmConfig, Parameters, RecurrentConfig, RnnConfig, Sequential};
 use bptt::train::{Mse, Sgd, SoftmaxCrossEntropy, Trainer};
 use bptt::verify::{Mismatch, compare};
-use bptt::{Device, Tensor};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -34,115 +35,51 @@ fn dot(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
     (a * b).sum()
 }
 
-fn random(seed: u64, shape: &[usize]) -> ArrayD<f64> {
-    array(shape, uniform(&mut rng(seed), shape.iter().product(), 1.0)).mapv(f64::from)
+/// Two layers in both directions, with all rows of length T, and with lengths of every kind.
+fn check_cell<C: Cell>(config: RecurrentConfig<C>, size: [usize; 3]) {
+    let run = Run::new(config.layers(2).bidirectional(true), size);
+    check_run(&run);
+    check_run(&run.ragged());
 }
 
-/// A stack and how it is called.
-#[derive(Clone)]
-struct Setting<C> {
-    config: RecurrentConfig<C>,
-    steps: usize,
-    batch: usize,
-    input: usize,
-    batch_first: bool,
-    /// Whether rows have lengths, of every kind, or all T.
-    ragged: bool,
-    initial: bool,
-    d_last: bool,
-    train: bool,
-    seed: u64,
-}
-
-/// Of what is dropped at random.
-const RANDOM: (u64, u64) = (0x1234_5678_9abc, 5);
-
-impl<C: Cell> Setting<C> {
-    fn new(config: RecurrentConfig<C>, (steps, batch, input): (usize, usize, usize)) -> Self {
-        Self {
-            config,
-            steps,
-            batch,
-            input,
-            batch_first: false,
-            ragged: false,
-            initial: true,
-            d_last: true,
-            train: false,
-            seed: 0,
-        }
+/// Every gradient of a run, against differences of ⟨d_y, y⟩ + ⟨d_last, last states⟩.
+pub fn check_run<C: Cell>(run: &Run<C>) {
+    let device = Device::cpu_f64();
+    let layer = run.layer(&device);
+    let arrays = run.arrays(&layer);
+    let value = |arrays: &Arrays| {
+        let results = run.forward(&layer, arrays, &device);
+        let last = arrays.d_last.iter().flatten().enumerate();
+        let states = last.map(|(index, d)| dot(&results[&format!("forward state {index}")], d));
+        dot(&results["forward y"], &arrays.d_y) + states.sum::<f64>()
+    };
+    let mut results = run.vjp(&layer, &arrays, &device);
+    let check = |name: &str, expected: ArrayD<f64>| {
+        compare(name, &results[name], &expected, TOLERANCE)
+            .unwrap_or_else(|mismatch| panic!("{mismatch} of {run:?}"));
+    };
+    let d_x = differences(&arrays.x, |x| {
+        value(&Arrays {
+            x: x.clone(),
+            ..arrays.clone()
+        })
+    });
+    check("d_x", d_x);
+    for (index, initial) in arrays.initial.iter().flatten().enumerate() {
+        let expected = differences(initial, |moved| {
+            let mut arrays = arrays.clone();
+            arrays.initial.as_mut().unwrap()[index] = moved.clone();
+            value(&arrays)
+        });
+        check(&format!("d_state {index}"), expected);
     }
-
-    /// The gradients of x, the initial states and every weight.
-    fn check(&self) -> Result<(), Mismatch> {
-        let device = Device::cpu_f64();
-        let layer = Recurrent::new(&device, self.config.clone(), self.seed + 3).unwrap();
-        let lengths: Vec<usize> = (0..self.batch)
-            .map(|row| (3 * row + 2) % (self.steps + 1))
-            .collect();
-        let tensor = |values: &ArrayD<f64>| Tensor::from_array(&device, values).unwrap();
-        let forward = |x: &Tensor, initial: Option<&State>| {
-            layer.forward(self.input(x, &lengths), initial).unwrap()
-        };
-        let lead = match self.batch_first {
-            true => [self.batch, self.steps],
-            false => [self.steps, self.batch],
-        };
-        let x = random(self.seed + 1, &[lead[0], lead[1], self.input]);
-        // The shapes are those of the outputs.
-        let (y, last) = forward(&tensor(&x), None);
-        let like = |tensor: &Tensor, seed: u64| random(self.seed + seed, tensor.shape());
-        let d_y = like(&y, 10);
-        let of_states = |seed: u64, given: bool| -> Vec<ArrayD<f64>> {
-            let part = |(index, part)| like(part, seed + index as u64) * f64::from(u8::from(given));
-            last.parts().iter().enumerate().map(part).collect()
-        };
-        let (initial, d_last) = (of_states(2, self.initial), of_states(11, self.d_last));
-        let state = |parts: &[ArrayD<f64>]| State::from_parts(parts.iter().map(tensor).collect());
-        let value = |x: &ArrayD<f64>, initial: &[ArrayD<f64>]| {
-            let (y, last) = forward(&tensor(x), Some(&state(initial)));
-            let states = last.parts().iter().zip(&d_last);
-            let states = states.map(|(last, d)| dot(&last.to_array().unwrap(), d));
-            dot(&y.to_array().unwrap(), &d_y) + states.sum::<f64>()
-        };
-        let given = |parts: &[ArrayD<f64>], given: bool| given.then(|| state(parts));
-        let (x_tensor, d_y_tensor) = (tensor(&x), tensor(&d_y));
-        let vjp = layer
-            .vjp(
-                self.input(&x_tensor, &lengths),
-                given(&initial, self.initial).as_ref(),
-                &d_y_tensor,
-                given(&d_last, self.d_last).as_ref(),
-            )
-            .unwrap();
-
-        let expected = differences(&x, |x| value(x, &initial));
-        compare("dx", &vjp.d_x.to_array().unwrap(), &expected, TOLERANCE)?;
-        for (index, got) in vjp.d_state.parts().iter().enumerate() {
-            let expected = differences(&initial[index], |moved| {
-                let mut initial = initial.clone();
-                initial[index] = moved.clone();
-                value(&x, &initial)
-            });
-            let name = format!("initial state {index}");
-            compare(&name, &got.to_array().unwrap(), &expected, TOLERANCE)?;
-        }
-        let gradients = vjp.d_weights.to_arrays::<f64>().unwrap();
-        check_weights(layer.parameters(), &gradients, || value(&x, &initial))
-    }
-
-    fn input<'a>(&self, x: &'a Tensor, lengths: &'a [usize]) -> Input<'a> {
-        let input = if self.ragged {
-            Input::with_lengths(x, lengths)
-        } else {
-            Input::from(x)
-        };
-        if self.train {
-            input.train(RANDOM.0, RANDOM.1)
-        } else {
-            input
-        }
-    }
+    results.retain(|name, _| name.starts_with("d "));
+    let gradients = results
+        .into_iter()
+        .map(|(name, gradient)| (name["d ".len()..].to_owned(), gradient))
+        .collect();
+    check_weights(layer.parameters(), &gradients, || value(&arrays))
+        .unwrap_or_else(|mismatch| panic!("{mismatch} of {run:?}"));
 }
 
 fn check_weights(
@@ -164,44 +101,37 @@ fn check_weights(
     Ok(())
 }
 
-/// Two layers, two directions; with all rows of length T, and with lengths of every kind.
-fn check_cell<C: Cell>(config: RecurrentConfig<C>, sizes: (usize, usize, usize)) {
-    for ragged in [false, true] {
-        let setting = Setting {
-            ragged,
-            ..Setting::new(config.clone().layers(2).bidirectional(true), sizes)
-        };
-        setting.check().unwrap();
-    }
-}
-
 #[test]
-fn rnn_tanh() {
-    check_cell(RecurrentConfig::<Rnn>::new(3, 5), (4, 2, 3));
-}
-
-#[test]
-fn rnn_relu() {
-    check_cell(
-        RecurrentConfig::<Rnn>::new(3, 5).nonlinearity(Activation::Relu),
-        (4, 2, 3),
-    );
+fn rnn() {
+    check_cell(RnnConfig::new(3, 5), [4, 2, 3]);
+    let relu = RnnConfig::new(3, 5).nonlinearity(Activation::Relu);
+    check_cell(relu, [4, 2, 3]);
 }
 
 #[test]
 fn lstm() {
-    check_cell(RecurrentConfig::<Lstm>::new(3, 5), (4, 2, 3));
-    check_cell(RecurrentConfig::<Lstm>::new(2, 1), (1, 3, 2));
+    check_cell(LstmConfig::new(3, 5), [4, 2, 3]);
+    check_cell(LstmConfig::new(2, 1), [1, 3, 2]);
 }
 
 #[test]
 fn gru() {
-    check_cell(RecurrentConfig::<Gru>::new(3, 5), (4, 2, 3));
-    check_cell(RecurrentConfig::<Gru>::new(2, 1), (1, 3, 2));
+    check_cell(GruConfig::new(3, 5), [4, 2, 3]);
+    check_cell(GruConfig::new(2, 1), [1, 3, 2]);
+}
+
+#[test]
+fn options() {
+    let projected = LstmConfig::new(4, 4).proj_size(2).skip_input(true);
+    check_cell(projected, [4, 3, 4]);
+    let general = LstmConfig::new(3, 3).peepholes(true).input_forget(true);
+    check_cell(general.proj_size(2).bias(Bias::One), [4, 3, 3]);
+    let gru = GruConfig::new(3, 3).reset_after(false).zoneout(0.3, 0.0);
+    check_cell(gru.skip_input(true), [4, 3, 3]);
 }
 
 /// The gradients that a training step leaves, against differences of the loss it reports.
-fn check_trainer(mut trainer: Trainer, batch: &Batch) {
+pub fn check_trainer(mut trainer: Trainer, batch: &Batch) {
     trainer.step(batch).unwrap();
     trainer.take_loss().unwrap();
     let gradients = trainer.gradients::<f64>().unwrap();
@@ -219,7 +149,7 @@ fn squared_error_of_every_step_and_of_the_last() {
     let device = Device::cpu_f64();
     for mse in [Mse::mean(), Mse::sum(), Mse::half_sum()] {
         let model = Sequential::new(3)
-            .lstm(RecurrentConfig::hidden(4))
+            .lstm(LstmConfig::hidden(4))
             .linear(2)
             .build(&device, 1)
             .unwrap();
@@ -233,7 +163,7 @@ fn squared_error_of_every_step_and_of_the_last() {
         );
     }
     let model = Sequential::new(3)
-        .gru(RecurrentConfig::hidden(4))
+        .gru(GruConfig::hidden(4))
         .last_step()
         .linear(2)
         .softmax();
@@ -249,7 +179,7 @@ fn squared_error_of_every_step_and_of_the_last() {
 fn cross_entropy_of_every_step_and_of_the_last() {
     let device = Device::cpu_f64();
     let model = Sequential::new(3)
-        .rnn(RecurrentConfig::hidden(4))
+        .rnn(RnnConfig::hidden(4))
         .linear(5)
         .build(&device, 1)
         .unwrap();
@@ -260,7 +190,7 @@ fn cross_entropy_of_every_step_and_of_the_last() {
     let classes = ndarray::Array2::from_shape_fn((4, 2), |(t, b)| ((3 * t + b) % 5) as u32);
     check_trainer(trainer, &Batch::new(random(1, &[4, 2, 3]), classes));
     let model = Sequential::new(3)
-        .lstm(RecurrentConfig::hidden(4))
+        .lstm(LstmConfig::hidden(4))
         .last_step()
         .linear(5)
         .build(&device, 1)

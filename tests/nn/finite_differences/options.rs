@@ -1,6 +1,6 @@
 //! Every option of a recurrent stack alone, every pair of them, and every option with two directions and lengths.
 
-use super::Setting;
+use super::setting::Setting;
 use bptt::cell::{Activation, Cell, Gru, Lstm, Rnn};
 use bptt::nn::{Bias, RecurrentConfig};
 

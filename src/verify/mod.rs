@@ -1,4 +1,12 @@
-//! The one comparison of numbers that tests, benches and tools use.
+//! The one comparison of numbers that tests, benches and tools use, and the check of a cell.
+
+#[cfg(not(target_arch = "wasm32"))]
+mod cell;
+#[cfg(not(target_arch = "wasm32"))]
+mod locate;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use cell::{CellFault, CellFaults, CellReport, check_cell};
 
 use ndarray::ArrayD;
 use std::fmt;

@@ -1,0 +1,121 @@
+// What follows from the product in recurrent_backward, for one unit of one row: the cell, zoneout, and the stores.
+
+fn saved_values(direction: u32, t: u32, b: u32, unit: u32) -> array<f32, SAVED> {
+    let plane = params.directions * params.steps * params.batch * params.hidden;
+    let at = params.saved + ((direction * params.steps + t) * params.batch + b) * params.hidden + unit;
+    var values: array<f32, SAVED>;
+    for (var k = 0u; k < SAVED; k++) {
+        values[k] = saved[at + k * plane];
+    }
+    return values;
+}
+
+// What follows from the product, for one unit of one row; past: whether the row is past its length.
+fn finish(product: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
+    let place = (t * params.batch + b) * params.directions + direction;
+    // With a projection the cell does not know h, and PROJECT has only h.
+    let first_state = select(0u, 1u, PHASE == CELL);
+    let end_state = select(STATES, 1u, PHASE == PROJECT);
+    var in: CellBackIn;
+    for (var s = first_state; s < end_state; s++) {
+        if !LAST || params.has_d_last != 0u {
+            in.d_state[s] = d_state[params.d_state + state_at(s, direction, b, unit)];
+        }
+    }
+    in.d_state[0] += product;
+    if AFTER_FIRST {
+        d_state[params.d_state + state_at(0u, direction, b, unit)] = in.d_state[0];
+        return;
+    }
+    if past {
+        for (var s = first_state; s < end_state; s++) {
+            d_state[params.d_state + state_at(s, direction, b, unit)] = in.d_state[s];
+        }
+        finish_past(place, direction, b, unit);
+        return;
+    }
+    if PHASE != CELL {
+        in.d_state[0] += d_y[params.d_y + place * params.output + unit];
+    }
+    // What zoneout passes to the old states, past the cell.
+    var passed: array<f32, STATES>;
+    if ZONEOUT {
+        let keep = zoneout_keep(direction, t, b, unit);
+        for (var s = first_state; s < end_state; s++) {
+            let m = select(keep.x, keep.y, s > 0u);
+            passed[s] = (1.0 - m) * in.d_state[s];
+            in.d_state[s] *= m;
+        }
+    }
+    if PHASE == PROJECT {
+        d_gates[params.d_h + place * params.output + unit] = in.d_state[0];
+        d_state[params.d_state + state_at(0u, direction, b, unit)] = passed[0];
+        return;
+    }
+    in.saved = saved_values(direction, t, b, unit);
+    for (var v = 0u; v < DIAGONALS; v++) {
+        in.diagonal[v] = constants[params.diagonal + (direction * DIAGONALS + v) * params.hidden + unit];
+    }
+    let result = cell_backward(in);
+    for (var s = first_state; s < STATES; s++) {
+        d_state[params.d_state + state_at(s, direction, b, unit)] = result.d_before[s] + passed[s];
+    }
+    for (var gate = 0u; gate < GATES; gate++) {
+        let gate_at = (place * GATES + gate) * params.hidden + unit;
+        d_gates[params.d_r + gate_at] = result.d_r[gate];
+        if !SHARED_GRADIENT {
+            d_gates[params.d_x + gate_at] = result.d_x[gate];
+        }
+    }
+    for (var v = 0u; v < DIAGONALS; v++) {
+        let at = d_diagonal_at(v, direction, b, unit);
+        if LAST {
+            d_state[at] = result.d_diagonal[v];
+        } else {
+            d_state[at] += result.d_diagonal[v];
+        }
+    }
+}
+
+fn d_diagonal_at(v: u32, direction: u32, b: u32, unit: u32) -> u32 {
+    return params.d_diagonal + ((direction * params.batch + b) * DIAGONALS + v) * params.hidden + unit;
+}
+
+// A row past its length has no gradients, and starts the sums over time at 0.
+fn finish_past(place: u32, direction: u32, b: u32, unit: u32) {
+    if PHASE == PROJECT {
+        d_gates[params.d_h + place * params.output + unit] = 0.0;
+        return;
+    }
+    for (var gate = 0u; gate < GATES; gate++) {
+        let gate_at = (place * GATES + gate) * params.hidden + unit;
+        d_gates[params.d_r + gate_at] = 0.0;
+        if !SHARED_GRADIENT {
+            d_gates[params.d_x + gate_at] = 0.0;
+        }
+    }
+    if LAST {
+        for (var v = 0u; v < DIAGONALS; v++) {
+            d_state[d_diagonal_at(v, direction, b, unit)] = 0.0;
+        }
+    }
+}
+
+// Adds what the gradient of v brings.
+fn finish_inner(d_inner: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
+    if past {
+        return;
+    }
+    let place = (t * params.batch + b) * params.directions + direction;
+    let result = cell_inner_backward(saved_values(direction, t, b, unit), d_inner);
+    for (var s = 0u; s < STATES; s++) {
+        d_state[params.d_state + state_at(s, direction, b, unit)] += result.d_before[s];
+    }
+    for (var gate = 0u; gate < EARLY_GATES; gate++) {
+        let gate_at = (place * GATES + gate) * params.hidden + unit;
+        d_gates[params.d_r + gate_at] += result.d_r[gate];
+        if !SHARED_GRADIENT {
+            d_gates[params.d_x + gate_at] += result.d_x[gate];
+        }
+    }
+}

@@ -1,0 +1,92 @@
+// What follows from the product in recurrent_forward, for one unit of one row: the cell, zoneout, and the stores.
+
+fn state_before(s: u32, direction: u32, b: u32, unit: u32) -> f32 {
+    if !FIRST {
+        return last[params.last + state_at(s, direction, b, unit)];
+    }
+    if params.has_initial != 0u {
+        return initial[params.initial + state_at(s, direction, b, unit)];
+    }
+    return 0.0;
+}
+
+// What follows from the product, for one unit of one row; past: whether the row is past its length.
+fn finish(r_product: array<f32, GATES>, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
+    let hidden = params.hidden;
+    let place = (t * params.batch + b) * params.directions + direction;
+    let inner_at = params.inner + place * hidden + unit;
+    let early_at = params.early + (direction * params.batch + b) * EARLY_GATES * hidden + unit;
+    if PHASE == EARLY && past {
+        saved[inner_at] = 0.0;
+        return;
+    }
+    // With a projection the cell does not know h, and PROJECT has only h.
+    let first_state = select(0u, 1u, PHASE == CELL);
+    let end_state = select(STATES, 1u, PHASE == PROJECT);
+    var in: CellIn;
+    in.r = r_product;
+    for (var s = first_state; s < end_state; s++) {
+        in.before[s] = state_before(s, direction, b, unit);
+    }
+    if past {
+        if PHASE == CELL {
+            saved[inner_at] = 0.0;
+        } else {
+            y[params.y + place * params.output + unit] = 0.0;
+        }
+        for (var s = first_state; s < end_state; s++) {
+            last[params.last + state_at(s, direction, b, unit)] = in.before[s];
+        }
+        return;
+    }
+    var new_state: array<f32, STATES>;
+    if PHASE == PROJECT {
+        new_state[0] = in.r[0];
+    } else {
+        for (var gate = 0u; gate < GATES; gate++) {
+            in.x[gate] = x_gates[params.x_gates + (place * GATES + gate) * hidden + unit];
+        }
+        if PHASE == EARLY {
+            for (var gate = 0u; gate < EARLY_GATES; gate++) {
+                saved[early_at + gate * hidden] = in.r[gate];
+            }
+            saved[inner_at] = cell_inner(in);
+            return;
+        }
+        if PHASE == LATE {
+            for (var gate = 0u; gate < EARLY_GATES; gate++) {
+                in.r[gate] = saved[early_at + gate * hidden];
+            }
+        }
+        for (var v = 0u; v < DIAGONALS; v++) {
+            in.diagonal[v] = weight[params.diagonal + (direction * DIAGONALS + v) * hidden + unit];
+        }
+        let result = cell_forward(in);
+        new_state = result.state;
+        if params.has_saved != 0u {
+            let plane = params.directions * params.steps * params.batch * hidden;
+            let saved_at = params.saved + ((direction * params.steps + t) * params.batch + b) * hidden + unit;
+            for (var k = 0u; k < SAVED; k++) {
+                saved[saved_at + k * plane] = result.saved[k];
+            }
+        }
+    }
+    if PHASE == CELL {
+        saved[inner_at] = new_state[0];
+    }
+    var keep = vec2<f32>(1.0);
+    if ZONEOUT {
+        keep = zoneout_keep(direction, t, b, unit);
+    }
+    for (var s = first_state; s < end_state; s++) {
+        if ZONEOUT {
+            let m = select(keep.x, keep.y, s > 0u);
+            // Not old + m (computed − old), which loses the digits of a small computed state.
+            new_state[s] = (1.0 - m) * in.before[s] + m * new_state[s];
+        }
+        last[params.last + state_at(s, direction, b, unit)] = new_state[s];
+    }
+    if PHASE != CELL {
+        y[params.y + place * params.output + unit] = new_state[0];
+    }
+}

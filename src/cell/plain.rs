@@ -1,0 +1,182 @@
+//! The cells as they are without options: leaner saved values, and functions without branches, which vector instructions take.
+
+use super::{Backward, Cell, Forward, WgslSource};
+use crate::Real;
+
+/// [`Rnn`](super::Rnn) with ReLU or else tanh. Saves h.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlainRnn<const RELU: bool>;
+
+impl<const RELU: bool> Cell for PlainRnn<RELU> {
+    fn name(&self) -> &'static str {
+        if RELU { "rnn_relu" } else { "rnn_tanh" }
+    }
+    fn gates(&self) -> usize {
+        1
+    }
+    fn states(&self) -> usize {
+        1
+    }
+    fn saved(&self) -> usize {
+        1
+    }
+    fn shared_gradient(&self) -> bool {
+        true
+    }
+    fn wgsl(&self) -> WgslSource {
+        if RELU {
+            crate::wgsl!("shaders/cell/rnn_relu.wgsl")
+        } else {
+            crate::wgsl!("shaders/cell/rnn_tanh.wgsl")
+        }
+    }
+
+    #[inline(always)]
+    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+        let pre_activation = unit.x[0] + unit.r[0];
+        unit.state[0] = if !RELU {
+            pre_activation.fast_tanh()
+        } else if pre_activation < F::zero() {
+            // Not `max`: that would turn a NaN into 0.
+            F::zero()
+        } else {
+            pre_activation
+        };
+        unit.saved[0] = unit.state[0];
+    }
+
+    #[inline(always)]
+    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+        let (d_h, h) = (unit.d_state[0], unit.saved[0]);
+        unit.d_x[0] = if !RELU {
+            d_h * (F::one() - h * h)
+        } else if h <= F::zero() {
+            // The gradient of max(0, x) at 0 is 0, as in PyTorch.
+            F::zero()
+        } else {
+            d_h
+        };
+        unit.d_r[0] = unit.d_x[0];
+        unit.d_state[0] = F::zero();
+    }
+}
+
+/// [`Lstm`](super::Lstm). Saves i, f, g, o, c₋.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlainLstm;
+
+impl Cell for PlainLstm {
+    fn name(&self) -> &'static str {
+        "lstm"
+    }
+    fn gates(&self) -> usize {
+        4
+    }
+    fn states(&self) -> usize {
+        2
+    }
+    fn saved(&self) -> usize {
+        5
+    }
+    fn shared_gradient(&self) -> bool {
+        true
+    }
+    fn wgsl(&self) -> WgslSource {
+        crate::wgsl!("shaders/cell/lstm.wgsl")
+    }
+
+    #[inline(always)]
+    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+        let (x, r) = (unit.x, unit.r);
+        let input = (x[0] + r[0]).sigmoid();
+        let forget = (x[1] + r[1]).sigmoid();
+        let candidate = (x[2] + r[2]).fast_tanh();
+        let output = (x[3] + r[3]).sigmoid();
+        let c_before = unit.state[1];
+        let c = forget * c_before + input * candidate;
+        unit.state[0] = output * c.fast_tanh();
+        unit.state[1] = c;
+        unit.saved[0] = input;
+        unit.saved[1] = forget;
+        unit.saved[2] = candidate;
+        unit.saved[3] = output;
+        unit.saved[4] = c_before;
+    }
+
+    #[inline(always)]
+    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+        let one = F::one();
+        let saved = unit.saved;
+        let (input, forget, candidate, output, c_before) =
+            (saved[0], saved[1], saved[2], saved[3], saved[4]);
+        let tanh_c = (forget * c_before + input * candidate).fast_tanh();
+        let d_h = unit.d_state[0];
+        let d_c = unit.d_state[1] + d_h * output * (one - tanh_c * tanh_c);
+        let d_x = unit.d_x;
+        d_x[0] = d_c * candidate * input * (one - input);
+        d_x[1] = d_c * c_before * forget * (one - forget);
+        d_x[2] = d_c * input * (one - candidate * candidate);
+        d_x[3] = d_h * tanh_c * output * (one - output);
+        unit.d_r[..4].copy_from_slice(&d_x[..4]);
+        unit.d_state[0] = F::zero();
+        unit.d_state[1] = d_c * forget;
+    }
+}
+
+/// [`Gru`](super::Gru), reset after the product. Saves r, z, n, r_n, h₋.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlainGru;
+
+impl Cell for PlainGru {
+    fn name(&self) -> &'static str {
+        "gru"
+    }
+    fn gates(&self) -> usize {
+        3
+    }
+    fn states(&self) -> usize {
+        1
+    }
+    fn saved(&self) -> usize {
+        5
+    }
+    fn shared_gradient(&self) -> bool {
+        false
+    }
+    fn wgsl(&self) -> WgslSource {
+        crate::wgsl!("shaders/cell/gru.wgsl")
+    }
+
+    #[inline(always)]
+    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+        let (x, r) = (unit.x, unit.r);
+        let reset = (x[0] + r[0]).sigmoid();
+        let update = (x[1] + r[1]).sigmoid();
+        let candidate = (x[2] + reset * r[2]).fast_tanh();
+        let h_before = unit.state[0];
+        unit.state[0] = (F::one() - update) * candidate + update * h_before;
+        unit.saved[0] = reset;
+        unit.saved[1] = update;
+        unit.saved[2] = candidate;
+        unit.saved[3] = r[2];
+        unit.saved[4] = h_before;
+    }
+
+    #[inline(always)]
+    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+        let one = F::one();
+        let saved = unit.saved;
+        let (reset, update, candidate, r_n, h_before) =
+            (saved[0], saved[1], saved[2], saved[3], saved[4]);
+        let d_h = unit.d_state[0];
+        let d_n = d_h * (one - update) * (one - candidate * candidate);
+        let (d_x, d_r) = (unit.d_x, unit.d_r);
+        d_x[0] = d_n * r_n * reset * (one - reset);
+        d_x[1] = d_h * (h_before - candidate) * update * (one - update);
+        d_x[2] = d_n;
+        d_r[0] = d_x[0];
+        d_r[1] = d_x[1];
+        d_r[2] = d_n * reset;
+        unit.d_state[0] = d_h * update;
+    }
+}
