@@ -7,7 +7,7 @@ use bptt::nn::{
     Bias, GruConfig, Input, LstmConfig, Parameters, Recurrent, RecurrentConfig, RnnConfig,
     Sequential, State,
 };
-use bptt::{Device, Error, Tensor};
+use bptt::{Device, Error, Tensor, replay};
 
 /// A name and a shape.
 type Weight<'a> = (&'a str, &'a [usize]);
@@ -335,4 +335,33 @@ fn a_model_is_time_major() {
     let model = Sequential::new(3).gru(config).build(&Device::cpu(), 0);
     let message = message(model);
     assert!(message.starts_with("batch_first: true"), "{message}");
+}
+
+#[test]
+fn a_case_refuses_the_options_of_other_cells() {
+    let parse = |cell: &str, key: &str, value: &str| {
+        replay::Configuration::parse(&format!(
+            r#"{{"cell": "{cell}", "input_size": 3, "hidden_size": 5, "{key}": {value}}}"#
+        ))
+    };
+    for (key, value, off, owner) in [
+        ("proj_size", "2", "0", "lstm"),
+        ("peepholes", "true", "false", "lstm"),
+        ("input_forget", "true", "false", "lstm"),
+        ("cell_clip", "0.5", "null", "lstm"),
+        ("reset_after", "false", "true", "gru"),
+    ] {
+        assert!(parse(owner, key, value).is_ok(), "{key}");
+        for cell in ["rnn_tanh", "rnn_relu", "gru", "lstm"] {
+            if cell == owner {
+                continue;
+            }
+            let expected = format!("{key}: {value}, expected absent or {off} for this cell");
+            assert_eq!(message(parse(cell, key, value)), expected);
+            assert!(parse(cell, key, off).is_ok(), "{key} of {cell}");
+        }
+    }
+    // The activation of this cell is its name.
+    let error = message(parse("rnn_relu", "activations", r#"["tanh"]"#));
+    assert!(error.starts_with("activations: "), "{error}");
 }
