@@ -71,7 +71,8 @@ pub struct RecurrentWeights {
 pub struct Zoneout {
     /// The probability of keeping the old value: of h, and of the other states. 0 to below 1.
     pub rates: [f64; 2],
-    /// Where m is random, 0 with that probability, else 1: seed and step `[8]` (as [`Dropout`](super::Dropout)'s), in one tensor with the lengths if there
+    /// Where m is random, 0 with that probability, else 1: seed and step `[8]` (as [`Dropout`](super::Dropout)'s), in one tensor
+    /// with the lengths if there
     /// are any, and the site. The counter's block is that of element `[d, t, b, unit]` in `[D, T, B, width]`; h takes word 0, the others
     /// word 1. Else m is its mean, 1 − rate.
     pub random: Option<(Slice, u32)>,
@@ -79,7 +80,8 @@ pub struct Zoneout {
 
 /// The steps of one layer, all directions: r = R h₋ + b_hh, then the cell. D is 1 or 2; direction 1 runs from T − 1 to 0.
 ///
-/// With late gates, r of those is R v + b_hh with v = [`Cell::inner`](crate::cell::Cell::inner); with a projection, state 0 of the cell is m and h = W_hr m.
+/// With late gates, r of those is R v + b_hh with v = [`Cell::inner`](crate::cell::Cell::inner); with a projection, state 0 of
+/// the cell is m and h = W_hr m.
 #[derive(Clone, Debug)]
 pub struct RecurrentForward {
     /// The cell.
@@ -102,7 +104,8 @@ pub struct RecurrentForward {
     pub last: Slice,
     /// `[T, B, D, P]`: every h, out.
     pub y: Slice,
-    /// `[T, B, D, H]`, out: v of the late gates, or m, the projection's input (0 past a row's length), then room for a device's own use. In one
+    /// `[T, B, D, H]`, out: v of the late gates, or m, the projection's input (0 past a row's length), then room for a device's
+    /// own use. In one
     /// tensor with `saved`, if there is that. Present iff there are late gates or a projection.
     pub inner: Option<Slice>,
     /// `[D·K·T·B·H]` in an order that is the device's own; for [`RecurrentBackward`].

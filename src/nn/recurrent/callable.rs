@@ -139,7 +139,8 @@ impl<C: Cell> Recurrent<C> {
         self.stack.parameters()
     }
 
-    /// Runs the stack. x: `[T, B, I]`, or an [`Input`] with lengths; without a state it starts from zeros. Returns y `[T, B, D·P]`, every h of the last layer
+    /// Runs the stack. x: `[T, B, I]`, or an [`Input`] with lengths; without a state it starts from zeros. Returns y `[T, B,
+    /// D·P]`, every h of the last layer
     /// (P being H without a projection),
     /// and the states after the last step. On a GPU it does not wait.
     ///

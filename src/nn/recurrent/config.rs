@@ -161,7 +161,8 @@ impl<C: Cell> RecurrentConfig<C> {
         Self { skip_input, ..self }
     }
 
-    /// Whether x and y are `[B, T, ·]` instead of `[T, B, ·]`; states stay `[L·D, B, ·]`, as in PyTorch. It costs a copy of each. Default: no.
+    /// Whether x and y are `[B, T, ·]` instead of `[T, B, ·]`; states stay `[L·D, B, ·]`, as in PyTorch. It costs a copy of each.
+    /// Default: no.
     #[must_use]
     pub fn batch_first(self, batch_first: bool) -> Self {
         Self {
@@ -230,7 +231,8 @@ impl<C: Cell> RecurrentConfig<C> {
         }
     }
 
-    /// Zoneout (Krueger et al., 2017): each unit of h, and of the other states (c of an LSTM; nothing of the others), keeps its old value with these probabilities. Outside of
+    /// Zoneout (Krueger et al., 2017): each unit of h, and of the other states (c of an LSTM; nothing of the others), keeps its
+    /// old value with these probabilities. Outside of
     /// training a state is p·old + (1 − p)·new. Default: 0, 0.
     #[must_use]
     pub fn zoneout(self, h: f64, c: f64) -> Self {
