@@ -50,7 +50,7 @@ pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, u32)>) -> Sha
         name: kernel.name.to_owned(),
         text: String::new(),
         files: vec![],
-        own: cell.is_none_or(|(cell, _)| builtin().iter().any(|known| known.wgsl() == cell.wgsl())),
+        own: cell.is_none_or(|(cell, _)| is_own(cell)),
     };
     let mut sources = vec![kernel.source, INDEX];
     sources.extend_from_slice(kernel.libraries);
@@ -88,6 +88,13 @@ pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, u32)>) -> Sha
     shader
 }
 
+/// Whether all of a cell's WGSL is this crate's. Its constants come from its Rust half, which may be another's beside a source of ours: without
+/// a brace there is no function in them, and no loop.
+fn is_own(cell: &CellRef) -> bool {
+    let known = builtin().iter().any(|known| known.wgsl() == cell.wgsl());
+    known && !cell.wgsl_constants().contains('{')
+}
+
 fn append(shader: &mut Shader, file: &'static str, text: &str) {
     shader.files.push((file, shader.text.lines().count() + 1));
     shader.text.push_str(text);
@@ -110,4 +117,48 @@ pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
         }
     }
     shaders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Real;
+    use crate::cell::{Backward, Cell, Forward, Gru};
+
+    /// A source of the crate with constants that are not.
+    #[derive(Clone, Debug)]
+    struct Borrowed(&'static str);
+    impl Cell for Borrowed {
+        fn name(&self) -> &'static str {
+            "borrowed"
+        }
+        fn gates(&self) -> usize {
+            3
+        }
+        fn states(&self) -> usize {
+            1
+        }
+        fn saved(&self) -> usize {
+            5
+        }
+        fn shared_gradient(&self) -> bool {
+            false
+        }
+        fn wgsl(&self) -> WgslSource {
+            Cell::wgsl(&Gru::default())
+        }
+        fn wgsl_constants(&self) -> String {
+            self.0.to_owned()
+        }
+        fn forward<F: Real>(&self, _: Forward<'_, F>) {}
+        fn backward<F: Real>(&self, _: Backward<'_, F>) {}
+    }
+
+    #[test]
+    fn only_wgsl_of_the_crate_is_trusted() {
+        assert!(builtin().iter().all(is_own));
+        assert!(is_own(&CellRef::new(Borrowed("const A: u32 = 1u;"))));
+        let function = "fn forever() { loop {} }";
+        assert!(!is_own(&CellRef::new(Borrowed(function))));
+    }
 }
