@@ -63,11 +63,15 @@ pub struct Run<C> {
     /// T, B and I.
     pub size: [usize; 3],
     pub lengths: Option<Vec<usize>>,
-    /// Whether initial states and gradients of the last ones are given.
-    pub states: bool,
+    /// Whether initial states are given.
+    pub initial: bool,
+    /// Whether gradients of the last states are given.
+    pub d_last: bool,
     /// Seed and step of what is drawn in training.
     pub train: Option<(u64, u64)>,
     pub batch_first: bool,
+    /// What the seeds of the weights and of all numbers start from.
+    pub seed: u64,
 }
 
 /// The arrays a [`Run`] is made of.
@@ -86,9 +90,11 @@ impl<C: Cell> Run<C> {
             config,
             size,
             lengths: None,
-            states: true,
+            initial: true,
+            d_last: true,
             train: None,
             batch_first: false,
+            seed: 0,
         }
     }
 
@@ -103,7 +109,7 @@ impl<C: Cell> Run<C> {
 
     pub fn layer(&self, device: &Device) -> Recurrent<C> {
         let config = self.config.clone().batch_first(self.batch_first);
-        Recurrent::new(device, config, 3).unwrap()
+        Recurrent::new(device, config, self.seed + 3).unwrap()
     }
 
     pub fn arrays(&self, layer: &Recurrent<C>) -> Arrays {
@@ -119,13 +125,14 @@ impl<C: Cell> Run<C> {
             .count();
         let reverse = weights.names().any(|name| name.ends_with("_reverse"));
         let directions = if reverse { 2 } else { 1 };
-        let states = |seed: u64| {
+        let states = |seed: u64, given: bool| {
+            let seed = self.seed + seed;
             let width = |state: usize| if state == 0 { output } else { hidden };
             let part = |state: usize| random(seed + state as u64, &[stacked, batch, width(state)]);
-            (self.states).then(|| (0..cell.states()).map(part).collect::<Vec<_>>())
+            given.then(|| (0..cell.states()).map(part).collect::<Vec<_>>())
         };
         let sequence = |seed: u64, features: usize| {
-            let mut sequence = random(seed, &[steps, batch, features]);
+            let mut sequence = random(self.seed + seed, &[steps, batch, features]);
             if self.batch_first {
                 sequence.swap_axes(0, 1);
             }
@@ -133,9 +140,9 @@ impl<C: Cell> Run<C> {
         };
         Arrays {
             x: sequence(1, input),
-            initial: states(20),
+            initial: states(20, self.initial),
             d_y: sequence(2, directions * output),
-            d_last: states(30),
+            d_last: states(30, self.d_last),
         }
     }
 

@@ -112,7 +112,8 @@ impl Visit for Nothing {
             let config = config.clone().layers(2).bidirectional(true);
             let run = Run {
                 lengths: Some(vec![0; 5]),
-                states,
+                initial: states,
+                d_last: states,
                 ..Run::new(config, [3, 5, 4])
             };
             for device in every_device() {
@@ -136,7 +137,7 @@ impl Visit for Nothing {
                         _ => assert!(zeros(got), "{key} of {place}: {got}"),
                     }
                 }
-                let expected = if run.states {
+                let expected = if run.d_last {
                     3 * run.config.cell().states()
                 } else {
                     0

@@ -67,7 +67,8 @@ impl Visit for Steps {
     fn visit<C: Cell>(&self, config: RecurrentConfig<C>, input: usize) {
         for (steps, batch, states) in [(5, 3, true), (4, 2, false), (1, 3, true)] {
             let run = Run {
-                states,
+                initial: states,
+                d_last: states,
                 ..Run::new(config.clone(), [steps, batch, input])
             };
             for (device, tolerance) in devices_with_tolerances() {

@@ -1,7 +1,6 @@
 //! The CPU path in f64 against central differences: every cell, layers, directions, states; losses and heads; options.
 
 mod options;
-mod setting;
 
 use crate::runs::{Arrays, Run, random};
 use bptt::Device;
@@ -44,6 +43,10 @@ fn check_cell<C: Cell>(config: RecurrentConfig<C>, size: [usize; 3]) {
 
 /// Every gradient of a run, against differences of ⟨d_y, y⟩ + ⟨d_last, last states⟩.
 pub fn check_run<C: Cell>(run: &Run<C>) {
+    compare_run(run).unwrap_or_else(|mismatch| panic!("{mismatch} of {run:?}"));
+}
+
+fn compare_run<C: Cell>(run: &Run<C>) -> Result<(), Mismatch> {
     let device = Device::cpu_f64();
     let layer = run.layer(&device);
     let arrays = run.arrays(&layer);
@@ -54,24 +57,31 @@ pub fn check_run<C: Cell>(run: &Run<C>) {
         dot(&results["forward y"], &arrays.d_y) + states.sum::<f64>()
     };
     let mut results = run.vjp(&layer, &arrays, &device);
-    let check = |name: &str, expected: ArrayD<f64>| {
-        compare(name, &results[name], &expected, TOLERANCE)
-            .unwrap_or_else(|mismatch| panic!("{mismatch} of {run:?}"));
-    };
     let d_x = differences(&arrays.x, |x| {
         value(&Arrays {
             x: x.clone(),
             ..arrays.clone()
         })
     });
-    check("d_x", d_x);
-    for (index, initial) in arrays.initial.iter().flatten().enumerate() {
-        let expected = differences(initial, |moved| {
-            let mut arrays = arrays.clone();
-            arrays.initial.as_mut().unwrap()[index] = moved.clone();
-            value(&arrays)
+    compare("d_x", &results["d_x"], &d_x, TOLERANCE)?;
+    // Where none are given they are zeros, and have gradients all the same.
+    let initial = arrays.initial.clone().unwrap_or_else(|| {
+        let gradients = results
+            .iter()
+            .filter(|(name, _)| name.starts_with("d_state"));
+        gradients.map(|(_, d)| ArrayD::zeros(d.shape())).collect()
+    });
+    for (index, part) in initial.iter().enumerate() {
+        let expected = differences(part, |moved| {
+            let mut initial = initial.clone();
+            initial[index] = moved.clone();
+            value(&Arrays {
+                initial: Some(initial),
+                ..arrays.clone()
+            })
         });
-        check(&format!("d_state {index}"), expected);
+        let name = format!("d_state {index}");
+        compare(&name, &results[&name], &expected, TOLERANCE)?;
     }
     results.retain(|name, _| name.starts_with("d "));
     let gradients = results
@@ -79,7 +89,6 @@ pub fn check_run<C: Cell>(run: &Run<C>) {
         .map(|(name, gradient)| (name["d ".len()..].to_owned(), gradient))
         .collect();
     check_weights(layer.parameters(), &gradients, || value(&arrays))
-        .unwrap_or_else(|mismatch| panic!("{mismatch} of {run:?}"));
 }
 
 fn check_weights(
