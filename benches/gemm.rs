@@ -1,7 +1,7 @@
 //! Matrix products against the machine's own peak: `cargo bench --bench gemm`.
 //!
-//! The peak is that of multiply-adds in registers only: on a GPU a shader of them, on the CPU a loop on every core (AVX2 and FMA where
-//! there are; a product may pass it where the processor has AVX-512).
+//! The peak is that of multiply-adds in registers only: on a GPU a shader of them, on the CPU a loop on every core, with the widest
+//! instructions there are.
 
 mod common;
 
@@ -58,85 +58,6 @@ fn result(device: &Device, size: [usize; 3], transpose: (bool, bool)) -> ArrayD<
     executable.tensor(c).to_array().expect("it can be read")
 }
 
-const STEPS: usize = 1_000_000;
-const CHAINS: usize = 10;
-
-/// Independent chains of multiply-adds, compiled for the best instructions the processor has.
-struct MultiplyAdds;
-
-impl pulp::WithSimd for MultiplyAdds {
-    /// How many numbers an instruction takes.
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, simd: S) -> usize {
-        let mut chains = [simd.splat_f32s(0.5); CHAINS];
-        let (factor, term) = std::hint::black_box((0.999_f32, 0.001_f32));
-        let (factor, term) = (simd.splat_f32s(factor), simd.splat_f32s(term));
-        for _ in 0..STEPS {
-            for x in &mut chains {
-                *x = simd.mul_add_f32s(*x, factor, term);
-            }
-        }
-        let mut sum = chains[0];
-        for x in &chains[1..] {
-            sum = simd.add_f32s(sum, *x);
-        }
-        std::hint::black_box(simd.reduce_sum_f32s(sum));
-        S::F32_LANES
-    }
-}
-
-/// GFLOP/s of multiply-adds on every core.
-fn cpu_peak() -> f64 {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let lanes = pulp::Arch::new().dispatch(MultiplyAdds);
-    let seconds = common::shortest(|| {
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| pulp::Arch::new().dispatch(MultiplyAdds));
-            }
-        });
-    });
-    (threads * STEPS * CHAINS * lanes * 2) as f64 / seconds / 1e9
-}
-
-/// GFLOP/s of the multiply-add shader.
-fn gpu_peak(device: &Device) -> Option<f64> {
-    let (wgpu_device, queue) = device.wgpu()?;
-    let invocations = 64 * 1024_u32;
-    let module = wgpu_device.create_shader_module(wgpu::include_wgsl!("common/fma.wgsl"));
-    let pipeline = wgpu_device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: None,
-        layout: None,
-        module: &module,
-        entry_point: None,
-        compilation_options: Default::default(),
-        cache: None,
-    });
-    let output = bptt::Tensor::zeros(device, &[invocations as usize]).ok()?;
-    let group = wgpu_device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: None,
-        layout: &pipeline.get_bind_group_layout(0),
-        entries: &[wgpu::BindGroupEntry {
-            binding: 0,
-            resource: output.wgpu_buffer()?.as_entire_binding(),
-        }],
-    });
-    let seconds = common::shortest(|| {
-        let mut encoder = wgpu_device.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            pass.set_pipeline(&pipeline);
-            pass.set_bind_group(0, &group, &[]);
-            pass.dispatch_workgroups(invocations / 64, 1, 1);
-        }
-        queue.submit([encoder.finish()]);
-        device.wait().expect("the device is there");
-    });
-    Some(f64::from(invocations) * 2048.0 * 16.0 * 4.0 * 2.0 / seconds / 1e9)
-}
-
 fn main() {
     let devices = common::devices();
     let mut criterion = common::criterion();
@@ -167,7 +88,7 @@ fn main() {
                 2.0 * size.iter().product::<usize>() as f64 / seconds / 1e9
             })
             .collect();
-        let peak = gpu_peak(device).unwrap_or_else(cpu_peak);
+        let peak = common::peak(device);
         for ((product, _), rate) in SIZES.iter().zip(rates) {
             println!(
                 "{name:6}  {product:20} {rate:9.1}  {:5.1} %",

@@ -1,15 +1,19 @@
 //! The workloads that other libraries are timed at: `cargo bench --bench workloads [-- --device cpu|gpu] [WORKLOAD [CELL [PHASE]]]`.
 //!
-//! One line for each workload and phase: library, device, threads, workload, cell, phase, repetitions, then milliseconds: minimum,
-//! median, first call. `infer` is a forward pass over the whole sequence, `train` forward, mean squared error to a random target
+//! The answers come first: output and gradients against the CPU path in f64. Then one line for each workload and phase: library, device,
+//! threads, workload, cell, phase, repetitions; milliseconds: minimum, median, first call; GFLOP/s of the matrix products in the minimum, and their
+//! share, in percent, of multiply-adds in registers. `infer` is a forward pass over the whole sequence, `train` forward, mean squared error to a random target
 //! over all steps, backward and Adam. A GPU's queue is drained before the clock stops. `benches/peers` prints the same lines for
 //! other libraries, with the same policy: warm-up for 0.25 s and 3 calls, then 2 s and at least 3.
+
+mod common;
 
 use bptt::data::Batch;
 use bptt::nn::{GruConfig, LstmConfig, RnnConfig, Sequential};
 use bptt::train::{Adam, Trainer};
+use bptt::verify::compare;
 use bptt::{Device, Tensor};
-use ndarray::Array3;
+use ndarray::{Array3, ArrayD};
 use std::time::{Duration, Instant};
 
 /// Name, cell, I, H, T, B.
@@ -43,12 +47,103 @@ fn numbers(device: &Device, [steps, batch, features]: [usize; 3]) -> Tensor {
     Tensor::from_array(device, &values).expect("the workloads fit")
 }
 
-/// Times a step and prints its line; `drain` waits for the device.
-fn measure(start: &str, mut step: impl FnMut(), drain: impl Fn()) {
+/// A workload on a device.
+struct Bench {
+    cell: &'static str,
+    shape: [usize; 4],
+    device: Device,
+}
+
+impl Bench {
+    fn x(&self) -> Tensor {
+        let [inputs, _, steps, batch] = self.shape;
+        numbers(&self.device, [steps, batch, inputs])
+    }
+
+    fn trainer(&self) -> (Trainer, Batch) {
+        let [_, hidden, steps, batch] = self.shape;
+        let network = model(&self.device, self.cell, self.shape);
+        let trainer = Trainer::new(network, Adam::new(1e-3)).expect("the numbers are in range");
+        let target = numbers(&self.device, [steps, batch, hidden]);
+        (trainer, Batch::new(self.x(), target))
+    }
+
+    /// The output and the gradients of a training step.
+    fn answers(&self) -> Vec<(String, ArrayD<f64>)> {
+        let network = model(&self.device, self.cell, self.shape);
+        let y = network.forward(&self.x()).expect("the shapes fit");
+        let (mut trainer, data) = self.trainer();
+        trainer.step(&data).expect("the shapes fit");
+        let mut answers = vec![("y".to_owned(), y.to_array().expect("it can be read"))];
+        answers.extend(trainer.gradients().expect("they can be read"));
+        answers
+    }
+
+    fn check(&self) {
+        let reference = Bench {
+            device: Device::cpu_f64(),
+            ..*self
+        };
+        for ((name, got), (_, expected)) in self.answers().iter().zip(&reference.answers()) {
+            // A gradient passes through every step, so rounding errors of all of them meet in it.
+            let tolerance = if name == "y" { 1e-4 } else { 1e-3 };
+            compare(name, got, expected, tolerance).expect("the answer comes first");
+        }
+    }
+
+    /// GFLOP of the matrix products of a forward pass; a training step takes three times that but for the gradient of x, which is not
+    /// computed.
+    fn work(&self, train: bool) -> f64 {
+        let [inputs, hidden, steps, batch] = self.shape;
+        let gates = match self.cell {
+            "rnn" => 1,
+            "lstm" => 4,
+            _ => 3,
+        };
+        let widths = if train {
+            2 * inputs + 3 * hidden
+        } else {
+            inputs + hidden
+        };
+        (2 * steps * batch * gates * hidden * widths) as f64 / 1e9
+    }
+
+    /// Times both phases, or one, and prints their lines.
+    fn run(&self, label: &str, name: &str, phase: Option<&str>, peak: f64) {
+        self.check();
+        let start = format!("bptt,{label},{},{name},{}", common::threads(), self.cell);
+        let drain = || self.device.wait().expect("the device works");
+        let rate = |train: bool, milliseconds: f64| {
+            let rate = self.work(train) / milliseconds * 1e3;
+            format!("{rate:.1},{:.1}", 100.0 * rate / peak)
+        };
+        if phase != Some("train") {
+            let network = model(&self.device, self.cell, self.shape);
+            let x = self.x();
+            let infer = || {
+                network.forward(&x).expect("the shapes fit");
+                drain();
+            };
+            let (line, least) = measure(infer);
+            println!("{start},infer,{line},{}", rate(false, least));
+        }
+        if phase != Some("infer") {
+            let (mut trainer, data) = self.trainer();
+            let train = || {
+                trainer.step(&data).expect("the shapes fit");
+                drain();
+            };
+            let (line, least) = measure(train);
+            println!("{start},train,{line},{}", rate(true, least));
+        }
+    }
+}
+
+/// Times a step: the numbers of its line, and the minimum.
+fn measure(mut step: impl FnMut()) -> (String, f64) {
     let mut once = || {
         let start = Instant::now();
         step();
-        drain();
         start.elapsed()
     };
     let first = once();
@@ -64,69 +159,42 @@ fn measure(start: &str, mut step: impl FnMut(), drain: impl Fn()) {
         total += time;
     }
     times.sort_by(f64::total_cmp);
-    println!(
-        "{start},{},{:.4},{:.4},{:.3}",
-        times.len(),
-        times[0],
-        times[times.len() / 2],
-        first.as_secs_f64() * 1e3
-    );
-}
-
-fn bench(
-    device: &Device,
-    label: &str,
-    (name, cell, shape): (&str, &str, [usize; 4]),
-    phase: Option<&str>,
-) {
-    let [inputs, hidden, steps, batch] = shape;
-    let threads = std::env::var("RAYON_NUM_THREADS").unwrap_or_else(|_| "all".to_owned());
-    let line = |phase: &str| format!("bptt,{label},{threads},{name},{cell},{phase}");
-    let x = numbers(device, [steps, batch, inputs]);
-    let target = numbers(device, [steps, batch, hidden]);
-    let drain = || device.wait().expect("the device works");
-
-    let network = model(device, cell, shape);
-    let infer = || {
-        network.forward(&x).expect("the shapes fit");
-    };
-    if phase != Some("train") {
-        measure(&line("infer"), infer, drain);
-    }
-    if phase == Some("infer") {
-        return;
-    }
-
-    let mut trainer = Trainer::new(network, Adam::new(1e-3)).expect("the numbers are in range");
-    let data = Batch::new(x.clone(), target);
-    let train = || trainer.step(&data).expect("the shapes fit");
-    measure(&line("train"), train, drain);
+    let median = times[times.len() / 2];
+    let first = first.as_secs_f64() * 1e3;
+    let line = format!("{},{:.4},{median:.4},{first:.3}", times.len(), times[0]);
+    (line, times[0])
 }
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|word| word != "--bench");
-    let mut device = (Device::cpu(), "cpu");
+    let (mut device, mut label) = (Device::cpu(), "cpu");
     let mut words = vec![];
     while let Some(word) = arguments.next() {
         match word.as_str() {
-            "--device" => {
-                if arguments.next().as_deref() == Some("gpu") {
-                    device = (Device::gpu().expect("there is an adapter"), "gpu");
-                }
+            "--device" if arguments.next().as_deref() == Some("gpu") => {
+                device = Device::gpu().expect("there is an adapter");
+                label = "gpu";
             }
-            "bench" => {}
+            "--device" | "bench" => {}
             _ => words.push(word),
         }
     }
-    for workload in WORKLOADS {
+    let peak = common::peak(&device);
+    eprintln!("{device}: {peak:.0} GFLOP/s of multiply-adds in registers");
+    for (name, cell, shape) in WORKLOADS {
         let wanted = match &words[..] {
             [] => true,
-            [name] => workload.0 == name,
-            [name, cell, ..] => workload.0 == name && workload.1 == cell,
+            [one] => name == one,
+            [one, other, ..] => name == one && cell == other,
         };
         if wanted {
-            let phase = words.get(2).map(String::as_str);
-            bench(&device.0, device.1, workload, phase);
+            let device = device.clone();
+            let bench = Bench {
+                cell,
+                shape,
+                device,
+            };
+            bench.run(label, name, words.get(2).map(String::as_str), peak);
         }
     }
 }

@@ -47,6 +47,5 @@ def measure(peer, workload, phase, step):
         times.append(once())
     times.sort()
     numbers = [times[0], times[len(times) // 2], first]
-    label = os.environ.get("RAYON_NUM_THREADS", "all")
-    line = [peer, "cpu", label, workload[0], workload[1], phase, str(len(times))]
+    line = [peer, "cpu", str(threads()), workload[0], workload[1], phase, str(len(times))]
     print(",".join(line + [f"{1e3 * number:.4f}" for number in numbers]), flush=True)
