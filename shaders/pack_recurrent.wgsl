@@ -1,33 +1,43 @@
-// What is constant over a sequence, packed into one buffer: weights from PyTorch's rows [D][G·U, K] to [D, K, U, G], then biases from
-// [D][G·U] to [D, U, G] (zeros where there are none), diagonal weights from [D][V·U] to [D, V, U], and the mask [D, B, G, K] as it
-// is. Once a run of a program.
+// What is constant over a sequence, packed into one buffer, once a run: the weights so that 4 inputs of one column are one vec4, columns that
+// an invocation owns are neighbours, and inputs past the last are zeros up to a multiple of 32; then biases, diagonal weights and mask.
+//   forward     W [D][G·U, K] to [D, K/4, U, G], W_hr [D][P, H] to [D, H/4, P]; biases [D][G·U] to [D, U, G]; mask [D, B, G, K] to [D, B, G, K/4]
+//   TRANSPOSED  W [D][G·K, U] to [D, G, K/4, U], W_hr [D][P, H] to [D, P/4, H], U and H up to a multiple of 4; mask as it is
 
 struct PackRecurrentParams {
     units: u32,
     inputs: u32,
     gates: u32,
-    directions: u32,
+    projected_units: u32,
+    projected_inputs: u32,
     diagonals: u32,
     weight: u32,
     weight_stride: u32,
+    projection: u32,
+    projection_stride: u32,
     bias: u32,
     bias_stride: u32,
     has_bias: u32,
     diagonal: u32,
     diagonal_stride: u32,
     mask: u32,
-    weights_len: u32,
-    biases_len: u32,
-    diagonals_len: u32,
+    mask_inputs: u32,
+    mask_width: u32,
+    projection_at: u32,
+    bias_at: u32,
+    diagonal_at: u32,
+    mask_at: u32,
     len: u32,
 }
 
 @group(0) @binding(0) var<storage, read> params: PackRecurrentParams;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;       // [D][G·U, K]
-@group(0) @binding(2) var<storage, read> bias: array<f32>;         // [D][G·U]
-@group(0) @binding(3) var<storage, read> diagonal: array<f32>;     // [D][V·U]
-@group(0) @binding(4) var<storage, read> mask: array<f32>;         // [D, B, G, K]
-@group(0) @binding(5) var<storage, read_write> packed: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<f32>;
+@group(0) @binding(2) var<storage, read> projection: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> diagonal: array<f32>;     // [D][V·U]
+@group(0) @binding(5) var<storage, read> mask: array<f32>;
+@group(0) @binding(6) var<storage, read_write> packed: array<f32>;
+
+override TRANSPOSED: bool = false;
 
 const SIZE: u32 = 64u;
 
@@ -37,34 +47,62 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let index = linear_workgroup(workgroup, workgroups) * SIZE + local;
-    if index >= params.len {
+    let i = linear_workgroup(workgroup, workgroups) * SIZE + local;
+    if i >= params.len {
         return;
     }
-    let units = params.units;
-    var i = index;
-    if i < params.weights_len {
-        let row = (i % params.gates) * units + (i / params.gates) % units;
-        let k = (i / (params.gates * units)) % params.inputs;
-        let direction = i / (params.gates * units * params.inputs);
-        packed[index] = weight[params.weight + direction * params.weight_stride + row * params.inputs + k];
-        return;
-    }
-    i -= params.weights_len;
-    if i < params.biases_len {
-        let row = (i % params.gates) * units + (i / params.gates) % units;
-        let direction = i / (params.gates * units);
-        packed[index] = 0.0;
-        if params.has_bias != 0u {
-            packed[index] = bias[params.bias + direction * params.bias_stride + row];
+    var value = 0.0;
+    if i < params.projection_at {
+        let origin = source(i, params.inputs, params.units, params.gates);
+        if origin.found {
+            value = weight[params.weight + origin.direction * params.weight_stride + origin.at];
         }
-        return;
+    } else if i < params.bias_at {
+        let origin = source(i - params.projection_at, params.projected_inputs, params.projected_units, 1u);
+        if origin.found {
+            value = projection[params.projection + origin.direction * params.projection_stride + origin.at];
+        }
+    } else if i < params.diagonal_at {
+        let row = ((i - params.bias_at) % params.gates) * params.units + ((i - params.bias_at) / params.gates) % params.units;
+        let direction = (i - params.bias_at) / (params.gates * params.units);
+        if params.has_bias != 0u {
+            value = bias[params.bias + direction * params.bias_stride + row];
+        }
+    } else if i < params.mask_at {
+        // Between them and the mask there may be room.
+        let width = params.diagonals;
+        let direction = (i - params.diagonal_at) / max(width, 1u);
+        if width > 0u {
+            value = diagonal[params.diagonal + direction * params.diagonal_stride + (i - params.diagonal_at) % width];
+        }
+    } else {
+        let k = (i - params.mask_at) % params.mask_width;
+        let row = (i - params.mask_at) / params.mask_width;
+        if k < params.mask_inputs {
+            value = mask[params.mask + row * params.mask_inputs + k];
+        }
     }
-    i -= params.biases_len;
-    if i < params.diagonals_len {
-        let width = params.diagonals * units;
-        packed[index] = diagonal[params.diagonal + (i / width) * params.diagonal_stride + i % width];
-        return;
+    packed[i] = value;
+}
+
+struct Source {
+    found: bool,
+    direction: u32,
+    at: u32,
+}
+
+// Where element i of a packed matrix comes from.
+fn source(i: u32, inputs: u32, units: u32, gates: u32) -> Source {
+    let columns = select(units * gates, (units + 3u) / 4u * 4u, TRANSPOSED);
+    let quads = (inputs + 31u) / 32u * 8u;
+    let vector = i / 4u;
+    let column = vector % columns;
+    let k = (vector / columns) % quads * 4u + i % 4u;
+    let block = vector / (columns * quads);
+    if TRANSPOSED {
+        let at = ((block % gates) * inputs + k) * units + column;
+        return Source(k < inputs && column < units, block / gates, at);
     }
-    packed[index] = mask[params.mask + i - params.diagonals_len];
+    let at = ((column % gates) * units + column / gates) * inputs + k;
+    return Source(k < inputs, block, at);
 }

@@ -1,9 +1,10 @@
-// A phase of one step of a recurrent layer backwards, all directions and batch rows in one dispatch:
+// Steps of a recurrent layer backwards, each in one or two phases:
 //   WHOLE    the gradient of h = d_y + the direct gradient of the step after + Rᵀ times that step's d_r; then the cell
 //   INNER    of a cell with late gates, after WHOLE: the gradient of v = Rᵀ times d_r of the late gates, and what it adds
 //   PROJECT  with a projection: the gradient of h as in WHOLE, kept as d_h
 //   CELL     after PROJECT: the gradient of m = W_hrᵀ d_h; then the cell
-// and WHOLE or PROJECT once more (AFTER_FIRST) where the initial h's gradient is wanted. An invocation owns one unit of ROWS batch rows.
+// and WHOLE or PROJECT once more (AFTER_FIRST) where the initial h's gradient is wanted. An invocation owns OUTPUTS neighbouring units of ROWS
+// batch rows. RESIDENT as in recurrent_forward.
 
 struct RecurrentBackwardParams {
     steps: u32,
@@ -12,8 +13,8 @@ struct RecurrentBackwardParams {
     output: u32,
     directions: u32,
     step: u32,
-    weight: u32,
-    weight_stride: u32,
+    count: u32,
+    project_at: u32,
     diagonal: u32,
     mask: u32,
     saved: u32,
@@ -35,20 +36,23 @@ struct RecurrentBackwardParams {
 }
 
 @group(0) @binding(0) var<storage, read> params: RecurrentBackwardParams;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;        // [D][G·H, P]; CELL: [D][P, H]
+@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;  // of 4 inputs: [D, G, H/4, P]; [D, P/4, H]; [D, V, H]; [D, B, G, P]
 @group(0) @binding(2) var<storage, read> saved: array<f32>;         // [K, D, T, B, H]
 @group(0) @binding(3) var<storage, read> d_y: array<f32>;           // [T, B, D, P]
 @group(0) @binding(4) var<storage, read> lengths: array<f32>;       // [B], whole numbers; unused unless RAGGED. Seed and step [8]
 @group(0) @binding(5) var<storage, read_write> d_state: array<f32>; // [S][D, B, ·], in: of the last states; the direct gradients so far. [D, B, V, H]
 @group(0) @binding(6) var<storage, read_write> d_gates: array<f32>; // d_x and d_r [T, B, D, G·H], one where SHARED_GRADIENT; d_h [T, B, D, P]
-@group(0) @binding(7) var<storage, read> constants: array<f32>;     // diagonal weights [D, V, H]; mask [D, B, G, P]
 
 const WHOLE: u32 = 0u;
 const INNER: u32 = 1u;
 const PROJECT: u32 = 2u;
 const CELL: u32 = 3u;
+const NONE: u32 = 4u;
 override PHASE: u32 = 0u;
-// Whether this is the last step of the forward pass, where backwards nothing came before.
+// RESIDENT: the phase that follows PHASE in each step.
+override SECOND: u32 = 4u;
+override RESIDENT: bool = false;
+// Whether `params.step` is the last step of the forward pass, where backwards nothing came before.
 override LAST: bool = false;
 // Whether this is past the first step of the forward pass: only the product for the initial h's gradient is left.
 override AFTER_FIRST: bool = false;
@@ -56,82 +60,137 @@ override AFTER_FIRST: bool = false;
 override RAGGED: bool = false;
 override MASKED: bool = false;
 override ZONEOUT: bool = false;
-override UNITS: u32 = 64u;
 
-@compute @workgroup_size(UNITS)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let hidden = params.hidden;
-    let units = select(hidden, params.output, PHASE == PROJECT);
-    let unit_groups = (units + UNITS - 1u) / UNITS;
+// What a workgroup is at.
+struct Place {
+    first_row: u32,
+    direction: u32,
+    step: u32,
+}
+
+fn run(workgroup: vec3<u32>, workgroups: vec3<u32>, local: u32, lane: u32) {
     let group = linear_workgroup(workgroup, workgroups);
-    let unit = (group % unit_groups) * UNITS + local;
-    let first_row = (group / unit_groups) * ROWS;
-    let direction = workgroup.z;
-    if unit >= units || first_row >= params.batch {
-        return;
+    let count = params.count;
+    if RESIDENT {
+        var at = Place(group * ROWS, workgroup.z, params.step);
+        if LAST {
+            both_phases(at, true, local, lane);
+        }
+        for (var i = select(0u, 1u, LAST); i < count; i++) {
+            at.step = params.step - i;
+            both_phases(at, false, local, lane);
+        }
+    } else {
+        let blocks = (units_of(PHASE) + UNITS * OUTPUTS - 1u) / (UNITS * OUTPUTS);
+        let unit = ((group % blocks) * UNITS + local) * OUTPUTS;
+        phase(PHASE, Place((group / blocks) * ROWS, workgroup.z, params.step), LAST, unit, lane);
     }
-    let reverse = direction == 1u;
-    let t = select(params.step, params.steps - 1u - params.step, reverse);
+}
 
-    var product: array<f32, ROWS>;
-    let of_this_step = PHASE == INNER || PHASE == CELL;
-    if !LAST || of_this_step {
+fn both_phases(at: Place, last: bool, local: u32, lane: u32) {
+    all_units(PHASE, at, last, local, lane);
+    storageBarrier();
+    if SECOND != NONE {
+        all_units(SECOND, at, last, local, lane);
+        storageBarrier();
+    }
+}
+
+fn all_units(which: u32, at: Place, last: bool, local: u32, lane: u32) {
+    let units = units_of(which);
+    for (var block = 0u; block < units; block += UNITS * OUTPUTS) {
+        phase(which, at, last, block + local * OUTPUTS, lane);
+    }
+}
+
+fn units_of(which: u32) -> u32 {
+    return select(params.hidden, params.output, which == PROJECT);
+}
+
+// `first_own` is the first of the invocation's OUTPUTS.
+fn phase(which: u32, at: Place, last: bool, first_own: u32, lane: u32) {
+    let units = units_of(which);
+    let direction = at.direction;
+    let reverse = direction == 1u;
+    let t = select(at.step, params.steps - 1u - at.step, reverse);
+    var product: Sums;
+    let of_this_step = which == INNER || which == CELL;
+    if !last || of_this_step {
         // The step whose d_r is read: this one, or the one done just before, which is one later in this direction's order; past the first
         // step, the first step itself.
         var t_read = select(t + 1u, t - 1u, reverse);
         if AFTER_FIRST || of_this_step {
             t_read = t;
         }
-        let first_gate = select(0u, EARLY_GATES, PHASE == INNER);
-        let end_gate = select(select(EARLY_GATES, GATES, PHASE == INNER), 1u, PHASE == CELL);
-        // Rows of the weight for one gate; W_hr is as one gate.
-        let gate_rows = select(hidden, params.output, PHASE == CELL);
-        let row_gates = select(GATES, 1u, PHASE == CELL);
-        let source = select(params.d_r, params.d_h, PHASE == CELL);
+        // W_hr is as one gate.
+        let first_gate = select(0u, EARLY_GATES, which == INNER);
+        let end_gate = select(select(EARLY_GATES, GATES, which == INNER), 1u, which == CELL);
+        let gates = select(GATES, 1u, which == CELL);
+        let inputs = select(params.hidden, params.output, which == CELL);
+        let source = select(params.d_r, params.d_h, which == CELL);
         var source_at: array<u32, ROWS>;
         var live = !RAGGED;
         for (var row = 0u; row < ROWS; row++) {
-            let b = min(first_row + row, params.batch - 1u);
+            let b = min(at.first_row + row, params.batch - 1u);
             if RAGGED {
                 live = live || t_read < u32(lengths[params.lengths + b]);
             }
-            source_at[row] = source + ((t_read * params.batch + b) * params.directions + direction) * row_gates * gate_rows;
+            source_at[row] = source + ((t_read * params.batch + b) * params.directions + direction) * gates * inputs;
         }
-        let count = select(0u, gate_rows, live);
+        let stride = (units + 3u) / 4u * 4u;
+        let quads = (inputs + 31u) / 32u * 8u;
+        let count = select(0u, quads, live);
+        let column = min(first_own, stride - OUTPUTS);
         for (var gate = first_gate; gate < end_gate; gate++) {
-            var sum: array<f32, ROWS>;
-            var at = params.weight + direction * params.weight_stride + gate * gate_rows * units + unit;
-            let gate_at = gate * gate_rows;
-            for (var k = 0u; k < count; k++) {
-                let w = weight[at];
-                for (var row = 0u; row < ROWS; row++) {
-                    sum[row] = fma(d_gates[source_at[row] + gate_at + k], w, sum[row]);
-                }
-                at += units;
+            var sum: Sums;
+            var weight_at = (direction * gates + gate) * quads * stride + column;
+            if which == CELL {
+                weight_at += params.project_at;
+            }
+            for (var k = 0u; k < count; k += LANES) {
+                multiply(load(source_at, gate * inputs, (k + lane) * 4u, inputs), weight_at, stride, 0u, OUTPUTS, &sum);
+                weight_at += LANES * stride;
             }
             for (var row = 0u; row < ROWS; row++) {
-                if MASKED && PHASE != CELL {
-                    let b = min(first_row + row, params.batch - 1u);
-                    sum[row] *= constants[params.mask + ((direction * params.batch + b) * GATES + gate) * units + unit];
+                let b = min(at.first_row + row, params.batch - 1u);
+                for (var i = 0u; i < OUTPUTS; i++) {
+                    if MASKED && which != CELL {
+                        let unit = min(first_own + i, units - 1u);
+                        sum[row][i] *= packed(params.mask + ((direction * params.batch + b) * GATES + gate) * units + unit);
+                    }
+                    product[row][i] += sum[row][i];
                 }
-                product[row] += sum[row];
             }
         }
     }
-    for (var row = 0u; row < ROWS; row++) {
-        let b = first_row + row;
-        if b >= params.batch {
-            break;
+    // As in recurrent_forward.
+    let rows = min(ROWS, params.batch - min(at.first_row, params.batch));
+    let own_units = min(OUTPUTS, units - min(first_own, units));
+    var results = product;
+    for (var row = 0u; row < rows; row++) {
+        let b = at.first_row + row;
+        var past = false;
+        if RAGGED {
+            past = t >= u32(lengths[params.lengths + b]);
         }
-        let past = RAGGED && t >= u32(lengths[params.lengths + b]);
-        if PHASE == INNER {
-            finish_inner(product[row], direction, t, b, unit, past);
-        } else {
-            finish(product[row], direction, t, b, unit, past);
+        for (var i = 0u; i < own_units; i++) {
+            if which == INNER {
+                finish_inner(results[row][i], direction, t, b, first_own + i, past);
+            } else {
+                finish(which, last, results[row][i], direction, t, b, first_own + i, past);
+            }
         }
     }
+}
+
+// A lane's inputs k to k + 3 of each row, zeros past the last.
+fn load(source_at: array<u32, ROWS>, gate_at: u32, k: u32, inputs: u32) -> Inputs {
+    var loaded: Inputs;
+    for (var row = 0u; row < ROWS; row++) {
+        for (var i = 0u; i < 4u; i++) {
+            let value = d_gates[source_at[row] + gate_at + min(k + i, inputs - 1u)];
+            loaded[0][row][i] = select(0.0, value, k + i < inputs);
+        }
+    }
+    return loaded;
 }

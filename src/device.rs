@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::adapter::Wish;
-use crate::gpu::{AdapterInfo, Context, Counters, adapter};
+use crate::gpu::{AdapterInfo, Context, Counters, RecurrentChoice, adapter};
 use std::sync::Arc;
 
 /// The scalar type of a CPU device.
@@ -134,6 +134,18 @@ impl Device {
         self.context()
             .map(|context| context.counters())
             .unwrap_or_default()
+    }
+
+    /// Replaces how recurrent layers run on this GPU, for what is compiled from now on; `None` gives the choice back to the crate. Without effect on a
+    /// CPU device. For measurements and tests: the crate's own choice is meant to be the best.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the choice wants subgroups and the device has none.
+    pub fn set_recurrent_choice(&self, choice: Option<RecurrentChoice>) -> Result<()> {
+        match &self.kind {
+            Kind::Gpu(context) => context.set_recurrent_choice(choice),
+            Kind::Cpu(_) => Ok(()),
+        }
     }
 
     /// Waits until the GPU has done all work submitted so far; at once on a CPU.

@@ -5,7 +5,7 @@ mod common;
 
 use bptt::cell::{Backward, Cell, CellRef, Forward, Lstm, WgslSource, builtin};
 use bptt::{Access, KernelInfo, Real, Shader, shaders};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
 
 fn module(shader: &Shader) -> naga::Module {
@@ -23,9 +23,16 @@ fn every_shader_is_valid() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaders");
     std::fs::create_dir_all(&folder).unwrap();
     for (_, shader) in shaders() {
-        std::fs::write(folder.join(format!("{}.wgsl", shader.name)), &shader.text).unwrap();
-        // No capability beyond WebGPU's own.
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+        let (enable, capabilities) = match shader.subgroups {
+            true => ("enable subgroups;\n", Capabilities::SUBGROUP),
+            // No capability beyond WebGPU's own.
+            false => ("", Capabilities::empty()),
+        };
+        let text = format!("{enable}{}", shader.text);
+        std::fs::write(folder.join(format!("{}.wgsl", shader.name)), text).unwrap();
+        let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+        validator.subgroup_stages(ShaderStages::COMPUTE);
+        validator.subgroup_operations(SubgroupOperationSet::BASIC | SubgroupOperationSet::SHUFFLE);
         validator
             .validate(&module(&shader))
             .unwrap_or_else(|error| panic!("{}: {error:?}", shader.name));

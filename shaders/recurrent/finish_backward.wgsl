@@ -11,14 +11,14 @@ fn saved_values(direction: u32, t: u32, b: u32, unit: u32) -> array<f32, SAVED> 
 }
 
 // What follows from the product, for one unit of one row; past: whether the row is past its length.
-fn finish(product: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
+fn finish(which: u32, is_last: bool, product: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
     let place = (t * params.batch + b) * params.directions + direction;
     // With a projection the cell does not know h, and PROJECT has only h.
-    let first_state = select(0u, 1u, PHASE == CELL);
-    let end_state = select(STATES, 1u, PHASE == PROJECT);
+    let first_state = select(0u, 1u, which == CELL);
+    let end_state = select(STATES, 1u, which == PROJECT);
     var in: CellBackIn;
     for (var s = first_state; s < end_state; s++) {
-        if !LAST || params.has_d_last != 0u {
+        if !is_last || params.has_d_last != 0u {
             in.d_state[s] = d_state[params.d_state + state_at(s, direction, b, unit)];
         }
     }
@@ -31,10 +31,10 @@ fn finish(product: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
         for (var s = first_state; s < end_state; s++) {
             d_state[params.d_state + state_at(s, direction, b, unit)] = in.d_state[s];
         }
-        finish_past(place, direction, b, unit);
+        finish_past(which, is_last, place, direction, b, unit);
         return;
     }
-    if PHASE != CELL {
+    if which != CELL {
         in.d_state[0] += d_y[params.d_y + place * params.output + unit];
     }
     // What zoneout passes to the old states, past the cell.
@@ -47,14 +47,14 @@ fn finish(product: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
             in.d_state[s] *= m;
         }
     }
-    if PHASE == PROJECT {
+    if which == PROJECT {
         d_gates[params.d_h + place * params.output + unit] = in.d_state[0];
         d_state[params.d_state + state_at(0u, direction, b, unit)] = passed[0];
         return;
     }
     in.saved = saved_values(direction, t, b, unit);
     for (var v = 0u; v < DIAGONALS; v++) {
-        in.diagonal[v] = constants[params.diagonal + (direction * DIAGONALS + v) * params.hidden + unit];
+        in.diagonal[v] = packed(params.diagonal + (direction * DIAGONALS + v) * params.hidden + unit);
     }
     let result = cell_backward(in);
     for (var s = first_state; s < STATES; s++) {
@@ -69,7 +69,7 @@ fn finish(product: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
     }
     for (var v = 0u; v < DIAGONALS; v++) {
         let at = d_diagonal_at(v, direction, b, unit);
-        if LAST {
+        if is_last {
             d_state[at] = result.d_diagonal[v];
         } else {
             d_state[at] += result.d_diagonal[v];
@@ -82,8 +82,8 @@ fn d_diagonal_at(v: u32, direction: u32, b: u32, unit: u32) -> u32 {
 }
 
 // A row past its length has no gradients, and starts the sums over time at 0.
-fn finish_past(place: u32, direction: u32, b: u32, unit: u32) {
-    if PHASE == PROJECT {
+fn finish_past(which: u32, is_last: bool, place: u32, direction: u32, b: u32, unit: u32) {
+    if which == PROJECT {
         d_gates[params.d_h + place * params.output + unit] = 0.0;
         return;
     }
@@ -94,7 +94,7 @@ fn finish_past(place: u32, direction: u32, b: u32, unit: u32) {
             d_gates[params.d_x + gate_at] = 0.0;
         }
     }
-    if LAST {
+    if is_last {
         for (var v = 0u; v < DIAGONALS; v++) {
             d_state[d_diagonal_at(v, direction, b, unit)] = 0.0;
         }

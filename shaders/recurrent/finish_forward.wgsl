@@ -1,7 +1,7 @@
 // What follows from the product in recurrent_forward, for one unit of one row: the cell, zoneout, and the stores.
 
-fn state_before(s: u32, direction: u32, b: u32, unit: u32) -> f32 {
-    if !FIRST {
+fn state_before(first: bool, s: u32, direction: u32, b: u32, unit: u32) -> f32 {
+    if !first {
         return last[params.last + state_at(s, direction, b, unit)];
     }
     if params.has_initial != 0u {
@@ -11,25 +11,25 @@ fn state_before(s: u32, direction: u32, b: u32, unit: u32) -> f32 {
 }
 
 // What follows from the product, for one unit of one row; past: whether the row is past its length.
-fn finish(r_product: array<f32, GATES>, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
+fn finish(which: u32, first: bool, r_product: array<f32, OUTPUTS>, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
     let hidden = params.hidden;
     let place = (t * params.batch + b) * params.directions + direction;
     let inner_at = params.inner + place * hidden + unit;
     let early_at = params.early + (direction * params.batch + b) * EARLY_GATES * hidden + unit;
-    if PHASE == EARLY && past {
+    if which == EARLY && past {
         saved[inner_at] = 0.0;
         return;
     }
     // With a projection the cell does not know h, and PROJECT has only h.
-    let first_state = select(0u, 1u, PHASE == CELL);
-    let end_state = select(STATES, 1u, PHASE == PROJECT);
+    let first_state = select(0u, 1u, which == CELL);
+    let end_state = select(STATES, 1u, which == PROJECT);
     var in: CellIn;
     in.r = r_product;
     for (var s = first_state; s < end_state; s++) {
-        in.before[s] = state_before(s, direction, b, unit);
+        in.before[s] = state_before(first, s, direction, b, unit);
     }
     if past {
-        if PHASE == CELL {
+        if which == CELL {
             saved[inner_at] = 0.0;
         } else {
             y[params.y + place * params.output + unit] = 0.0;
@@ -40,26 +40,26 @@ fn finish(r_product: array<f32, GATES>, direction: u32, t: u32, b: u32, unit: u3
         return;
     }
     var new_state: array<f32, STATES>;
-    if PHASE == PROJECT {
+    if which == PROJECT {
         new_state[0] = in.r[0];
     } else {
         for (var gate = 0u; gate < GATES; gate++) {
             in.x[gate] = x_gates[params.x_gates + (place * GATES + gate) * hidden + unit];
         }
-        if PHASE == EARLY {
+        if which == EARLY {
             for (var gate = 0u; gate < EARLY_GATES; gate++) {
                 saved[early_at + gate * hidden] = in.r[gate];
             }
             saved[inner_at] = cell_inner(in);
             return;
         }
-        if PHASE == LATE {
+        if which == LATE {
             for (var gate = 0u; gate < EARLY_GATES; gate++) {
                 in.r[gate] = saved[early_at + gate * hidden];
             }
         }
         for (var v = 0u; v < DIAGONALS; v++) {
-            in.diagonal[v] = weight[params.diagonal + (direction * DIAGONALS + v) * hidden + unit];
+            in.diagonal[v] = packed(params.diagonal + (direction * DIAGONALS + v) * hidden + unit);
         }
         let result = cell_forward(in);
         new_state = result.state;
@@ -71,7 +71,7 @@ fn finish(r_product: array<f32, GATES>, direction: u32, t: u32, b: u32, unit: u3
             }
         }
     }
-    if PHASE == CELL {
+    if which == CELL {
         saved[inner_at] = new_state[0];
     }
     var keep = vec2<f32>(1.0);
@@ -86,7 +86,7 @@ fn finish(r_product: array<f32, GATES>, direction: u32, t: u32, b: u32, unit: u3
         }
         last[params.last + state_at(s, direction, b, unit)] = new_state[s];
     }
-    if PHASE != CELL {
+    if which != CELL {
         y[params.y + place * params.output + unit] = new_state[0];
     }
 }

@@ -12,6 +12,9 @@ pub(super) const RECURRENT: WgslSource = crate::wgsl!("shaders/recurrent/shared.
 pub(super) const FINISH_FORWARD: WgslSource = crate::wgsl!("shaders/recurrent/finish_forward.wgsl");
 pub(super) const FINISH_BACKWARD: WgslSource =
     crate::wgsl!("shaders/recurrent/finish_backward.wgsl");
+pub(super) const PRODUCT: WgslSource = crate::wgsl!("shaders/recurrent/product.wgsl");
+const PRODUCT_PLAIN: WgslSource = crate::wgsl!("shaders/recurrent/product_plain.wgsl");
+const PRODUCT_SUBGROUP: WgslSource = crate::wgsl!("shaders/recurrent/product_subgroup.wgsl");
 pub(super) const PHILOX: WgslSource = crate::wgsl!("shaders/lib/philox.wgsl");
 const ACTIVATION: WgslSource = crate::wgsl!("shaders/lib/activation.wgsl");
 const CONTRACT: WgslSource = crate::wgsl!("shaders/cell/contract.wgsl");
@@ -28,6 +31,8 @@ pub struct Shader {
     pub files: Vec<(&'static str, usize)>,
     /// Whether every file is this crate's own.
     pub own: bool,
+    /// Whether it uses subgroups: WebGPU wants `enable subgroups;` before its first line, which naga does not know.
+    pub subgroups: bool,
 }
 
 impl Shader {
@@ -44,26 +49,47 @@ impl Shader {
     }
 }
 
-/// Puts a kernel's files together, `rows` being the ROWS constant of kernels over a cell.
-pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, u32)>) -> Shader {
+/// What an invocation of a kernel over a cell works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tile {
+    /// Batch rows.
+    pub(super) rows: u32,
+    /// Columns of the weights.
+    pub(super) outputs: u32,
+    /// Inputs of one row that differ by column: 1, or the cell's gates.
+    pub(super) inputs: u32,
+    /// Whether inputs are passed round in subgroups.
+    pub(super) subgroups: bool,
+}
+
+/// Puts a kernel's files together.
+pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, Tile)>) -> Shader {
     let mut shader = Shader {
         name: kernel.name.to_owned(),
         text: String::new(),
         files: vec![],
         own: cell.is_none_or(|(cell, _)| is_own(cell)),
+        subgroups: cell.is_some_and(|(_, tile)| tile.subgroups),
     };
     let mut sources = vec![kernel.source, INDEX];
     sources.extend_from_slice(kernel.libraries);
-    if let Some((cell, rows)) = cell {
+    if let Some((cell, tile)) = cell {
         shader.name = format!("{}.{}", kernel.name, cell.name());
-        sources.extend([CONTRACT, ACTIVATION, cell.wgsl()]);
+        sources.extend([CONTRACT, ACTIVATION, cell.wgsl(), PRODUCT]);
+        if tile.subgroups {
+            shader.name.push_str(".subgroup");
+            sources.push(PRODUCT_SUBGROUP);
+        } else {
+            sources.push(PRODUCT_PLAIN);
+        }
         if !cell.has_late_gates() {
             sources.push(NO_LATE_GATES);
         }
         let counts = format!(
             "const_assert GATES == {}u;\nconst_assert STATES == {}u;\nconst_assert SAVED == {}u;\n\
              const EARLY_GATES: u32 = {}u;\nconst DIAGONALS: u32 = {}u;\nconst DIAGONAL_SLOTS: u32 = {}u;\n\
-             const ROWS: u32 = {rows}u;\nconst SHARED_GRADIENT: bool = {};\n",
+             const SHARED_GRADIENT: bool = {};\nconst ROWS: u32 = {}u;\nconst OUTPUTS: u32 = {}u;\n\
+             const INPUTS: u32 = {}u;\n",
             cell.gates(),
             cell.states(),
             cell.saved(),
@@ -71,6 +97,9 @@ pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, u32)>) -> Sha
             cell.diagonals(),
             cell.diagonals().max(1),
             cell.shared_gradient(),
+            tile.rows,
+            tile.outputs,
+            tile.inputs,
         );
         append(&mut shader, "the counts of the cell's Rust half", &counts);
         let constants = cell.wgsl_constants();
@@ -108,10 +137,18 @@ pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
     let mut shaders = vec![];
     for kernel in kernel::all() {
         if kernel.takes_cell {
-            let composed = builtin()
+            for (cell, subgroups) in builtin()
                 .into_iter()
-                .map(|cell| (kernel, compose(kernel, Some((&cell, kernel::ROWS)))));
-            shaders.extend(composed);
+                .flat_map(|cell| [(cell.clone(), false), (cell, true)])
+            {
+                let tile = Tile {
+                    rows: 4,
+                    outputs: cell.gates() as u32,
+                    inputs: 1,
+                    subgroups,
+                };
+                shaders.push((kernel, compose(kernel, Some((&cell, tile)))));
+            }
         } else {
             shaders.push((kernel, compose(kernel, None)));
         }

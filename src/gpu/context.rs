@@ -2,7 +2,9 @@
 
 use super::adapter::{self, AdapterInfo, Wish};
 use super::pipeline::PipelineCache;
+use super::recurrent_choice::{self, RecurrentChoice};
 use crate::error::{Error, Result};
+use crate::program::RecurrentShape;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -47,6 +49,10 @@ pub(crate) struct Context {
     /// Idle readback buffers.
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
     info: AdapterInfo,
+    /// Whether there are subgroups of at least [`recurrent_choice::SUBGROUP`] invocations.
+    subgroups: bool,
+    /// What replaces the choice made for a recurrence.
+    recurrent_choice: Mutex<Option<RecurrentChoice>>,
     /// The first fault that wgpu reported outside an error scope.
     fault: Arc<Mutex<Option<Error>>>,
 }
@@ -68,6 +74,7 @@ impl Context {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bptt"),
             required_limits: adapter.limits(),
+            required_features: adapter.features() & wgpu::Features::SUBGROUP,
             ..Default::default()
         };
         let (device, queue) = adapter
@@ -99,9 +106,13 @@ impl Context {
 
     /// A device that belongs to somebody else: its error and loss handlers stay theirs.
     pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let info = device.adapter_info();
         Self {
             limits: device.limits(),
-            info: device.adapter_info().into(),
+            subgroups: device.features().contains(wgpu::Features::SUBGROUP)
+                && info.subgroup_min_size >= recurrent_choice::SUBGROUP,
+            recurrent_choice: Mutex::default(),
+            info: info.into(),
             device,
             queue,
             pipelines: PipelineCache::default(),
@@ -109,6 +120,29 @@ impl Context {
             staging: Mutex::default(),
             fault: Arc::default(),
         }
+    }
+
+    /// How a recurrence of a cell with `gates` gates runs.
+    pub(super) fn recurrent_choice(&self, shape: &RecurrentShape, gates: usize) -> RecurrentChoice {
+        let forced = *lock(&self.recurrent_choice);
+        forced.unwrap_or_else(|| RecurrentChoice::of(self.info.kind, self.subgroups, shape, gates))
+    }
+
+    /// Replaces the choice for programs compiled from now on.
+    pub(crate) fn set_recurrent_choice(&self, choice: Option<RecurrentChoice>) -> Result<()> {
+        if choice.is_some_and(|choice| choice.subgroups) && !self.subgroups {
+            let expected = format!(
+                "a device with subgroups of at least {}",
+                recurrent_choice::SUBGROUP
+            );
+            return Err(Error::argument(
+                "choice.subgroups",
+                self.info.to_string(),
+                expected,
+            ));
+        }
+        *lock(&self.recurrent_choice) = choice;
+        Ok(())
     }
 
     pub(crate) fn info(&self) -> &AdapterInfo {

@@ -3,9 +3,6 @@
 use super::ops;
 use crate::cell::WgslSource;
 
-/// Batch rows that one invocation of a recurrence kernel works on: each weight it loads serves them all.
-pub(super) const ROWS: u32 = 4;
-
 /// How a kernel uses a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

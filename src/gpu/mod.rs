@@ -11,6 +11,7 @@ mod kernel;
 mod ops;
 mod pipeline;
 mod plan;
+mod recurrent_choice;
 mod transfer;
 
 pub use adapter::{AdapterInfo, AdapterKind};
@@ -19,4 +20,5 @@ pub(crate) use context::Context;
 pub use context::Counters;
 pub use kernel::{Access, BindingInfo, KernelInfo};
 pub(crate) use plan::Plan;
+pub use recurrent_choice::RecurrentChoice;
 pub(crate) use transfer::Copy;

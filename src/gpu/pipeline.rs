@@ -1,7 +1,7 @@
 //! Pipelines, made once a device and variant.
 
 use super::Context;
-use super::compose::{Shader, compose};
+use super::compose::{Shader, Tile, compose};
 use super::kernel::{Access, Kernel, KernelInfo};
 use crate::cell::CellRef;
 use crate::error::{Error, Result};
@@ -23,8 +23,8 @@ pub(super) struct Pipeline {
 /// What a kernel is specialised for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variant<'a> {
-    /// The cell, and how many batch rows an invocation takes.
-    pub(super) cell: Option<(&'a CellRef, u32)>,
+    /// The cell, and what an invocation works on.
+    pub(super) cell: Option<(&'a CellRef, Tile)>,
     /// Values of override constants.
     pub(super) overrides: Vec<(&'static str, f64)>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Variant<'a> {
 impl Variant<'_> {
     fn key(&self, kernel: &KernelInfo) -> String {
         // The text's address stands for the text: it is a constant of the program.
-        let cell = self.cell.map(|(cell, rows)| {
+        let cell = self.cell.map(|(cell, tile)| {
             let wgsl = cell.wgsl();
             (
                 wgsl.text.as_ptr(),
@@ -46,7 +46,7 @@ impl Variant<'_> {
                     cell.early_gates(),
                 ],
                 cell.shared_gradient(),
-                rows,
+                tile,
             )
         });
         format!("{} {cell:?} {:?}", kernel.name, self.overrides)
@@ -185,7 +185,8 @@ fn layout_entries(kernel: &KernelInfo) -> Vec<wgpu::BindGroupLayoutEntry> {
             binding,
             wgpu::BufferBindingType::Storage { read_only },
             false,
-            4,
+            // Some are arrays of numbers, some of vectors.
+            0,
         )
     });
     std::iter::once(params).chain(storage).collect()

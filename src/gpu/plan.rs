@@ -4,9 +4,10 @@ use super::Context;
 use super::kernel::Kernel;
 use super::ops;
 use super::pipeline::{Pipeline, Variant};
+use super::recurrent_choice::RecurrentChoice;
 use super::transfer::Copy;
 use crate::error::{Error, Result};
-use crate::program::{Program, Slice, TensorId};
+use crate::program::{Program, RecurrentShape, Slice, TensorId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -127,6 +128,11 @@ impl<'a> PlanBuilder<'a> {
         slice
             .map_or(&self.unused[1], |slice| self.buffer(slice.tensor))
             .clone()
+    }
+
+    /// How a recurrence runs.
+    pub(super) fn recurrent_choice(&self, shape: &RecurrentShape, gates: usize) -> RecurrentChoice {
+        self.context.recurrent_choice(shape, gates)
     }
 
     /// Memory that only this operation uses.

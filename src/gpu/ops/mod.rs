@@ -10,6 +10,7 @@ mod gemm;
 mod mse;
 mod multiply;
 mod pack_recurrent;
+mod recurrence;
 mod recurrent_backward;
 mod recurrent_forward;
 mod repeat;

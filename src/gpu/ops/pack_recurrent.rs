@@ -5,93 +5,134 @@ use crate::error::Result;
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
-use crate::program::{PerDirection, Slice};
+use crate::gpu::recurrent_choice::INPUTS;
+use crate::program::{PerDirection, RecurrentShape, RecurrentWeights, Slice};
 
 kernel! {
-    /// `[D][G·U, K]` to `[D, K, U, G]`, `[D][G·U]` to `[D, U, G]`, then `[D, V, U]` and `[D, B, G, K]` as they are
+    /// Weights of the recurrence and of the projection, biases, diagonal weights and mask as the recurrence kernels read them
     PackRecurrent = "pack_recurrent", PackRecurrentParams {
-        units: u32, inputs: u32, gates: u32, directions: u32, diagonals: u32, weight: u32, weight_stride: u32,
-        bias: u32, bias_stride: u32, has_bias: u32, diagonal: u32, diagonal_stride: u32, mask: u32,
-        weights_len: u32, biases_len: u32, diagonals_len: u32, len: u32,
+        units: u32, inputs: u32, gates: u32, projected_units: u32, projected_inputs: u32, diagonals: u32,
+        weight: u32, weight_stride: u32, projection: u32, projection_stride: u32, bias: u32, bias_stride: u32, has_bias: u32,
+        diagonal: u32, diagonal_stride: u32, mask: u32, mask_inputs: u32, mask_width: u32,
+        projection_at: u32, bias_at: u32, diagonal_at: u32, mask_at: u32, len: u32,
     }
-    bindings { weight: Read, bias: Read, diagonal: Read, mask: Read, packed: ReadWrite }
+    bindings { weight: Read, projection: Read, bias: Read, diagonal: Read, mask: Read, packed: ReadWrite }
+    overrides ["TRANSPOSED"]
 }
 
-/// What to pack.
-pub(super) struct Constants {
-    /// U: rows of a gate.
-    pub(super) units: usize,
-    /// K: columns.
-    pub(super) inputs: usize,
+/// What to pack, and which way.
+pub(super) struct Constants<'a> {
+    pub(super) shape: &'a RecurrentShape,
     /// G
     pub(super) gates: usize,
-    /// D
-    pub(super) directions: usize,
     /// V
     pub(super) diagonals: usize,
-    /// `[D][G·U, K]`
-    pub(super) weight: Option<PerDirection>,
-    /// `[D][G·U]`; where absent there are zeros in its place if there are weights.
-    pub(super) bias: Option<PerDirection>,
-    /// `[D][V·U]`
-    pub(super) diagonal: Option<PerDirection>,
-    /// `[D, B, G, K]`
+    pub(super) weights: &'a RecurrentWeights,
+    /// `[D, B, G, P]`
     pub(super) mask: Option<Slice>,
+    /// Whether for the backward pass.
+    pub(super) transposed: bool,
 }
 
-/// The buffer, and where in it each part starts.
+/// The buffer, and where in it each part starts: the projection in vectors of 4, the others in elements.
 pub(super) struct Packed {
     pub(super) buffer: wgpu::Buffer,
+    pub(super) projection: u32,
     pub(super) bias: u32,
     pub(super) diagonal: u32,
     pub(super) mask: u32,
 }
 
-impl Constants {
+impl Constants<'_> {
     pub(super) fn pack(&self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {
-        let rows = self.directions * self.units * self.gates;
-        let (weights_len, biases_len) = match self.weight {
-            Some(_) => (rows * self.inputs, rows),
-            None => (0, 0),
+        let RecurrentShape {
+            batch,
+            hidden,
+            output,
+            directions,
+            ..
+        } = *self.shape;
+        let RecurrentWeights {
+            weight_hh,
+            bias_hh,
+            weight_hr,
+            weight_diag,
+        } = *self.weights;
+        let padded = |inputs: usize| inputs.next_multiple_of(INPUTS);
+        // Units and inputs as a pass sees them.
+        let ((units, inputs), (projected_units, projected_inputs)) = if self.transposed {
+            ((output, hidden), (hidden, output))
+        } else {
+            ((hidden, output), (output, hidden))
         };
-        let diagonals_len = self.directions * self.units * self.diagonals;
-        let mask_at = weights_len + biases_len + diagonals_len;
-        let len = mask_at + self.mask.map_or(0, |mask| mask.len);
-        let buffer = plan.scratch("packed recurrent weights", len.max(1))?;
+        let columns = |units: usize| match self.transposed {
+            true => units.next_multiple_of(4),
+            false => units,
+        };
+        let projection_at = directions * self.gates * padded(inputs) * columns(units);
+        let projected = directions * padded(projected_inputs) * columns(projected_units);
+        let bias_at = projection_at + weight_hr.map_or(0, |_| projected);
+        let biases = directions * self.gates * hidden;
+        let diagonal_at = bias_at + if self.transposed { 0 } else { biases };
+        let diagonals = directions * self.diagonals * hidden;
+        // The mask is read in vectors of 4.
+        let mask_at = (diagonal_at + diagonals).next_multiple_of(4);
+        let mask_width = if self.transposed {
+            output
+        } else {
+            padded(output)
+        };
+        let masked = self.mask.map_or(0, |_| directions * batch * self.gates);
+        let len = (mask_at + masked * mask_width).next_multiple_of(4);
+        let buffer = plan.scratch("packed recurrent weights", len)?;
         let first = |weight: Option<PerDirection>| weight.map(|weight| weight.first);
         let stride = |weight: Option<PerDirection>| weight.map_or(0, |weight| weight.stride as u32);
+        let bias = bias_hh.filter(|_| !self.transposed);
         let kernel = PackRecurrent {
-            weight: &plan.read_or_unused(first(self.weight)),
-            bias: &plan.read_or_unused(first(self.bias)),
-            diagonal: &plan.read_or_unused(first(self.diagonal)),
+            weight: plan.buffer(weight_hh.first.tensor),
+            projection: &plan.read_or_unused(first(weight_hr)),
+            bias: &plan.read_or_unused(first(bias)),
+            diagonal: &plan.read_or_unused(first(weight_diag)),
             mask: &plan.read_or_unused(self.mask),
             packed: &buffer,
         };
         let params = PackRecurrentParams {
-            units: self.units as u32,
-            inputs: self.inputs as u32,
+            units: units as u32,
+            inputs: inputs as u32,
             gates: self.gates as u32,
-            directions: self.directions as u32,
-            diagonals: self.diagonals as u32,
-            weight: offset(first(self.weight)),
-            weight_stride: stride(self.weight),
-            bias: offset(first(self.bias)),
-            bias_stride: stride(self.bias),
-            has_bias: flag(self.bias.is_some()),
-            diagonal: offset(first(self.diagonal)),
-            diagonal_stride: stride(self.diagonal),
+            projected_units: projected_units as u32,
+            projected_inputs: projected_inputs as u32,
+            diagonals: (self.diagonals * hidden) as u32,
+            weight: weight_hh.first.offset as u32,
+            weight_stride: weight_hh.stride as u32,
+            projection: offset(first(weight_hr)),
+            projection_stride: stride(weight_hr),
+            bias: offset(first(bias)),
+            bias_stride: stride(bias),
+            has_bias: flag(bias.is_some()),
+            diagonal: offset(first(weight_diag)),
+            diagonal_stride: stride(weight_diag),
             mask: offset(self.mask),
-            weights_len: weights_len as u32,
-            biases_len: biases_len as u32,
-            diagonals_len: diagonals_len as u32,
+            mask_inputs: output as u32,
+            mask_width: mask_width as u32,
+            projection_at: projection_at as u32,
+            bias_at: bias_at as u32,
+            diagonal_at: diagonal_at as u32,
+            mask_at: mask_at as u32,
             len: len as u32,
         };
+        let overrides = vec![("TRANSPOSED", f64::from(flag(self.transposed)))];
+        let variant = Variant {
+            cell: None,
+            overrides,
+        };
         let workgroups = plan.workgroups(len.div_ceil(GROUP), 1)?;
-        plan.dispatch(&kernel, &Variant::default(), params, workgroups)?;
+        plan.dispatch(&kernel, &variant, params, workgroups)?;
         Ok(Packed {
-            bias: weights_len as u32,
-            diagonal: (weights_len + biases_len) as u32,
-            mask: mask_at as u32,
+            projection: (projection_at / 4) as u32,
+            bias: bias_at as u32,
+            diagonal: diagonal_at as u32,
+            mask: (mask_at / if self.transposed { 1 } else { 4 }) as u32,
             buffer,
         })
     }

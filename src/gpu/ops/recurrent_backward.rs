@@ -1,39 +1,39 @@
-//! The steps of a recurrent layer backwards: one or two dispatches a step, and one for the initial state.
+//! The steps of a recurrent layer backwards: a dispatch packs the weights, one walks the steps, or one or two do each of them, and one is for
+//! the initial state.
 
 use super::pack_recurrent::Constants;
-use super::recurrent_forward::{ZoneoutParams, dispatch};
+use super::recurrence::{Part, Recurrence, ZoneoutParams};
 use super::{flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT};
+use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT, Tile};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
+use crate::gpu::recurrent_choice::RecurrentChoice;
 use crate::program::{self, GatesLayout, RecurrentShape};
 
 kernel! {
-    /// A phase of a step backwards: a product, then what follows from it
+    /// Steps backwards, each a product and what follows from it
     RecurrentBackward = "recurrent_backward", RecurrentBackwardParams {
-        steps: u32, batch: u32, hidden: u32, output: u32, directions: u32, step: u32, weight: u32, weight_stride: u32,
+        steps: u32, batch: u32, hidden: u32, output: u32, directions: u32, step: u32, count: u32, project_at: u32,
         diagonal: u32, mask: u32, saved: u32, d_y: u32, lengths: u32, d_state: u32, d_diagonal: u32, d_x: u32,
         d_r: u32, d_h: u32, has_d_last: u32, rng: u32, site: u32, zoneout_random: u32, zoneout_threshold_h: u32,
         zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32,
     }
     bindings {
         weight: Read, saved: Read, d_y: Read, lengths: Read,
-        d_state: ReadWrite, d_gates: ReadWrite, constants: Read,
+        d_state: ReadWrite, d_gates: ReadWrite,
     }
     libraries [PHILOX, RECURRENT, FINISH_BACKWARD]
-    overrides ["PHASE", "LAST", "AFTER_FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
+    overrides ["PHASE", "SECOND", "RESIDENT", "LAST", "AFTER_FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }
 
 /// What a dispatch does of a step; numbered as in the shader.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
-    Whole,
-    Inner,
-    Project,
-    Cell,
-}
+const WHOLE: u32 = 0;
+const INNER: u32 = 1;
+const PROJECT: u32 = 2;
+const CELL: u32 = 3;
+const NONE: u32 = 4;
 
 pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let RecurrentShape {
@@ -44,44 +44,57 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
         directions,
     } = op.shape;
     let packed = Constants {
-        units: hidden,
-        inputs: output,
+        shape: &op.shape,
         gates: op.cell.gates(),
-        directions,
         diagonals: op.cell.diagonals(),
-        weight: None,
-        bias: None,
-        diagonal: op.weights.weight_diag,
+        weights: &op.weights,
         mask: op.mask,
+        transposed: true,
     }
     .pack(plan)?;
-    let projection = op.weights.weight_hr;
-    let phases: &[Phase] = match (op.cell.has_late_gates(), projection) {
-        (true, _) => &[Phase::Whole, Phase::Inner],
-        (false, Some(_)) => &[Phase::Project, Phase::Cell],
-        (false, None) => &[Phase::Whole],
+    let projected = op.weights.weight_hr.is_some();
+    let phases: &[u32] = match (op.cell.has_late_gates(), projected) {
+        (true, _) => &[WHOLE, INNER],
+        (false, true) => &[PROJECT, CELL],
+        (false, false) => &[WHOLE],
+    };
+    let mut choice = plan.recurrent_choice(&op.shape, op.cell.gates());
+    if op.mask.is_some() {
+        // Every sum is multiplied by a number of its own.
+        (choice.rows, choice.outputs) = (choice.rows.min(2), 1);
+    }
+    let mut recurrence = Recurrence {
+        cell: &op.cell,
+        shape: op.shape,
+        choice,
+        units: choice.outputs,
+        tile: Tile {
+            rows: choice.rows as u32,
+            outputs: choice.outputs as u32,
+            inputs: 1,
+            subgroups: choice.subgroups,
+        },
     };
     let zoneout = ZoneoutParams::new(op.zoneout);
-    let layout = GatesLayout::new(&op.cell, &op.shape, projection.is_some());
+    let layout = GatesLayout::new(&op.cell, &op.shape, projected);
     let gates = |part: usize| (op.d_gates.offset + part) as u32;
     let state_end = op.d_state.offset + op.shape.state_offset(op.cell.states());
-    let mut add = |step: usize, phase: Phase, after_first: bool| {
-        let weight = match (projection, phase) {
-            (Some(projection), Phase::Cell) => projection,
-            _ => op.weights.weight_hh,
-        };
-        let kernel = RecurrentBackward {
-            weight: plan.buffer(weight.first.tensor),
-            saved: plan.buffer(op.saved.tensor),
-            d_y: plan.buffer(op.d_y.tensor),
-            lengths: &plan.read_or_unused(op.lengths.or(zoneout.rng)),
-            d_state: plan.buffer(op.d_state.tensor),
-            d_gates: plan.buffer(op.d_gates.tensor),
-            constants: &packed.buffer,
-        };
-        let last = step == steps - 1 && !after_first;
+    let kernel = RecurrentBackward {
+        weight: &packed.buffer,
+        saved: plan.buffer(op.saved.tensor),
+        d_y: plan.buffer(op.d_y.tensor),
+        lengths: &plan.read_or_unused(op.lengths.or(zoneout.rng)),
+        d_state: plan.buffer(op.d_state.tensor),
+        d_gates: plan.buffer(op.d_gates.tensor),
+    };
+    let mut add = |recurrence: &Recurrence<'_>, part: &Part, after_first: bool| {
+        let (phase, second) = part.phases;
+        // Counted from the last step on.
+        let step = steps - 1 - part.steps.start;
+        let last = part.steps.start == 0 && !after_first;
         let overrides = vec![
-            ("PHASE", f64::from(phase as u32)),
+            ("PHASE", f64::from(phase)),
+            ("SECOND", f64::from(second.unwrap_or(NONE))),
             ("LAST", f64::from(flag(last))),
             ("AFTER_FIRST", f64::from(flag(after_first))),
             ("RAGGED", f64::from(flag(op.lengths.is_some()))),
@@ -95,8 +108,8 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
             output: output as u32,
             directions: directions as u32,
             step: step as u32,
-            weight: weight.first.offset as u32,
-            weight_stride: weight.stride as u32,
+            count: part.steps.len() as u32,
+            project_at: packed.projection,
             diagonal: packed.diagonal,
             mask: packed.mask,
             saved: op.saved.offset as u32,
@@ -116,28 +129,22 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
             zoneout_rate_h: zoneout.rates[0],
             zoneout_rate_c: zoneout.rates[1],
         };
-        let units = if phase == Phase::Project {
-            output
-        } else {
-            hidden
-        };
-        dispatch(
-            plan,
-            &kernel,
-            params,
-            &op.cell,
-            overrides,
-            (units, &op.shape),
-        )
+        let units = if phase == PROJECT { output } else { hidden };
+        recurrence.dispatch(plan, &kernel, params, overrides, units)
     };
-    for step in (0..steps).rev() {
-        phases
-            .iter()
-            .try_for_each(|phase| add(step, *phase, false))?;
+    for part in recurrence.parts(phases) {
+        add(&recurrence, &part, false)?;
     }
     if op.wants_initial {
-        add(0, phases[0], true)
-    } else {
-        Ok(())
+        recurrence.choice = RecurrentChoice {
+            resident: false,
+            ..choice
+        };
+        let part = Part {
+            phases: (phases[0], None),
+            steps: steps - 1..steps,
+        };
+        add(&recurrence, &part, true)?;
     }
+    Ok(())
 }

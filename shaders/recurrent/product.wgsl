@@ -1,0 +1,22 @@
+// What both products of the recurrence kernels share. ROWS batch rows, OUTPUTS columns of the weights an invocation; INPUTS is 1, or GATES where
+// each gate has inputs of its own (recurrent dropout).
+
+alias Inputs = array<array<vec4<f32>, ROWS>, INPUTS>;
+alias Sums = array<array<f32, OUTPUTS>, ROWS>;
+
+override UNITS: u32 = 64u;
+
+// Adds the product of one lane's 4 inputs.
+fn multiply_lane(inputs: Inputs, at: u32, first: u32, end: u32, sum: ptr<function, Sums>) {
+    for (var column = first; column < end; column++) {
+        let w = weight[at + column];
+        for (var row = 0u; row < ROWS; row++) {
+            (*sum)[row][column] += dot(inputs[min(column, INPUTS - 1u)][row], w);
+        }
+    }
+}
+
+// A number of the constants behind the weights.
+fn packed(at: u32) -> f32 {
+    return weight[at / 4u][at % 4u];
+}

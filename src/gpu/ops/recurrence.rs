@@ -1,0 +1,133 @@
+//! What both directions of a recurrence share: which dispatches walk the steps.
+
+use crate::cell::CellRef;
+use crate::error::Result;
+use crate::gpu::compose::Tile;
+use crate::gpu::kernel::Kernel;
+use crate::gpu::pipeline::Variant;
+use crate::gpu::plan::PlanBuilder;
+use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
+use crate::philox::threshold;
+use crate::program::{RecurrentShape, Slice, Zoneout};
+use std::ops::Range;
+
+/// Rounds of all loops of an invocation in one dispatch: Mesa's llvmpipe ends all loops, without a word, after 65,535 rounds together.
+/// It bounds a dispatch's time as well, which drivers do.
+const ROUNDS: usize = 20_000;
+
+/// One dispatch of a recurrence.
+pub(super) struct Part {
+    /// The phase it does of each step, and what may follow it, by their numbers in the shader.
+    pub(super) phases: (u32, Option<u32>),
+    /// The steps, as the recurrence counts them from 0.
+    pub(super) steps: Range<usize>,
+}
+
+/// A recurrence of a cell on a device.
+pub(super) struct Recurrence<'a> {
+    pub(super) cell: &'a CellRef,
+    pub(super) shape: RecurrentShape,
+    pub(super) choice: RecurrentChoice,
+    /// Units of one invocation, and accumulators.
+    pub(super) units: usize,
+    pub(super) tile: Tile,
+}
+
+impl Recurrence<'_> {
+    /// The dispatches over all steps, each with one or two phases.
+    pub(super) fn parts(&self, phases: &[u32]) -> Vec<Part> {
+        let steps = self.shape.steps;
+        let first = phases[0];
+        let second = phases.get(1).copied();
+        if self.choice.resident {
+            let most = (ROUNDS / self.rounds(phases.len())).max(1);
+            return (0..steps)
+                .step_by(most)
+                .map(|start| Part {
+                    phases: (first, second),
+                    steps: start..(start + most).min(steps),
+                })
+                .collect();
+        }
+        (0..steps)
+            .flat_map(|step| {
+                phases.iter().map(move |phase| Part {
+                    phases: (*phase, None),
+                    steps: step..step + 1,
+                })
+            })
+            .collect()
+    }
+
+    /// At most so many rounds of loops takes a step.
+    fn rounds(&self, phases: usize) -> usize {
+        let RecurrentShape { hidden, output, .. } = self.shape;
+        let widest = hidden.max(output);
+        let blocks = widest.div_ceil(self.invocations(widest) * self.units);
+        // The plain product takes 4 inputs a round, and backwards every gate has its own loop.
+        let products = widest.div_ceil(INPUTS) * if self.choice.subgroups { 1 } else { 8 };
+        let around = 4 * self.tile.rows as usize + 8;
+        phases * blocks * (self.cell.gates() * (products + 1) + around)
+    }
+
+    /// Invocations of a workgroup.
+    fn invocations(&self, units: usize) -> usize {
+        let wanted = units.div_ceil(self.units);
+        if self.choice.resident {
+            return wanted.next_multiple_of(32).min(256);
+        }
+        // Small layers spread over more workgroups, so that more of a GPU has work.
+        if wanted <= 256 { 32 } else { 64 }
+    }
+
+    /// A dispatch over `units` units.
+    pub(super) fn dispatch<K: Kernel>(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        kernel: &K,
+        params: K::Params,
+        mut overrides: Vec<(&'static str, f64)>,
+        units: usize,
+    ) -> Result<()> {
+        let RecurrentShape { hidden, output, .. } = self.shape;
+        // A resident workgroup does both phases.
+        let units = if self.choice.resident {
+            hidden.max(output)
+        } else {
+            units
+        };
+        let invocations = self.invocations(units);
+        overrides.push(("UNITS", invocations as f64));
+        overrides.push(("RESIDENT", f64::from(u32::from(self.choice.resident))));
+        let tiles = self.shape.batch.div_ceil(self.tile.rows as usize);
+        let blocks = if self.choice.resident {
+            1
+        } else {
+            units.div_ceil(invocations * self.units)
+        };
+        let workgroups = plan.workgroups(blocks * tiles, self.shape.directions)?;
+        let cell = Some((self.cell, self.tile));
+        plan.dispatch(kernel, &Variant { cell, overrides }, params, workgroups)
+    }
+}
+
+/// Zoneout as the kernels' parameters have it.
+pub(super) struct ZoneoutParams {
+    pub(super) rng: Option<Slice>,
+    pub(super) site: u32,
+    pub(super) thresholds: [u32; 2],
+    pub(super) rates: [f32; 2],
+}
+
+impl ZoneoutParams {
+    pub(super) fn new(zoneout: Option<Zoneout>) -> Self {
+        let random = zoneout.and_then(|zoneout| zoneout.random);
+        let rates = zoneout.map_or([0.0; 2], |zoneout| zoneout.rates);
+        Self {
+            rng: random.map(|(rng, _)| rng),
+            site: random.map_or(0, |(_, site)| site),
+            thresholds: rates.map(threshold),
+            rates: rates.map(|rate| rate as f32),
+        }
+    }
+}

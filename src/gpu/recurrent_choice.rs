@@ -1,0 +1,72 @@
+//! How the recurrence kernels run on an adapter.
+
+use super::adapter::AdapterKind;
+use crate::error::{Error, Result};
+use crate::program::RecurrentShape;
+
+/// How the steps of a recurrent layer are cut into dispatches, workgroups and invocations.
+///
+/// The numbers do not depend on it but for the last bits: sums are taken in another order with and without subgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct RecurrentChoice {
+    /// Whether a workgroup walks the whole sequence of its batch rows, so that the dispatches do not grow with T (but for a limit on the
+    /// rounds of a dispatch). Else each step is a dispatch, or two, and all of the device works on it.
+    pub resident: bool,
+    /// Batch rows of an invocation, 1 to 8: each weight it loads serves them all.
+    pub rows: usize,
+    /// Neighbouring units of an invocation backwards, 1, 2 or 4: each input it loads serves them all. Forward it is the gates of one unit.
+    pub outputs: usize,
+    /// Whether the invocations of a subgroup load inputs for each other.
+    pub subgroups: bool,
+}
+
+/// Invocations that load inputs for each other: `LANES` in `product_subgroup.wgsl`.
+pub(crate) const SUBGROUP: u32 = 8;
+
+/// Inputs of a product are padded to a multiple of this.
+pub(crate) const INPUTS: usize = 32;
+
+impl RecurrentChoice {
+    /// Resident or not, with the other numbers as they suit an adapter by and large.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for `rows` or `outputs` other than those named.
+    pub fn new(resident: bool, rows: usize, outputs: usize, subgroups: bool) -> Result<Self> {
+        if !(1..=8).contains(&rows) {
+            return Err(Error::argument("rows", rows, "1 to 8"));
+        }
+        if ![1, 2, 4].contains(&outputs) {
+            return Err(Error::argument("outputs", outputs, "1, 2 or 4"));
+        }
+        Ok(Self {
+            resident,
+            rows,
+            outputs,
+            subgroups,
+        })
+    }
+
+    /// The choice where nothing was measured: a function of the adapter's kind and the shape alone.
+    pub(crate) fn of(
+        kind: AdapterKind,
+        subgroups: bool,
+        shape: &RecurrentShape,
+        gates: usize,
+    ) -> Self {
+        let software = kind == AdapterKind::Software;
+        // A software adapter pays for loads, a GPU for idle lanes.
+        let most = if software { 8 } else { 4 };
+        let rows = most.min(shape.batch.next_power_of_two());
+        let weights = gates * shape.hidden * shape.output;
+        // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch. Software adapters: Mesa's
+        // llvmpipe compiles kernels with barriers for minutes.
+        let resident = !software && weights * 4 <= 400_000;
+        Self {
+            resident,
+            rows,
+            outputs: if software && rows > 1 { 4 } else { 1 },
+            subgroups,
+        }
+    }
+}
