@@ -20,8 +20,8 @@ pub struct Executable {
 
 #[derive(Debug)]
 enum Runner {
-    F32(Vec<Buffer<f32>>),
-    F64(Vec<Buffer<f64>>),
+    F32(cpu::Plan, Vec<Buffer<f32>>),
+    F64(cpu::Plan, Vec<Buffer<f64>>),
     Gpu(Arc<crate::gpu::Context>, Plan),
 }
 
@@ -38,7 +38,7 @@ impl Executable {
             .tensors()
             .iter()
             .map(|spec| match spec.role {
-                Role::Owned => Tensor::named(device, &spec.name, &spec.shape),
+                Role::Owned | Role::Intermediate => Tensor::named(device, &spec.name, &spec.shape),
                 Role::External(index) => {
                     let tensor = externals.get(index).ok_or_else(|| {
                         Error::argument(
@@ -64,14 +64,12 @@ impl Executable {
             }
         }
         let runner = match device.kind() {
-            Kind::Cpu(Precision::F32) => Runner::F32(buffers(&tensors, |storage| match storage {
-                Storage::F32(buffer) => Some(buffer.clone()),
-                _ => None,
-            })),
-            Kind::Cpu(Precision::F64) => Runner::F64(buffers(&tensors, |storage| match storage {
-                Storage::F64(buffer) => Some(buffer.clone()),
-                _ => None,
-            })),
+            Kind::Cpu(Precision::F32) => {
+                Runner::F32(cpu::Plan::new(&program), buffers(&tensors, Storage::f32))
+            }
+            Kind::Cpu(Precision::F64) => {
+                Runner::F64(cpu::Plan::new(&program), buffers(&tensors, Storage::f64))
+            }
             Kind::Gpu(context) => {
                 let buffers: Vec<_> = tensors
                     .iter()
@@ -102,8 +100,8 @@ impl Executable {
         }
         before.iter().for_each(Copy::run_on_cpu);
         match &self.runner {
-            Runner::F32(buffers) => cpu::run(&self.program, buffers),
-            Runner::F64(buffers) => cpu::run(&self.program, buffers),
+            Runner::F32(plan, buffers) => plan.run(&self.program, buffers),
+            Runner::F64(plan, buffers) => plan.run(&self.program, buffers),
             Runner::Gpu(..) => {}
         }
         after.iter().for_each(Copy::run_on_cpu);
@@ -182,10 +180,10 @@ fn gpu_copies<'a>(copies: &[Copy<'a>]) -> Vec<crate::gpu::Copy<'a>> {
 
 fn buffers<F>(
     tensors: &[Tensor],
-    select: impl Fn(&Storage) -> Option<Buffer<F>>,
+    select: impl Fn(&Storage) -> Option<&Buffer<F>>,
 ) -> Vec<Buffer<F>> {
     tensors
         .iter()
-        .filter_map(|tensor| select(tensor.storage()))
+        .filter_map(|tensor| select(tensor.storage()).cloned())
         .collect()
 }

@@ -29,6 +29,9 @@ pub struct TensorId(pub(crate) usize);
 pub enum Role {
     /// Allocated with the executable, all zeros at first.
     Owned,
+    /// Allocated with the executable; written by the operations right before the one that reads it, and of no use to any other. A
+    /// device may run those as one, and after a run its elements may be anything.
+    Intermediate,
     /// Given when the program is compiled: the n-th of the tensors passed in, shared with other programs.
     External(usize),
 }
@@ -183,6 +186,11 @@ impl Program {
     /// Adds a tensor that the executable allocates.
     pub fn tensor(&mut self, name: impl Into<String>, shape: &[usize]) -> Slice {
         self.add(name.into(), shape, Role::Owned)
+    }
+
+    /// Adds a tensor of [`Role::Intermediate`].
+    pub fn intermediate(&mut self, name: impl Into<String>, shape: &[usize]) -> Slice {
+        self.add(name.into(), shape, Role::Intermediate)
     }
 
     /// Adds a tensor that is passed in, the `index`-th, when the program is compiled.
