@@ -16,7 +16,7 @@ pub(super) trait Lanes:
     fn sigmoid(self) -> Self;
     /// tanh x
     fn tanh(self) -> Self;
-    /// x where `condition` > 0, else 0; NaN where `condition` is.
+    /// 0 where `condition` ≤ 0, else x.
     fn where_positive(self, condition: Self) -> Self;
 }
 

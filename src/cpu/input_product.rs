@@ -8,8 +8,9 @@ use crate::program::{Gemm, Matrix, Op, Program, RecurrentForward, RecurrentShape
 use ndarray::{Array3, ArrayView2, ArrayView3, Axis, ShapeBuilder, s};
 use std::ops::Range;
 
-/// Elements of a block.
-const BLOCK: usize = 1 << 18;
+/// Elements of a block that a near cache holds, and the rows it has at least, so that reading W pays.
+const BLOCK: usize = 1 << 17;
+const BLOCK_ROWS: usize = 256;
 
 /// A bias, zeros where there is none, and zeros up to the width of a product.
 pub(super) fn padded<F: Real>(bias: Option<&[F]>, width: usize) -> Vec<F> {
@@ -133,7 +134,8 @@ impl<'a, F: Real> XGates<'a, F> {
     ) -> Self {
         let x = product.x();
         let width = product.weights.width();
-        let steps = (BLOCK / (rows.len() * width).max(1)).clamp(1, product.steps.max(1));
+        let block_rows = (BLOCK / width.max(1)).max(BLOCK_ROWS);
+        let steps = (block_rows / rows.len().max(1)).clamp(1, product.steps.max(1));
         Self::Left {
             product,
             x: x.slice_move(s![.., rows.clone(), ..]),

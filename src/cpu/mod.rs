@@ -39,12 +39,15 @@ use crate::program::{Op, Program};
 pub(crate) struct Plan {
     /// Operations that a later one does as well.
     left: Vec<bool>,
+    /// Tensors that the program writes.
+    pub(crate) written: Vec<bool>,
 }
 
 impl Plan {
     pub(crate) fn new(program: &Program) -> Self {
         Self {
             left: input_product::left_to_recurrence(program),
+            written: program.written(),
         }
     }
 

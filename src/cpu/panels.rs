@@ -89,8 +89,8 @@ impl<F: Real> Panels<F> {
 
 /// Columns `first ..` of a matrix as one panel.
 fn pack<F: Real>(matrix: ArrayView2<'_, F>, first: usize, panel: &mut [F]) {
-    /// Inputs that are taken of a column at a time: a cache line.
-    const STRIP: usize = 16;
+    /// Inputs that are taken of a column at a time: a few cache lines.
+    const STRIP: usize = 64;
     let (inputs, outputs) = matrix.dim();
     let width = panel.len() / inputs;
     let columns = width.min(outputs - first);
@@ -125,7 +125,7 @@ fn tile_rows(left: usize) -> usize {
 }
 
 /// Rows that meet a panel one after the other, so that it comes out of a far cache once for all of them.
-const GROUP: usize = 48;
+const GROUP: usize = 96;
 
 macro_rules! panels {
     ($scalar:ty, $module:ident, $vector:ident, $lanes:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $mul_add:ident, $add:ident) => {

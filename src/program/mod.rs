@@ -236,6 +236,17 @@ impl Program {
         &self.ops
     }
 
+    /// Whether an operation of this program, which was checked, writes each of the tensors.
+    pub(crate) fn written(&self) -> Vec<bool> {
+        let mut written = vec![false; self.tensors.len()];
+        for op in &self.ops {
+            for tensor in check::writes(self, op) {
+                written[tensor.0] = true;
+            }
+        }
+        written
+    }
+
     /// Checks every operation: shapes agree, operands lie inside their tensors, nothing is read and written by one operation
     /// through two operands.
     ///
