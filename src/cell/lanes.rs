@@ -136,14 +136,19 @@ impl<S: Simd> Lanes for Vector<S> {
         let denominator = p.mul_add(power, power) + one;
         self.with(self.simd.div_f32s(one.values, denominator.values))
     }
-    /// (e²ˣ − 1) / (e²ˣ + 1), the numerator without cancellation; to 2 ulp.
+    /// (1 − e⁻²ˣ) / (1 + e⁻²ˣ) of |x|, the numerator without cancellation; to 2 ulp.
     #[inline(always)]
     fn tanh(self) -> Self {
+        let simd = self.simd;
+        let sign = simd.and_f32s(self.values, simd.splat_f32s(-0.0));
+        let size = self.with(simd.abs_f32s(self.values));
         // Past 20 it is 1.
-        let (p, power) = (self + self).clamp(40.0).exp_parts();
-        let numerator = p.mul_add(power, power - self.splat(1.0));
-        let denominator = numerator + self.splat(2.0);
-        self.with(self.simd.div_f32s(numerator.values, denominator.values))
+        let (p, power) = (self.splat(-2.0) * size).clamp(40.0).exp_parts();
+        let rest = self.splat(1.0) - power;
+        let numerator = simd.negate_mul_add_e_f32s(p.values, power.values, rest.values);
+        let denominator = p.mul_add(power, power + self.splat(1.0));
+        let size = simd.div_f32s(numerator, denominator.values);
+        self.with(simd.or_f32s(size, sign))
     }
     #[inline(always)]
     fn where_positive(self, condition: Self) -> Self {
