@@ -1,12 +1,17 @@
 //! Programs compiled for a device.
 
+use crate::Real;
 use crate::cpu::{self, Buffer};
 use crate::device::{Device, Kind, Precision};
 use crate::error::{Error, Result, check_shape};
 use crate::gpu::Plan;
 use crate::program::{Program, Role, TensorId};
 use crate::tensor::{Storage, Tensor};
+use std::borrow::Cow;
 use std::sync::Arc;
+
+/// Elements above which a tensor is not copied where another can stand in for it.
+const WORTH_STANDING_IN: usize = 1024;
 
 /// A [`Program`] with its memory on a device, ready to run any number of times.
 ///
@@ -20,8 +25,8 @@ pub struct Executable {
 
 #[derive(Debug)]
 enum Runner {
-    F32(Vec<Buffer<f32>>),
-    F64(Vec<Buffer<f64>>),
+    F32(cpu::Plan, Vec<Buffer<f32>>),
+    F64(cpu::Plan, Vec<Buffer<f64>>),
     Gpu(Arc<crate::gpu::Context>, Plan),
 }
 
@@ -38,7 +43,7 @@ impl Executable {
             .tensors()
             .iter()
             .map(|spec| match spec.role {
-                Role::Owned => Tensor::named(device, &spec.name, &spec.shape),
+                Role::Owned | Role::Intermediate => Tensor::named(device, &spec.name, &spec.shape),
                 Role::External(index) => {
                     let tensor = externals.get(index).ok_or_else(|| {
                         Error::argument(
@@ -64,14 +69,12 @@ impl Executable {
             }
         }
         let runner = match device.kind() {
-            Kind::Cpu(Precision::F32) => Runner::F32(buffers(&tensors, |storage| match storage {
-                Storage::F32(buffer) => Some(buffer.clone()),
-                _ => None,
-            })),
-            Kind::Cpu(Precision::F64) => Runner::F64(buffers(&tensors, |storage| match storage {
-                Storage::F64(buffer) => Some(buffer.clone()),
-                _ => None,
-            })),
+            Kind::Cpu(Precision::F32) => {
+                Runner::F32(cpu::Plan::new(&program), buffers(&tensors, Storage::f32))
+            }
+            Kind::Cpu(Precision::F64) => {
+                Runner::F64(cpu::Plan::new(&program), buffers(&tensors, Storage::f64))
+            }
             Kind::Gpu(context) => {
                 let buffers: Vec<_> = tensors
                     .iter()
@@ -100,14 +103,59 @@ impl Executable {
         if let Runner::Gpu(context, plan) = &self.runner {
             return plan.run(context, &gpu_copies(before), &gpu_copies(after));
         }
-        before.iter().for_each(Copy::run_on_cpu);
         match &self.runner {
-            Runner::F32(buffers) => cpu::run(&self.program, buffers),
-            Runner::F64(buffers) => cpu::run(&self.program, buffers),
+            Runner::F32(plan, own) => self.run_on_cpu(plan, own, Storage::f32, before, after),
+            Runner::F64(plan, own) => self.run_on_cpu(plan, own, Storage::f64, before, after),
             Runner::Gpu(..) => {}
         }
-        after.iter().for_each(Copy::run_on_cpu);
         Ok(())
+    }
+
+    /// Large tensors that are to be copied whole are not: the program works on the caller's instead.
+    fn run_on_cpu<F: Real>(
+        &self,
+        plan: &cpu::Plan,
+        own: &[Buffer<F>],
+        select: fn(&Storage) -> Option<&Buffer<F>>,
+        before: &[Copy<'_>],
+        after: &[Copy<'_>],
+    ) {
+        let mut buffers = Cow::Borrowed(own);
+        let mut stand_in = |copy: &Copy<'_>, (inner, outer): (&Tensor, &Tensor), input: bool| {
+            let place = |tensor: &Tensor| {
+                let buffer = select(tensor.storage())?;
+                own.iter().position(|own| Arc::ptr_eq(own, buffer))
+            };
+            let whole =
+                copy.len >= WORTH_STANDING_IN && copy.len == inner.len() && copy.len == outer.len();
+            let mentioned = |other: &&Copy<'_>| {
+                let tensors = [other.from.0, other.to.0];
+                tensors
+                    .into_iter()
+                    .any(|tensor| tensor.shares_memory_with(inner))
+            };
+            let once = before.iter().chain(after).filter(mentioned).count() == 1;
+            match (place(inner), place(outer), select(outer.storage())) {
+                (Some(index), None, Some(buffer))
+                    if whole && once && !(input && plan.written[index]) =>
+                {
+                    buffers.to_mut()[index] = Arc::clone(buffer);
+                    true
+                }
+                _ => false,
+            }
+        };
+        for copy in before {
+            if !stand_in(copy, (copy.to.0, copy.from.0), true) {
+                copy.run_on_cpu();
+            }
+        }
+        let left: Vec<_> = after
+            .iter()
+            .filter(|copy| !stand_in(copy, (copy.from.0, copy.to.0), false))
+            .collect();
+        plan.run(&self.program, &buffers);
+        left.into_iter().for_each(Copy::run_on_cpu);
     }
 
     /// A tensor of the program, sharing its memory: what is written to it is what the next run reads. Panics on an id of another
@@ -182,10 +230,10 @@ fn gpu_copies<'a>(copies: &[Copy<'a>]) -> Vec<crate::gpu::Copy<'a>> {
 
 fn buffers<F>(
     tensors: &[Tensor],
-    select: impl Fn(&Storage) -> Option<Buffer<F>>,
+    select: impl Fn(&Storage) -> Option<&Buffer<F>>,
 ) -> Vec<Buffer<F>> {
     tensors
         .iter()
-        .filter_map(|tensor| select(tensor.storage()))
+        .filter_map(|tensor| select(tensor.storage()).cloned())
         .collect()
 }

@@ -15,6 +15,21 @@ pub(crate) enum Storage {
     Gpu(wgpu::Buffer),
 }
 
+impl Storage {
+    pub(crate) fn f32(&self) -> Option<&Buffer<f32>> {
+        match self {
+            Self::F32(buffer) => Some(buffer),
+            _ => None,
+        }
+    }
+    pub(crate) fn f64(&self) -> Option<&Buffer<f64>> {
+        match self {
+            Self::F64(buffer) => Some(buffer),
+            _ => None,
+        }
+    }
+}
+
 /// Kernels count elements in 32 bits.
 const MOST_ELEMENTS: usize = u32::MAX as usize;
 

@@ -1,5 +1,6 @@
 //! Cells behind a pointer, applied to whole rows.
 
+use super::vectors::{InVectors, Plain};
 use super::{Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT, WgslSource};
 use crate::Real;
 use pulp::{Arch, Simd, WithSimd};
@@ -57,6 +58,35 @@ macro_rules! forwarded {
                 inner_backward_row(self, row);
             }
         }
+        impl<P: Plain> ErasedCell for InVectors<P> {
+            $(fn $name(&self) -> $result {
+                Cell::$name(&self.0)
+            })*
+            fn forward_f32(&self, row: ForwardRow<'_, f32>) {
+                self.forward(row);
+            }
+            fn forward_f64(&self, row: ForwardRow<'_, f64>) {
+                self.0.forward_f64(row);
+            }
+            fn backward_f32(&self, row: BackwardRow<'_, f32>) {
+                self.backward(row);
+            }
+            fn backward_f64(&self, row: BackwardRow<'_, f64>) {
+                self.0.backward_f64(row);
+            }
+            fn inner_f32(&self, row: InnerRow<'_, f32>) {
+                self.0.inner_f32(row);
+            }
+            fn inner_f64(&self, row: InnerRow<'_, f64>) {
+                self.0.inner_f64(row);
+            }
+            fn inner_backward_f32(&self, row: InnerBackwardRow<'_, f32>) {
+                self.0.inner_backward_f32(row);
+            }
+            fn inner_backward_f64(&self, row: InnerBackwardRow<'_, f64>) {
+                self.0.inner_backward_f64(row);
+            }
+        }
     };
 }
 
@@ -88,6 +118,9 @@ impl CellRef {
     }
     pub(crate) fn of(cell: impl Cell) -> Self {
         Self(Arc::new(cell))
+    }
+    pub(super) fn plain(cell: impl Plain) -> Self {
+        Self(Arc::new(InVectors(cell)))
     }
     /// Whether the recurrent product of some gates takes [`Cell::inner`].
     pub fn has_late_gates(&self) -> bool {

@@ -110,7 +110,7 @@ impl Cell for Gru {
 
     fn share(self) -> CellRef {
         if self.plain() {
-            CellRef::of(PlainGru)
+            CellRef::plain(PlainGru)
         } else {
             CellRef::of(self)
         }

@@ -107,7 +107,7 @@ impl Cell for Lstm {
 
     fn share(self) -> CellRef {
         if self.plain() {
-            CellRef::of(PlainLstm)
+            CellRef::plain(PlainLstm)
         } else {
             CellRef::of(self)
         }

@@ -25,9 +25,11 @@ mod erased;
 mod general_gru;
 mod general_lstm;
 mod gru;
+mod lanes;
 mod lstm;
 mod plain;
 mod rnn;
+mod vectors;
 
 pub use activation::Activation;
 pub use erased::CellRef;

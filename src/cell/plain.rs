@@ -1,5 +1,7 @@
 //! The cells as they are without options: leaner saved values, and functions without branches, which vector instructions take.
 
+use super::lanes::Lanes;
+use super::vectors::Plain;
 use super::{Backward, Cell, Forward, WgslSource};
 use crate::Real;
 
@@ -33,31 +35,37 @@ impl<const RELU: bool> Cell for PlainRnn<RELU> {
 
     #[inline(always)]
     fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+        self.step(unit);
+    }
+    #[inline(always)]
+    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+        self.step_back(unit);
+    }
+}
+
+impl<const RELU: bool> Plain for PlainRnn<RELU> {
+    #[inline(always)]
+    fn step<L: Lanes>(&self, unit: Forward<'_, L>) {
         let pre_activation = unit.x[0] + unit.r[0];
-        unit.state[0] = if !RELU {
-            pre_activation.fast_tanh()
-        } else if pre_activation < F::zero() {
-            // Not `max`: that would turn a NaN into 0.
-            F::zero()
+        unit.state[0] = if RELU {
+            pre_activation.where_positive(pre_activation)
         } else {
-            pre_activation
+            pre_activation.tanh()
         };
         unit.saved[0] = unit.state[0];
     }
 
     #[inline(always)]
-    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+    fn step_back<L: Lanes>(&self, unit: Backward<'_, L>) {
         let (d_h, h) = (unit.d_state[0], unit.saved[0]);
-        unit.d_x[0] = if !RELU {
-            d_h * (F::one() - h * h)
-        } else if h <= F::zero() {
+        unit.d_x[0] = if RELU {
             // The gradient of max(0, x) at 0 is 0, as in PyTorch.
-            F::zero()
+            d_h.where_positive(h)
         } else {
-            d_h
+            d_h * (h * h).complement()
         };
         unit.d_r[0] = unit.d_x[0];
-        unit.d_state[0] = F::zero();
+        unit.d_state[0] = d_h.zero();
     }
 }
 
@@ -87,14 +95,25 @@ impl Cell for PlainLstm {
 
     #[inline(always)]
     fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+        self.step(unit);
+    }
+    #[inline(always)]
+    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+        self.step_back(unit);
+    }
+}
+
+impl Plain for PlainLstm {
+    #[inline(always)]
+    fn step<L: Lanes>(&self, unit: Forward<'_, L>) {
         let (x, r) = (unit.x, unit.r);
         let input = (x[0] + r[0]).sigmoid();
         let forget = (x[1] + r[1]).sigmoid();
-        let candidate = (x[2] + r[2]).fast_tanh();
+        let candidate = (x[2] + r[2]).tanh();
         let output = (x[3] + r[3]).sigmoid();
         let c_before = unit.state[1];
         let c = forget * c_before + input * candidate;
-        unit.state[0] = output * c.fast_tanh();
+        unit.state[0] = output * c.tanh();
         unit.state[1] = c;
         unit.saved[0] = input;
         unit.saved[1] = forget;
@@ -104,21 +123,20 @@ impl Cell for PlainLstm {
     }
 
     #[inline(always)]
-    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
-        let one = F::one();
+    fn step_back<L: Lanes>(&self, unit: Backward<'_, L>) {
         let saved = unit.saved;
         let (input, forget, candidate, output, c_before) =
             (saved[0], saved[1], saved[2], saved[3], saved[4]);
-        let tanh_c = (forget * c_before + input * candidate).fast_tanh();
+        let tanh_c = (forget * c_before + input * candidate).tanh();
         let d_h = unit.d_state[0];
-        let d_c = unit.d_state[1] + d_h * output * (one - tanh_c * tanh_c);
+        let d_c = unit.d_state[1] + d_h * output * (tanh_c * tanh_c).complement();
         let d_x = unit.d_x;
-        d_x[0] = d_c * candidate * input * (one - input);
-        d_x[1] = d_c * c_before * forget * (one - forget);
-        d_x[2] = d_c * input * (one - candidate * candidate);
-        d_x[3] = d_h * tanh_c * output * (one - output);
+        d_x[0] = d_c * candidate * input * input.complement();
+        d_x[1] = d_c * c_before * forget * forget.complement();
+        d_x[2] = d_c * input * (candidate * candidate).complement();
+        d_x[3] = d_h * tanh_c * output * output.complement();
         unit.d_r[..4].copy_from_slice(&d_x[..4]);
-        unit.d_state[0] = F::zero();
+        unit.d_state[0] = d_h.zero();
         unit.d_state[1] = d_c * forget;
     }
 }
@@ -149,12 +167,23 @@ impl Cell for PlainGru {
 
     #[inline(always)]
     fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+        self.step(unit);
+    }
+    #[inline(always)]
+    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+        self.step_back(unit);
+    }
+}
+
+impl Plain for PlainGru {
+    #[inline(always)]
+    fn step<L: Lanes>(&self, unit: Forward<'_, L>) {
         let (x, r) = (unit.x, unit.r);
         let reset = (x[0] + r[0]).sigmoid();
         let update = (x[1] + r[1]).sigmoid();
-        let candidate = (x[2] + reset * r[2]).fast_tanh();
+        let candidate = (x[2] + reset * r[2]).tanh();
         let h_before = unit.state[0];
-        unit.state[0] = (F::one() - update) * candidate + update * h_before;
+        unit.state[0] = update.complement() * candidate + update * h_before;
         unit.saved[0] = reset;
         unit.saved[1] = update;
         unit.saved[2] = candidate;
@@ -163,16 +192,15 @@ impl Cell for PlainGru {
     }
 
     #[inline(always)]
-    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
-        let one = F::one();
+    fn step_back<L: Lanes>(&self, unit: Backward<'_, L>) {
         let saved = unit.saved;
         let (reset, update, candidate, r_n, h_before) =
             (saved[0], saved[1], saved[2], saved[3], saved[4]);
         let d_h = unit.d_state[0];
-        let d_n = d_h * (one - update) * (one - candidate * candidate);
+        let d_n = d_h * update.complement() * (candidate * candidate).complement();
         let (d_x, d_r) = (unit.d_x, unit.d_r);
-        d_x[0] = d_n * r_n * reset * (one - reset);
-        d_x[1] = d_h * (h_before - candidate) * update * (one - update);
+        d_x[0] = d_n * r_n * reset * reset.complement();
+        d_x[1] = d_h * (h_before - candidate) * update * update.complement();
         d_x[2] = d_n;
         d_r[0] = d_x[0];
         d_r[1] = d_x[1];

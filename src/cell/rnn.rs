@@ -59,8 +59,8 @@ impl Cell for Rnn {
 
     fn share(self) -> CellRef {
         match self.name() {
-            "rnn_tanh" => CellRef::of(PlainRnn::<false>),
-            "rnn_relu" => CellRef::of(PlainRnn::<true>),
+            "rnn_tanh" => CellRef::plain(PlainRnn::<false>),
+            "rnn_relu" => CellRef::plain(PlainRnn::<true>),
             _ => CellRef::of(self),
         }
     }

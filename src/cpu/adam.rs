@@ -1,8 +1,11 @@
 //! Adam and AdamW.
 
-use super::Memory;
+use super::{Memory, threads};
 use crate::Real;
 use crate::program::Adam;
+
+/// Elements of a part: what one thread takes at a time.
+const PART: usize = 1 << 14;
 
 /// g += decay·p; p *= kept; m = β₁m + (1−β₁)g; v = β₂v + (1−β₂)g²; p −= (lr/c₁)·m / (√v/√c₂ + ε)
 pub(super) fn adam<F: Real>(op: &Adam, memory: &Memory<'_, F>) {
@@ -23,11 +26,26 @@ pub(super) fn adam<F: Real>(op: &Adam, memory: &Memory<'_, F>) {
     let mut parameter = memory.write(op.parameter);
     let mut first_moment = memory.write(op.first_moment);
     let mut second_moment = memory.write(op.second_moment);
-    let moments = first_moment.iter_mut().zip(second_moment.iter_mut());
-    for ((p, g), (m, v)) in parameter.iter_mut().zip(&*gradient).zip(moments) {
-        let g = *g * clip + decay * *p;
-        *m = beta1 * *m + rest1 * g;
-        *v = beta2 * *v + rest2 * g * g;
-        *p = kept * *p - rate * *m / (v.sqrt() / correction2 + epsilon);
-    }
+    let moments = first_moment
+        .chunks_mut(PART)
+        .zip(second_moment.chunks_mut(PART));
+    let parts = parameter
+        .chunks_mut(PART)
+        .zip(gradient.chunks(PART))
+        .zip(moments)
+        .collect();
+    // A root, two divisions and four streams from memory count more than their operations.
+    threads::for_each_of(
+        32 * gradient.len(),
+        parts,
+        |((parameter, gradient), (first, second))| {
+            let moments = first.iter_mut().zip(second);
+            for ((p, g), (m, v)) in parameter.iter_mut().zip(gradient).zip(moments) {
+                let g = *g * clip + decay * *p;
+                *m = beta1 * *m + rest1 * g;
+                *v = beta2 * *v + rest2 * g * g;
+                *p = kept * *p - rate * *m / (v.sqrt() / correction2 + epsilon);
+            }
+        },
+    );
 }

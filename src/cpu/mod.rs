@@ -10,6 +10,7 @@ mod dropout;
 mod fill;
 mod gather_last;
 mod gemm;
+mod input_product;
 mod memory;
 mod mse;
 mod multiply;
@@ -33,32 +34,63 @@ pub use panels::PanelScalar;
 use crate::Real;
 use crate::program::{Op, Program};
 
-/// Runs a checked program over its tensors' memory, one buffer a tensor.
-pub(crate) fn run<F: Real>(program: &Program, buffers: &[Buffer<F>]) {
-    let memory = Memory::new(buffers);
-    for op in program.ops() {
-        match op {
-            Op::Fill(op) => fill::fill(op, &memory),
-            Op::Gemm(op) => gemm::gemm(op, &memory),
-            Op::ColumnSum(op) => column_sum::column_sum(op, &memory),
-            Op::RecurrentForward(op) => recurrent_forward::recurrent_forward(op, &memory),
-            Op::RecurrentBackward(op) => recurrent_backward::recurrent_backward(op, &memory),
-            Op::GatherLast(op) => gather_last::gather_last(op, &memory),
-            Op::Softmax(op) => softmax::softmax(op, &memory),
-            Op::SoftmaxBackward(op) => softmax_backward::softmax_backward(op, &memory),
-            Op::Mse(op) => mse::mse(op, &memory),
-            Op::SoftmaxCrossEntropy(op) => {
-                softmax_cross_entropy::softmax_cross_entropy(op, &memory)
-            }
-            Op::ClipNorm(op) => clip_norm::clip_norm(op, &memory),
-            Op::Sgd(op) => sgd::sgd(op, &memory),
-            Op::Adam(op) => adam::adam(op, &memory),
-            Op::Dropout(op) => dropout::dropout(op, &memory),
-            Op::Multiply(op) => multiply::multiply(op, &memory),
-            Op::Repeat(op) => repeat::repeat(op, &memory),
-            Op::RepeatBackward(op) => repeat_backward::repeat_backward(op, &memory),
-            Op::ScatterLast(op) => scatter_last::scatter_last(op, &memory),
-            Op::SwapAxes(op) => swap_axes::swap_axes(op, &memory),
+/// What is known of a program before it runs.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Operations that a later one does as well.
+    left: Vec<bool>,
+    /// Tensors that the program writes.
+    pub(crate) written: Vec<bool>,
+}
+
+impl Plan {
+    pub(crate) fn new(program: &Program) -> Self {
+        Self {
+            left: input_product::left_to_recurrence(program),
+            written: program.written(),
         }
+    }
+
+    /// Runs a checked program over its tensors' memory, one buffer a tensor.
+    pub(crate) fn run<F: Real>(&self, program: &Program, buffers: &[Buffer<F>]) {
+        let memory = Memory::new(buffers);
+        let mut left = 0..0;
+        for (index, op) in program.ops().iter().enumerate() {
+            if self.left[index] {
+                left = if left.end == index { left.start } else { index }..index + 1;
+                continue;
+            }
+            let left = if left.end == index {
+                left.clone()
+            } else {
+                0..0
+            };
+            run(op, &program.ops()[left], &memory);
+        }
+    }
+}
+
+/// Runs an operation, after those that were left to it.
+fn run<F: Real>(op: &Op, left: &[Op], memory: &Memory<'_, F>) {
+    match op {
+        Op::Fill(op) => fill::fill(op, memory),
+        Op::Gemm(op) => gemm::gemm(op, memory),
+        Op::ColumnSum(op) => column_sum::column_sum(op, memory),
+        Op::RecurrentForward(op) => recurrent_forward::recurrent_forward(op, left, memory),
+        Op::RecurrentBackward(op) => recurrent_backward::recurrent_backward(op, memory),
+        Op::GatherLast(op) => gather_last::gather_last(op, memory),
+        Op::Softmax(op) => softmax::softmax(op, memory),
+        Op::SoftmaxBackward(op) => softmax_backward::softmax_backward(op, memory),
+        Op::Mse(op) => mse::mse(op, memory),
+        Op::SoftmaxCrossEntropy(op) => softmax_cross_entropy::softmax_cross_entropy(op, memory),
+        Op::ClipNorm(op) => clip_norm::clip_norm(op, memory),
+        Op::Sgd(op) => sgd::sgd(op, memory),
+        Op::Adam(op) => adam::adam(op, memory),
+        Op::Dropout(op) => dropout::dropout(op, memory),
+        Op::Multiply(op) => multiply::multiply(op, memory),
+        Op::Repeat(op) => repeat::repeat(op, memory),
+        Op::RepeatBackward(op) => repeat_backward::repeat_backward(op, memory),
+        Op::ScatterLast(op) => scatter_last::scatter_last(op, memory),
+        Op::SwapAxes(op) => swap_axes::swap_axes(op, memory),
     }
 }

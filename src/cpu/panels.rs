@@ -1,6 +1,8 @@
 //! Products with a matrix that stays the same for many: packed once, then a tile of registers at a time.
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use super::threads;
+use crate::Real;
+use ndarray::{ArrayView2, ArrayView3, Axis};
 use pulp::{Arch, Simd, WithSimd};
 
 /// A matrix `[K, N]` as panels of some vectors of columns, each panel `[K, width]`; the last is filled up with zeros.
@@ -11,21 +13,50 @@ pub struct Panels<F> {
     values: Vec<F>,
 }
 
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub enum Start<'a, F> {
+    /// What is there.
+    Sum,
+    /// A row `[width]`, the same for all rows.
+    Row(&'a [F]),
+}
+
 /// What products need of a scalar type.
 pub trait PanelScalar: Sized {
-    fn pack(matrix: ArrayView2<'_, Self>) -> Panels<Self>;
-    fn add_product(
-        a: ArrayView2<'_, Self>,
+    /// Numbers in a vector of the processor, and vectors in a full panel.
+    fn lanes_and_vectors() -> (usize, usize);
+    fn product(
         panels: &Panels<Self>,
-        c: ArrayViewMut2<'_, Self>,
-        packed: &mut Vec<Self>,
+        a: ArrayView3<'_, Self>,
+        start: Start<'_, Self>,
+        c: &mut [Self],
+        stride: usize,
     );
 }
 
-impl<F: PanelScalar> Panels<F> {
-    /// Packs a matrix `[K, N]` of any strides.
+impl<F: Real> Panels<F> {
+    /// Packs a matrix `[K, N]` whose rows or columns are contiguous, on several threads where it is large.
     pub(crate) fn new(matrix: ArrayView2<'_, F>) -> Self {
-        F::pack(matrix)
+        let (inputs, outputs) = matrix.dim();
+        let (lanes, vectors) = F::lanes_and_vectors();
+        let (width, panel) = (outputs.next_multiple_of(lanes), vectors * lanes);
+        let mut values = vec![F::zero(); inputs * width];
+        if !values.is_empty() {
+            let panels: Vec<_> = values
+                .chunks_mut(inputs * panel)
+                .enumerate()
+                .map(|(index, part)| (index * panel, part))
+                .collect();
+            threads::for_each_of(8 * inputs * width, panels, |(first, part)| {
+                pack(matrix, first, part)
+            });
+        }
+        Self {
+            inputs,
+            width,
+            values,
+        }
     }
 
     /// The columns that the result of a product must have.
@@ -33,21 +64,52 @@ impl<F: PanelScalar> Panels<F> {
         self.width
     }
 
-    /// c += a · matrix. a: `[M, K]`, c: `[M, width]`, rows without gaps; packed: room that the caller keeps from call to call.
-    pub(crate) fn add_product(
+    /// c = start + a · matrix. a: `[M₀, M₁, K]`, whose rows have no gaps, M = M₀ M₁; c: `[M, width]`, a row every `stride`.
+    pub(crate) fn product(
         &self,
-        a: ArrayView2<'_, F>,
-        c: ArrayViewMut2<'_, F>,
-        packed: &mut Vec<F>,
+        a: ArrayView3<'_, F>,
+        start: Start<'_, F>,
+        c: &mut [F],
+        stride: usize,
     ) {
+        let (outer, inner, inputs) = a.dim();
+        let rows = outer * inner;
         assert!(
-            a.ncols() == self.inputs && c.dim() == (a.nrows(), self.width),
-            "product of {:?} with {} inputs into {:?}",
+            inputs == self.inputs
+                && stride >= self.width
+                && (rows == 0 || c.len() >= (rows - 1) * stride + self.width),
+            "product of {:?} with {} inputs into {} numbers",
             a.dim(),
             self.inputs,
-            c.dim()
+            c.len()
         );
-        F::add_product(a, self, c, packed);
+        F::product(self, a, start, c, stride);
+    }
+}
+
+/// Columns `first ..` of a matrix as one panel.
+fn pack<F: Real>(matrix: ArrayView2<'_, F>, first: usize, panel: &mut [F]) {
+    /// Inputs that are taken of a column at a time: a few cache lines.
+    const STRIP: usize = 64;
+    let (inputs, outputs) = matrix.dim();
+    let width = panel.len() / inputs;
+    let columns = width.min(outputs - first);
+    if matrix.strides()[1] == 1 {
+        for (row, to) in matrix.rows().into_iter().zip(panel.chunks_exact_mut(width)) {
+            let row = row.to_slice().expect("rows have no gaps");
+            to[..columns].copy_from_slice(&row[first..first + columns]);
+        }
+        return;
+    }
+    for (strip, to) in panel.chunks_mut(STRIP * width).enumerate() {
+        for column in 0..columns {
+            let from = matrix.column(first + column);
+            let from = from.to_slice().expect("columns have no gaps");
+            let from = &from[strip * STRIP..];
+            for (to, value) in to[column..].iter_mut().step_by(width).zip(from) {
+                *to = *value;
+            }
+        }
     }
 }
 
@@ -62,23 +124,28 @@ fn tile_rows(left: usize) -> usize {
     left.div_ceil(left.div_ceil(6))
 }
 
+/// Rows that meet a panel one after the other, so that it comes out of a far cache once for all of them.
+const GROUP: usize = 96;
+
 macro_rules! panels {
     ($scalar:ty, $module:ident, $vector:ident, $lanes:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $mul_add:ident, $add:ident) => {
         impl PanelScalar for $scalar {
-            fn pack(matrix: ArrayView2<'_, Self>) -> Panels<Self> {
-                Arch::new().dispatch($module::Pack(matrix))
+            fn lanes_and_vectors() -> (usize, usize) {
+                Arch::new().dispatch($module::Sizes)
             }
-            fn add_product(
-                a: ArrayView2<'_, Self>,
+            fn product(
                 panels: &Panels<Self>,
-                c: ArrayViewMut2<'_, Self>,
-                packed: &mut Vec<Self>,
+                a: ArrayView3<'_, Self>,
+                start: Start<'_, Self>,
+                c: &mut [Self],
+                stride: usize,
             ) {
-                Arch::new().dispatch($module::AddProduct {
-                    a,
+                Arch::new().dispatch($module::Product {
                     panels,
+                    a,
+                    start,
                     c,
-                    packed,
+                    stride,
                 });
             }
         }
@@ -86,123 +153,103 @@ macro_rules! panels {
         mod $module {
             use super::*;
 
-            pub(super) struct Pack<'a>(pub(super) ArrayView2<'a, $scalar>);
+            pub(super) struct Sizes;
 
-            impl WithSimd for Pack<'_> {
-                type Output = Panels<$scalar>;
-
+            impl WithSimd for Sizes {
+                type Output = (usize, usize);
                 #[inline(always)]
                 fn with_simd<S: Simd>(self, _: S) -> Self::Output {
-                    let (inputs, outputs) = self.0.dim();
-                    let panel = full_panel(S::REGISTER_COUNT) * S::$lanes;
-                    let width = outputs.next_multiple_of(S::$lanes);
-                    let mut values = vec![0.0; inputs * width];
-                    let mut first = 0;
-                    while first < width {
-                        let columns = panel.min(width - first);
-                        let part = &mut values[inputs * first..inputs * (first + columns)];
-                        for (row, part) in self
-                            .0
-                            .rows()
-                            .into_iter()
-                            .zip(part.chunks_exact_mut(columns))
-                        {
-                            for (column, value) in part.iter_mut().enumerate() {
-                                if first + column < outputs {
-                                    *value = row[first + column];
-                                }
-                            }
-                        }
-                        first += columns;
-                    }
-                    Panels {
-                        inputs,
-                        width,
-                        values,
-                    }
+                    (S::$lanes, full_panel(S::REGISTER_COUNT))
                 }
             }
 
-            pub(super) struct AddProduct<'a> {
-                pub(super) a: ArrayView2<'a, $scalar>,
+            pub(super) struct Product<'a> {
                 pub(super) panels: &'a Panels<$scalar>,
-                pub(super) c: ArrayViewMut2<'a, $scalar>,
-                pub(super) packed: &'a mut Vec<$scalar>,
+                pub(super) a: ArrayView3<'a, $scalar>,
+                pub(super) start: Start<'a, $scalar>,
+                pub(super) c: &'a mut [$scalar],
+                pub(super) stride: usize,
             }
 
-            impl WithSimd for AddProduct<'_> {
+            impl WithSimd for Product<'_> {
                 type Output = ();
 
                 #[inline(always)]
                 fn with_simd<S: Simd>(self, simd: S) {
-                    let Self {
-                        a,
-                        panels,
-                        mut c,
-                        packed,
-                    } = self;
-                    pack_rows(a, packed);
-                    let full = full_panel(S::REGISTER_COUNT);
-                    let mut first = 0;
-                    while first < panels.width {
-                        let vectors = full.min((panels.width - first) / S::$lanes);
-                        let columns = vectors * S::$lanes;
-                        let part = &panels.values
-                            [panels.inputs * first..panels.inputs * (first + columns)];
-                        let (part, _) = S::$as_simd(part);
-                        match vectors {
-                            4 => rows::<S, 4>(simd, packed, part, &mut c, first),
-                            3 => rows::<S, 3>(simd, packed, part, &mut c, first),
-                            2 => rows::<S, 2>(simd, packed, part, &mut c, first),
-                            _ => rows::<S, 1>(simd, packed, part, &mut c, first),
+                    let mut group: [&[$scalar]; GROUP] = [&[]; GROUP];
+                    let (mut count, mut first) = (0, 0);
+                    let (outer, inner, _) = self.a.dim();
+                    for i in 0..outer {
+                        let part = self.a.index_axis_move(Axis(0), i);
+                        for j in 0..inner {
+                            let row = part.index_axis_move(Axis(0), j);
+                            group[count] = row.to_slice().expect("rows have no gaps");
+                            count += 1;
+                            if count == GROUP || (i + 1, j + 1) == (outer, inner) {
+                                let c = &mut self.c[first * self.stride..];
+                                let stride = self.stride;
+                                rows(simd, self.panels, &group[..count], self.start, c, stride);
+                                (first, count) = (first + count, 0);
+                            }
                         }
-                        first += columns;
                     }
                 }
             }
 
-            /// `[M, K]` as tiles `[K, rows of the tile]`.
+            /// All panels, for some rows.
             #[inline(always)]
-            fn pack_rows(a: ArrayView2<'_, $scalar>, packed: &mut Vec<$scalar>) {
-                let inputs = a.ncols();
-                packed.resize(a.len(), 0.0);
-                let mut first = 0;
-                while first < a.nrows() {
-                    let count = tile_rows(a.nrows() - first);
-                    let tile = &mut packed[first * inputs..(first + count) * inputs];
-                    for m in 0..count {
-                        let row = a.row(first + m).to_slice().expect("rows have no gaps");
-                        for (value, a) in tile[m..].iter_mut().step_by(count).zip(row) {
-                            *value = *a;
-                        }
-                    }
-                    first += count;
-                }
-            }
-
-            /// All rows of one panel, a tile at a time.
-            #[inline(always)]
-            fn rows<S: Simd, const VECTORS: usize>(
+            fn rows<S: Simd>(
                 simd: S,
-                packed: &[$scalar],
-                panel: &[S::$vector],
-                c: &mut ArrayViewMut2<'_, $scalar>,
-                first: usize,
+                panels: &Panels<$scalar>,
+                a: &[&[$scalar]],
+                start: Start<'_, $scalar>,
+                c: &mut [$scalar],
+                stride: usize,
             ) {
-                let inputs = panel.len() / VECTORS;
-                let mut row = 0;
-                while row < c.nrows() {
-                    let count = tile_rows(c.nrows() - row);
-                    let tile = &packed[row * inputs..(row + count) * inputs];
-                    match count {
-                        6 => self::tile::<S, 6, VECTORS>(simd, tile, panel, c, row, first),
-                        5 => self::tile::<S, 5, VECTORS>(simd, tile, panel, c, row, first),
-                        4 => self::tile::<S, 4, VECTORS>(simd, tile, panel, c, row, first),
-                        3 => self::tile::<S, 3, VECTORS>(simd, tile, panel, c, row, first),
-                        2 => self::tile::<S, 2, VECTORS>(simd, tile, panel, c, row, first),
-                        _ => self::tile::<S, 1, VECTORS>(simd, tile, panel, c, row, first),
+                let full = full_panel(S::REGISTER_COUNT);
+                let mut first = 0;
+                while first < panels.width {
+                    let vectors = full.min((panels.width - first) / S::$lanes);
+                    let columns = vectors * S::$lanes;
+                    let part = panels.inputs * first..panels.inputs * (first + columns);
+                    let (part, _) = S::$as_simd(&panels.values[part]);
+                    let start = match start {
+                        Start::Sum => None,
+                        Start::Row(row) => Some(S::$as_simd(&row[first..first + columns]).0),
+                    };
+                    let c = &mut c[first..];
+                    match vectors {
+                        4 => panel::<S, 4>(simd, part, a, start, c, stride),
+                        3 => panel::<S, 3>(simd, part, a, start, c, stride),
+                        2 => panel::<S, 2>(simd, part, a, start, c, stride),
+                        _ => panel::<S, 1>(simd, part, a, start, c, stride),
                     }
-                    row += count;
+                    first += columns;
+                }
+            }
+
+            /// One panel, a tile of rows at a time.
+            #[inline(always)]
+            fn panel<S: Simd, const VECTORS: usize>(
+                simd: S,
+                panel: &[S::$vector],
+                mut a: &[&[$scalar]],
+                start: Option<&[S::$vector]>,
+                mut c: &mut [$scalar],
+                stride: usize,
+            ) {
+                while !a.is_empty() {
+                    let count = tile_rows(a.len());
+                    match count {
+                        6 => tile::<S, 6, VECTORS>(simd, panel, a, start, c, stride),
+                        5 => tile::<S, 5, VECTORS>(simd, panel, a, start, c, stride),
+                        4 => tile::<S, 4, VECTORS>(simd, panel, a, start, c, stride),
+                        3 => tile::<S, 3, VECTORS>(simd, panel, a, start, c, stride),
+                        2 => tile::<S, 2, VECTORS>(simd, panel, a, start, c, stride),
+                        _ => tile::<S, 1, VECTORS>(simd, panel, a, start, c, stride),
+                    }
+                    a = &a[count..];
+                    c = c.get_mut(count * stride..).unwrap_or_default();
                 }
             }
 
@@ -210,31 +257,56 @@ macro_rules! panels {
             #[inline(always)]
             fn tile<S: Simd, const M: usize, const VECTORS: usize>(
                 simd: S,
-                values: &[$scalar],
                 panel: &[S::$vector],
-                c: &mut ArrayViewMut2<'_, $scalar>,
-                row: usize,
-                first: usize,
+                a: &[&[$scalar]],
+                start: Option<&[S::$vector]>,
+                c: &mut [$scalar],
+                stride: usize,
             ) {
-                let mut sums = [[simd.$splat(0.0); VECTORS]; M];
-                // Arrays of known length, so that no index is checked in the loop.
-                let (values, _) = values.as_chunks::<M>();
                 let (weights, _) = panel.as_chunks::<VECTORS>();
-                for (values, weights) in values.iter().zip(weights) {
+                let inputs = weights.len();
+                // Cut to the length of the loop, so that no index is checked in it.
+                let a: [&[$scalar]; M] = std::array::from_fn(|m| &a[m][..inputs]);
+                let first = match start {
+                    None => [simd.$splat(0.0); VECTORS],
+                    Some(start) => std::array::from_fn(|vector| start[vector]),
+                };
+                let mut sums = [first; M];
+                for (k, weights) in weights.iter().enumerate() {
+                    // All at once: within the loop below, that loop would not be unrolled, and the sums not stay in registers.
+                    let values: [$scalar; M] = std::array::from_fn(|m| a[m][k]);
                     for (sums, value) in sums.iter_mut().zip(values) {
-                        let value = simd.$splat(*value);
+                        let value = simd.$splat(value);
                         for (sum, weight) in sums.iter_mut().zip(weights) {
                             *sum = simd.$mul_add(value, *weight, *sum);
                         }
                     }
                 }
-                for (m, sums) in sums.iter().enumerate() {
-                    let mut c = c.row_mut(row + m);
-                    let c = c.as_slice_mut().expect("rows have no gaps");
-                    let (c, _) = S::$as_mut_simd(&mut c[first..]);
+                // No loop: an index that is not constant would keep the sums out of registers.
+                let mut store = |m: usize, sums: [S::$vector; VECTORS]| {
+                    let (c, _) = S::$as_mut_simd(&mut c[m * stride..]);
                     for (c, sum) in c.iter_mut().zip(sums) {
-                        *c = simd.$add(*c, *sum);
+                        *c = match start {
+                            None => simd.$add(*c, sum),
+                            Some(_) => sum,
+                        };
                     }
+                };
+                store(0, sums[0]);
+                if M > 1 {
+                    store(1, sums[1]);
+                }
+                if M > 2 {
+                    store(2, sums[2]);
+                }
+                if M > 3 {
+                    store(3, sums[3]);
+                }
+                if M > 4 {
+                    store(4, sums[4]);
+                }
+                if M > 5 {
+                    store(5, sums[5]);
                 }
             }
         }
@@ -267,7 +339,7 @@ panels!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array2;
+    use ndarray::{Array2, s};
 
     #[test]
     fn equals_the_plain_product() {
@@ -278,19 +350,39 @@ mod tests {
             (7, 33, 65),
             (13, 17, 257),
             (9, 65, 3),
+            (101, 33, 65),
         ] {
             let a = Array2::from_shape_fn((m, k), |(i, j)| ((i * 7 + j * 3) % 11) as f64 - 5.0);
             let b = Array2::from_shape_fn((n, k), |(i, j)| ((i * 5 + j) % 13) as f64 - 6.0);
-            let expected = a.dot(&b.t()) + 2.0;
+            let expected = a.dot(&b.t());
             let panels = Panels::new(b.t());
-            let mut c = Array2::from_elem((m, panels.width()), 2.0);
-            panels.add_product(a.view(), c.view_mut(), &mut vec![]);
-            assert_eq!(c.slice(ndarray::s![.., ..n]), expected, "{m} {k} {n}");
-            // Whole numbers of this size are exact in f32 too.
-            let single = Panels::new(b.mapv(|x| x as f32).t());
-            let mut c = Array2::from_elem((m, single.width()), 2.0_f32);
-            single.add_product(a.mapv(|x| x as f32).view(), c.view_mut(), &mut vec![]);
-            let c = c.slice(ndarray::s![.., ..n]).mapv(f64::from);
+            let width = panels.width();
+            let rows: Vec<f64> = (0..width).map(|j| j as f64).collect();
+            let a3 = a.view().insert_axis(Axis(1));
+            // Two numbers of room between rows, which stay as they are.
+            let mut c = Array2::from_elem((m, width + 2), f64::NAN);
+            let stride = width + 2;
+            panels.product(a3, Start::Row(&rows), c.as_slice_mut().unwrap(), stride);
+            let of_row = Array2::from_shape_fn((m, n), |(_, j)| j as f64);
+            assert_eq!(c.slice(s![.., ..n]), &expected + &of_row, "{m} {k} {n}");
+            assert!(c.slice(s![.., width..]).iter().all(|c| c.is_nan()));
+            panels.product(a3, Start::Sum, c.as_slice_mut().unwrap(), stride);
+            let twice = &expected + &expected + of_row;
+            assert_eq!(c.slice(s![.., ..n]), twice, "{m} {k} {n} added");
+            // Whole numbers of this size are exact in f32 too; columns contiguous or rows.
+            let a = a.mapv(|x| x as f32);
+            let b = b
+                .mapv(|x| x as f32)
+                .reversed_axes()
+                .as_standard_layout()
+                .into_owned();
+            let single = Panels::new(b.view());
+            let mut c = vec![f32::NAN; m * single.width()];
+            let zeros = vec![0.0; single.width()];
+            let a = a.view().insert_axis(Axis(0));
+            single.product(a, Start::Row(&zeros), &mut c, single.width());
+            let c = Array2::from_shape_vec((m, single.width()), c).unwrap();
+            let c = c.slice(s![.., ..n]).mapv(f64::from);
             assert_eq!(c, expected, "{m} {k} {n} in f32");
         }
     }

@@ -1,14 +1,14 @@
 //! What the two directions of time share: the layer's numbers, its states by row, products by gate.
 
 use super::Memory;
-use super::panels::Panels;
+use super::panels::{Panels, Start};
 use crate::Real;
 use crate::cell::CellRef;
 use crate::philox::{Stream, threshold};
 use crate::program::{RecurrentShape, Slice, Zoneout};
 use ndarray::{
-    Array2, ArrayView, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut2, Dimension, StrideShape,
-    s,
+    Array2, ArrayView, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut2, Axis, Dimension,
+    NewAxis, StrideShape, s,
 };
 use std::ops::Range;
 
@@ -54,8 +54,6 @@ pub(super) struct Layer<'a, F> {
     pub(super) direction: usize,
     /// R: forward from h₋ (or v) to the gates, backward from the gates.
     pub(super) products: GateProducts<'a, F>,
-    /// `[G·H]`
-    pub(super) bias_hh: Option<&'a [F]>,
     /// The projection: forward `[H, P]`, backward `[P, H]`.
     pub(super) projection: Option<Panels<F>>,
     /// `[V·H]`
@@ -81,13 +79,15 @@ pub(super) struct GateProducts<'a, F> {
     /// Room for a product's input and for its output.
     input_width: usize,
     output_width: usize,
+    /// Zeros, as wide as any product.
+    zeros: Vec<F>,
 }
 
 /// What [`GateProducts`] works in.
 pub(super) struct Scratch<F> {
     masked: Array2<F>,
+    /// `[b, output_width]`
     product: Array2<F>,
-    pub(super) packed: Vec<F>,
 }
 
 impl<'a, F: Real> GateProducts<'a, F> {
@@ -116,27 +116,39 @@ impl<'a, F: Real> GateProducts<'a, F> {
             })
             .collect();
         let output_width = groups.iter().map(|(_, panels)| panels.width()).max();
+        let output_width = output_width.unwrap_or(0);
         Self {
             hidden,
             groups,
             mask,
             input_width: weight_hh.ncols(),
-            output_width: output_width.unwrap_or(0),
+            output_width,
+            zeros: vec![F::zero(); output_width],
         }
     }
 
     pub(super) fn scratch(&self, rows: usize) -> Scratch<F> {
+        let masked = if self.mask.is_some() { rows } else { 0 };
         Scratch {
-            masked: Array2::zeros((rows, self.input_width)),
+            masked: Array2::zeros((masked, self.input_width)),
             product: Array2::zeros((rows, self.output_width)),
-            packed: vec![],
         }
     }
 
-    /// The columns that [`GateProducts::add`]'s output must have at least.
+    /// The columns that r must have at least.
     pub(super) fn width(&self) -> usize {
         let gates = self.groups.last().map_or(0, |(gates, _)| gates.end);
         self.output_width.max(gates * self.hidden)
+    }
+
+    /// The weights, where one product gives all gates and its result is as wide as the output: it then needs no scratch.
+    fn whole(&self, gates: &Range<usize>, width: usize) -> Option<&Panels<F>> {
+        match &self.groups[..] {
+            [(all, panels)] if all == gates && self.mask.is_none() && panels.width() == width => {
+                Some(panels)
+            }
+            _ => None,
+        }
     }
 
     fn groups(&self, gates: &Range<usize>) -> impl Iterator<Item = &(Range<usize>, Panels<F>)> {
@@ -146,153 +158,188 @@ impl<'a, F: Real> GateProducts<'a, F> {
             .filter(move |(group, _)| group.start >= gates.start && group.end <= gates.end)
     }
 
-    /// output `[b, G·H …]` += for each of the gates (input `[b, P]` ⊙ m_g) R_gᵀ.
+    /// r `[b, width]` = bias `[width]`, and for each of the early gates + (h₋ `[b, P]` ⊙ m_g) R_gᵀ.
+    pub(super) fn begin(
+        &self,
+        rows: &Range<usize>,
+        early: Range<usize>,
+        (h_before, bias): (ArrayView2<'_, F>, &[F]),
+        r: &mut Array2<F>,
+        scratch: &mut Scratch<F>,
+    ) {
+        let width = r.ncols();
+        let slice = r.as_slice_mut().expect(CONTIGUOUS);
+        if let Some(panels) = self.whole(&early, width) {
+            let h_before = h_before.insert_axis(Axis(0));
+            return panels.product(h_before, Start::Row(bias), slice, width);
+        }
+        for row in slice.chunks_exact_mut(width) {
+            row.copy_from_slice(bias);
+        }
+        self.add(rows, early, h_before, r, scratch);
+    }
+
+    /// r `[b, width]` += for each of the gates (input `[b, P]` ⊙ m_g) R_gᵀ.
     pub(super) fn add(
         &self,
         rows: &Range<usize>,
         gates: Range<usize>,
         input: ArrayView2<'_, F>,
-        output: &mut Array2<F>,
+        r: &mut Array2<F>,
         scratch: &mut Scratch<F>,
     ) {
-        if let [(all, panels)] = &self.groups[..]
-            && *all == gates
-            && self.mask.is_none()
-            && output.ncols() == panels.width()
-        {
-            return panels.add_product(input, output.view_mut(), &mut scratch.packed);
-        }
         for (group, panels) in self.groups(&gates) {
-            let mut product = scratch.product.slice_mut(s![.., ..panels.width()]);
-            product.fill(F::zero());
-            match &self.mask {
-                None => panels.add_product(input, product.view_mut(), &mut scratch.packed),
+            let input = match &self.mask {
+                None => input,
                 Some(mask) => {
                     scratch.masked.assign(&input);
                     scratch.masked *= &mask.slice(s![rows.clone(), group.start, ..]);
-                    let masked = scratch.masked.view();
-                    panels.add_product(masked, product.view_mut(), &mut scratch.packed);
+                    scratch.masked.view()
                 }
-            }
+            };
+            self.product(panels, input, &mut scratch.product);
             let columns = group.start * self.hidden..group.end * self.hidden;
-            let mut output = output.slice_mut(s![.., columns.clone()]);
-            output += &product.slice(s![.., ..columns.len()]);
+            let product = scratch.product.slice(s![.., ..columns.len()]);
+            let mut r = r.slice_mut(s![.., columns]);
+            r += &product;
         }
     }
 
-    /// The opposite: d_input `[b, P]` += for each of the gates m_g ⊙ (d_r_g R_g), d_r: `[b, G·H]`.
+    /// The opposite: d_input += for each of the gates m_g ⊙ (d_r_g R_g), d_r: `[b, G·H]`; d_input: rows of P, one every `stride`.
     pub(super) fn add_back(
         &self,
         rows: &Range<usize>,
         gates: Range<usize>,
         d_r: ArrayView2<'_, F>,
-        d_input: &mut Array2<F>,
+        (d_input, stride): (&mut [F], usize),
         scratch: &mut Scratch<F>,
     ) {
-        let width = d_input.ncols();
+        if let Some(panels) = self.whole(&gates, self.input_width) {
+            let columns = gates.start * self.hidden..gates.end * self.hidden;
+            let d_r = d_r.slice_move(s![NewAxis, .., columns]);
+            return panels.product(d_r, Start::Sum, d_input, stride);
+        }
         for (group, panels) in self.groups(&gates) {
-            let mut product = scratch.product.slice_mut(s![.., ..panels.width()]);
-            product.fill(F::zero());
             let columns = group.start * self.hidden..group.end * self.hidden;
-            let d_r = d_r.slice(s![.., columns]);
-            panels.add_product(d_r, product.view_mut(), &mut scratch.packed);
-            let mut product = product.slice_mut(s![.., ..width]);
+            self.product(panels, d_r.slice(s![.., columns]), &mut scratch.product);
+            let mut product = scratch.product.slice_mut(s![.., ..self.input_width]);
             if let Some(mask) = &self.mask {
                 product *= &mask.slice(s![rows.clone(), group.start, ..]);
             }
-            *d_input += &product;
+            for (to, product) in d_input.chunks_mut(stride).zip(product.rows()) {
+                to.iter_mut().zip(product).for_each(|(to, d)| *to += *d);
+            }
         }
+    }
+
+    /// result `[b, output_width]` = input · weights, in its first columns.
+    fn product(&self, panels: &Panels<F>, input: ArrayView2<'_, F>, result: &mut Array2<F>) {
+        let (stride, result) = (result.ncols(), result.as_slice_mut().expect(CONTIGUOUS));
+        let zeros = Start::Row(&self.zeros);
+        panels.product(input.insert_axis(Axis(0)), zeros, result, stride);
     }
 }
 
-/// The states of some rows: h `[b, P]`, and the cell's `[b, S·H]`, whose first plane is h unless there is a projection.
+/// The states of some rows, `[b, S·H]`. The first plane is h, but with a projection, which has h `[b, P]` beside it.
+#[derive(Clone)]
 pub(super) struct States<F> {
-    pub(super) h: Array2<F>,
     pub(super) cell: Array2<F>,
+    projected: Option<Array2<F>>,
+    /// P
+    output: usize,
 }
 
 impl<F: Real> States<F> {
+    pub(super) fn zeros(layer: &Layer<'_, F>, batch: usize) -> Self {
+        let RecurrentShape { hidden, output, .. } = layer.shape;
+        let projected = layer.projection.as_ref();
+        Self {
+            cell: Array2::zeros((batch, layer.cell.states() * hidden)),
+            projected: projected.map(|_| Array2::zeros((batch, output))),
+            output,
+        }
+    }
+
     /// From a tensor `[S][D, B, ·]`, zeros where absent.
-    pub(super) fn load(
-        from: Option<&[F]>,
-        cell: &CellRef,
-        shape: &RecurrentShape,
-        direction: usize,
-        rows: &Range<usize>,
-    ) -> Self {
+    pub(super) fn load(from: Option<&[F]>, layer: &Layer<'_, F>, rows: &Range<usize>) -> Self {
         let batch = rows.len();
-        let mut states = Self {
-            h: Array2::zeros((batch, shape.output)),
-            cell: Array2::zeros((batch, cell.states() * shape.hidden)),
-        };
+        let mut states = Self::zeros(layer, batch);
         if let Some(from) = from {
-            for state in 0..cell.states() {
-                let part = range(shape, state, direction, rows);
-                let width = if state == 0 {
-                    shape.output
-                } else {
-                    shape.hidden
-                };
+            for state in 0..layer.cell.states() {
+                let (part, width) = range(layer, state, rows);
                 let values = view(&from[part], (batch, width));
-                if state == 0 {
-                    states.h.assign(&values);
-                } else {
-                    states.plane_mut(state, shape.hidden).assign(&values);
-                }
+                states.plane_mut(state, layer.shape.hidden).assign(&values);
             }
         }
         states
     }
 
     /// To such a tensor.
-    pub(super) fn store(
-        &self,
-        to: &mut [F],
-        cell: &CellRef,
-        shape: &RecurrentShape,
-        direction: usize,
-        rows: &Range<usize>,
-    ) {
-        let hidden = shape.hidden;
-        for state in 0..cell.states() {
-            let part = &mut to[range(shape, state, direction, rows)];
-            if state == 0 {
-                view_mut(part, self.h.dim()).assign(&self.h);
-            } else {
-                let plane = self
-                    .cell
-                    .slice(s![.., state * hidden..(state + 1) * hidden]);
-                view_mut(part, plane.dim()).assign(&plane);
+    pub(super) fn store(&self, to: &mut [F], layer: &Layer<'_, F>, rows: &Range<usize>) {
+        let hidden = layer.shape.hidden;
+        for state in 0..layer.cell.states() {
+            let part = &mut to[range(layer, state, rows).0];
+            let plane = self.plane(state, hidden);
+            view_mut(part, plane.dim()).assign(&plane);
+        }
+    }
+
+    /// `[b, P]`
+    pub(super) fn h(&self) -> ArrayView2<'_, F> {
+        match &self.projected {
+            Some(h) => h.view(),
+            None => self.cell.slice(s![.., ..self.output]),
+        }
+    }
+
+    /// All h, one every so many elements.
+    pub(super) fn h_slice_mut(&mut self) -> (&mut [F], usize) {
+        let h = self.projected.as_mut().unwrap_or(&mut self.cell);
+        let stride = h.ncols();
+        (h.as_slice_mut().expect(CONTIGUOUS), stride)
+    }
+
+    /// `[P]` of a row.
+    pub(super) fn h_row_mut(&mut self, row: usize) -> &mut [F] {
+        let output = self.output;
+        let (h, stride) = self.h_slice_mut();
+        &mut h[row * stride..][..output]
+    }
+
+    /// `[b, H]` of a state of the cell, `[b, P]` of h.
+    pub(super) fn plane(&self, state: usize, hidden: usize) -> ArrayView2<'_, F> {
+        match &self.projected {
+            Some(h) if state == 0 => h.view(),
+            _ => {
+                let columns = state * hidden..(state + 1) * hidden;
+                self.cell.slice(s![.., columns])
             }
         }
     }
 
-    /// Puts h into the cell's first plane.
-    pub(super) fn put_h(&mut self, hidden: usize) {
-        self.cell.slice_mut(s![.., ..hidden]).assign(&self.h);
-    }
-
-    /// `[b, H]` of the cell's states.
+    /// [`States::plane`], for writing.
     pub(super) fn plane_mut(&mut self, state: usize, hidden: usize) -> ArrayViewMut2<'_, F> {
-        self.cell
-            .slice_mut(s![.., state * hidden..(state + 1) * hidden])
+        match &mut self.projected {
+            Some(h) if state == 0 => h.view_mut(),
+            _ => {
+                let columns = state * hidden..(state + 1) * hidden;
+                self.cell.slice_mut(s![.., columns])
+            }
+        }
     }
 }
 
-/// The elements of some rows of a state in a tensor `[S][D, B, ·]`.
-fn range(
-    shape: &RecurrentShape,
-    state: usize,
-    direction: usize,
-    rows: &Range<usize>,
-) -> Range<usize> {
+/// The elements of some rows of a state in a tensor `[S][D, B, ·]`, and its width.
+fn range<F>(layer: &Layer<'_, F>, state: usize, rows: &Range<usize>) -> (Range<usize>, usize) {
+    let shape = &layer.shape;
     let width = if state == 0 {
         shape.output
     } else {
         shape.hidden
     };
-    let first = shape.state_offset(state) + (direction * shape.batch + rows.start) * width;
-    first..first + rows.len() * width
+    let row = layer.direction * shape.batch + rows.start;
+    let first = shape.state_offset(state) + row * width;
+    (first..first + rows.len() * width, width)
 }
 
 /// Which states are kept.

@@ -1,6 +1,6 @@
 //! Backpropagation through the steps of a recurrent layer.
 
-use super::panels::Panels;
+use super::panels::{Panels, Start};
 use super::recurrent::{
     CONTIGUOUS, GateProducts, Layer, States, ZoneoutMask, lengths, view, view_mut,
 };
@@ -8,7 +8,7 @@ use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{BackwardRow, InnerBackwardRow};
 use crate::program::{GatesLayout, PerDirection, RecurrentBackward, RecurrentShape};
-use ndarray::{Array2, ArrayView3, ArrayViewMut1, ArrayViewMut3, Axis, s};
+use ndarray::{Array2, ArrayView3, ArrayViewMut3, Axis, s};
 use std::ops::Range;
 
 /// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that step's d_r; then the cell. The
@@ -67,7 +67,6 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
             shape,
             direction,
             products: GateProducts::new(&op.cell, hidden, weight_hh, mask, true),
-            bias_hh: None,
             projection: weight_hr
                 .as_deref()
                 .map(|weight| Panels::new(view(weight, (output, hidden)))),
@@ -79,7 +78,7 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
         let mut gradients: Vec<_> = chunks
             .iter()
             .map(|rows| {
-                let states = States::load(d_last, &op.cell, &shape, direction, rows);
+                let states = States::load(d_last, &layer, rows);
                 (states, Array2::zeros((rows.len(), diagonal_width)))
             })
             .collect();
@@ -112,7 +111,7 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
         });
         let end = shape.state_offset(op.cell.states());
         for (rows, (states, d_diagonal)) in chunks.iter().zip(&gradients) {
-            states.store(&mut d_state, &op.cell, &shape, direction, rows);
+            states.store(&mut d_state, &layer, rows);
             let first = end + (direction * batch + rows.start) * diagonal_width;
             view_mut(
                 &mut d_state[first..first + d_diagonal.len()],
@@ -159,17 +158,13 @@ impl<F: Real> Layer<'_, F> {
         let (early, gates) = (self.cell.early_gates(), self.cell.gates());
         let lengths = &self.lengths[rows.clone()];
         let mut scratch = self.products.scratch(batch);
-        let mut d_inner = Array2::zeros((batch, if early < gates { hidden } else { 0 }));
-        let projection = self.projection.as_ref();
-        let mut d_m = projection.map(|projection| Array2::zeros((batch, projection.width())));
-        // The part of the states' gradients that zoneout passes to the old states, past the cell.
-        let mut passed = self.zoneout.map(|zoneout| {
-            let zeros = (
-                Array2::zeros(d_states.h.dim()),
-                Array2::zeros(d_states.cell.dim()),
-            );
-            (zoneout, zeros)
+        let mut d_inner = vec![F::zero(); if early < gates { batch * hidden } else { 0 }];
+        let mut projection = self.projection.as_ref().map(|weights| {
+            let d_m = Array2::zeros((batch, weights.width()));
+            (weights, vec![F::zero(); weights.width()], d_m)
         });
+        // The part of the states' gradients that zoneout passes to the old states, past the cell.
+        let mut passed = self.zoneout.map(|zoneout| (zoneout, d_states.clone()));
         for step in (0..steps).rev() {
             let t = self.time(step);
             let live = |row: &usize| t < lengths[*row];
@@ -179,45 +174,41 @@ impl<F: Real> Layer<'_, F> {
                     d_r.index_axis_mut(Axis(0), t).fill(F::zero());
                 }
             }
+            let d_y = d_y.index_axis(Axis(0), t);
             for row in (0..batch).filter(live) {
-                let mut d_h = d_states.h.row_mut(row);
-                d_h += &d_y.slice(s![t, row, ..]);
+                let d_y = d_y.row(row).to_slice().expect(CONTIGUOUS);
+                let d_h = d_states.h_row_mut(row).iter_mut();
+                d_h.zip(d_y).for_each(|(d_h, d_y)| *d_h += *d_y);
             }
-            if let Some((zoneout, (passed_h, passed))) = &mut passed {
-                passed_h.fill(F::zero());
-                passed.fill(F::zero());
+            if let Some((zoneout, passed)) = &mut passed {
                 for row in (0..batch).filter(live) {
                     let place = (t, rows.start + row);
-                    let (passed_h, passed) = (passed_h.row_mut(row), passed.row_mut(row));
-                    self.zone_out_back(*zoneout, d_states, row, place, passed_h, passed);
+                    self.zone_out_back(*zoneout, d_states, row, place, passed);
                 }
             }
-            match (projection, &mut d_h, &mut d_m) {
-                (Some(projection), Some(d_h), Some(d_m)) => {
-                    let mut d_h = d_h.index_axis_mut(Axis(0), t);
-                    d_h.fill(F::zero());
-                    for row in (0..batch).filter(live) {
-                        d_h.row_mut(row).assign(&d_states.h.row(row));
-                    }
-                    d_m.fill(F::zero());
-                    projection.add_product(d_h.view(), d_m.view_mut(), &mut scratch.packed);
-                    let d_m = d_m.slice(s![.., ..hidden]);
-                    d_states.plane_mut(0, hidden).assign(&d_m);
+            if let (Some((weights, zeros, d_m)), Some(d_h)) = (&mut projection, &mut d_h) {
+                let mut d_h = d_h.index_axis_mut(Axis(0), t);
+                d_h.fill(F::zero());
+                for row in (0..batch).filter(live) {
+                    d_h.row_mut(row).assign(&d_states.h().row(row));
                 }
-                _ => d_states.put_h(hidden),
+                let (stride, result) = (d_m.ncols(), d_m.as_slice_mut().expect(CONTIGUOUS));
+                let d_h = d_h.view().insert_axis(Axis(0));
+                weights.product(d_h, Start::Row(zeros), result, stride);
+                let d_m = d_m.slice(s![.., ..hidden]);
+                d_states.cell.slice_mut(s![.., ..hidden]).assign(&d_m);
             }
+            let mut d_x = d_x.index_axis_mut(Axis(0), t);
+            let mut d_r = d_r.as_mut().map(|d_r| d_r.index_axis_mut(Axis(0), t));
             for row in (0..batch).filter(live) {
-                let mut d_r = d_r.as_mut().map(|d_r| d_r.slice_mut(s![t, row, ..]));
+                let mut d_r = d_r.as_mut().map(|d_r| d_r.row_mut(row));
                 F::cell_backward(
                     self.cell.erased(),
                     BackwardRow {
                         saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
                         diagonal: self.diagonal,
                         d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                        d_x: d_x
-                            .slice_mut(s![t, row, ..])
-                            .into_slice()
-                            .expect(CONTIGUOUS),
+                        d_x: d_x.row_mut(row).into_slice().expect(CONTIGUOUS),
                         d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
                         d_diagonal: d_diagonal.row_mut(row).into_slice().expect(CONTIGUOUS),
                     },
@@ -225,46 +216,45 @@ impl<F: Real> Layer<'_, F> {
             }
             if early < gates {
                 d_inner.fill(F::zero());
-                let d_r_t = d_r.as_ref().unwrap_or(&d_x).index_axis(Axis(0), t);
-                let late = early..gates;
+                let d_r_t = d_r.as_ref().unwrap_or(&d_x).view();
+                let to = (&mut d_inner[..], hidden);
                 self.products
-                    .add_back(rows, late, d_r_t, &mut d_inner, &mut scratch);
+                    .add_back(rows, early..gates, d_r_t, to, &mut scratch);
                 for row in (0..batch).filter(live) {
-                    let mut d_r = d_r.as_mut().map(|d_r| d_r.slice_mut(s![t, row, ..]));
+                    let mut d_r = d_r.as_mut().map(|d_r| d_r.row_mut(row));
                     F::cell_inner_backward(
                         self.cell.erased(),
                         InnerBackwardRow {
                             saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
-                            d_inner: d_inner.row(row).to_slice().expect(CONTIGUOUS),
+                            d_inner: &d_inner[row * hidden..(row + 1) * hidden],
                             d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                            d_x: d_x
-                                .slice_mut(s![t, row, ..])
-                                .into_slice()
-                                .expect(CONTIGUOUS),
+                            d_x: d_x.row_mut(row).into_slice().expect(CONTIGUOUS),
                             d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
                         },
                     );
                 }
             }
-            for row in (0..batch).filter(live) {
-                let mut d_h = d_states.h.row_mut(row);
-                if projection.is_some() {
-                    d_h.fill(F::zero());
-                } else {
-                    d_h.assign(&d_states.cell.slice(s![row, ..hidden]));
+            if projection.is_some() {
+                // The cell has no h₋ but through the product.
+                for row in (0..batch).filter(live) {
+                    d_states.h_row_mut(row).fill(F::zero());
                 }
             }
-            if let Some((_, (passed_h, passed))) = &passed {
-                for row in (0..batch).filter(live) {
-                    let mut d_h = d_states.h.row_mut(row);
-                    d_h += &passed_h.row(row);
+            if let Some((_, passed)) = &mut passed {
+                for state in 0..self.cell.states() {
+                    let mut d = d_states.plane_mut(state, hidden);
+                    let passed = passed.plane_mut(state, hidden);
+                    for row in (0..batch).filter(live) {
+                        let mut d = d.row_mut(row);
+                        d += &passed.row(row);
+                    }
                 }
-                d_states.cell += passed;
             }
             if step > 0 || wants_initial {
-                let d_r = d_r.as_ref().unwrap_or(&d_x).index_axis(Axis(0), t);
+                let d_r = d_r.as_ref().unwrap_or(&d_x).view();
+                let to = d_states.h_slice_mut();
                 self.products
-                    .add_back(rows, 0..early, d_r, &mut d_states.h, &mut scratch);
+                    .add_back(rows, 0..early, d_r, to, &mut scratch);
             }
         }
     }
@@ -277,23 +267,17 @@ impl<F: Real> Layer<'_, F> {
         d_states: &mut States<F>,
         row: usize,
         (t, number): (usize, usize),
-        mut passed_h: ArrayViewMut1<'_, F>,
-        mut passed: ArrayViewMut1<'_, F>,
+        passed: &mut States<F>,
     ) {
         let hidden = self.shape.hidden;
-        let split = |state: usize, unit: usize, d: &mut F| {
-            let keep: F = zoneout.keep(state, (self.direction, t, number, unit));
-            let pass = (F::one() - keep) * *d;
-            *d *= keep;
-            pass
-        };
-        for (unit, d) in d_states.h.row_mut(row).iter_mut().enumerate() {
-            passed_h[unit] = split(0, unit, d);
-        }
-        for state in 1..self.cell.states() {
-            let mut plane = d_states.plane_mut(state, hidden);
-            for (unit, d) in plane.row_mut(row).iter_mut().enumerate() {
-                passed[state * hidden + unit] = split(state, unit, d);
+        for state in 0..self.cell.states() {
+            let mut d = d_states.plane_mut(state, hidden);
+            let mut passed = passed.plane_mut(state, hidden);
+            let units = d.row_mut(row).into_iter().zip(passed.row_mut(row));
+            for (unit, (d, passed)) in units.enumerate() {
+                let keep: F = zoneout.keep(state, (self.direction, t, number, unit));
+                *passed = (F::one() - keep) * *d;
+                *d *= keep;
             }
         }
     }

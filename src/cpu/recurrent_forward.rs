@@ -1,18 +1,24 @@
 //! The steps of a recurrent layer.
 
-use super::panels::Panels;
+use super::input_product::{InputProduct, XGates, padded};
+use super::panels::{Panels, Start};
 use super::recurrent::{
     CONTIGUOUS, GateProducts, Layer, States, ZoneoutMask, lengths, view, view_mut,
 };
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{ForwardRow, InnerRow};
-use crate::program::{RecurrentForward, RecurrentShape};
-use ndarray::{Array2, ArrayView1, ArrayView3, ArrayViewMut3, Axis, s};
+use crate::program::{Op, RecurrentForward, RecurrentShape};
+use ndarray::{Array2, ArrayViewMut3, Axis, s};
 use std::ops::Range;
 
 /// r = R h₋ + b_hh, then the cell, for every step; the batch split over threads, each of which walks its rows' whole sequence.
-pub(super) fn recurrent_forward<F: Real>(op: &RecurrentForward, memory: &Memory<'_, F>) {
+/// `inputs` are the products that x_gates consist of, one a direction, where they are left to this function.
+pub(super) fn recurrent_forward<F: Real>(
+    op: &RecurrentForward,
+    inputs: &[Op],
+    memory: &Memory<'_, F>,
+) {
     let shape = op.shape;
     let RecurrentShape {
         steps,
@@ -66,7 +72,6 @@ pub(super) fn recurrent_forward<F: Real>(op: &RecurrentForward, memory: &Memory<
             shape,
             direction,
             products: GateProducts::new(&op.cell, hidden, weight_hh, mask, false),
-            bias_hh: bias_hh.as_deref(),
             projection: weight_hr.as_deref().map(|weight| {
                 let weight = view(weight, (output, hidden));
                 Panels::new(weight.reversed_axes())
@@ -75,10 +80,15 @@ pub(super) fn recurrent_forward<F: Real>(op: &RecurrentForward, memory: &Memory<
             zoneout,
             lengths: &lengths,
         };
+        let bias_hh = padded(bias_hh.as_deref(), layer.products.width());
+        let product = inputs.get(direction).map(|op| match op {
+            Op::Gemm(op) => InputProduct::new(op, &shape, memory),
+            _ => unreachable!("inputs are products"),
+        });
         let x_gates = x_gates.slice(s![.., .., direction, ..]);
         let mut states: Vec<_> = chunks
             .iter()
-            .map(|rows| States::load(initial.as_deref(), &op.cell, &shape, direction, rows))
+            .map(|rows| States::load(initial.as_deref(), &layer, rows))
             .collect();
         let mut saved = saved
             .as_mut()
@@ -107,15 +117,14 @@ pub(super) fn recurrent_forward<F: Real>(op: &RecurrentForward, memory: &Memory<
             })
             .collect();
         threads::for_each(tasks, |(rows, states, outputs)| {
-            layer.forward(
-                rows,
-                x_gates.slice(s![.., rows.clone(), ..]),
-                states,
-                outputs,
-            );
+            let x_gates = match &product {
+                Some(product) => XGates::left(product, rows, direction == 1),
+                None => XGates::Ready(x_gates.slice(s![.., rows.clone(), ..])),
+            };
+            layer.forward(rows, x_gates, &bias_hh, states, outputs);
         });
         for (rows, states) in chunks.iter().zip(&states) {
-            states.store(&mut last, &op.cell, &shape, direction, rows);
+            states.store(&mut last, &layer, rows);
         }
     }
 }
@@ -131,30 +140,32 @@ struct Outputs<'a, F> {
 }
 
 impl<F: Real> Layer<'_, F> {
-    /// x_gates: `[T, b, G·H]`.
+    /// x_gates: `[T, b, G·H]`, bias_hh: as wide as r.
     fn forward(
         &self,
         rows: &Range<usize>,
-        x_gates: ArrayView3<'_, F>,
+        mut x_gates: XGates<'_, F>,
+        bias_hh: &[F],
         states: &mut States<F>,
         mut outputs: Outputs<'_, F>,
     ) {
-        let (steps, batch, gate_width) = x_gates.dim();
+        let (steps, batch) = (self.shape.steps, rows.len());
         let hidden = self.shape.hidden;
         let (early, gates) = (self.cell.early_gates(), self.cell.gates());
+        let gate_width = gates * hidden;
         let lengths = &self.lengths[rows.clone()];
         let mut scratch = self.products.scratch(batch);
         let mut r = Array2::zeros((batch, self.products.width()));
-        let projection = self.projection.as_ref();
-        let mut projected = projection.map(|projection| Array2::zeros((batch, projection.width())));
-        let mut m = projection.map(|_| Array2::zeros((batch, hidden)));
-        let mut before = self
-            .zoneout
-            .map(|_| (states.h.clone(), states.cell.clone()));
+        let mut projection = self.projection.as_ref().map(|weights| {
+            let projected = Array2::zeros((batch, weights.width()));
+            let zeros = vec![F::zero(); weights.width()];
+            (weights, zeros, projected)
+        });
+        let mut before = self.zoneout.map(|_| states.clone());
         for step in 0..steps {
             let t = self.time(step);
             let live = |row: &usize| t < lengths[*row];
-            let x = x_gates.index_axis(Axis(0), t);
+            let x = x_gates.at(step, t);
             let mut y = outputs.y.index_axis_mut(Axis(0), t);
             let mut inner = outputs.inner.as_mut().map(|v| v.index_axis_mut(Axis(0), t));
             if !(0..batch).all(|row| live(&row)) {
@@ -164,26 +175,15 @@ impl<F: Real> Layer<'_, F> {
             if !(0..batch).any(|row| live(&row)) {
                 continue;
             }
-            for mut r in r.rows_mut() {
-                match self.bias_hh {
-                    Some(bias) => {
-                        r.as_slice_mut().expect(CONTIGUOUS)[..gate_width].copy_from_slice(bias)
-                    }
-                    None => r.fill(F::zero()),
-                }
-            }
-            let h_before = states.h.view();
+            let h_before = (states.h(), bias_hh);
             self.products
-                .add(rows, 0..early, h_before, &mut r, &mut scratch);
-            if projection.is_none() {
-                states.put_h(hidden);
-            }
+                .begin(rows, 0..early, h_before, &mut r, &mut scratch);
             if let Some(inner) = inner.as_mut().filter(|_| early < gates) {
                 for row in (0..batch).filter(live) {
                     F::cell_inner(
                         self.cell.erased(),
                         InnerRow {
-                            x: x.row(row).to_slice().expect(CONTIGUOUS),
+                            x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                             r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                             state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
                             inner: inner.row_mut(row).into_slice().expect(CONTIGUOUS),
@@ -194,16 +194,15 @@ impl<F: Real> Layer<'_, F> {
                 self.products
                     .add(rows, early..gates, inner, &mut r, &mut scratch);
             }
-            if let Some((h_before, before)) = &mut before {
-                h_before.assign(&states.h);
-                before.assign(&states.cell);
+            if let Some(before) = &mut before {
+                before.clone_from(states);
             }
             for row in (0..batch).filter(live) {
                 let mut saved = outputs.saved.as_mut().map(|s| s.slice_mut(s![row, t, ..]));
                 F::cell_forward(
                     self.cell.erased(),
                     ForwardRow {
-                        x: x.row(row).to_slice().expect(CONTIGUOUS),
+                        x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                         r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                         diagonal: self.diagonal,
                         state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
@@ -212,33 +211,29 @@ impl<F: Real> Layer<'_, F> {
                 );
             }
             // With a projection the cell's first state is m, and h = W_hr m.
-            if let (Some(projection), Some(projected), Some(m)) =
-                (projection, &mut projected, &mut m)
-            {
-                m.assign(&states.cell.slice(s![.., ..hidden]));
+            if let Some((weights, zeros, projected)) = &mut projection {
+                let m = states.cell.slice(s![.., ..hidden]);
                 if let Some(inner) = &mut inner {
                     for row in (0..batch).filter(live) {
                         inner.row_mut(row).assign(&m.row(row));
                     }
                 }
-                projected.fill(F::zero());
-                projection.add_product(m.view(), projected.view_mut(), &mut scratch.packed);
+                let (stride, result) = (weights.width(), projected.as_slice_mut());
+                let result = result.expect(CONTIGUOUS);
+                weights.product(m.insert_axis(Axis(0)), Start::Row(zeros), result, stride);
+                for row in (0..batch).filter(live) {
+                    let h = states.h_row_mut(row);
+                    let projected = projected.row(row).to_slice().expect(CONTIGUOUS);
+                    h.copy_from_slice(&projected[..h.len()]);
+                }
             }
             for row in (0..batch).filter(live) {
-                let width = states.h.ncols();
-                let h = match &projected {
-                    Some(projected) => projected.row(row),
-                    None => states.cell.row(row),
-                };
-                let h = &h.to_slice().expect(CONTIGUOUS)[..width];
-                let own = states.h.row_mut(row).into_slice().expect(CONTIGUOUS);
-                own.copy_from_slice(h);
-                if let Some((h_before, before)) = &before {
+                if let Some(before) = &before {
                     let place = (t, rows.start + row);
-                    self.zone_out(states, row, place, h_before.row(row), before.row(row));
+                    self.zone_out(states, row, place, before);
                 }
                 let y = y.row_mut(row).into_slice().expect(CONTIGUOUS);
-                y.copy_from_slice(states.h.row(row).to_slice().expect(CONTIGUOUS));
+                y.copy_from_slice(states.h_row_mut(row));
             }
         }
     }
@@ -249,23 +244,18 @@ impl<F: Real> Layer<'_, F> {
         states: &mut States<F>,
         row: usize,
         (t, number): (usize, usize),
-        h_before: ArrayView1<'_, F>,
-        before: ArrayView1<'_, F>,
+        before: &States<F>,
     ) {
         let Some(zoneout) = self.zoneout else { return };
         let hidden = self.shape.hidden;
-        let blend = |state: usize, unit: usize, new: &mut F, old: F| {
-            let keep: F = zoneout.keep(state, (self.direction, t, number, unit));
-            // Not old + m (computed − old), which loses the digits of a small computed state.
-            *new = (F::one() - keep) * old + keep * *new;
-        };
-        for (unit, new) in states.h.row_mut(row).iter_mut().enumerate() {
-            blend(0, unit, new, h_before[unit]);
-        }
-        for state in 1..self.cell.states() {
-            let mut plane = states.plane_mut(state, hidden);
-            for (unit, new) in plane.row_mut(row).iter_mut().enumerate() {
-                blend(state, unit, new, before[state * hidden + unit]);
+        for state in 0..self.cell.states() {
+            let (mut plane, before) =
+                (states.plane_mut(state, hidden), before.plane(state, hidden));
+            let units = plane.row_mut(row).into_iter().zip(before.row(row));
+            for (unit, (new, old)) in units.enumerate() {
+                let keep: F = zoneout.keep(state, (self.direction, t, number, unit));
+                // Not old + m (computed − old), which loses the digits of a small computed state.
+                *new = (F::one() - keep) * *old + keep * *new;
             }
         }
     }

@@ -21,3 +21,12 @@ pub(super) fn for_each<T: Send>(tasks: Vec<T>, run: impl Fn(T) + Sync) {
         });
     }
 }
+
+/// [`for_each`], on this thread alone where the work (in floating-point operations or as much) is small.
+pub(super) fn for_each_of<T: Send>(work: usize, tasks: Vec<T>, run: impl Fn(T) + Sync) {
+    if split(work, tasks.len()) > 1 {
+        for_each(tasks, run);
+    } else {
+        tasks.into_iter().for_each(run);
+    }
+}

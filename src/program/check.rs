@@ -4,7 +4,7 @@ use super::check_recurrent::{recurrent_backward, recurrent_forward};
 use super::{
     Adam, ClipNorm, ColumnSum, Dropout, Fill, GatherLast, Gemm, Matrix, Mse, Multiply, Op,
     PerDirection, Program, Repeat, RepeatBackward, ScatterLast, Sgd, Slice, Softmax,
-    SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes,
+    SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes, TensorId,
 };
 use crate::philox::RNG_LEN;
 
@@ -167,6 +167,17 @@ impl Operands<'_> {
 }
 
 pub(super) fn check(program: &Program, op: &Op) -> Check {
+    operands(program, op)?.disjoint()
+}
+
+/// The tensors that an operation of a checked program writes.
+pub(super) fn writes(program: &Program, op: &Op) -> Vec<TensorId> {
+    let written = operands(program, op).map(|operands| operands.writes);
+    let written = written.unwrap_or_default().into_iter();
+    written.map(|(_, slice)| slice.tensor).collect()
+}
+
+fn operands<'a>(program: &'a Program, op: &Op) -> std::result::Result<Operands<'a>, String> {
     let mut operands = Operands {
         program,
         reads: vec![],
@@ -327,7 +338,7 @@ pub(super) fn check(program: &Program, op: &Op) -> Check {
             o.write("output", *output, len)?;
         }
     }
-    operands.disjoint()
+    Ok(operands)
 }
 
 fn dropout(o: &mut Operands<'_>, op: &Dropout) -> Check {

@@ -29,6 +29,9 @@ pub struct TensorId(pub(crate) usize);
 pub enum Role {
     /// Allocated with the executable, all zeros at first.
     Owned,
+    /// Allocated with the executable; written by the operations right before the one that reads it, and of no use to any other. A
+    /// device may run those as one, and after a run its elements may be anything.
+    Intermediate,
     /// Given when the program is compiled: the n-th of the tensors passed in, shared with other programs.
     External(usize),
 }
@@ -185,6 +188,11 @@ impl Program {
         self.add(name.into(), shape, Role::Owned)
     }
 
+    /// Adds a tensor of [`Role::Intermediate`].
+    pub fn intermediate(&mut self, name: impl Into<String>, shape: &[usize]) -> Slice {
+        self.add(name.into(), shape, Role::Intermediate)
+    }
+
     /// Adds a tensor that is passed in, the `index`-th, when the program is compiled.
     pub fn external(&mut self, index: usize, name: impl Into<String>, shape: &[usize]) -> Slice {
         self.add(name.into(), shape, Role::External(index))
@@ -226,6 +234,17 @@ impl Program {
     /// The operations, in order.
     pub fn ops(&self) -> &[Op] {
         &self.ops
+    }
+
+    /// Whether an operation of this program, which was checked, writes each of the tensors.
+    pub(crate) fn written(&self) -> Vec<bool> {
+        let mut written = vec![false; self.tensors.len()];
+        for op in &self.ops {
+            for tensor in check::writes(self, op) {
+                written[tensor.0] = true;
+            }
+        }
+        written
     }
 
     /// Checks every operation: shapes agree, operands lie inside their tensors, nothing is read and written by one operation

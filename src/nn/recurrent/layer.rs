@@ -91,7 +91,6 @@ impl Layer {
 
     /// Writes the forward pass. Returns the backward pass.
     pub(super) fn emit(self, program: &mut Program) -> Backward {
-        let x_gates = self.input_gates(program);
         let mask = self.random_mask(program, 2, self.regularisers.recurrent_dropout, |shape| {
             shape.directions * shape.batch * self.cell.gates() * shape.output
         });
@@ -111,6 +110,8 @@ impl Layer {
             weight_diag: per_direction(&self.weights, |weights| weights.weight_diag),
         };
         let (saved, inner) = self.kept(program, weights.weight_hr.is_some());
+        // Right before the recurrence, as an intermediate tensor must be.
+        let x_gates = self.input_gates(program);
         program.push(RecurrentForward {
             cell: self.cell.clone(),
             shape: self.shape,
@@ -145,7 +146,8 @@ impl Layer {
             directions,
             ..
         } = self.shape;
-        let x_gates = program.tensor("x_gates", &[steps, batch, directions * self.gate_width()]);
+        let shape = [steps, batch, directions * self.gate_width()];
+        let x_gates = program.intermediate("x_gates", &shape);
         for (direction, weights) in self.weights.iter().enumerate() {
             let output = self.columns(x_gates, self.gate_width(), direction);
             let bias = weights.bias_ih.map(|bias| bias.value);

@@ -1,0 +1,173 @@
+//! The input's part of the pre-activations, a block of steps at a time, so that it is in the cache when the cell takes it.
+
+use super::memory::{Memory, Reading, matrix};
+use super::panels::{Panels, Start};
+use super::recurrent::{CONTIGUOUS, view};
+use crate::Real;
+use crate::program::{Gemm, Matrix, Op, Program, RecurrentForward, RecurrentShape, Role, Slice};
+use ndarray::{Array3, ArrayView2, ArrayView3, Axis, ShapeBuilder, s};
+use std::ops::Range;
+
+/// Elements of a block that a near cache holds, and the rows it has at least, so that reading W pays.
+const BLOCK: usize = 1 << 17;
+const BLOCK_ROWS: usize = 256;
+
+/// A bias, zeros where there is none, and zeros up to the width of a product.
+pub(super) fn padded<F: Real>(bias: Option<&[F]>, width: usize) -> Vec<F> {
+    let mut padded = bias.unwrap_or(&[]).to_vec();
+    padded.resize(width, F::zero());
+    padded
+}
+
+/// The operations that a run leaves to the recurrence right behind them: its D input products, where their result is an
+/// intermediate one.
+pub(crate) fn left_to_recurrence(program: &Program) -> Vec<bool> {
+    let ops = program.ops();
+    let mut left = vec![false; ops.len()];
+    for (index, op) in ops.iter().enumerate() {
+        let Op::RecurrentForward(recurrent) = op else {
+            continue;
+        };
+        let role = program.spec(recurrent.x_gates.tensor).role;
+        let Some(first) = index.checked_sub(recurrent.shape.directions) else {
+            continue;
+        };
+        let products = ops[first..index].iter().enumerate();
+        if role == Role::Intermediate && { products }
+            .all(|(direction, op)| is_input(op, recurrent, direction))
+        {
+            left[first..index].fill(true);
+        }
+    }
+    left
+}
+
+/// Whether an operation is a direction's x_gates = x Wᵀ + b, of tensors that the recurrence does not write.
+fn is_input(op: &Op, recurrent: &RecurrentForward, direction: usize) -> bool {
+    let Op::Gemm(product) = op else { return false };
+    let shape = &recurrent.shape;
+    let width = recurrent.cell.gates() * shape.hidden;
+    let all = recurrent.x_gates;
+    let gates = all.matrix(shape.steps * shape.batch, shape.directions * width);
+    let tensors = [
+        Some(product.a.extent()),
+        Some(product.b.extent()),
+        product.bias,
+    ];
+    let written = [
+        Some(recurrent.y),
+        Some(recurrent.last),
+        recurrent.saved,
+        recurrent.inner,
+    ];
+    let apart = tensors.iter().flatten().all(|read| {
+        let same = |written: &&Slice| written.tensor == read.tensor;
+        written.iter().flatten().find(same).is_none()
+    });
+    let form = (product.transpose_a, product.transpose_b, product.accumulate);
+    apart && form == (false, true, false) && product.c == gates.columns(direction * width, width)
+}
+
+/// x_gates = x Wᵀ + b_ih of one direction, with W packed.
+pub(super) struct InputProduct<'a, F> {
+    x: Reading<'a, F>,
+    matrix: Matrix,
+    steps: usize,
+    weights: Panels<F>,
+    /// As wide as the product.
+    bias: Vec<F>,
+}
+
+impl<'a, F: Real> InputProduct<'a, F> {
+    pub(super) fn new(op: &Gemm, shape: &RecurrentShape, memory: &Memory<'a, F>) -> Self {
+        let weights = memory.read(op.b.extent());
+        let weights = Panels::new(matrix(&weights, op.b).reversed_axes());
+        let bias = op.bias.map(|bias| memory.read(bias));
+        Self {
+            x: memory.read(op.a.extent()),
+            matrix: op.a,
+            steps: shape.steps,
+            bias: padded(bias.as_deref(), weights.width()),
+            weights,
+        }
+    }
+
+    /// `[T, B, I]`
+    fn x(&self) -> ArrayView3<'_, F> {
+        let Matrix {
+            rows,
+            columns,
+            row_stride,
+            ..
+        } = self.matrix;
+        let batch = rows / self.steps.max(1);
+        let shape = (self.steps, batch, columns);
+        if self.x.is_empty() {
+            return view(&[], (self.steps, batch, 0));
+        }
+        view(&self.x, shape.strides((batch * row_stride, row_stride, 1)))
+    }
+}
+
+/// The x_gates of some rows.
+pub(super) enum XGates<'a, F> {
+    /// `[T, b, G·H]`
+    Ready(ArrayView3<'a, F>),
+    /// To be computed from x `[T, b, I]`.
+    Left {
+        product: &'a InputProduct<'a, F>,
+        x: ArrayView3<'a, F>,
+        /// `[steps of a block, b, width]`
+        block: Array3<F>,
+        /// The first time in the block.
+        start: usize,
+        /// Whether time runs backwards.
+        reverse: bool,
+    },
+}
+
+impl<'a, F: Real> XGates<'a, F> {
+    pub(super) fn left(
+        product: &'a InputProduct<'a, F>,
+        rows: &Range<usize>,
+        reverse: bool,
+    ) -> Self {
+        let x = product.x();
+        let width = product.weights.width();
+        let block_rows = (BLOCK / width.max(1)).max(BLOCK_ROWS);
+        let steps = (block_rows / rows.len().max(1)).clamp(1, product.steps.max(1));
+        Self::Left {
+            product,
+            x: x.slice_move(s![.., rows.clone(), ..]),
+            block: Array3::zeros((steps, rows.len(), width)),
+            start: 0,
+            reverse,
+        }
+    }
+
+    /// `[b, G·H or more]` at time t; steps come one after the other.
+    pub(super) fn at(&mut self, step: usize, t: usize) -> ArrayView2<'_, F> {
+        match self {
+            Self::Ready(x_gates) => x_gates.index_axis(Axis(0), t),
+            Self::Left {
+                product,
+                x,
+                block,
+                start,
+                reverse,
+            } => {
+                let (length, _, width) = block.dim();
+                if step.is_multiple_of(length) {
+                    let left = length.min(product.steps - step);
+                    *start = if *reverse { t + 1 - left } else { t };
+                    let x = x.slice(s![*start..*start + left, .., ..]);
+                    let to = block.as_slice_mut().expect(CONTIGUOUS);
+                    product
+                        .weights
+                        .product(x, Start::Row(&product.bias), to, width);
+                }
+                block.index_axis(Axis(0), t - *start)
+            }
+        }
+    }
+}
