@@ -36,29 +36,47 @@ use crate::program::{Op, Program};
 /// Runs a checked program over its tensors' memory, one buffer a tensor.
 pub(crate) fn run<F: Real>(program: &Program, buffers: &[Buffer<F>]) {
     let memory = Memory::new(buffers);
-    for op in program.ops() {
-        match op {
-            Op::Fill(op) => fill::fill(op, &memory),
-            Op::Gemm(op) => gemm::gemm(op, &memory),
-            Op::ColumnSum(op) => column_sum::column_sum(op, &memory),
-            Op::RecurrentForward(op) => recurrent_forward::recurrent_forward(op, &memory),
-            Op::RecurrentBackward(op) => recurrent_backward::recurrent_backward(op, &memory),
-            Op::GatherLast(op) => gather_last::gather_last(op, &memory),
-            Op::Softmax(op) => softmax::softmax(op, &memory),
-            Op::SoftmaxBackward(op) => softmax_backward::softmax_backward(op, &memory),
-            Op::Mse(op) => mse::mse(op, &memory),
-            Op::SoftmaxCrossEntropy(op) => {
-                softmax_cross_entropy::softmax_cross_entropy(op, &memory)
-            }
-            Op::ClipNorm(op) => clip_norm::clip_norm(op, &memory),
-            Op::Sgd(op) => sgd::sgd(op, &memory),
-            Op::Adam(op) => adam::adam(op, &memory),
-            Op::Dropout(op) => dropout::dropout(op, &memory),
-            Op::Multiply(op) => multiply::multiply(op, &memory),
-            Op::Repeat(op) => repeat::repeat(op, &memory),
-            Op::RepeatBackward(op) => repeat_backward::repeat_backward(op, &memory),
-            Op::ScatterLast(op) => scatter_last::scatter_last(op, &memory),
-            Op::SwapAxes(op) => swap_axes::swap_axes(op, &memory),
-        }
+    program.ops().iter().for_each(|op| run_one(op, &memory));
+}
+
+/// Runs an operation.
+pub(crate) fn run_one<F: Real>(op: &Op, memory: &Memory<'_, F>) {
+    match op {
+        Op::Fill(op) => fill::fill(op, memory),
+        Op::Gemm(op) => gemm::gemm(op, memory),
+        Op::ColumnSum(op) => column_sum::column_sum(op, memory),
+        Op::RecurrentForward(op) => recurrent_forward::recurrent_forward(op, memory),
+        Op::RecurrentBackward(op) => recurrent_backward::recurrent_backward(op, memory),
+        Op::GatherLast(op) => gather_last::gather_last(op, memory),
+        Op::Softmax(op) => softmax::softmax(op, memory),
+        Op::SoftmaxBackward(op) => softmax_backward::softmax_backward(op, memory),
+        Op::Mse(op) => mse::mse(op, memory),
+        Op::SoftmaxCrossEntropy(op) => softmax_cross_entropy::softmax_cross_entropy(op, memory),
+        Op::ClipNorm(op) => clip_norm::clip_norm(op, memory),
+        Op::Sgd(op) => sgd::sgd(op, memory),
+        Op::Adam(op) => adam::adam(op, memory),
+        Op::Dropout(op) => dropout::dropout(op, memory),
+        Op::Multiply(op) => multiply::multiply(op, memory),
+        Op::Repeat(op) => repeat::repeat(op, memory),
+        Op::RepeatBackward(op) => repeat_backward::repeat_backward(op, memory),
+        Op::ScatterLast(op) => scatter_last::scatter_last(op, memory),
+        Op::SwapAxes(op) => swap_axes::swap_axes(op, memory),
     }
+}
+
+/// Runs a program as [`run`] does: when each operation began and ended, in nanoseconds since `origin`.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn profile<F: Real>(
+    program: &Program,
+    buffers: &[Buffer<F>],
+    origin: std::time::Instant,
+) -> Vec<[u64; 2]> {
+    let memory = Memory::new(buffers);
+    let now = || origin.elapsed().as_nanos() as u64;
+    let time = |op| {
+        let start = now();
+        run_one(op, &memory);
+        [start, now()]
+    };
+    program.ops().iter().map(time).collect()
 }

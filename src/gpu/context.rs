@@ -68,6 +68,8 @@ impl Context {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bptt"),
             required_limits: adapter.limits(),
+            // For profiles only; a device without it runs all the same.
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
             ..Default::default()
         };
         let (device, queue) = adapter

@@ -11,6 +11,8 @@ mod kernel;
 mod ops;
 mod pipeline;
 mod plan;
+#[cfg(not(target_arch = "wasm32"))]
+mod timestamps;
 mod transfer;
 
 pub use adapter::{AdapterInfo, AdapterKind};

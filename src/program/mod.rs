@@ -6,9 +6,11 @@
 
 mod check;
 mod check_recurrent;
+mod cost;
 mod op;
 mod recurrent;
 
+pub use cost::Cost;
 pub use op::{
     Adam, ClipNorm, ColumnSum, Dropout, Fill, GatherLast, Gemm, Mse, Multiply, Op, Repeat,
     RepeatBackward, ScatterLast, Sgd, Softmax, SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes,
