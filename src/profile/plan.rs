@@ -32,6 +32,8 @@ pub struct PlannedKernel {
     pub flops: u64,
     /// Bytes it must move, [`Cost::bytes_in`](crate::program::Cost::bytes_in) so many dispatches; 0 as `flops`.
     pub bytes: u64,
+    /// The part of `bytes` that was moved at a step before already: recurrent weights and states.
+    pub again: u64,
 }
 
 /// Whose a tensor's memory is.
@@ -160,6 +162,7 @@ impl PlannedKernel {
         self.invocations = self.invocations.max(other.invocations);
         self.flops += other.flops;
         self.bytes += other.bytes;
+        self.again += other.again;
     }
 }
 
@@ -182,7 +185,8 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
         let is_main = |launch: &&Launch<'_>| launch.kernel.starts_with(main);
         let all = of_one.iter().filter(is_main).count() as u64;
         let cost = op.cost();
-        let bytes = cost.bytes_in(all).saturating_mul(width) / 4;
+        let [once, bytes] =
+            [1, all].map(|dispatches| cost.bytes_in(dispatches).saturating_mul(width) / 4);
         for group in of_one.chunk_by(|a, b| a.kernel == b.kernel) {
             let part = group.iter().filter(is_main).count() as u64;
             let share =
@@ -200,6 +204,7 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
                     .unwrap_or(0),
                 flops: share(cost.flops),
                 bytes: share(bytes),
+                again: share(bytes - once),
             });
         }
     }
