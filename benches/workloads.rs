@@ -99,8 +99,14 @@ impl Bench {
             .expect("the device has timestamps");
         println!("{name} {}, a training step on {profile}", self.cell);
         std::fs::write(file, profile.to_chrome_trace()).expect("FILE can be written");
-        let csv = format!("{}.csv", file.display());
-        std::fs::write(csv, profile.to_csv()).expect("FILE.csv can be written");
+        let lines = profile.to_csv();
+        let (heading, lines) = lines.split_once('\n').expect("there is a heading");
+        let lines = lines
+            .lines()
+            .map(|line| format!("{name},{},{line}\n", self.cell));
+        let csv = format!("workload,cell,{heading}\n{}", lines.collect::<String>());
+        let path = format!("{}.csv", file.display());
+        std::fs::write(path, csv).expect("FILE.csv can be written");
     }
 
     /// Times both phases, or one, and prints their lines.

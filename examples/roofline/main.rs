@@ -18,7 +18,9 @@ use bptt::profile::ExecutionPlan;
 use bptt::train::{Adam, Trainer};
 use bptt::{Device, Tensor};
 use gpus::{GPUS, Gpu};
-use model::{BANDWIDTH, CACHE, COMPUTE, IN_FLIGHT, INVOCATIONS_PER_LANE, LATENCY, Limit, predict};
+use model::{
+    BANDWIDTH, CACHE, COMPUTE, IN_FLIGHT, INVOCATIONS_PER_LANE, LATENCY, Limit, STEP, predict,
+};
 use std::time::Instant;
 use workloads::WORKLOADS;
 
@@ -183,11 +185,12 @@ fn describe(gpus: impl Iterator<Item = &'static Gpu>) -> bptt::Result<()> {
     println!(
         "Assumed of all: {INVOCATIONS_PER_LANE} invocations a lane fill a GPU, and {:.0} % of its peak and {:.0} % of its bandwidth are then reached;\nan \
          invocation has {IN_FLIGHT} bytes on their way at a time, {:.2} µs from memory, {:.2} µs from the last cache; what steps need again comes from \
-         there\nif it fits, at {CACHE} times the memory's bandwidth. The bound knows none of this: all lanes busy, every operand moved once, dispatches free.",
+         there\nif it fits, at {CACHE} times the memory's bandwidth; a step inside a dispatch takes at least {:.2} µs. The bound knows none of this: all lanes busy, every operand moved once, dispatches free.",
         100.0 * COMPUTE,
         100.0 * BANDWIDTH,
         1e6 * LATENCY[0],
         1e6 * LATENCY[1],
+        1e6 * STEP,
     );
     let host = 1e6 * host(&GPUS[0])?;
     println!(

@@ -16,6 +16,9 @@ pub const CACHE: f64 = 3.0;
 pub const IN_FLIGHT: f64 = 32.0;
 /// Assumed: seconds from a load to its value, from memory and from the last cache.
 pub const LATENCY: [f64; 2] = [0.5e-6, 0.25e-6];
+/// Assumed: seconds of a step that is not a dispatch of its own but a part of one: barriers of a workgroup, its memory's latency, the
+/// activations.
+pub const STEP: f64 = 0.5e-6;
 
 /// What keeps a kernel from being faster.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +26,8 @@ pub enum Limit {
     Compute,
     Bandwidth,
     Dispatch,
+    /// Steps inside a dispatch, one after another.
+    Steps,
     /// Too few invocations to fill the GPU.
     Invocations,
 }
@@ -33,6 +38,7 @@ impl Limit {
             Self::Compute => "compute",
             Self::Bandwidth => "bandwidth",
             Self::Dispatch => "dispatch latency",
+            Self::Steps => "step latency",
             Self::Invocations => "too few invocations",
         }
     }
@@ -66,8 +72,11 @@ pub fn predict(kernel: &PlannedKernel, gpu: &Gpu) -> Prediction {
     let memory = once / full.min(from_memory) + again / cache.min(most);
     let starved = once / from_memory + again / most >= once / full + again / cache;
     let dispatch = kernel.dispatches as f64 * gpu.dispatch;
-    let limit = if dispatch >= compute.max(memory) {
+    let steps = kernel.steps.saturating_sub(kernel.dispatches) as f64 * STEP;
+    let limit = if dispatch >= compute.max(memory).max(steps) {
         Limit::Dispatch
+    } else if steps >= compute.max(memory) {
+        Limit::Steps
     } else if compute >= memory {
         if fill < COMPUTE {
             Limit::Invocations
@@ -81,7 +90,7 @@ pub fn predict(kernel: &PlannedKernel, gpu: &Gpu) -> Prediction {
     };
     Prediction {
         bound: (flops / gpu.flops).max(once / gpu.bandwidth),
-        time: compute.max(memory) + dispatch,
+        time: compute.max(memory).max(steps) + dispatch,
         limit,
     }
 }

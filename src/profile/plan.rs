@@ -28,6 +28,8 @@ pub struct PlannedKernel {
     pub workgroups: u64,
     /// Invocations of the largest of its dispatches.
     pub invocations: u64,
+    /// Steps of which each needs the one before: T of a recurrence, else 1; 0 as `flops`.
+    pub steps: u64,
     /// The operation's [`flops`](crate::program::Cost::flops). 0 for a kernel that only prepares or finishes what another does.
     pub flops: u64,
     /// Bytes it must move, [`Cost::bytes_in`](crate::program::Cost::bytes_in) so many dispatches; 0 as `flops`.
@@ -160,6 +162,7 @@ impl PlannedKernel {
         self.dispatches += other.dispatches;
         self.workgroups += other.workgroups;
         self.invocations = self.invocations.max(other.invocations);
+        self.steps += other.steps;
         self.flops += other.flops;
         self.bytes += other.bytes;
         self.again += other.again;
@@ -202,6 +205,7 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
                     .map(|launch| launch.invocations)
                     .max()
                     .unwrap_or(0),
+                steps: share(cost.steps),
                 flops: share(cost.flops),
                 bytes: share(bytes),
                 again: share(bytes - once),

@@ -2,7 +2,7 @@
 //!
 //! A [`Program`] is pure data: tensors and a list of [`Op`]s over them. The layers write programs; each device runs them, the
 //! CPU from `src/cpu/` and the GPU from `src/gpu/ops/` and `shaders/`, where every operation has a file of its name. A program
-//! compiled for a device is an [`Executable`](crate::Executable).
+//! compiled for a device is an [`Executable`](crate::Executable). What an operation takes at least is its [`Cost`].
 
 mod check;
 mod check_recurrent;
