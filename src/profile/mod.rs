@@ -9,8 +9,10 @@ mod plan;
 mod table;
 mod trace;
 
+pub(crate) use plan::Launch;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use plan::groups;
 pub use plan::{ExecutionPlan, Owner, PlannedKernel, PlannedTensor};
-pub(crate) use plan::{Launch, groups};
 
 use std::fmt;
 use table::{Align, table};

@@ -276,6 +276,18 @@ fn a_profile_has_every_operation_and_changes_nothing() {
 }
 
 #[test]
+fn a_trace_takes_names_of_any_characters() {
+    let (mut trainer, batch) = trainer(&Device::cpu());
+    let mut profile = trainer.profile_step(&batch).unwrap();
+    let name = "a \"quoted\" \\ name\n\tof two lines, é";
+    profile.device = name.to_owned();
+    profile.times[0].kernel.kernel = name.to_owned();
+    let trace: serde_json::Value = serde_json::from_str(&profile.to_chrome_trace()).unwrap();
+    assert_eq!(trace["traceEvents"][0]["args"]["name"], name);
+    assert_eq!(trace["traceEvents"][1]["name"], name);
+}
+
+#[test]
 fn a_forward_pass_is_profiled_alone() {
     for device in devices() {
         let model = Sequential::new(4).lstm(LstmConfig::hidden(7));
