@@ -1,5 +1,5 @@
 #!/bin/sh
-# Records what a GPU does, in about ten minutes on a hardware GPU:
+# Records what a GPU does. Meant to take ten minutes on a hardware GPU; only lavapipe has run it yet:
 #
 #   sh benches/gpu.sh [WORKLOAD [CELL]]
 #

@@ -98,7 +98,7 @@ impl Profile {
         let all = self.duration().max(1) as f64;
         let lines = self.kernels().into_iter().map(|total| {
             format!(
-                "{},{},{:.6},{:.6},{:.6},{:.2}\n",
+                "{},{},{:.6},{:.9},{:.9},{:.2}\n",
                 total.kernel,
                 total.dispatches,
                 total.duration as f64 / 1e6,
