@@ -1,44 +1,24 @@
-//! The workloads that other libraries are timed at: `cargo bench --bench workloads [-- --device cpu|gpu] [WORKLOAD [CELL [PHASE]]]`.
+//! The workloads that other libraries are timed at: `cargo bench --bench workloads -- [--device cpu|gpu] [--profile FILE] [WORKLOAD [CELL [PHASE]]]`.
 //!
 //! The answers come first: output and gradients against the CPU path in f64. Then one line for each workload and phase: library, device,
 //! threads, workload, cell, phase, repetitions; milliseconds: minimum, median, first call; GFLOP/s of the matrix products in the minimum, and their
 //! share, in percent, of multiply-adds in registers. `infer` is a forward pass over the whole sequence, `train` forward, mean squared error to a random target
 //! over all steps, backward and Adam. A GPU's queue is drained before the clock stops. `benches/peers` prints the same lines for
 //! other libraries, with the same policy: warm-up for 0.25 s and 3 calls, then 2 s and at least 3.
+//!
+//! `--profile FILE` runs one training step with every kernel timed instead: a table, FILE for `chrome://tracing` or Perfetto and
+//! FILE.csv, the name of each workload put into FILE's where there are several.
 
 mod common;
 
 use bptt::data::Batch;
-use bptt::nn::{GruConfig, LstmConfig, RnnConfig, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};
+use common::workloads::{WORKLOADS, model};
 use ndarray::{Array3, ArrayD};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// Name, cell, I, H, T, B.
-const WORKLOADS: [(&str, &str, [usize; 4]); 10] = [
-    ("W1", "rnn", [3, 5, 4, 1]),
-    ("W1", "lstm", [3, 5, 4, 1]),
-    ("W1", "gru", [3, 5, 4, 1]),
-    ("W2", "lstm", [32, 64, 256, 1]),
-    ("W3", "lstm", [64, 128, 128, 32]),
-    ("W3", "gru", [64, 128, 128, 32]),
-    ("W4", "lstm", [128, 512, 64, 64]),
-    ("W5", "lstm", [512, 512, 100, 64]),
-    ("W5b", "lstm", [768, 768, 256, 16]),
-    ("W6", "gru", [16, 64, 2048, 8]),
-];
-
-fn model(device: &Device, cell: &str, [inputs, hidden, _, _]: [usize; 4]) -> Sequential {
-    let model = Sequential::new(inputs);
-    let model = match cell {
-        "rnn" => model.rnn(RnnConfig::hidden(hidden)),
-        "lstm" => model.lstm(LstmConfig::hidden(hidden)),
-        _ => model.gru(GruConfig::hidden(hidden)),
-    };
-    model.build(device, 1).expect("the sizes are positive")
-}
 
 fn numbers(device: &Device, [steps, batch, features]: [usize; 3]) -> Tensor {
     let values = Array3::from_shape_fn((steps, batch, features), |(t, b, f)| {
@@ -108,6 +88,27 @@ impl Bench {
         (2 * steps * batch * gates * hidden * widths) as f64 / 1e9
     }
 
+    /// One profiled training step, after others that warm up.
+    fn profile(&self, name: &str, file: &Path) {
+        self.check();
+        let (mut trainer, data) = self.trainer();
+        (0..3).for_each(|_| trainer.step(&data).expect("the shapes fit"));
+        self.device.wait().expect("the device works");
+        let profile = trainer
+            .profile_step(&data)
+            .expect("the device has timestamps");
+        println!("{name} {}, a training step on {profile}", self.cell);
+        std::fs::write(file, profile.to_chrome_trace()).expect("FILE can be written");
+        let lines = profile.to_csv();
+        let (heading, lines) = lines.split_once('\n').expect("there is a heading");
+        let lines = lines
+            .lines()
+            .map(|line| format!("{name},{},{line}\n", self.cell));
+        let csv = format!("workload,cell,{heading}\n{}", lines.collect::<String>());
+        let path = format!("{}.csv", file.display());
+        std::fs::write(path, csv).expect("FILE.csv can be written");
+    }
+
     /// Times both phases, or one, and prints their lines.
     fn run(&self, label: &str, name: &str, phase: Option<&str>, peak: f64) {
         self.check();
@@ -168,6 +169,7 @@ fn measure(mut step: impl FnMut()) -> (String, f64) {
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|word| word != "--bench");
     let (mut device, mut label) = (Device::cpu(), "cpu");
+    let mut profile: Option<PathBuf> = None;
     let mut words = vec![];
     while let Some(word) = arguments.next() {
         match word.as_str() {
@@ -175,26 +177,36 @@ fn main() {
                 device = Device::gpu().expect("there is an adapter");
                 label = "gpu";
             }
+            "--profile" => profile = Some(arguments.next().expect("--profile FILE").into()),
             "--device" | "bench" => {}
             _ => words.push(word),
         }
     }
+    let wanted = |(name, cell, _): &(&str, &str, _)| match &words[..] {
+        [] => true,
+        [one] => name == one,
+        [one, other, ..] => name == one && cell == other,
+    };
+    let workloads: Vec<_> = WORKLOADS.into_iter().filter(wanted).collect();
+    let bench = |cell, shape| Bench {
+        cell,
+        shape,
+        device: device.clone(),
+    };
+    if let Some(file) = profile {
+        let several = workloads.len() > 1;
+        for (name, cell, shape) in workloads {
+            let file = match several {
+                true => file.with_extension(format!("{name}-{cell}.json")),
+                false => file.clone(),
+            };
+            bench(cell, shape).profile(name, &file);
+        }
+        return;
+    }
     let peak = common::peak(&device);
     eprintln!("{device}: {peak:.0} GFLOP/s of multiply-adds in registers");
-    for (name, cell, shape) in WORKLOADS {
-        let wanted = match &words[..] {
-            [] => true,
-            [one] => name == one,
-            [one, other, ..] => name == one && cell == other,
-        };
-        if wanted {
-            let device = device.clone();
-            let bench = Bench {
-                cell,
-                shape,
-                device,
-            };
-            bench.run(label, name, words.get(2).map(String::as_str), peak);
-        }
+    for (name, cell, shape) in workloads {
+        bench(cell, shape).run(label, name, words.get(2).map(String::as_str), peak);
     }
 }

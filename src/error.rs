@@ -66,6 +66,16 @@ pub enum Error {
         /// What the device has.
         available: u64,
     },
+    /// The device was opened without a feature of WebGPU that this needs.
+    #[error("{what} needs the feature {feature}, which {device} was opened without")]
+    Feature {
+        /// What needs it.
+        what: String,
+        /// The feature's name in wgpu.
+        feature: &'static str,
+        /// The device.
+        device: String,
+    },
     /// A fault that the driver or wgpu reported; a defect of this crate or of the driver.
     #[error("GPU fault: {0}")]
     Gpu(String),

@@ -5,10 +5,15 @@ use crate::cpu::{self, Buffer};
 use crate::device::{Device, Kind, Precision};
 use crate::error::{Error, Result, check_shape};
 use crate::gpu::Plan;
-use crate::program::{Program, Role, TensorId};
+use crate::profile::{ExecutionPlan, Launch};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::profile::{KernelTime, Profile, groups};
+use crate::program::{Op, Program, Role, TensorId};
 use crate::tensor::{Storage, Tensor};
 use std::borrow::Cow;
 use std::sync::Arc;
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Instant;
 
 /// Elements above which a tensor is not copied where another can stand in for it.
 const WORTH_STANDING_IN: usize = 1024;
@@ -18,6 +23,7 @@ const WORTH_STANDING_IN: usize = 1024;
 /// On a GPU a run is one submit of one compute pass and does not wait; nothing is created. Reading a tensor waits.
 #[derive(Debug)]
 pub struct Executable {
+    device: Device,
     program: Program,
     tensors: Vec<Tensor>,
     runner: Runner,
@@ -84,6 +90,7 @@ impl Executable {
             }
         };
         Ok(Self {
+            device: device.clone(),
             program,
             tensors,
             runner,
@@ -156,6 +163,95 @@ impl Executable {
             .collect();
         plan.run(&self.program, &buffers);
         left.into_iter().for_each(Copy::run_on_cpu);
+    }
+
+    /// What a run does, and the memory it takes.
+    pub fn plan(&self) -> ExecutionPlan {
+        let scratch = match &self.runner {
+            Runner::Gpu(_, plan) => plan.scratch(),
+            _ => &[],
+        };
+        let device = self.device.to_string();
+        ExecutionPlan::new(
+            device,
+            &self.program,
+            &self.launches(),
+            scratch,
+            self.element(),
+        )
+    }
+
+    /// Runs the program and times each part of it; waits until it is done.
+    ///
+    /// # Errors
+    /// [`Error::Feature`] on a GPU device that was opened without `TIMESTAMP_QUERY` (a [`Device`] of this crate's opening has it where
+    /// the adapter does); as [`Executable::run`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn profile(&self) -> Result<Profile> {
+        self.profile_with(&[], &[])
+    }
+
+    /// Profiles with copies before and after the run.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn profile_with(&self, before: &[Copy<'_>], after: &[Copy<'_>]) -> Result<Profile> {
+        let groups = groups(&self.program, &self.launches(), self.element());
+        let (times, wall) = match &self.runner {
+            Runner::Gpu(context, plan) => {
+                let counts: Vec<_> = groups
+                    .iter()
+                    .map(|group| group.dispatches as usize)
+                    .collect();
+                let (before, after) = (gpu_copies(before), gpu_copies(after));
+                let times = plan.profile(context, &before, &after, &counts)?;
+                (times.passes, times.wall)
+            }
+            runner => {
+                let start = Instant::now();
+                before.iter().for_each(Copy::run_on_cpu);
+                let times = match runner {
+                    Runner::F64(_, buffers) => cpu::profile(&self.program, buffers, start),
+                    Runner::F32(_, buffers) => cpu::profile(&self.program, buffers, start),
+                    Runner::Gpu(..) => vec![],
+                };
+                after.iter().for_each(Copy::run_on_cpu);
+                (times, start.elapsed())
+            }
+        };
+        let origin = times.first().map_or(0, |[start, _]| *start);
+        let times = groups.into_iter().zip(times);
+        Ok(Profile {
+            device: self.device.to_string(),
+            times: times
+                .map(|(kernel, [start, end])| KernelTime {
+                    kernel,
+                    start: start.saturating_sub(origin),
+                    duration: end.saturating_sub(start),
+                })
+                .collect(),
+            wall: wall.as_nanos() as u64,
+        })
+    }
+
+    /// The dispatches, or on a CPU the operations.
+    fn launches(&self) -> Vec<Launch<'_>> {
+        if let Runner::Gpu(_, plan) = &self.runner {
+            return plan.launches();
+        }
+        let launch = |(operation, op): (usize, &'_ Op)| Launch {
+            operation,
+            kernel: op.name(),
+            workgroups: 0,
+            invocations: 0,
+        };
+        self.program.ops().iter().enumerate().map(launch).collect()
+    }
+
+    /// Bytes of an element.
+    fn element(&self) -> u64 {
+        match self.runner {
+            Runner::F64(..) => 8,
+            Runner::F32(..) | Runner::Gpu(..) => 4,
+        }
     }
 
     /// A tensor of the program, sharing its memory: what is written to it is what the next run reads. Panics on an id of another

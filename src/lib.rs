@@ -10,6 +10,7 @@ mod gpu;
 pub mod interop;
 pub mod nn;
 mod philox;
+pub mod profile;
 pub mod program;
 mod real;
 #[cfg(feature = "safetensors")]

@@ -205,3 +205,23 @@ fn counts_of_the_two_halves_must_agree() {
     );
     assert_eq!(CellRef::new(Miscounted).name(), "miscounted");
 }
+
+#[test]
+fn workgroup_sizes_are_what_the_host_reads_of_them() {
+    for (kernel, shader) in shaders() {
+        let module = module(&shader);
+        let entry = &module.entry_points[0];
+        let overridden = entry.workgroup_size_overrides.is_some();
+        let given = overridden.then_some(("UNITS", 48.0));
+        let size = shader.workgroup_size(given.as_slice());
+        let expected = match overridden {
+            true => 48,
+            false => entry
+                .workgroup_size
+                .iter()
+                .map(|size| u64::from(*size))
+                .product(),
+        };
+        assert_eq!(size, Some(expected), "{}", kernel.name);
+    }
+}

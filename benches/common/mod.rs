@@ -1,6 +1,8 @@
 //! What the benches share.
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub mod workloads;
+
 use bptt::{Device, Tensor};
 use criterion::Criterion;
 use std::time::Duration;

@@ -19,9 +19,14 @@ WORKLOADS = [
 ]
 
 
+def device():
+    """What --device names: "cpu", unless it is there."""
+    return sys.argv[sys.argv.index("--device") + 1] if "--device" in sys.argv else "cpu"
+
+
 def wanted():
     """The workloads that the command line names: all, one name, or one name and cell."""
-    words = [word for word in sys.argv[1:] if word != "bench"]
+    words = [word for word in sys.argv[1:] if word not in ("bench", "--device", device())]
     return [w for w in WORKLOADS if list(w[: len(words)]) == words[:2]]
 
 
@@ -47,5 +52,5 @@ def measure(peer, workload, phase, step):
         times.append(once())
     times.sort()
     numbers = [times[0], times[len(times) // 2], first]
-    line = [peer, "cpu", str(threads()), workload[0], workload[1], phase, str(len(times))]
+    line = [peer, device(), str(threads()), workload[0], workload[1], phase, str(len(times))]
     print(",".join(line + [f"{1e3 * number:.4f}" for number in numbers]), flush=True)

@@ -94,3 +94,20 @@ fn run<F: Real>(op: &Op, left: &[Op], memory: &Memory<'_, F>) {
         Op::SwapAxes(op) => swap_axes::swap_axes(op, memory),
     }
 }
+
+/// Runs a program, no operation left to a later one: when each began and ended, in nanoseconds since `origin`.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn profile<F: Real>(
+    program: &Program,
+    buffers: &[Buffer<F>],
+    origin: std::time::Instant,
+) -> Vec<[u64; 2]> {
+    let memory = Memory::new(buffers);
+    let now = || origin.elapsed().as_nanos() as u64;
+    let time = |op| {
+        let start = now();
+        run(op, &[], &memory);
+        [start, now()]
+    };
+    program.ops().iter().map(time).collect()
+}

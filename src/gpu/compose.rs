@@ -47,6 +47,26 @@ impl Shader {
             .unwrap_or(("?", 1));
         (file, line + 1 - start)
     }
+
+    /// Invocations of a workgroup, where its sizes are numbers, or names of constants or of overrides that are given. Drivers are not
+    /// asked, as wgpu tells nothing of a pipeline.
+    pub fn workgroup_size(&self, overrides: &[(&str, f64)]) -> Option<u64> {
+        let (_, rest) = self.text.split_once("@workgroup_size(")?;
+        let (sizes, _) = rest.split_once(')')?;
+        let number = |text: &str| {
+            let end = text.find(|c: char| !c.is_ascii_digit());
+            text[..end.unwrap_or(text.len())].parse::<u64>().ok()
+        };
+        let size = |word: &str| {
+            let given = overrides.iter().find(|(name, _)| *name == word);
+            let declared = || self.text.split_once(&format!(" {word}: u32 = "));
+            number(word)
+                .or_else(|| given.map(|(_, value)| *value as u64))
+                .or_else(|| number(declared()?.1))
+        };
+        let words = sizes.split(',').map(str::trim);
+        words.filter(|word| !word.is_empty()).map(size).product()
+    }
 }
 
 /// What an invocation of a kernel over a cell works on.

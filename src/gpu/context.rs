@@ -74,7 +74,9 @@ impl Context {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bptt"),
             required_limits: adapter.limits(),
-            required_features: adapter.features() & wgpu::Features::SUBGROUP,
+            // Timestamps are for profiles only; a device without either runs all the same.
+            required_features: adapter.features()
+                & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
             ..Default::default()
         };
         let (device, queue) = adapter

@@ -12,6 +12,8 @@ mod ops;
 mod pipeline;
 mod plan;
 mod recurrent_choice;
+#[cfg(not(target_arch = "wasm32"))]
+mod timestamps;
 mod transfer;
 
 pub use adapter::{AdapterInfo, AdapterKind};

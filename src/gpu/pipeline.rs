@@ -18,6 +18,8 @@ pub(super) struct Pipeline {
     pub(super) name: String,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
+    /// Invocations of a workgroup.
+    pub(super) workgroup_size: u64,
 }
 
 /// What a kernel is specialised for.
@@ -114,6 +116,7 @@ impl Context {
                 name: shader.name.clone(),
                 pipeline,
                 layout,
+                workgroup_size: shader.workgroup_size(&variant.overrides).unwrap_or(0),
             }
         })
     }

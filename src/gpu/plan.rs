@@ -7,8 +7,10 @@ use super::pipeline::{Pipeline, Variant};
 use super::recurrent_choice::RecurrentChoice;
 use super::transfer::Copy;
 use crate::error::{Error, Result};
+use crate::profile::Launch;
 use crate::program::{Program, RecurrentShape, Slice, TensorId};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,10 +18,14 @@ use std::sync::atomic::Ordering;
 #[derive(Debug)]
 pub(crate) struct Plan {
     dispatches: Vec<Dispatch>,
+    /// Name and elements of the memory that operations have for themselves.
+    scratch: Vec<(String, usize)>,
 }
 
 #[derive(Debug)]
 struct Dispatch {
+    /// Index in the program.
+    operation: usize,
     pipeline: Arc<Pipeline>,
     bind_group: wgpu::BindGroup,
     params_offset: u32,
@@ -43,8 +49,11 @@ impl Plan {
             unused,
             params: vec![],
             pending: vec![],
+            operation: 0,
+            scratch: vec![],
         };
-        for op in program.ops() {
+        for (index, op) in program.ops().iter().enumerate() {
+            builder.operation = index;
             ops::lower(op, &mut builder)?;
         }
         builder.finish()
@@ -64,24 +73,32 @@ impl Plan {
         before.iter().for_each(|copy| copy.encode(&mut encoder));
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let mut current: Option<&Arc<Pipeline>> = None;
-            for dispatch in &self.dispatches {
-                if current.is_none_or(|current| !Arc::ptr_eq(current, &dispatch.pipeline)) {
-                    pass.set_pipeline(&dispatch.pipeline.pipeline);
-                    current = Some(&dispatch.pipeline);
-                }
-                pass.set_bind_group(0, &dispatch.bind_group, &[dispatch.params_offset]);
-                let [x, y, z] = dispatch.workgroups;
-                pass.dispatch_workgroups(x, y, z);
-            }
+            self.encode(&mut pass, 0..self.dispatches.len());
         }
         after.iter().for_each(|copy| copy.encode(&mut encoder));
         context.guarded("a run", || context.submit(encoder.finish()))?;
-        context
-            .counters
-            .dispatches
-            .fetch_add(self.dispatches.len() as u64, Ordering::Relaxed);
+        self.count_dispatches(context);
         Ok(())
+    }
+
+    /// Encodes some of the dispatches.
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, which: Range<usize>) {
+        let mut current: Option<&Arc<Pipeline>> = None;
+        for dispatch in &self.dispatches[which] {
+            if current.is_none_or(|current| !Arc::ptr_eq(current, &dispatch.pipeline)) {
+                pass.set_pipeline(&dispatch.pipeline.pipeline);
+                current = Some(&dispatch.pipeline);
+            }
+            pass.set_bind_group(0, &dispatch.bind_group, &[dispatch.params_offset]);
+            let [x, y, z] = dispatch.workgroups;
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    pub(super) fn count_dispatches(&self, context: &Context) {
+        let dispatches = self.dispatches.len() as u64;
+        let counter = &context.counters.dispatches;
+        counter.fetch_add(dispatches, Ordering::Relaxed);
     }
 
     /// The kernels in the order they run.
@@ -89,6 +106,31 @@ impl Plan {
         self.dispatches
             .iter()
             .map(|dispatch| dispatch.pipeline.name.as_str())
+    }
+
+    /// The dispatches in the order they run.
+    pub(crate) fn launches(&self) -> Vec<Launch<'_>> {
+        let launch = |dispatch| {
+            let Dispatch {
+                operation,
+                pipeline,
+                workgroups,
+                ..
+            }: &Dispatch = dispatch;
+            let workgroups = workgroups.iter().map(|count| u64::from(*count)).product();
+            Launch {
+                operation: *operation,
+                kernel: &pipeline.name,
+                workgroups,
+                invocations: workgroups * pipeline.workgroup_size,
+            }
+        };
+        self.dispatches.iter().map(launch).collect()
+    }
+
+    /// Name and elements of the memory that operations have for themselves.
+    pub(crate) fn scratch(&self) -> &[(String, usize)] {
+        &self.scratch
     }
 }
 
@@ -101,9 +143,13 @@ pub(super) struct PlanBuilder<'a> {
     unused: [wgpu::Buffer; 2],
     params: Vec<u8>,
     pending: Vec<Pending>,
+    /// Index of the operation that is being lowered.
+    operation: usize,
+    scratch: Vec<(String, usize)>,
 }
 
 struct Pending {
+    operation: usize,
     pipeline: Arc<Pipeline>,
     buffers: Vec<wgpu::Buffer>,
     params_offset: usize,
@@ -136,7 +182,8 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Memory that only this operation uses.
-    pub(super) fn scratch(&self, what: &str, len: usize) -> Result<wgpu::Buffer> {
+    pub(super) fn scratch(&mut self, what: &str, len: usize) -> Result<wgpu::Buffer> {
+        self.scratch.push((what.to_owned(), len.max(1)));
         self.context.storage(what, len)
     }
 
@@ -173,6 +220,7 @@ impl<'a> PlanBuilder<'a> {
         self.params.resize(params_offset, 0);
         self.params.extend_from_slice(bytemuck::bytes_of(&params));
         self.pending.push(Pending {
+            operation: self.operation,
             pipeline,
             buffers: kernel.buffers().into_iter().cloned().collect(),
             params_offset,
@@ -219,13 +267,19 @@ impl<'a> PlanBuilder<'a> {
                 bind_groups.insert(key.clone(), bind_group);
             }
             dispatches.push(Dispatch {
+                operation: pending.operation,
                 pipeline: pending.pipeline,
                 bind_group: bind_groups[&key].clone(),
                 params_offset: pending.params_offset as u32,
                 workgroups: pending.workgroups,
             });
         }
-        Ok(Plan { dispatches })
+        let mut scratch = self.scratch;
+        scratch.push(("parameters of the dispatches".to_owned(), size as usize / 4));
+        Ok(Plan {
+            dispatches,
+            scratch,
+        })
     }
 }
 

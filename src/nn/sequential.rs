@@ -12,6 +12,9 @@ use crate::data::Values;
 use crate::device::Device;
 use crate::error::{Error, Result, check_positive};
 use crate::executable::{Copy, Executable};
+use crate::profile::ExecutionPlan;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::profile::Profile;
 use crate::program::{Program, Slice, TensorId};
 use crate::tensor::Tensor;
 
@@ -228,6 +231,31 @@ impl Sequential {
         self.run(&Values::from(input.x.clone()), input.lengths)
     }
 
+    /// What a forward pass over x of this shape, `[T, B, F]`, does, and the memory it takes; nothing runs.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where x does not fit; the GPU's errors.
+    pub fn plan(&self, x: &[usize]) -> Result<ExecutionPlan> {
+        self.output_shape(x)?;
+        let compile = || self.compile(x, false);
+        self.compiled
+            .with((x[0], x[1], false), compile, |compiled| {
+                Ok(compiled.executable.plan())
+            })
+    }
+
+    /// A forward pass, as [`Sequential::forward`], each part of it timed. Waits until it is done.
+    ///
+    /// # Errors
+    /// As [`Sequential::forward`] and [`Executable::profile`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn profile<'a>(&self, x: impl Into<Input<'a>>) -> Result<Profile> {
+        let input = x.into();
+        input.x.check_device("x", &self.device)?;
+        let x = Values::from(input.x.clone());
+        Ok(self.run_by(&x, input.lengths, Executable::profile_with)?.1)
+    }
+
     /// Runs the model on an array and reads the result.
     ///
     /// # Errors
@@ -291,6 +319,16 @@ impl Sequential {
     }
 
     fn run(&self, x: &Values, lengths: Option<&[usize]>) -> Result<Tensor> {
+        Ok(self.run_by(x, lengths, Executable::run_with)?.0)
+    }
+
+    /// Runs the model, its program run by `execute`, which is given the copies before and after it.
+    fn run_by<R>(
+        &self,
+        x: &Values,
+        lengths: Option<&[usize]>,
+        execute: impl FnOnce(&Executable, &[Copy<'_>], &[Copy<'_>]) -> Result<R>,
+    ) -> Result<(Tensor, R)> {
         let y = Tensor::zeros(&self.device, &self.output_shape(x.shape())?)?;
         let (steps, batch) = (x.shape()[0], x.shape()[1]);
         if let Some(lengths) = lengths {
@@ -298,7 +336,7 @@ impl Sequential {
         }
         let key = (steps, batch, lengths.is_some());
         let compile = || self.compile(x.shape(), lengths.is_some());
-        self.compiled.with(key, compile, |compiled| {
+        let result = self.compiled.with(key, compile, |compiled| {
             compiled.mode.write(&compiled.executable, lengths, None)?;
             let before = x.load(compiled.executable.tensor(compiled.x))?;
             let from = compiled.executable.tensor(compiled.y.tensor);
@@ -307,9 +345,9 @@ impl Sequential {
                 to: (&y, 0),
                 len: y.len(),
             };
-            compiled.executable.run_with(before.as_slice(), &[output])
+            execute(&compiled.executable, before.as_slice(), &[output])
         })?;
-        Ok(y)
+        Ok((y, result))
     }
 
     fn compile(&self, x: &[usize], lengths: bool) -> Result<Compiled> {

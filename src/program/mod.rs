@@ -2,13 +2,15 @@
 //!
 //! A [`Program`] is pure data: tensors and a list of [`Op`]s over them. The layers write programs; each device runs them, the
 //! CPU from `src/cpu/` and the GPU from `src/gpu/ops/` and `shaders/`, where every operation has a file of its name. A program
-//! compiled for a device is an [`Executable`](crate::Executable).
+//! compiled for a device is an [`Executable`](crate::Executable). What an operation takes at least is its [`Cost`].
 
 mod check;
 mod check_recurrent;
+mod cost;
 mod op;
 mod recurrent;
 
+pub use cost::Cost;
 pub use op::{
     Adam, ClipNorm, ColumnSum, Dropout, Fill, GatherLast, Gemm, Mse, Multiply, Op, Repeat,
     RepeatBackward, ScatterLast, Sgd, Softmax, SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes,

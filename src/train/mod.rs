@@ -3,6 +3,7 @@
 mod fit;
 mod loss;
 mod optimizer;
+mod profile;
 mod shared;
 mod trainer;
 

@@ -6,8 +6,9 @@ use super::shared::{Externals, LossSum};
 use crate::Real;
 use crate::data::{Batch, Dataset, Values};
 use crate::error::{Error, Result, check_positive};
-use crate::executable::Executable;
+use crate::executable::{Copy, Executable};
 use crate::nn::{Mode, Sequential, ShapeCache, Value, check_lengths};
+use crate::profile::ExecutionPlan;
 use crate::program::{ClipNorm, Slice, TensorId};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
@@ -65,7 +66,14 @@ struct Compiled {
 }
 
 impl Compiled {
-    fn run(&self, batch: &Batch, loss: &Loss, random: (u64, u64)) -> Result<()> {
+    /// Runs the program with what a batch needs written or copied first, by `execute`.
+    fn run<R>(
+        &self,
+        batch: &Batch,
+        loss: &Loss,
+        random: (u64, u64),
+        execute: impl FnOnce(&Executable, &[Copy<'_>]) -> Result<R>,
+    ) -> Result<R> {
         let lengths = batch.lengths.as_deref();
         self.mode.write(&self.executable, lengths, Some(random))?;
         if let (Some((id, output)), Some(lengths)) = (&self.row_weights, lengths) {
@@ -75,8 +83,14 @@ impl Compiled {
         let x = batch.x.load(self.executable.tensor(self.x))?;
         let target = batch.target.load(self.executable.tensor(self.target))?;
         let copies: Vec<_> = x.into_iter().chain(target).collect();
-        self.executable.run_with(&copies, &[])
+        execute(&self.executable, &copies)
     }
+}
+
+/// T, B and whether there are lengths: what a batch's program is compiled for.
+fn key(batch: &Batch) -> (usize, usize, bool) {
+    let shape = batch.x.shape();
+    (shape[0], shape[1], batch.lengths.is_some())
 }
 
 impl Trainer {
@@ -199,13 +213,22 @@ impl Trainer {
     /// # Errors
     /// [`Error::Shape`] and [`Error::Argument`] where the batch does not fit; the GPU's errors.
     pub fn step(&mut self, batch: &Batch) -> Result<()> {
+        self.step_with(batch, |executable, copies| executable.run_with(copies, &[]))
+    }
+
+    /// One training step, its program run by `execute`.
+    pub(super) fn step_with<R>(
+        &mut self,
+        batch: &Batch,
+        execute: impl FnOnce(&Executable, &[Copy<'_>]) -> Result<R>,
+    ) -> Result<R> {
         self.check(batch)?;
         self.scalars
             .write_slice(0, &self.optimizer.scalars(self.steps + 1))?;
-        self.run(batch, true)?;
+        let result = self.run(batch, true, execute)?;
         self.steps += 1;
         self.training_loss.examples += batch.x.shape()[1];
-        Ok(())
+        Ok(result)
     }
 
     /// One step of the optimizer with gradients of the caller's own, clipping included, as by a loss this crate does not have.
@@ -262,7 +285,9 @@ impl Trainer {
         for numbers in numbers.chunks(batch_size) {
             let batch = data.batch(numbers);
             self.check(&batch)?;
-            self.run(&batch, false)?;
+            self.run(&batch, false, |executable, copies| {
+                executable.run_with(copies, &[])
+            })?;
             self.evaluation_loss.examples += batch.x.shape()[1];
         }
         self.evaluation_loss.take().await
@@ -304,10 +329,13 @@ impl Trainer {
         Ok(())
     }
 
-    /// Runs the program for a batch's shape.
-    fn run(&self, batch: &Batch, train: bool) -> Result<()> {
-        let (steps, examples) = (batch.x.shape()[0], batch.x.shape()[1]);
-        let key = (steps, examples, batch.lengths.is_some());
+    /// Runs the program for a batch's shape, by `execute`.
+    fn run<R>(
+        &self,
+        batch: &Batch,
+        train: bool,
+        execute: impl FnOnce(&Executable, &[Copy<'_>]) -> Result<R>,
+    ) -> Result<R> {
         let random = (self.seed, self.steps);
         let cache = if train {
             &self.training
@@ -315,9 +343,17 @@ impl Trainer {
             &self.evaluation
         };
         let compile = || self.compile(batch, train);
-        cache.with(key, compile, |compiled| {
-            compiled.run(batch, &self.loss, random)
+        cache.with(key(batch), compile, |compiled| {
+            compiled.run(batch, &self.loss, random, execute)
         })
+    }
+
+    /// The plan of a training step.
+    pub(super) fn training_plan(&self, batch: &Batch) -> Result<ExecutionPlan> {
+        self.check(batch)?;
+        let compile = || self.compile(batch, true);
+        let plan = |compiled: &Compiled| Ok(compiled.executable.plan());
+        self.training.with(key(batch), compile, plan)
     }
 
     fn compile(&self, batch: &Batch, train: bool) -> Result<Compiled> {

@@ -117,6 +117,37 @@ fn custom_cell_is_checked_and_learns() {
 }
 
 #[test]
+fn roofline_predicts_every_kernel_without_an_adapter() {
+    let printed = stdout(&run("roofline", &["W1", "lstm"]));
+    for line in [
+        "NVIDIA H100 SXM: 67.00 TFLOP/s, 3350 GB/s, a dispatch 2.5 µs (",
+        "W1 lstm, I/H/T/B [3, 5, 4, 1], on Apple M3 (10 cores):",
+        "dispatch latency",
+        "  0  gemm ",
+        "recurrent_backward",
+        "| W1 lstm | ",
+    ] {
+        assert!(printed.contains(line), "{line}\nnot in\n{printed}");
+    }
+    let csv = stdout(&run("roofline", &["--csv", "--gpu", "h100", "W3"]));
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    let column = |name: &str| lines[0].iter().position(|own| *own == name).unwrap();
+    let number = |line: &[&str], name: &str| line[column(name)].parse::<f64>().unwrap();
+    for line in &lines[1..] {
+        assert_eq!(line.len(), lines[0].len(), "{line:?}");
+        assert!(
+            number(line, "predicted_ms") > number(line, "bound_ms"),
+            "{line:?}"
+        );
+    }
+    // The input product [T·B, I] · [I, G·H] + bias of the LSTM: 2 · 4096 · 64 · 512 + 4096 · 512.
+    assert_eq!(number(&lines[1], "gflop"), 0.270533);
+    let known = refusal(&run("roofline", &["--gpu", "tpu"]));
+    assert!(known.contains("--gpu: \"tpu\", expected a part of one of [\"Intel Iris Xe"));
+    assert!(refusal(&run("roofline", &["W9"])).contains("\"W9\", expected one of [\"W1 rnn\""));
+}
+
+#[test]
 fn an_adapter_is_chosen_by_the_environment() {
     let Some(gpu) = common::gpu() else { return };
     let name = &gpu.adapter().unwrap().name;

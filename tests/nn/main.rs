@@ -10,6 +10,7 @@ mod errors;
 mod finite_differences;
 mod golden;
 mod options;
+mod profile;
 mod properties;
 mod ragged;
 mod regularisers;

@@ -1,0 +1,276 @@
+//! What an executable will do, as data.
+
+use super::table::{Align, table};
+use crate::program::{Program, Role};
+use std::fmt;
+
+/// A dispatch, or an operation on a CPU.
+pub(crate) struct Launch<'a> {
+    /// Index of the operation it belongs to.
+    pub(crate) operation: usize,
+    pub(crate) kernel: &'a str,
+    pub(crate) workgroups: u64,
+    pub(crate) invocations: u64,
+}
+
+/// The dispatches of one kernel for one operation; on a CPU the operation itself, with neither workgroups nor invocations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedKernel {
+    /// Index of the operation in [`Program::ops`].
+    pub operation: usize,
+    /// Its name.
+    pub name: &'static str,
+    /// The kernel's name, with the cell's where it has one: `recurrent_forward.lstm`.
+    pub kernel: String,
+    /// How many times the kernel is dispatched.
+    pub dispatches: u64,
+    /// Workgroups of all its dispatches.
+    pub workgroups: u64,
+    /// Invocations of the largest of its dispatches.
+    pub invocations: u64,
+    /// Steps of which each needs the one before: T of a recurrence, else 1; 0 as `flops`.
+    pub steps: u64,
+    /// The operation's [`flops`](crate::program::Cost::flops). 0 for a kernel that only prepares or finishes what another does.
+    pub flops: u64,
+    /// Bytes it must move, [`Cost::bytes_in`](crate::program::Cost::bytes_in) so many dispatches; 0 as `flops`.
+    pub bytes: u64,
+    /// The part of `bytes` that was moved at a step before already: recurrent weights and states.
+    pub again: u64,
+}
+
+/// Whose a tensor's memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The executable's: activations, gradients of activations, inputs.
+    Executable,
+    /// Somebody else's, shared with other executables: weights, their gradients, the optimizer's states.
+    Shared,
+    /// A device's own, inside one operation: packed weights, partial sums.
+    Scratch,
+}
+
+/// A tensor of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedTensor {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+/// What an [`Executable`](crate::Executable) does when it runs, in order, and the memory it takes. `{plan}` prints it as tables.
+///
+/// ```
+/// use bptt::{Device, nn::{LstmConfig, Sequential}};
+/// # fn main() -> bptt::Result<()> {
+/// let model = Sequential::new(3).lstm(LstmConfig::hidden(16)).build(&Device::best(), 42)?;
+/// let plan = model.plan(&[10, 4, 3])?; // [T, B, F]
+/// println!("{plan}");
+/// assert!(plan.flops() > 10 * 4 * 2 * 4 * 16 * (3 + 16));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionPlan {
+    /// The device.
+    pub device: String,
+    /// Its kernels by operation, each operation's in the order they first run.
+    pub kernels: Vec<PlannedKernel>,
+    /// Its tensors, the program's first, then the device's own.
+    pub tensors: Vec<PlannedTensor>,
+}
+
+impl ExecutionPlan {
+    /// `scratch`: name and elements of the device's own tensors. `width`: bytes of an element.
+    pub(crate) fn new(
+        device: String,
+        program: &Program,
+        launches: &[Launch<'_>],
+        scratch: &[(String, usize)],
+        width: u64,
+    ) -> Self {
+        let mut kernels: Vec<PlannedKernel> = vec![];
+        for group in groups(program, launches, width) {
+            let known = kernels
+                .iter_mut()
+                .rev()
+                .find(|known| known.operation == group.operation && known.kernel == group.kernel);
+            match known {
+                Some(known) => known.add(&group),
+                None => kernels.push(group),
+            }
+        }
+        let own = program.tensors().iter().map(|spec| PlannedTensor {
+            name: spec.name.clone(),
+            shape: spec.shape.clone(),
+            bytes: width * spec.len() as u64,
+            owner: match spec.role {
+                Role::Owned | Role::Intermediate => Owner::Executable,
+                Role::External(_) => Owner::Shared,
+            },
+        });
+        let scratch = scratch.iter().map(|(name, len)| PlannedTensor {
+            name: name.clone(),
+            shape: vec![*len],
+            bytes: width * *len as u64,
+            owner: Owner::Scratch,
+        });
+        Self {
+            device,
+            kernels,
+            tensors: own.chain(scratch).collect(),
+        }
+    }
+
+    /// Dispatches of a run.
+    pub fn dispatches(&self) -> u64 {
+        self.kernels.iter().map(|kernel| kernel.dispatches).sum()
+    }
+
+    /// Operations on floats of a run.
+    pub fn flops(&self) -> u64 {
+        self.kernels.iter().map(|kernel| kernel.flops).sum()
+    }
+
+    /// Bytes that a run must move.
+    pub fn bytes(&self) -> u64 {
+        self.kernels.iter().map(|kernel| kernel.bytes).sum()
+    }
+
+    /// Memory of all tensors in bytes.
+    pub fn memory(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.bytes).sum()
+    }
+
+    /// Memory in bytes that is not shared with others.
+    pub fn own_memory(&self) -> u64 {
+        let own = |tensor: &&PlannedTensor| tensor.owner != Owner::Shared;
+        self.tensors
+            .iter()
+            .filter(own)
+            .map(|tensor| tensor.bytes)
+            .sum()
+    }
+}
+
+impl PlannedKernel {
+    fn add(&mut self, other: &Self) {
+        self.dispatches += other.dispatches;
+        self.workgroups += other.workgroups;
+        self.invocations = self.invocations.max(other.invocations);
+        self.steps += other.steps;
+        self.flops += other.flops;
+        self.bytes += other.bytes;
+        self.again += other.again;
+    }
+}
+
+/// Consecutive launches of one operation and kernel, each with its part of the operation's cost: the kernels of the operation's
+/// name share it by their dispatches, others (which pack or add up) have none of it.
+pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> Vec<PlannedKernel> {
+    let mut groups = vec![];
+    for of_one in launches.chunk_by(|a, b| a.operation == b.operation) {
+        let operation = of_one[0].operation;
+        let op = &program.ops()[operation];
+        // Without a kernel of the operation's name, the one that runs last does the work.
+        let named = of_one
+            .iter()
+            .any(|launch| launch.kernel.starts_with(op.name()));
+        let main = if named {
+            op.name()
+        } else {
+            of_one[of_one.len() - 1].kernel
+        };
+        let is_main = |launch: &&Launch<'_>| launch.kernel.starts_with(main);
+        let all = of_one.iter().filter(is_main).count() as u64;
+        let cost = op.cost();
+        let [once, bytes] =
+            [1, all].map(|dispatches| cost.bytes_in(dispatches).saturating_mul(width) / 4);
+        for group in of_one.chunk_by(|a, b| a.kernel == b.kernel) {
+            let part = group.iter().filter(is_main).count() as u64;
+            let share =
+                |total: u64| (u128::from(total) * u128::from(part) / u128::from(all)) as u64;
+            groups.push(PlannedKernel {
+                operation,
+                name: op.name(),
+                kernel: group[0].kernel.to_owned(),
+                dispatches: group.len() as u64,
+                workgroups: group.iter().map(|launch| launch.workgroups).sum(),
+                invocations: group
+                    .iter()
+                    .map(|launch| launch.invocations)
+                    .max()
+                    .unwrap_or(0),
+                steps: share(cost.steps),
+                flops: share(cost.flops),
+                bytes: share(bytes),
+                again: share(bytes - once),
+            });
+        }
+    }
+    groups
+}
+
+impl fmt::Display for ExecutionPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mega = |count: u64| format!("{:.3}", count as f64 / 1e6);
+        writeln!(
+            f,
+            "{}: {} dispatches, {} MFLOP, {} MB moved, {} MB of memory, {} MB of it shared",
+            self.device,
+            self.dispatches(),
+            mega(self.flops()),
+            mega(self.bytes()),
+            mega(self.memory()),
+            mega(self.memory() - self.own_memory()),
+        )?;
+        let kernels = self.kernels.iter().map(|kernel| {
+            vec![
+                kernel.operation.to_string(),
+                kernel.name.to_owned(),
+                kernel.kernel.clone(),
+                kernel.dispatches.to_string(),
+                kernel.workgroups.to_string(),
+                kernel.invocations.to_string(),
+                mega(kernel.flops),
+                mega(kernel.bytes),
+            ]
+        });
+        let columns = [
+            ("#", Align::Right),
+            ("operation", Align::Left),
+            ("kernel", Align::Left),
+            ("dispatches", Align::Right),
+            ("workgroups", Align::Right),
+            ("invocations", Align::Right),
+            ("MFLOP", Align::Right),
+            ("MB", Align::Right),
+        ];
+        f.write_str(&table(&columns, kernels.collect()))?;
+        let tensors = self.tensors.iter().map(|tensor| {
+            let owner = match tensor.owner {
+                Owner::Executable => "",
+                Owner::Shared => "shared",
+                Owner::Scratch => "scratch",
+            };
+            let shape = format!("{:?}", tensor.shape);
+            vec![
+                tensor.name.clone(),
+                shape,
+                mega(tensor.bytes),
+                owner.to_owned(),
+            ]
+        });
+        let columns = [
+            ("tensor", Align::Left),
+            ("shape", Align::Left),
+            ("MB", Align::Right),
+            ("", Align::Left),
+        ];
+        f.write_str(&table(&columns, tensors.collect()))
+    }
+}

@@ -1,0 +1,355 @@
+//! What operations cost, what an executable says it will do, and how long it says that took.
+
+use crate::common::{devices, every_device, gpu};
+use bptt::cell::{CellRef, Lstm};
+use bptt::data::Batch;
+use bptt::nn::{GruConfig, LstmConfig, Sequential};
+use bptt::profile::{Owner, Profile};
+use bptt::program::{
+    Adam, Cost, Gemm, Op, PerDirection, Program, RecurrentBackward, RecurrentForward,
+    RecurrentShape, RecurrentWeights,
+};
+use bptt::train::{self, Trainer};
+use bptt::{Device, Error};
+use ndarray::Array3;
+
+#[test]
+fn a_product_costs_what_its_shapes_say() {
+    // [5, 3] · [3, 7] + bias [7]: 105 multiply-adds and 35 additions.
+    let mut program = Program::new();
+    let (a, b) = (program.tensor("a", &[5, 3]), program.tensor("b", &[7, 3]));
+    let (bias, c) = (program.tensor("bias", &[7]), program.tensor("c", &[5, 7]));
+    let product = Gemm::new(a.matrix(5, 3), b.matrix(7, 3), c.matrix(5, 7)).transpose_b();
+    let cost = Op::from(product.clone().bias(Some(bias))).cost();
+    let expected = Cost {
+        flops: 2 * 105 + 35,
+        read: 4 * (15 + 21 + 7),
+        written: 4 * 35,
+        steps: 1,
+        again: 0,
+    };
+    assert_eq!(cost, expected);
+    // Added to c: it is read too.
+    let cost = Op::from(product.accumulate(true)).cost();
+    assert_eq!((cost.flops, cost.read), (245, 4 * (15 + 21 + 35)));
+    assert_eq!(cost.bytes_in(3), cost.bytes(), "it has no steps");
+}
+
+#[test]
+fn adam_costs_what_its_equations_say() {
+    let mut program = Program::new();
+    let mut tensor = |len| program.tensor("a tensor", &[len]);
+    let mut adam = Adam {
+        parameter: tensor(10),
+        gradient: tensor(10),
+        first_moment: tensor(10),
+        second_moment: tensor(10),
+        scalars: tensor(9),
+        clip: None,
+    };
+    // g + decay·p: 2; p·kept: 1; β₁m + (1−β₁)g: 3; β₂v + (1−β₂)g·g: 4; √v, /√c₂, + ε, rate·m, their quotient, p less it: 6.
+    let cost = Op::from(adam.clone()).cost();
+    assert_eq!(cost.flops, 10 * (2 + 1 + 3 + 4 + 6));
+    assert_eq!((cost.read, cost.written), (4 * (40 + 9), 4 * 30));
+    adam.clip = Some(tensor(2));
+    assert_eq!(Op::from(adam).cost().flops, 170);
+}
+
+#[test]
+fn an_lstm_layer_costs_what_its_shapes_say() {
+    // T = 3, B = 2, H = P = 5, D = 1: G·H = 20 and 6 rows.
+    let mut program = Program::new();
+    let mut tensor = |len| program.tensor("a tensor", &[len]);
+    let shape = RecurrentShape {
+        steps: 3,
+        batch: 2,
+        hidden: 5,
+        output: 5,
+        directions: 1,
+    };
+    let weight = |first| PerDirection { first, stride: 0 };
+    let weights = RecurrentWeights {
+        weight_hh: weight(tensor(100)),
+        bias_hh: Some(weight(tensor(20))),
+        weight_hr: None,
+        weight_diag: None,
+    };
+    let cell = CellRef::new(Lstm::default());
+    let saved = tensor(30 * cell.saved());
+    let forward = Op::from(RecurrentForward {
+        cell: cell.clone(),
+        shape,
+        x_gates: tensor(120),
+        weights,
+        mask: None,
+        zoneout: None,
+        lengths: None,
+        initial: None,
+        last: tensor(20),
+        y: tensor(30),
+        inner: None,
+        saved: Some(saved),
+    });
+    let cost = forward.cost();
+    // A row: 20 sums of 5 products, and 10 for each gate.
+    assert_eq!(cost.flops, 6 * (2 * 20 * 5 + 10 * 20));
+    assert_eq!(cost.read, 4 * (120 + 100 + 20));
+    assert_eq!(cost.written, 4 * (30 + 20 + 30 * cell.saved() as u64));
+    // Weights and biases, h of the step before [2, 5], c out and in.
+    assert_eq!((cost.steps, cost.again), (3, 4 * (120 + 10 + 2 * 10)));
+    assert_eq!(cost.bytes_in(1), cost.bytes());
+    assert_eq!(cost.bytes_in(3), cost.bytes() + 2 * cost.again);
+    assert_eq!(cost.bytes_in(6), cost.bytes_in(3), "two dispatches a step");
+
+    let backward = Op::from(RecurrentBackward {
+        cell,
+        shape,
+        weights,
+        mask: None,
+        zoneout: None,
+        saved,
+        d_y: tensor(30),
+        lengths: None,
+        d_state: tensor(20),
+        has_d_last: false,
+        wants_initial: false,
+        d_gates: tensor(120),
+    });
+    let cost = backward.cost();
+    // The last step, where going back starts, has no product.
+    assert_eq!(cost.flops, 4 * (2 * 20 * 5) + 6 * (10 * 20));
+    assert_eq!(cost.read, 4 * (saved.len as u64 + 30 + 100));
+    assert_eq!(cost.written, 4 * (120 + 20));
+    assert_eq!(cost.again, 4 * (100 + 2 * 20 + 2 * 10));
+}
+
+fn trainer(device: &Device) -> (Trainer, Batch) {
+    let model = Sequential::new(4)
+        .lstm(LstmConfig::hidden(7))
+        .gru(GruConfig::hidden(3))
+        .last_step()
+        .linear(2);
+    let model = model.build(device, 1).unwrap();
+    let trainer = Trainer::new(model, train::Adam::new(0.01)).unwrap();
+    let x = Array3::from_shape_fn((5, 3, 4), |(t, b, i)| (t + 2 * b + 3 * i) as f32 / 10.0);
+    let target = ndarray::Array2::<f32>::ones((3, 2));
+    (trainer.clip_norm(1.0).unwrap(), Batch::new(x, target))
+}
+
+#[test]
+fn a_plan_is_what_a_step_does() {
+    // Counters are counted alone on a device of this test's own.
+    let own = |device: Device| match device.wgpu() {
+        Some((device, queue)) => Device::from_wgpu(device.clone(), queue.clone()),
+        None => device,
+    };
+    let flops = every_device().into_iter().map(own).map(|device| {
+        let (mut trainer, batch) = trainer(&device);
+        let plan = trainer.plan(&batch).unwrap();
+        assert_eq!(trainer.steps(), 0);
+        let before = device.counters();
+        trainer.step(&batch).unwrap();
+        let after = device.counters();
+        if device.is_gpu() {
+            assert_eq!(plan.dispatches(), after.dispatches - before.dispatches);
+            assert_eq!(after.buffers, before.buffers, "the plan had them made");
+            assert!(
+                plan.tensors
+                    .iter()
+                    .any(|tensor| tensor.owner == Owner::Scratch)
+            );
+        }
+        for kernel in &plan.kernels {
+            assert_eq!(kernel.workgroups > 0, device.is_gpu(), "{kernel:?}");
+            assert!(kernel.invocations >= kernel.workgroups / kernel.dispatches);
+        }
+        let width = if device.to_string().contains("f64") {
+            8
+        } else {
+            4
+        };
+        let of = |name: &str| {
+            let tensor = plan.tensors.iter().find(|tensor| tensor.name == name);
+            let tensor = tensor.unwrap_or_else(|| panic!("no tensor {name}"));
+            (tensor.bytes, tensor.owner)
+        };
+        assert_eq!(of("x"), (width * 5 * 3 * 4, Owner::Executable));
+        assert_eq!(of("the gradient norm"), (width * 2, Owner::Shared));
+        assert!(plan.own_memory() < plan.memory());
+        let operations: Vec<_> = plan.kernels.iter().map(|kernel| kernel.operation).collect();
+        assert!(operations.is_sorted());
+        let text = plan.to_string();
+        for name in ["gemm", "recurrent_backward", "adam", "x_gates", "shared"] {
+            assert!(text.contains(name), "{name} not in\n{text}");
+        }
+        plan.flops()
+    });
+    let flops: Vec<u64> = flops.collect();
+    assert!(
+        flops[0] > 0 && flops.iter().all(|count| *count == flops[0]),
+        "{flops:?}"
+    );
+}
+
+#[test]
+fn every_operation_has_its_part_of_the_work() {
+    let Some(device) = gpu() else { return };
+    let of = |device: &Device| {
+        let (trainer, batch) = trainer(device);
+        let mut parts = std::collections::BTreeMap::new();
+        for kernel in trainer.plan(&batch).unwrap().kernels {
+            let part: &mut (_, u64) = parts.entry(kernel.operation).or_insert((kernel.name, 0));
+            part.1 += kernel.flops;
+        }
+        parts
+    };
+    assert_eq!(of(&device), of(&Device::cpu()));
+}
+
+fn check(profile: &Profile, operations: &[usize]) {
+    let mut profiled: Vec<_> = profile
+        .times
+        .iter()
+        .map(|time| time.kernel.operation)
+        .collect();
+    profiled.dedup();
+    assert_eq!(profiled, operations, "{profile}");
+    for time in &profile.times {
+        assert!(time.duration > 0, "{time:?}");
+    }
+    for pair in profile.times.windows(2) {
+        assert!(
+            pair[1].start >= pair[0].start + pair[0].duration,
+            "{pair:?}"
+        );
+    }
+    assert!(profile.duration() <= profile.wall, "{profile}");
+
+    let trace: serde_json::Value = serde_json::from_str(&profile.to_chrome_trace()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    assert_eq!(events.len(), profile.times.len() + 1);
+    assert_eq!(events[0]["args"]["name"], profile.device);
+    for (event, time) in events[1..].iter().zip(&profile.times) {
+        assert_eq!(event["name"], time.kernel.kernel);
+        assert_eq!(event["ph"], "X");
+        let microseconds = event["dur"].as_f64().unwrap();
+        assert!((microseconds - time.duration as f64 / 1e3).abs() < 1e-3);
+    }
+
+    let totals = profile.kernels();
+    let duration: u64 = totals.iter().map(|total| total.duration).sum();
+    assert_eq!(duration, profile.duration());
+    assert!(totals.is_sorted_by(|a, b| a.duration >= b.duration));
+    let (table, csv) = (profile.to_string(), profile.to_csv());
+    for total in &totals {
+        assert!(table.contains(&total.kernel), "{table}");
+        assert!(csv.contains(&format!("\n{},{},", total.kernel, total.dispatches)));
+    }
+}
+
+#[test]
+fn a_profile_has_every_operation_and_changes_nothing() {
+    for device in devices() {
+        let (mut profiled, batch) = trainer(&device);
+        let plan = profiled.plan(&batch).unwrap();
+        let mut operations: Vec<_> = plan.kernels.iter().map(|kernel| kernel.operation).collect();
+        operations.dedup();
+        let profile = profiled.profile_step(&batch).unwrap();
+        check(&profile, &operations);
+        assert_eq!(profiled.steps(), 1);
+        let dispatches: u64 = profile
+            .times
+            .iter()
+            .map(|time| time.kernel.dispatches)
+            .sum();
+        assert_eq!(dispatches, plan.dispatches());
+
+        let (mut plain, batch) = trainer(&device);
+        plain.step(&batch).unwrap();
+        assert_eq!(profiled.take_loss().unwrap(), plain.take_loss().unwrap());
+        assert_eq!(
+            profiled.gradients::<f64>().unwrap(),
+            plain.gradients::<f64>().unwrap(),
+            "{device}"
+        );
+    }
+}
+
+#[test]
+fn a_trace_takes_names_of_any_characters() {
+    let (mut trainer, batch) = trainer(&Device::cpu());
+    let mut profile = trainer.profile_step(&batch).unwrap();
+    let name = "a \"quoted\" \\ name\n\tof two lines, é";
+    profile.device = name.to_owned();
+    profile.times[0].kernel.kernel = name.to_owned();
+    let trace: serde_json::Value = serde_json::from_str(&profile.to_chrome_trace()).unwrap();
+    assert_eq!(trace["traceEvents"][0]["args"]["name"], name);
+    assert_eq!(trace["traceEvents"][1]["name"], name);
+}
+
+#[test]
+fn a_forward_pass_is_profiled_alone() {
+    for device in devices() {
+        let model = Sequential::new(4).lstm(LstmConfig::hidden(7));
+        let model = model.build(&device, 1).unwrap();
+        let x = bptt::Tensor::zeros(&device, &[5, 3, 4]).unwrap();
+        let plan = model.plan(&[5, 3, 4]).unwrap();
+        let profile = model.profile(&x).unwrap();
+        let flops: u64 = profile.times.iter().map(|time| time.kernel.flops).sum();
+        assert_eq!(flops, plan.flops());
+        assert!(!profile.to_csv().contains("backward"));
+        let error = model.plan(&[5, 3, 5]).unwrap_err();
+        assert!(matches!(error, Error::Shape { .. }), "{error}");
+    }
+}
+
+#[test]
+fn more_passes_than_one_set_of_queries_holds() {
+    // Every Fill beside a SwapAxes is a pass: 2 · 2,100 of 2,048 a set.
+    let Some(device) = gpu() else { return };
+    let mut program = Program::new();
+    let (a, b) = (program.tensor("a", &[6]), program.tensor("b", &[6]));
+    for value in 0..2100_u16 {
+        program.push(bptt::program::Fill {
+            target: a,
+            value: f32::from(value),
+        });
+        program.push(bptt::program::SwapAxes {
+            input: a,
+            output: b,
+            shape: [2, 3, 1],
+        });
+    }
+    let executable = bptt::Executable::new(&device, program, &[]).unwrap();
+    let profile = executable.profile().unwrap();
+    let operations: Vec<_> = (0..4200).collect();
+    check(&profile, &operations);
+    let last = executable.tensor(executable.program().ids().last().unwrap());
+    assert!(
+        last.to_array::<f32>()
+            .unwrap()
+            .iter()
+            .all(|value| *value == 2099.0)
+    );
+}
+
+#[test]
+fn a_device_without_timestamps_says_so() {
+    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+    let device = Device::from_wgpu(device, queue);
+    let (mut trainer, batch) = trainer(&device);
+    let error = trainer.profile_step(&batch).unwrap_err();
+    assert!(matches!(
+        error,
+        Error::Feature {
+            feature: "TIMESTAMP_QUERY",
+            ..
+        }
+    ));
+    assert!(
+        error
+            .to_string()
+            .starts_with("a profile needs the feature TIMESTAMP_QUERY")
+    );
+    assert_eq!(trainer.steps(), 0);
+}
