@@ -18,6 +18,16 @@ pub(super) struct Operands<'a> {
 }
 
 impl Operands<'_> {
+    /// What the operation reads, by operand; what shares a tensor with another operand may be missing.
+    pub(super) fn reads(&self) -> &[(&'static str, Slice)] {
+        &self.reads
+    }
+
+    /// What it reads or writes.
+    pub(super) fn all(&self) -> impl Iterator<Item = &(&'static str, Slice)> {
+        self.reads.iter().chain(&self.writes)
+    }
+
     fn inside(&self, name: &str, slice: Slice) -> Check {
         let Some(spec) = self.program.tensors().get(slice.tensor.0) else {
             return Err(format!("{name} is a tensor of another program"));
@@ -166,7 +176,11 @@ impl Operands<'_> {
     }
 }
 
-pub(super) fn check(program: &Program, op: &Op) -> Check {
+/// The operands of an operation that is consistent.
+pub(super) fn check<'a>(
+    program: &'a Program,
+    op: &Op,
+) -> std::result::Result<Operands<'a>, String> {
     let mut operands = Operands {
         program,
         reads: vec![],
@@ -327,7 +341,8 @@ pub(super) fn check(program: &Program, op: &Op) -> Check {
             o.write("output", *output, len)?;
         }
     }
-    operands.disjoint()
+    operands.disjoint()?;
+    Ok(operands)
 }
 
 fn dropout(o: &mut Operands<'_>, op: &Dropout) -> Check {

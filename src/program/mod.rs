@@ -6,9 +6,11 @@
 
 mod check;
 mod check_recurrent;
+mod memory;
 mod op;
 mod recurrent;
 
+pub use memory::Memory;
 pub use op::{
     Adam, ClipNorm, ColumnSum, Dropout, Fill, GatherLast, Gemm, Mse, Multiply, Op, Repeat,
     RepeatBackward, ScatterLast, Sgd, Softmax, SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes,
@@ -18,7 +20,7 @@ pub use recurrent::{
     RecurrentWeights, Zoneout,
 };
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A tensor of a [`Program`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +31,9 @@ pub struct TensorId(pub(crate) usize);
 pub enum Role {
     /// Allocated with the executable, all zeros at first.
     Owned,
+    /// As owned, but of use only within a run, from the first operation that writes it to the last that uses it: before and after, its
+    /// memory is other temporary tensors'.
+    Temporary,
     /// Given when the program is compiled: the n-th of the tensors passed in, shared with other programs.
     External(usize),
 }
@@ -185,6 +190,19 @@ impl Program {
         self.add(name.into(), shape, Role::Owned)
     }
 
+    /// Adds a tensor that nobody reads or writes between runs, see [`Role::Temporary`].
+    pub fn temporary(&mut self, name: impl Into<String>, shape: &[usize]) -> Slice {
+        self.add(name.into(), shape, Role::Temporary)
+    }
+
+    /// Makes a temporary tensor an owned one, as it is to be read or written between runs.
+    pub fn keep(&mut self, id: TensorId) {
+        let role = &mut self.tensors[id.0].role;
+        if *role == Role::Temporary {
+            *role = Role::Owned;
+        }
+    }
+
     /// Adds a tensor that is passed in, the `index`-th, when the program is compiled.
     pub fn external(&mut self, index: usize, name: impl Into<String>, shape: &[usize]) -> Slice {
         self.add(name.into(), shape, Role::External(index))
@@ -229,19 +247,11 @@ impl Program {
     }
 
     /// Checks every operation: shapes agree, operands lie inside their tensors, nothing is read and written by one operation
-    /// through two operands.
+    /// through two operands, no temporary tensor is read before it is written.
     ///
     /// # Errors
     /// [`Error::Argument`] that names the operation and the operand.
     pub fn check(&self) -> Result<()> {
-        self.ops.iter().enumerate().try_for_each(|(index, op)| {
-            check::check(self, op).map_err(|reason| {
-                Error::argument(
-                    format!("operation {index} ({})", op.name()),
-                    reason,
-                    "a consistent operation",
-                )
-            })
-        })
+        self.memory().map(drop)
     }
 }

@@ -336,7 +336,7 @@ impl Trainer {
         let random = train && self.model.is_random();
         let mode = Mode::new(&mut externals.program, train, lengths, random);
         // The input's own gradient is not wanted, so that the first layer need not compute it.
-        let x = Value::new(&mut externals.program, "x", shape, false);
+        let x = Value::new(&mut externals.program, "x", shape, false).keep(&mut externals.program);
         let target = externals.program.tensor("target", batch.target.shape());
         let ids = (x.slice.tensor, target.tensor);
         let weights = parameters.slices(values, gradient);

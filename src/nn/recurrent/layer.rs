@@ -145,7 +145,7 @@ impl Layer {
             directions,
             ..
         } = self.shape;
-        let x_gates = program.tensor("x_gates", &[steps, batch, directions * self.gate_width()]);
+        let x_gates = program.temporary("x_gates", &[steps, batch, directions * self.gate_width()]);
         for (direction, weights) in self.weights.iter().enumerate() {
             let output = self.columns(x_gates, self.gate_width(), direction);
             let bias = weights.bias_ih.map(|bias| bias.value);
@@ -175,7 +175,7 @@ impl Layer {
     ) -> Option<Slice> {
         let rng = self.mode.rng.filter(|_| rate > 0.0)?;
         let len = len(&self.shape);
-        let output = program.tensor("mask", &[len]);
+        let output = program.temporary("mask", &[len]);
         program.push(Dropout {
             input: None,
             output,
@@ -203,7 +203,7 @@ impl Layer {
         mask: Slice,
     ) -> PerDirection {
         let len = self.gate_width() * self.shape.output;
-        let masked = program.tensor("masked weight_hh", &[self.shape.directions * len]);
+        let masked = program.temporary("masked weight_hh", &[self.shape.directions * len]);
         for direction in 0..self.shape.directions {
             let part = |slice: Slice| slice.part(direction * len, len).matrix(1, len);
             program.push(Multiply {
@@ -229,7 +229,7 @@ impl Layer {
         if saved_len + inner_len == 0 {
             return (None, None);
         }
-        let kept = program.tensor("saved", &[saved_len + inner_len]);
+        let kept = program.temporary("saved", &[saved_len + inner_len]);
         (
             (saved_len > 0).then(|| kept.part(0, saved_len)),
             (inner_len > 0).then(|| kept.part(saved_len, inner_len)),
@@ -245,7 +245,7 @@ impl Trace {
         };
         let projected = self.weights.weight_hr.is_some();
         let layout = GatesLayout::new(&layer.cell, &layer.shape, projected);
-        let d_gates = program.tensor("d.gates", &[layout.len]);
+        let d_gates = program.temporary("d.gates", &[layout.len]);
         program.push(RecurrentBackward {
             cell: layer.cell.clone(),
             shape: layer.shape,

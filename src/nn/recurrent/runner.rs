@@ -243,11 +243,13 @@ impl RecurrentStack {
             "x",
             &shape(self.stack.input_size),
             key.gradient,
-        );
+        )
+        .keep(&mut program);
         let weights = self.parameters.slices(values, gradients);
         let (inner, swap_x) = self.time_major(&mut program, &x);
         let (y, last, backward) = self.stack.emit(&mut program, &weights, inner, around, mode);
         let (y, swap_y) = self.time_major(&mut program, &y);
+        let y = y.keep(&mut program);
         if key.gradient {
             swap_y(&mut program);
             backward(&mut program);

@@ -116,7 +116,7 @@ impl Stack {
         // The backward pass needs somewhere to carry the gradients of the states, wanted or not.
         let d_state = around.d_state.or_else(|| {
             let len = self.states_len(batch, true);
-            mode.train.then(|| program.tensor("d.states", &[len]))
+            mode.train.then(|| program.temporary("d.states", &[len]))
         });
         let mut passes: Vec<Backward> = vec![];
         let mut weights = weights.iter();

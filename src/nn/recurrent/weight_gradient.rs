@@ -28,7 +28,7 @@ impl Trace {
         let (rows, output) = (layer.gate_width(), layer.shape.output);
         // With DropConnect the gradient of the masked weight first.
         let target = match self.weight_mask {
-            Some(_) => program.tensor("d.masked weight_hh", &[rows * output]),
+            Some(_) => program.temporary("d.masked weight_hh", &[rows * output]),
             None => gradient,
         };
         let d_weight = target.matrix(rows, output);
@@ -67,7 +67,7 @@ impl Trace {
             None => d_r.rows((steps - 1) * batch, batch),
             // The reverse direction starts at each row's own last step.
             Some(lengths) => {
-                let output = program.tensor("d.r of first steps", &[batch, width]);
+                let output = program.temporary("d.r of first steps", &[batch, width]);
                 let output = output.matrix(batch, width);
                 program.push(GatherLast {
                     input: d_r,
@@ -108,7 +108,7 @@ impl Trace {
             Some(mask) => {
                 let all = layer.cell.gates() * output;
                 let mask = mask.part(direction * batch * all, batch * all);
-                let result = program.tensor("masked", &[input.rows, output]);
+                let result = program.temporary("masked", &[input.rows, output]);
                 let result = result.matrix(input.rows, output);
                 program.push(Multiply {
                     input,
