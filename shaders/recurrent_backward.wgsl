@@ -32,6 +32,8 @@ struct RecurrentBackwardParams {
     zoneout_threshold_c: u32,
     zoneout_rate_h: f32,
     zoneout_rate_c: f32,
+    segment_first: u32,
+    segment_total: u32,
 }
 
 @group(0) @binding(0) var<storage, read> params: RecurrentBackwardParams;
@@ -97,7 +99,7 @@ fn main(
         for (var row = 0u; row < ROWS; row++) {
             let b = min(first_row + row, params.batch - 1u);
             if RAGGED {
-                live = live || t_read < u32(lengths[params.lengths + b]);
+                live = live || t_read < row_steps(direction, b);
             }
             source_at[row] = source + ((t_read * params.batch + b) * params.directions + direction) * row_gates * gate_rows;
         }
@@ -127,7 +129,7 @@ fn main(
         if b >= params.batch {
             break;
         }
-        let past = RAGGED && t >= u32(lengths[params.lengths + b]);
+        let past = RAGGED && t >= row_steps(direction, b);
         if PHASE == INNER {
             finish_inner(product[row], direction, t, b, unit, past);
         } else {

@@ -34,6 +34,8 @@ struct RecurrentForwardParams {
     zoneout_threshold_c: u32,
     zoneout_rate_h: f32,
     zoneout_rate_c: f32,
+    segment_first: u32,
+    segment_total: u32,
 }
 
 @group(0) @binding(0) var<storage, read> params: RecurrentForwardParams;
@@ -91,7 +93,7 @@ fn main(
         let b = min(first_row + row, params.batch - 1u);
         length[row] = params.steps;
         if RAGGED {
-            length[row] = u32(lengths[params.lengths + b]);
+            length[row] = row_steps(direction, b);
             live = live || t < length[row];
         }
         starts[row] = FIRST || (RAGGED && reverse && t + 1u == length[row]);

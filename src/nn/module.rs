@@ -110,6 +110,9 @@ pub(crate) struct Mode {
     pub(crate) lengths: Option<Slice>,
     /// `[8]`, seed and step of what is random; without it nothing is.
     pub(crate) rng: Option<Slice>,
+    /// The most steps of a recurrent layer whose values are kept for the backward pass, which computes the others once more; all T where
+    /// absent.
+    pub(crate) segment: Option<usize>,
     /// The first of a module's own sites of random numbers.
     pub(crate) site: u32,
 }
@@ -136,6 +139,11 @@ impl Mode {
             mode.lengths = lengths.map(|batch| rows.part(RNG_LEN, batch));
         }
         mode
+    }
+
+    /// With recurrences in parts of so many steps.
+    pub(crate) fn segment(self, segment: Option<usize>) -> Self {
+        Self { segment, ..self }
     }
 
     /// Writes them.

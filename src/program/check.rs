@@ -200,6 +200,7 @@ pub(super) fn check<'a>(
             input,
             lengths,
             output,
+            ..
         }) => {
             let steps = input.rows / lengths.len.max(1);
             o.read_matrix("input", *input, steps * lengths.len, output.columns)?;

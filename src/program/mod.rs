@@ -17,7 +17,7 @@ pub use op::{
 };
 pub use recurrent::{
     GatesLayout, PerDirection, RecurrentBackward, RecurrentForward, RecurrentShape,
-    RecurrentWeights, Zoneout,
+    RecurrentWeights, Segment, Zoneout,
 };
 
 use crate::error::Result;

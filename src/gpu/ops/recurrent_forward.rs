@@ -16,7 +16,8 @@ kernel! {
         steps: u32, batch: u32, hidden: u32, output: u32, directions: u32, step: u32, x_gates: u32, bias: u32,
         diagonal: u32, mask: u32, lengths: u32, initial: u32, last: u32, y: u32, inner: u32, early: u32, saved: u32,
         has_initial: u32, has_saved: u32, rng: u32, site: u32, zoneout_random: u32, zoneout_threshold_h: u32,
-        zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32,
+        zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32, segment_first: u32,
+        segment_total: u32,
     }
     bindings {
         x_gates: Read, weight: Read, lengths: Read, initial: Read,
@@ -130,6 +131,8 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
             zoneout_threshold_c: zoneout.thresholds[1],
             zoneout_rate_h: zoneout.rates[0],
             zoneout_rate_c: zoneout.rates[1],
+            segment_first: op.segment.first as u32,
+            segment_total: op.segment.total as u32,
         };
         let units = if phase == Phase::Project {
             output

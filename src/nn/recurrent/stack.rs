@@ -162,6 +162,7 @@ impl Stack {
                 d_state: d_state.map(|states| part(states, true)),
                 has_d_last: around.has_d_last,
                 wants_initial: around.d_state.is_some(),
+                is_top: layer + 1 == self.layers,
             };
             passes.push(layer.emit(program));
             x = y;
