@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::kernel::Kernel;
-use super::ops;
+use super::ops::{self, Packings};
 use super::pipeline::{Pipeline, Variant};
 use super::transfer::Copy;
 use crate::error::{Error, Result};
@@ -40,11 +40,18 @@ impl Plan {
             context,
             buffers,
             unused,
+            scratch: vec![],
+            packings: Packings::default(),
             params: vec![],
             pending: vec![],
         };
         for op in program.ops() {
             ops::lower(op, &mut builder)?;
+            builder.packings.forget(&program.written(op));
+            builder
+                .scratch
+                .iter_mut()
+                .for_each(|(_, free)| *free = true);
         }
         builder.finish()
     }
@@ -98,6 +105,10 @@ pub(super) struct PlanBuilder<'a> {
     /// Stand-ins for bindings that a dispatch does not use: one for reading and one for writing, as WebGPU forbids one
     /// buffer in both roles.
     unused: [wgpu::Buffer; 2],
+    /// What operations worked in, and whether the one being lowered does not.
+    scratch: Vec<(wgpu::Buffer, bool)>,
+    /// What was packed and has not changed since.
+    pub(super) packings: Packings,
     params: Vec<u8>,
     pending: Vec<Pending>,
 }
@@ -129,8 +140,21 @@ impl<'a> PlanBuilder<'a> {
             .clone()
     }
 
-    /// Memory that only this operation uses.
-    pub(super) fn scratch(&self, what: &str, len: usize) -> Result<wgpu::Buffer> {
+    /// Memory that no other operation reads what this one leaves in.
+    pub(super) fn scratch(&mut self, what: &str, len: usize) -> Result<wgpu::Buffer> {
+        let fits =
+            |(buffer, free): &&mut (wgpu::Buffer, bool)| *free && buffer.size() >= 4 * len as u64;
+        if let Some((buffer, free)) = self.scratch.iter_mut().find(fits) {
+            *free = false;
+            return Ok(buffer.clone());
+        }
+        let buffer = self.context.storage(what, len)?;
+        self.scratch.push((buffer.clone(), false));
+        Ok(buffer)
+    }
+
+    /// Memory that later operations read too.
+    pub(super) fn lasting(&self, what: &str, len: usize) -> Result<wgpu::Buffer> {
         self.context.storage(what, len)
     }
 

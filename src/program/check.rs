@@ -23,6 +23,11 @@ impl Operands<'_> {
         &self.reads
     }
 
+    /// What it writes.
+    pub(super) fn writes(&self) -> &[(&'static str, Slice)] {
+        &self.writes
+    }
+
     /// What it reads or writes.
     pub(super) fn all(&self) -> impl Iterator<Item = &(&'static str, Slice)> {
         self.reads.iter().chain(&self.writes)

@@ -1,6 +1,6 @@
 //! Which tensors of a program share memory.
 
-use super::{Program, Role, TensorId, check};
+use super::{Op, Program, Role, TensorId, check};
 use crate::error::{Error, Result};
 use std::cmp::Reverse;
 use std::ops::RangeInclusive;
@@ -88,6 +88,13 @@ impl Program {
             memory.block_of[id.0] = Some(block);
         }
         Ok(memory)
+    }
+
+    /// The tensors that an operation of a checked program writes.
+    pub(crate) fn written(&self, op: &Op) -> Vec<TensorId> {
+        let operands = check::check(self, op).ok();
+        let writes = operands.iter().flat_map(|operands| operands.writes());
+        writes.map(|(_, slice)| slice.tensor).collect()
     }
 
     fn lifetimes(&self) -> Result<Vec<Lifetime>> {

@@ -4,7 +4,7 @@ use super::Slice;
 use crate::cell::CellRef;
 
 /// A weight or bias of each direction: direction d's starts `d · stride` elements after direction 0's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PerDirection {
     /// Direction 0's.
     pub first: Slice,

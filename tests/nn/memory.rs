@@ -75,7 +75,9 @@ fn compare<C: Cell>(
                 1e-5
             };
             let results = run.on(device);
-            if device.is_gpu() && results["y"] != expected["y"] { eprintln!("BITS {run:?}"); }
+            if device.is_gpu() && results["y"] != expected["y"] {
+                eprintln!("BITS {run:?}");
+            }
             check(&format!("{run:?} on {device}"), &results, &expected, exact);
         }
     }

@@ -1,11 +1,11 @@
-//! What is constant over a sequence, packed into one buffer, once a run.
+//! What is constant over a sequence, packed into one buffer, once a run: operations that take the same find it packed.
 
 use super::{GROUP, flag, offset};
 use crate::error::Result;
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
-use crate::program::{PerDirection, Slice};
+use crate::program::{PerDirection, Slice, TensorId};
 
 kernel! {
     /// `[D][G·U, K]` to `[D, K, U, G]`, `[D][G·U]` to `[D, U, G]`, then `[D, V, U]` and `[D, B, G, K]` as they are
@@ -18,6 +18,7 @@ kernel! {
 }
 
 /// What to pack.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Constants {
     /// U: rows of a gate.
     pub(super) units: usize,
@@ -39,7 +40,26 @@ pub(super) struct Constants {
     pub(super) mask: Option<Slice>,
 }
 
+/// What a plan's operations so far have packed.
+#[derive(Debug, Default)]
+pub(crate) struct Packings {
+    known: Vec<(Constants, Packed)>,
+}
+
+impl Packings {
+    /// Forgets what was made of tensors that an operation has written.
+    pub(crate) fn forget(&mut self, written: &[TensorId]) {
+        let stands = |of: &Option<Slice>| of.is_none_or(|of| !written.contains(&of.tensor));
+        self.known.retain(|(constants, _)| {
+            let of = [constants.weight, constants.bias, constants.diagonal];
+            let of = of.map(|weight| weight.map(|weight| weight.first));
+            of.iter().chain([&constants.mask]).all(stands)
+        });
+    }
+}
+
 /// The buffer, and where in it each part starts.
+#[derive(Clone, Debug)]
 pub(super) struct Packed {
     pub(super) buffer: wgpu::Buffer,
     pub(super) bias: u32,
@@ -48,7 +68,17 @@ pub(super) struct Packed {
 }
 
 impl Constants {
-    pub(super) fn pack(&self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {
+    pub(super) fn pack(self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {
+        let known = plan.packings.known.iter().find(|(of, _)| *of == self);
+        if let Some((_, packed)) = known {
+            return Ok(packed.clone());
+        }
+        let packed = self.pack_anew(plan)?;
+        plan.packings.known.push((self, packed.clone()));
+        Ok(packed)
+    }
+
+    fn pack_anew(&self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {
         let rows = self.directions * self.units * self.gates;
         let (weights_len, biases_len) = match self.weight {
             Some(_) => (rows * self.inputs, rows),
@@ -57,7 +87,7 @@ impl Constants {
         let diagonals_len = self.directions * self.units * self.diagonals;
         let mask_at = weights_len + biases_len + diagonals_len;
         let len = mask_at + self.mask.map_or(0, |mask| mask.len);
-        let buffer = plan.scratch("packed recurrent weights", len.max(1))?;
+        let buffer = plan.lasting("packed recurrent weights", len.max(1))?;
         let first = |weight: Option<PerDirection>| weight.map(|weight| weight.first);
         let stride = |weight: Option<PerDirection>| weight.map_or(0, |weight| weight.stride as u32);
         let kernel = PackRecurrent {
