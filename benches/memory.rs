@@ -74,15 +74,15 @@ fn run(device: &Device, name: &str, cell: &str, shape: [usize; 4]) {
             }
         }
     }
-    let mut step = |budgeted: &mut Budgeted| {
+    let step = |budgeted: &mut Budgeted| {
         let start = Instant::now();
         budgeted.trainer.step(&batch).expect("the shapes fit");
         device.wait().expect("the device works");
         start.elapsed()
     };
-    budgeted
-        .iter_mut()
-        .for_each(|budgeted| drop(step(budgeted)));
+    for budgeted in &mut budgeted {
+        step(budgeted);
+    }
     let gradients = |trainer: &Trainer| trainer.gradients().expect("they can be read");
     let expected = gradients(&budgeted[0].trainer);
     for budgeted in &budgeted {

@@ -75,9 +75,6 @@ fn compare<C: Cell>(
                 1e-5
             };
             let results = run.on(device);
-            if device.is_gpu() && results["y"] != expected["y"] {
-                eprintln!("BITS {run:?}");
-            }
             check(&format!("{run:?} on {device}"), &results, &expected, exact);
         }
     }
@@ -103,8 +100,8 @@ fn compare_many(count: usize, devices: &[Device]) {
 
 #[test]
 fn gradients_are_those_without_a_budget() {
-    compare_many(60, &[Device::cpu_f64(), Device::cpu()]);
-    compare_many(6, &devices()[1..]);
+    compare_many(40, &[Device::cpu_f64(), Device::cpu()]);
+    compare_many(3, &devices()[1..]);
 }
 
 fn trainer(device: &Device, last_step: bool) -> Trainer {

@@ -1,7 +1,7 @@
 use crate::common::Case;
 use bptt::cell::{CellRef, builtin};
 use bptt::program::{
-    PerDirection, RecurrentForward, RecurrentShape, RecurrentWeights, Segment, Slice, Zoneout,
+    Fill, PerDirection, RecurrentForward, RecurrentShape, RecurrentWeights, Segment, Slice, Zoneout,
 };
 use bptt::verify::SINGLE;
 
@@ -214,6 +214,29 @@ fn projection_mask_and_zoneout() {
                 case.check(SINGLE);
             }
         }
+    }
+}
+
+#[test]
+fn weights_and_masks_that_change_within_a_run() {
+    let options = Options {
+        masked: true,
+        ..Options::PLAIN
+    };
+    // What a kernel takes packed is packed once more where it has changed.
+    for changed in 0..3 {
+        let mut case = Case::new(16);
+        let (op, _) = forward(&mut case, &builtin()[0], (3, 2, 5), options);
+        let targets = [op.weights.weight_hh.first, op.mask.unwrap()];
+        case.program.push(op.clone());
+        for target in targets.into_iter().skip(changed) {
+            case.program.push(Fill {
+                target,
+                value: 0.25,
+            });
+        }
+        case.program.push(op);
+        case.check(SINGLE);
     }
 }
 
