@@ -250,7 +250,7 @@ impl Program {
     /// through two operands, no temporary tensor is read before it is written.
     ///
     /// # Errors
-    /// [`Error::Argument`] that names the operation and the operand.
+    /// [`Error::Argument`](crate::Error::Argument) that names the operation and the operand.
     pub fn check(&self) -> Result<()> {
         self.memory().map(drop)
     }
