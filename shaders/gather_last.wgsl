@@ -1,8 +1,11 @@
-// output[b] = input[length_b − 1, b]: the row of the last step of each sequence, 0 for a length of 0.
+// output[b] = input[length_b − 1 − first, b]: the row of the last step of each sequence, 0 for a length of 0, or where that step is none
+// of the input's.
 
 struct GatherLastParams {
     batch: u32,
     columns: u32,
+    rows: u32,
+    first: u32,
     input: u32,
     lengths: u32,
     output: u32,
@@ -31,9 +34,11 @@ fn main(
     let column = index % params.columns;
     let length = u32(lengths[params.lengths + row]);
     var value = 0.0;
-    if length > 0u {
-        let from_row = (length - 1u) * params.batch + row;
-        value = input[params.input + from_row * params.input_stride + column];
+    if length > params.first {
+        let from_row = (length - 1u - params.first) * params.batch + row;
+        if from_row < params.rows {
+            value = input[params.input + from_row * params.input_stride + column];
+        }
     }
     output[params.output + row * params.output_stride + column] = value;
 }

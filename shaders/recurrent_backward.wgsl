@@ -33,6 +33,8 @@ struct RecurrentBackwardParams {
     zoneout_threshold_c: u32,
     zoneout_rate_h: f32,
     zoneout_rate_c: f32,
+    segment_first: u32,
+    segment_total: u32,
 }
 
 @group(0) @binding(0) var<storage, read> params: RecurrentBackwardParams;
@@ -133,7 +135,7 @@ fn phase(which: u32, at: Place, last: bool, first_own: u32, lane: u32) {
         for (var row = 0u; row < ROWS; row++) {
             let b = min(at.first_row + row, params.batch - 1u);
             if RAGGED {
-                live = live || t_read < u32(lengths[params.lengths + b]);
+                live = live || t_read < row_steps(direction, b);
             }
             source_at[row] = source + ((t_read * params.batch + b) * params.directions + direction) * gates * inputs;
         }
@@ -171,7 +173,7 @@ fn phase(which: u32, at: Place, last: bool, first_own: u32, lane: u32) {
         let b = at.first_row + row;
         var past = false;
         if RAGGED {
-            past = t >= u32(lengths[params.lengths + b]);
+            past = t >= row_steps(direction, b);
         }
         for (var i = 0u; i < own_units; i++) {
             if which == INNER {

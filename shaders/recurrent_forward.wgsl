@@ -36,6 +36,8 @@ struct RecurrentForwardParams {
     zoneout_threshold_c: u32,
     zoneout_rate_h: f32,
     zoneout_rate_c: f32,
+    segment_first: u32,
+    segment_total: u32,
 }
 
 @group(0) @binding(0) var<storage, read> params: RecurrentForwardParams;
@@ -135,7 +137,7 @@ fn phase(which: u32, at: Place, first: bool, own_unit: u32, lane: u32) {
     for (var row = 0u; row < ROWS; row++) {
         let b = min(at.first_row + row, params.batch - 1u);
         if RAGGED {
-            let length = u32(lengths[params.lengths + b]);
+            let length = row_steps(direction, b);
             live = live || t < length;
             source.starts[row] = reverse && t + 1u == length;
         }
@@ -183,7 +185,7 @@ fn phase(which: u32, at: Place, first: bool, own_unit: u32, lane: u32) {
         let b = at.first_row + row;
         var past = false;
         if RAGGED {
-            past = t >= u32(lengths[params.lengths + b]);
+            past = t >= row_steps(direction, b);
         }
         finish(which, first, results[row], direction, t, b, unit, past);
     }

@@ -166,6 +166,14 @@ impl Device {
         context.check()
     }
 
+    /// Bytes of a tensor's element.
+    pub(crate) fn element_size(&self) -> usize {
+        match self.kind() {
+            Kind::Cpu(Precision::F64) => 8,
+            _ => 4,
+        }
+    }
+
     pub(crate) fn kind(&self) -> &Kind {
         &self.kind
     }

@@ -44,32 +44,44 @@ impl Executable {
     /// [`Error::Argument`] for an inconsistent program or an external tensor of another device, [`Error::Shape`] for one of
     /// another shape; [`Error::Limit`] and [`Error::OutOfMemory`] on a GPU that cannot hold it.
     pub fn new(device: &Device, program: Program, externals: &[Tensor]) -> Result<Self> {
-        program.check()?;
-        let tensors = program
-            .tensors()
+        let memory = program.memory()?;
+        let blocks = memory
+            .largest()
             .iter()
-            .map(|spec| match spec.role {
-                Role::Owned | Role::Intermediate => Tensor::named(device, &spec.name, &spec.shape),
-                Role::External(index) => {
-                    let tensor = externals.get(index).ok_or_else(|| {
-                        Error::argument(
-                            "externals",
-                            format!("{} tensors", externals.len()),
-                            format!("one for {}", spec.name),
-                        )
-                    })?;
-                    tensor.check_device(&spec.name, device)?;
-                    check_shape(&spec.name, tensor.shape(), &spec.shape)?;
-                    Ok(tensor.clone())
-                }
+            .map(|id| program.spec(*id))
+            .map(|spec| Tensor::named(device, &spec.name, &spec.shape))
+            .collect::<Result<Vec<_>>>()?;
+        let tensors = program
+            .ids()
+            .map(|id| {
+                let spec = program.spec(id);
+                let index = match spec.role {
+                    Role::External(index) => index,
+                    Role::Owned | Role::Temporary => {
+                        let block = memory.block_of(id).expect("it is not external");
+                        return Ok(blocks[block].start(&spec.shape));
+                    }
+                };
+                let tensor = externals.get(index).ok_or_else(|| {
+                    Error::argument(
+                        "externals",
+                        format!("{} tensors", externals.len()),
+                        format!("one for {}", spec.name),
+                    )
+                })?;
+                tensor.check_device(&spec.name, device)?;
+                check_shape(&spec.name, tensor.shape(), &spec.shape)?;
+                Ok(tensor.clone())
             })
             .collect::<Result<Vec<_>>>()?;
-        for (index, tensor) in tensors.iter().enumerate() {
-            if tensors[..index]
+        let external = |id: &TensorId| memory.block_of(*id).is_none();
+        let given: Vec<_> = program.ids().filter(external).collect();
+        for (index, id) in given.iter().enumerate() {
+            if given[..index]
                 .iter()
-                .any(|other| tensor.shares_memory_with(other))
+                .any(|other| tensors[id.0].shares_memory_with(&tensors[other.0]))
             {
-                let name = &program.tensors()[index].name;
+                let name = &program.spec(*id).name;
                 let expected = "a tensor that no other one shares its memory with";
                 return Err(Error::argument(name, "given twice", expected));
             }
@@ -254,7 +266,8 @@ impl Executable {
         }
     }
 
-    /// A tensor of the program, sharing its memory: what is written to it is what the next run reads. Panics on an id of another
+    /// A tensor of the program, sharing its memory: what is written to it is what the next run reads, unless it is
+    /// [temporary](Role::Temporary), when other tensors use its memory too. Panics on an id of another
     /// program that is past this one's tensors.
     pub fn tensor(&self, id: TensorId) -> &Tensor {
         &self.tensors[id.0]

@@ -188,6 +188,15 @@ impl Tensor {
         })
     }
 
+    /// The first elements in another shape, sharing the memory.
+    pub(crate) fn start(&self, shape: &[usize]) -> Self {
+        debug_assert!(shape.iter().product::<usize>() <= self.len());
+        Self {
+            shape: shape.to_vec(),
+            ..self.clone()
+        }
+    }
+
     /// Overwrites all elements with those of an array of the same shape.
     ///
     /// # Errors

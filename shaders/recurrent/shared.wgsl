@@ -1,5 +1,5 @@
 // What the recurrence kernels of both directions share. They have `params` with batch, hidden, output, directions, steps, rng, site,
-// zoneout_random, zoneout_rate_h, zoneout_rate_c, zoneout_threshold_h and zoneout_threshold_c, and `lengths`.
+// zoneout_random, zoneout_rate_h, zoneout_rate_c, zoneout_threshold_h, zoneout_threshold_c, segment_first and segment_total, and `lengths`.
 
 // Where unit `unit` of state s of a row is in [S][D, B, ·]: h is `output` wide, the other states `hidden`.
 fn state_at(s: u32, direction: u32, b: u32, unit: u32) -> u32 {
@@ -11,6 +11,17 @@ fn state_at(s: u32, direction: u32, b: u32, unit: u32) -> u32 {
     return rows * (params.output + (s - 1u) * params.hidden) + row * params.hidden + unit;
 }
 
+// The place in time, in the whole sequence, of the earliest of a direction's steps.
+fn segment_start(direction: u32) -> u32 {
+    return select(params.segment_first, params.segment_total - params.segment_first - params.steps, direction == 1u);
+}
+
+// How many of these steps a row has.
+fn row_steps(direction: u32, b: u32) -> u32 {
+    let start = segment_start(direction);
+    return min(max(u32(lengths[params.lengths + b]), start) - start, params.steps);
+}
+
 fn rng_word(part: u32) -> u32 {
     return u32(lengths[params.rng + part]) | (u32(lengths[params.rng + part + 1u]) << 16u);
 }
@@ -20,7 +31,7 @@ fn zoneout_keep(direction: u32, t: u32, b: u32, unit: u32) -> vec2<f32> {
     if params.zoneout_random == 0u {
         return vec2<f32>(1.0 - params.zoneout_rate_h, 1.0 - params.zoneout_rate_c);
     }
-    let row = (direction * params.steps + t) * params.batch + b;
+    let row = (direction * params.segment_total + segment_start(direction) + t) * params.batch + b;
     let key = vec2<u32>(rng_word(0u), rng_word(2u));
     let step = vec2<u32>(rng_word(4u), rng_word(6u));
     let h = philox(vec4<u32>(row * params.output + unit, params.site, step), key).x;

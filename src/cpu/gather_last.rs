@@ -5,7 +5,7 @@ use super::memory::{matrix, matrix_mut};
 use crate::Real;
 use crate::program::GatherLast;
 
-/// output\[b\] = input\[length_b − 1, b\], or 0
+/// output\[b\] = input\[length_b − 1 − first, b\], or 0
 pub(super) fn gather_last<F: Real>(op: &GatherLast, memory: &Memory<'_, F>) {
     let lengths = memory.lengths(op.lengths);
     let input = memory.read(op.input.extent());
@@ -13,7 +13,8 @@ pub(super) fn gather_last<F: Real>(op: &GatherLast, memory: &Memory<'_, F>) {
     let mut output = memory.write(op.output.extent());
     let mut output = matrix_mut(&mut output, op.output);
     for (row, length) in lengths.iter().enumerate() {
-        match length.checked_sub(1) {
+        let last = length.checked_sub(1 + op.first);
+        match last.filter(|last| last * lengths.len() < input.nrows()) {
             Some(last) => output
                 .row_mut(row)
                 .assign(&input.row(last * lengths.len() + row)),

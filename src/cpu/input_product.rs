@@ -4,7 +4,7 @@ use super::memory::{Memory, Reading, matrix};
 use super::panels::{Panels, Start};
 use super::recurrent::{CONTIGUOUS, view};
 use crate::Real;
-use crate::program::{Gemm, Matrix, Op, Program, RecurrentForward, RecurrentShape, Role, Slice};
+use crate::program::{Gemm, Matrix, RecurrentShape};
 use ndarray::{Array3, ArrayView2, ArrayView3, Axis, ShapeBuilder, s};
 use std::ops::Range;
 
@@ -17,55 +17,6 @@ pub(super) fn padded<F: Real>(bias: Option<&[F]>, width: usize) -> Vec<F> {
     let mut padded = bias.unwrap_or(&[]).to_vec();
     padded.resize(width, F::zero());
     padded
-}
-
-/// The operations that a run leaves to the recurrence right behind them: its D input products, where their result is an
-/// intermediate one.
-pub(crate) fn left_to_recurrence(program: &Program) -> Vec<bool> {
-    let ops = program.ops();
-    let mut left = vec![false; ops.len()];
-    for (index, op) in ops.iter().enumerate() {
-        let Op::RecurrentForward(recurrent) = op else {
-            continue;
-        };
-        let role = program.spec(recurrent.x_gates.tensor).role;
-        let Some(first) = index.checked_sub(recurrent.shape.directions) else {
-            continue;
-        };
-        let products = ops[first..index].iter().enumerate();
-        if role == Role::Intermediate && { products }
-            .all(|(direction, op)| is_input(op, recurrent, direction))
-        {
-            left[first..index].fill(true);
-        }
-    }
-    left
-}
-
-/// Whether an operation is a direction's x_gates = x Wᵀ + b, of tensors that the recurrence does not write.
-fn is_input(op: &Op, recurrent: &RecurrentForward, direction: usize) -> bool {
-    let Op::Gemm(product) = op else { return false };
-    let shape = &recurrent.shape;
-    let width = recurrent.cell.gates() * shape.hidden;
-    let all = recurrent.x_gates;
-    let gates = all.matrix(shape.steps * shape.batch, shape.directions * width);
-    let tensors = [
-        Some(product.a.extent()),
-        Some(product.b.extent()),
-        product.bias,
-    ];
-    let written = [
-        Some(recurrent.y),
-        Some(recurrent.last),
-        recurrent.saved,
-        recurrent.inner,
-    ];
-    let apart = tensors.iter().flatten().all(|read| {
-        let same = |written: &&Slice| written.tensor == read.tensor;
-        written.iter().flatten().find(same).is_none()
-    });
-    let form = (product.transpose_a, product.transpose_b, product.accumulate);
-    apart && form == (false, true, false) && product.c == gates.columns(direction * width, width)
 }
 
 /// x_gates = x Wᵀ + b_ih of one direction, with W packed.

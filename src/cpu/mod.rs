@@ -46,8 +46,8 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(program: &Program) -> Self {
         Self {
-            left: input_product::left_to_recurrence(program),
-            written: program.written(),
+            left: program.left_to_recurrence(),
+            written: program.all_written(),
         }
     }
 

@@ -5,7 +5,7 @@ use super::panels::{Panels, Start};
 use crate::Real;
 use crate::cell::CellRef;
 use crate::philox::{Stream, threshold};
-use crate::program::{RecurrentShape, Slice, Zoneout};
+use crate::program::{RecurrentShape, Segment, Slice, Zoneout};
 use ndarray::{
     Array2, ArrayView, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut2, Axis, Dimension,
     NewAxis, StrideShape, s,
@@ -14,15 +14,20 @@ use std::ops::Range;
 
 pub(super) const CONTIGUOUS: &str = "rows are contiguous";
 
-/// The lengths of all rows, T where none are given.
+/// The steps of a segment that each row has, all of them where no lengths are given.
 pub(super) fn lengths<F: Real>(
     memory: &Memory<'_, F>,
     lengths: Option<Slice>,
     shape: &RecurrentShape,
+    (segment, direction): (Segment, usize),
 ) -> Vec<usize> {
+    let start = segment.start(shape.steps, direction);
     lengths.map_or_else(
         || vec![shape.steps; shape.batch],
-        |lengths| memory.lengths(lengths),
+        |lengths| {
+            let own = |length: usize| length.saturating_sub(start).min(shape.steps);
+            memory.lengths(lengths).into_iter().map(own).collect()
+        },
     )
 }
 
@@ -348,12 +353,14 @@ pub(super) struct ZoneoutMask {
     rates: [f64; 2],
     stream: Option<Stream>,
     shape: RecurrentShape,
+    segment: Segment,
 }
 
 impl ZoneoutMask {
     pub(super) fn new<F: Real>(
         zoneout: Option<Zoneout>,
         shape: &RecurrentShape,
+        segment: Segment,
         memory: &Memory<'_, F>,
     ) -> Option<Self> {
         let Zoneout { rates, random } = zoneout?;
@@ -363,6 +370,7 @@ impl ZoneoutMask {
             rates,
             stream,
             shape,
+            segment,
         })
     }
 
@@ -384,7 +392,8 @@ impl ZoneoutMask {
             return F::from_double(1.0 - self.rates[kind]);
         };
         let width = if state == 0 { output } else { hidden };
-        let block = ((direction * steps + t) * batch + row) * width + unit;
+        let t = self.segment.start(steps, direction) + t;
+        let block = ((direction * self.segment.total + t) * batch + row) * width + unit;
         let word = stream.block(block as u32)[kind];
         if word >= threshold(self.rates[kind]) {
             F::one()

@@ -29,8 +29,7 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
     let saved = view(&saved, (directions, batch, steps, saved_width));
     let d_y = memory.read(op.d_y);
     let d_y = view(&d_y, (steps, batch, directions, output));
-    let lengths = lengths(memory, op.lengths, &shape);
-    let zoneout = ZoneoutMask::new(op.zoneout, &shape, memory);
+    let zoneout = ZoneoutMask::new(op.zoneout, &shape, op.segment, memory);
     let mask = op.mask.map(|mask| memory.read(mask));
     let mask = mask
         .as_ref()
@@ -54,6 +53,7 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
         .map(|first| first..(first + rows).min(batch))
         .collect();
     for direction in 0..directions {
+        let lengths = lengths(memory, op.lengths, &shape, (op.segment, direction));
         let weight_hh = memory.read(op.weights.weight_hh.of(direction));
         let read = |weight: PerDirection| memory.read(weight.of(direction));
         let weight_hr = op.weights.weight_hr.map(read);

@@ -31,8 +31,7 @@ pub(super) fn recurrent_forward<F: Real>(
     let saved_width = op.cell.saved() * hidden;
     let x_gates = memory.read(op.x_gates);
     let x_gates = view(&x_gates, (steps, batch, directions, gate_width));
-    let lengths = lengths(memory, op.lengths, &shape);
-    let zoneout = ZoneoutMask::new(op.zoneout, &shape, memory);
+    let zoneout = ZoneoutMask::new(op.zoneout, &shape, op.segment, memory);
     let mask = op.mask.map(|mask| memory.read(mask));
     let mask = mask
         .as_ref()
@@ -58,6 +57,7 @@ pub(super) fn recurrent_forward<F: Real>(
         .map(|first| first..(first + rows).min(batch))
         .collect();
     for direction in 0..directions {
+        let lengths = lengths(memory, op.lengths, &shape, (op.segment, direction));
         let weight_hh = memory.read(op.weights.weight_hh.of(direction));
         let read = |weight: crate::program::PerDirection| memory.read(weight.of(direction));
         let bias_hh = op.weights.bias_hh.map(read);

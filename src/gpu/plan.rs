@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::kernel::Kernel;
-use super::ops;
+use super::ops::{self, Packings};
 use super::pipeline::{Pipeline, Variant};
 use super::recurrent_choice::RecurrentChoice;
 use super::transfer::Copy;
@@ -47,6 +47,8 @@ impl Plan {
             context,
             buffers,
             unused,
+            reusable: vec![],
+            packings: Packings::default(),
             params: vec![],
             pending: vec![],
             operation: 0,
@@ -55,6 +57,11 @@ impl Plan {
         for (index, op) in program.ops().iter().enumerate() {
             builder.operation = index;
             ops::lower(op, &mut builder)?;
+            builder.packings.forget(&program.written(op));
+            builder
+                .reusable
+                .iter_mut()
+                .for_each(|(_, free)| *free = true);
         }
         builder.finish()
     }
@@ -141,10 +148,15 @@ pub(super) struct PlanBuilder<'a> {
     /// Stand-ins for bindings that a dispatch does not use: one for reading and one for writing, as WebGPU forbids one
     /// buffer in both roles.
     unused: [wgpu::Buffer; 2],
+    /// What operations worked in, and whether the one being lowered does not.
+    reusable: Vec<(wgpu::Buffer, bool)>,
+    /// What was packed and has not changed since.
+    pub(super) packings: Packings,
     params: Vec<u8>,
     pending: Vec<Pending>,
     /// Index of the operation that is being lowered.
     operation: usize,
+    /// Name and elements of all of it.
     scratch: Vec<(String, usize)>,
 }
 
@@ -181,8 +193,21 @@ impl<'a> PlanBuilder<'a> {
         self.context.recurrent_choice(shape, gates)
     }
 
-    /// Memory that only this operation uses.
+    /// Memory that no other operation reads what this one leaves in.
     pub(super) fn scratch(&mut self, what: &str, len: usize) -> Result<wgpu::Buffer> {
+        let fits =
+            |(buffer, free): &&mut (wgpu::Buffer, bool)| *free && buffer.size() >= 4 * len as u64;
+        if let Some((buffer, free)) = self.reusable.iter_mut().find(fits) {
+            *free = false;
+            return Ok(buffer.clone());
+        }
+        let buffer = self.lasting(what, len)?;
+        self.reusable.push((buffer.clone(), false));
+        Ok(buffer)
+    }
+
+    /// Memory that later operations read too.
+    pub(super) fn lasting(&mut self, what: &str, len: usize) -> Result<wgpu::Buffer> {
         self.scratch.push((what.to_owned(), len.max(1)));
         self.context.storage(what, len)
     }

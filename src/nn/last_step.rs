@@ -34,6 +34,7 @@ impl Module for LastStep {
             program.push(GatherLast {
                 input: x.matrix(),
                 lengths,
+                first: 0,
                 output: y.matrix(),
             });
             let gradients = y.gradient_matrix().zip(x.gradient_matrix());

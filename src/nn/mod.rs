@@ -2,6 +2,7 @@
 //!
 //! Weights have PyTorch's names, shapes and order, on every device.
 
+pub(crate) mod budget;
 mod cache;
 mod last_step;
 mod linear;

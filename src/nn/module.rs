@@ -14,15 +14,24 @@ pub(crate) struct Value {
 }
 
 impl Value {
-    /// A new tensor, and one for its gradient in a training program.
+    /// A new temporary tensor, and one for its gradient in a training program.
     pub(crate) fn new(program: &mut Program, name: &str, shape: &[usize], train: bool) -> Self {
-        let slice = program.tensor(name, shape);
-        let gradient = train.then(|| program.tensor(format!("d.{name}"), shape));
+        let slice = program.temporary(name, shape);
+        let gradient = train.then(|| program.temporary(format!("d.{name}"), shape));
         Self {
             shape: shape.to_vec(),
             slice,
             gradient,
         }
+    }
+
+    /// The value, which is written or read between runs, and so is its gradient.
+    pub(crate) fn keep(self, program: &mut Program) -> Self {
+        program.keep(self.slice.tensor);
+        if let Some(gradient) = self.gradient {
+            program.keep(gradient.tensor);
+        }
+        self
     }
 
     /// F, the last dimension.
@@ -60,8 +69,10 @@ impl Value {
         period: usize,
     ) -> (Self, Backward) {
         let shape = &self.shape;
-        let output = program.tensor("dropout.y", shape);
-        let gradient = self.gradient.map(|_| program.tensor("d.dropout.y", shape));
+        let output = program.temporary("dropout.y", shape);
+        let gradient = self
+            .gradient
+            .map(|_| program.temporary("d.dropout.y", shape));
         let dropout = move |input, output| Dropout {
             input: Some(input),
             output,
@@ -99,6 +110,9 @@ pub(crate) struct Mode {
     pub(crate) lengths: Option<Slice>,
     /// `[8]`, seed and step of what is random; without it nothing is.
     pub(crate) rng: Option<Slice>,
+    /// The most steps of a recurrent layer whose values are kept for the backward pass, which computes the others once more; all T where
+    /// absent.
+    pub(crate) segment: Option<usize>,
     /// The first of a module's own sites of random numbers.
     pub(crate) site: u32,
 }
@@ -125,6 +139,11 @@ impl Mode {
             mode.lengths = lengths.map(|batch| rows.part(RNG_LEN, batch));
         }
         mode
+    }
+
+    /// With recurrences in parts of so many steps.
+    pub(crate) fn segment(self, segment: Option<usize>) -> Self {
+        Self { segment, ..self }
     }
 
     /// Writes them.

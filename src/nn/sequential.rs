@@ -354,10 +354,11 @@ impl Sequential {
         let mut program = Program::new();
         let values = self.parameters.external(&mut program);
         let mode = Mode::new(&mut program, false, lengths.then_some(x[1]), false);
-        let x = Value::new(&mut program, "x", x, false);
+        let x = Value::new(&mut program, "x", x, false).keep(&mut program);
         let id = x.slice.tensor;
         let weights = self.parameters.slices(values, None);
         let (y, _) = self.emit(&mut program, &weights, x, mode);
+        let y = y.keep(&mut program);
         let executable = Executable::new(&self.device, program, &[self.parameters.flat().clone()])?;
         Ok(Compiled {
             executable,

@@ -109,7 +109,7 @@ impl ExecutionPlan {
             shape: spec.shape.clone(),
             bytes: width * spec.len() as u64,
             owner: match spec.role {
-                Role::Owned | Role::Intermediate => Owner::Executable,
+                Role::Owned | Role::Temporary => Owner::Executable,
                 Role::External(_) => Owner::Shared,
             },
         });

@@ -4,7 +4,7 @@ use super::check_recurrent::{recurrent_backward, recurrent_forward};
 use super::{
     Adam, ClipNorm, ColumnSum, Dropout, Fill, GatherLast, Gemm, Matrix, Mse, Multiply, Op,
     PerDirection, Program, Repeat, RepeatBackward, ScatterLast, Sgd, Slice, Softmax,
-    SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes, TensorId,
+    SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes,
 };
 use crate::philox::RNG_LEN;
 
@@ -18,6 +18,21 @@ pub(super) struct Operands<'a> {
 }
 
 impl Operands<'_> {
+    /// What the operation reads, by operand; what shares a tensor with another operand may be missing.
+    pub(super) fn reads(&self) -> &[(&'static str, Slice)] {
+        &self.reads
+    }
+
+    /// What it writes.
+    pub(super) fn writes(&self) -> &[(&'static str, Slice)] {
+        &self.writes
+    }
+
+    /// What it reads or writes.
+    pub(super) fn all(&self) -> impl Iterator<Item = &(&'static str, Slice)> {
+        self.reads.iter().chain(&self.writes)
+    }
+
     fn inside(&self, name: &str, slice: Slice) -> Check {
         let Some(spec) = self.program.tensors().get(slice.tensor.0) else {
             return Err(format!("{name} is a tensor of another program"));
@@ -166,18 +181,11 @@ impl Operands<'_> {
     }
 }
 
-pub(super) fn check(program: &Program, op: &Op) -> Check {
-    operands(program, op)?.disjoint()
-}
-
-/// The tensors that an operation of a checked program writes.
-pub(super) fn writes(program: &Program, op: &Op) -> Vec<TensorId> {
-    let written = operands(program, op).map(|operands| operands.writes);
-    let written = written.unwrap_or_default().into_iter();
-    written.map(|(_, slice)| slice.tensor).collect()
-}
-
-fn operands<'a>(program: &'a Program, op: &Op) -> std::result::Result<Operands<'a>, String> {
+/// The operands of an operation that is consistent.
+pub(super) fn check<'a>(
+    program: &'a Program,
+    op: &Op,
+) -> std::result::Result<Operands<'a>, String> {
     let mut operands = Operands {
         program,
         reads: vec![],
@@ -197,6 +205,7 @@ fn operands<'a>(program: &'a Program, op: &Op) -> std::result::Result<Operands<'
             input,
             lengths,
             output,
+            ..
         }) => {
             let steps = input.rows / lengths.len.max(1);
             o.read_matrix("input", *input, steps * lengths.len, output.columns)?;
@@ -338,6 +347,7 @@ fn operands<'a>(program: &'a Program, op: &Op) -> std::result::Result<Operands<'
             o.write("output", *output, len)?;
         }
     }
+    operands.disjoint()?;
     Ok(operands)
 }
 

@@ -2,8 +2,8 @@
 
 use super::check::{Check, Operands, rate};
 use super::{
-    GatesLayout, RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights, Slice,
-    Zoneout,
+    GatesLayout, RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights, Segment,
+    Slice, Zoneout,
 };
 use crate::cell::{CellRef, MAX_COUNT};
 use crate::philox::RNG_LEN;
@@ -33,7 +33,12 @@ fn cell_counts(cell: &CellRef) -> Check {
     Ok(())
 }
 
-fn recurrent_shape(cell: &CellRef, shape: &RecurrentShape, weights: &RecurrentWeights) -> Check {
+fn recurrent_shape(
+    cell: &CellRef,
+    shape: &RecurrentShape,
+    segment: &Segment,
+    weights: &RecurrentWeights,
+) -> Check {
     cell_counts(cell)?;
     let RecurrentShape {
         steps,
@@ -45,6 +50,12 @@ fn recurrent_shape(cell: &CellRef, shape: &RecurrentShape, weights: &RecurrentWe
     if steps == 0 || batch == 0 || hidden == 0 || output == 0 {
         return Err(format!(
             "T {steps}, B {batch}, H {hidden}, P {output}: each must be at least 1"
+        ));
+    }
+    if segment.first.saturating_add(steps) > segment.total {
+        return Err(format!(
+            "{steps} steps from {} on end past the sequence's {}",
+            segment.first, segment.total
         ));
     }
     if !(1..=2).contains(&directions) {
@@ -103,6 +114,7 @@ fn read_weights(
 fn read_rows(
     o: &mut Operands<'_>,
     shape: &RecurrentShape,
+    segment: &Segment,
     lengths: Option<Slice>,
     zoneout: Option<Zoneout>,
 ) -> Check {
@@ -114,7 +126,8 @@ fn read_rows(
         .rates
         .iter()
         .try_for_each(|zoneout| rate("zoneout", *zoneout))?;
-    let elements = shape.rows().saturating_mul(shape.hidden.max(shape.output));
+    let rows = (segment.total).saturating_mul(shape.batch * shape.directions);
+    let elements = rows.saturating_mul(shape.hidden.max(shape.output));
     if zoneout.random.is_some() && elements > u32::MAX as usize {
         return Err(format!(
             "{elements} elements are more than zoneout can number"
@@ -129,14 +142,14 @@ fn read_rows(
 
 pub(super) fn recurrent_forward(o: &mut Operands<'_>, op: &RecurrentForward) -> Check {
     let (cell, shape, weights) = (&op.cell, &op.shape, &op.weights);
-    recurrent_shape(cell, shape, weights)?;
+    recurrent_shape(cell, shape, &op.segment, weights)?;
     let (rows, hidden) = (shape.rows(), shape.hidden);
     let states = shape.state_offset(cell.states());
     let mask = shape.directions * shape.batch * cell.gates() * shape.output;
     o.read("x_gates", op.x_gates, rows * cell.gates() * hidden)?;
     read_weights(o, cell, shape, weights)?;
     o.read_optional("mask", op.mask, mask)?;
-    read_rows(o, shape, op.lengths, op.zoneout)?;
+    read_rows(o, shape, &op.segment, op.lengths, op.zoneout)?;
     o.read_optional("initial", op.initial, states)?;
     o.write("last", op.last, states)?;
     o.write("y", op.y, rows * shape.output)?;
@@ -152,13 +165,13 @@ pub(super) fn recurrent_forward(o: &mut Operands<'_>, op: &RecurrentForward) -> 
 
 pub(super) fn recurrent_backward(o: &mut Operands<'_>, op: &RecurrentBackward) -> Check {
     let (cell, shape, weights) = (&op.cell, &op.shape, &op.weights);
-    recurrent_shape(cell, shape, weights)?;
+    recurrent_shape(cell, shape, &op.segment, weights)?;
     let (rows, hidden) = (shape.rows(), shape.hidden);
     let diagonal = shape.directions * shape.batch * cell.diagonals() * hidden;
     let mask = shape.directions * shape.batch * cell.gates() * shape.output;
     read_weights(o, cell, shape, weights)?;
     o.read_optional("mask", op.mask, mask)?;
-    read_rows(o, shape, op.lengths, op.zoneout)?;
+    read_rows(o, shape, &op.segment, op.lengths, op.zoneout)?;
     o.read("saved", op.saved, rows * hidden * cell.saved())?;
     o.read("d_y", op.d_y, rows * shape.output)?;
     let states = shape.state_offset(cell.states());

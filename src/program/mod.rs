@@ -7,20 +7,23 @@
 mod check;
 mod check_recurrent;
 mod cost;
+mod joined;
+mod memory;
 mod op;
 mod recurrent;
 
 pub use cost::Cost;
+pub use memory::Memory;
 pub use op::{
     Adam, ClipNorm, ColumnSum, Dropout, Fill, GatherLast, Gemm, Mse, Multiply, Op, Repeat,
     RepeatBackward, ScatterLast, Sgd, Softmax, SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes,
 };
 pub use recurrent::{
     GatesLayout, PerDirection, RecurrentBackward, RecurrentForward, RecurrentShape,
-    RecurrentWeights, Zoneout,
+    RecurrentWeights, Segment, Zoneout,
 };
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A tensor of a [`Program`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,9 +34,9 @@ pub struct TensorId(pub(crate) usize);
 pub enum Role {
     /// Allocated with the executable, all zeros at first.
     Owned,
-    /// Allocated with the executable; written by the operations right before the one that reads it, and of no use to any other. A
-    /// device may run those as one, and after a run its elements may be anything.
-    Intermediate,
+    /// As owned, but of use only within a run, from the first operation that writes it to the last that uses it: before and after, its
+    /// memory is other temporary tensors'.
+    Temporary,
     /// Given when the program is compiled: the n-th of the tensors passed in, shared with other programs.
     External(usize),
 }
@@ -190,9 +193,17 @@ impl Program {
         self.add(name.into(), shape, Role::Owned)
     }
 
-    /// Adds a tensor of [`Role::Intermediate`].
-    pub fn intermediate(&mut self, name: impl Into<String>, shape: &[usize]) -> Slice {
-        self.add(name.into(), shape, Role::Intermediate)
+    /// Adds a tensor that nobody reads or writes between runs, see [`Role::Temporary`].
+    pub fn temporary(&mut self, name: impl Into<String>, shape: &[usize]) -> Slice {
+        self.add(name.into(), shape, Role::Temporary)
+    }
+
+    /// Makes a temporary tensor an owned one, as it is to be read or written between runs.
+    pub fn keep(&mut self, id: TensorId) {
+        let role = &mut self.tensors[id.0].role;
+        if *role == Role::Temporary {
+            *role = Role::Owned;
+        }
     }
 
     /// Adds a tensor that is passed in, the `index`-th, when the program is compiled.
@@ -239,30 +250,20 @@ impl Program {
     }
 
     /// Whether an operation of this program, which was checked, writes each of the tensors.
-    pub(crate) fn written(&self) -> Vec<bool> {
+    pub(crate) fn all_written(&self) -> Vec<bool> {
         let mut written = vec![false; self.tensors.len()];
-        for op in &self.ops {
-            for tensor in check::writes(self, op) {
-                written[tensor.0] = true;
-            }
+        for tensor in self.ops.iter().flat_map(|op| self.written(op)) {
+            written[tensor.0] = true;
         }
         written
     }
 
     /// Checks every operation: shapes agree, operands lie inside their tensors, nothing is read and written by one operation
-    /// through two operands.
+    /// through two operands, no temporary tensor is read before it is written.
     ///
     /// # Errors
-    /// [`Error::Argument`] that names the operation and the operand.
+    /// [`Error::Argument`](crate::Error::Argument) that names the operation and the operand.
     pub fn check(&self) -> Result<()> {
-        self.ops.iter().enumerate().try_for_each(|(index, op)| {
-            check::check(self, op).map_err(|reason| {
-                Error::argument(
-                    format!("operation {index} ({})", op.name()),
-                    reason,
-                    "a consistent operation",
-                )
-            })
-        })
+        self.memory().map(drop)
     }
 }

@@ -157,13 +157,16 @@ pub struct ColumnSum {
     pub accumulate: bool,
 }
 
-/// output\[b\] = input\[length_b − 1, b\], the row of the last step of each sequence; 0 for a length of 0.
+/// output\[b\] = input\[length_b − 1 − first, b\], the row of the last step of each sequence; 0 for a length of 0, or where that step is
+/// none of the input's.
 #[derive(Clone, Debug)]
 pub struct GatherLast {
     /// `[T·B, N]`
     pub input: Matrix,
-    /// `[B]`, floats, 0 … T.
+    /// `[B]`, floats, 0 … T, of the whole sequence where the input is a part of one.
     pub lengths: Slice,
+    /// Which step of the sequence the input's first is.
+    pub first: usize,
     /// `[B, N]`, out.
     pub output: Matrix,
 }

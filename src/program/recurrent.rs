@@ -4,7 +4,7 @@ use super::Slice;
 use crate::cell::CellRef;
 
 /// A weight or bias of each direction: direction d's starts `d · stride` elements after direction 0's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PerDirection {
     /// Direction 0's.
     pub first: Slice,
@@ -53,8 +53,38 @@ impl RecurrentShape {
     }
 }
 
+/// Which steps of a longer sequence an operation does: as many as its shape says, from `first` on in each direction's own order, so that
+/// direction 1's lie as far from the sequence's end as direction 0's from its start. Lengths and random numbers are those of the whole
+/// sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The steps of each direction that come before.
+    pub first: usize,
+    /// T of the whole sequence.
+    pub total: usize,
+}
+
+impl Segment {
+    /// All steps of a shape.
+    pub fn whole(shape: &RecurrentShape) -> Self {
+        Self {
+            first: 0,
+            total: shape.steps,
+        }
+    }
+
+    /// The place in time, in the whole sequence, of the earliest of a direction's `steps` steps.
+    pub fn start(&self, steps: usize, direction: usize) -> usize {
+        if direction == 0 {
+            self.first
+        } else {
+            self.total - self.first - steps
+        }
+    }
+}
+
 /// The recurrent weights of a layer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecurrentWeights {
     /// R, `[G·H, P]` for each direction.
     pub weight_hh: PerDirection,
@@ -73,7 +103,8 @@ pub struct Zoneout {
     pub rates: [f64; 2],
     /// Where m is random, 0 with that probability, else 1: seed and step `[8]` (as [`Dropout`](super::Dropout)'s), in one tensor
     /// with the lengths if there
-    /// are any, and the site. The counter's block is that of element `[d, t, b, unit]` in `[D, T, B, width]`; h takes word 0, the others
+    /// are any, and the site. The counter's block is that of element `[d, t, b, unit]` in `[D, T, B, width]` of the whole sequence; h takes
+    /// word 0, the others
     /// word 1. Else m is its mean, 1 − rate.
     pub random: Option<(Slice, u32)>,
 }
@@ -88,6 +119,8 @@ pub struct RecurrentForward {
     pub cell: CellRef,
     /// T, B, H, P, D.
     pub shape: RecurrentShape,
+    /// Where these T steps are in the sequence.
+    pub segment: Segment,
     /// `[T, B, D, G·H]`: W x + b_ih.
     pub x_gates: Slice,
     /// R, its bias, the projection, the diagonal weights.
@@ -96,7 +129,8 @@ pub struct RecurrentForward {
     pub mask: Option<Slice>,
     /// Whether states are kept at random.
     pub zoneout: Option<Zoneout>,
-    /// `[B]`, the steps of each row as floats, 0 … T; all T where absent. Past its length a row holds its states and gives y = 0.
+    /// `[B]`, the steps of each row of the whole sequence as floats, 0 … its T; all of them where absent. Past its length a row holds its
+    /// states and gives y = 0.
     pub lengths: Option<Slice>,
     /// `[S][D, B, ·]`, see [`RecurrentShape::state_offset`]; zeros where absent.
     pub initial: Option<Slice>,
@@ -131,6 +165,8 @@ pub struct RecurrentBackward {
     pub cell: CellRef,
     /// T, B, H, P, D.
     pub shape: RecurrentShape,
+    /// As in the forward pass.
+    pub segment: Segment,
     /// As in the forward pass; the biases are not read.
     pub weights: RecurrentWeights,
     /// As in the forward pass.

@@ -7,7 +7,7 @@ use crate::Real;
 use crate::data::{Batch, Dataset, Values};
 use crate::error::{Error, Result, check_positive};
 use crate::executable::{Copy, Executable};
-use crate::nn::{Mode, Sequential, ShapeCache, Value, check_lengths};
+use crate::nn::{Mode, Sequential, ShapeCache, Value, budget, check_lengths};
 use crate::profile::ExecutionPlan;
 use crate::program::{ClipNorm, Slice, TensorId};
 use crate::tensor::Tensor;
@@ -39,6 +39,7 @@ pub struct Trainer {
     loss: Loss,
     optimizer: Optimizer,
     clip_norm: Option<f64>,
+    memory_budget: Option<usize>,
     gradients: Tensor,
     states: Vec<Tensor>,
     scalars: Tensor,
@@ -58,6 +59,12 @@ pub struct Trainer {
 #[derive(Debug)]
 struct Compiled {
     executable: Executable,
+    places: Places,
+}
+
+/// Where its inputs are.
+#[derive(Debug)]
+struct Places {
     mode: Mode,
     x: TensorId,
     target: TensorId,
@@ -74,16 +81,17 @@ impl Compiled {
         random: (u64, u64),
         execute: impl FnOnce(&Executable, &[Copy<'_>]) -> Result<R>,
     ) -> Result<R> {
+        let Self { executable, places } = self;
         let lengths = batch.lengths.as_deref();
-        self.mode.write(&self.executable, lengths, Some(random))?;
-        if let (Some((id, output)), Some(lengths)) = (&self.row_weights, lengths) {
+        places.mode.write(executable, lengths, Some(random))?;
+        if let (Some((id, output)), Some(lengths)) = (&places.row_weights, lengths) {
             let weights = loss.row_weights(output, lengths);
-            self.executable.tensor(*id).write_slice(0, &weights)?;
+            executable.tensor(*id).write_slice(0, &weights)?;
         }
-        let x = batch.x.load(self.executable.tensor(self.x))?;
-        let target = batch.target.load(self.executable.tensor(self.target))?;
+        let x = batch.x.load(executable.tensor(places.x))?;
+        let target = batch.target.load(executable.tensor(places.target))?;
         let copies: Vec<_> = x.into_iter().chain(target).collect();
-        execute(&self.executable, &copies)
+        execute(executable, &copies)
     }
 }
 
@@ -106,6 +114,7 @@ impl Trainer {
         Ok(Self {
             loss: Loss::default(),
             clip_norm: None,
+            memory_budget: None,
             gradients: Tensor::named(device, "the gradients", &weights)?,
             states: (0..optimizer.states())
                 .map(|_| Tensor::named(device, "the optimizer's state", &weights))
@@ -170,6 +179,26 @@ impl Trainer {
         })
     }
 
+    /// Holds the memory that a training step works in to this many bytes; `None` for no bound. Default: none.
+    ///
+    /// It counts the batch, all activations and their gradients, as many bytes as [`Trainer::step_memory`] says; not the weights, their
+    /// gradients and the optimizer's states, which a trainer has anyway, nor what a device keeps besides (weights packed
+    /// for its kernels). Without a budget every value of a recurrent layer that its backward pass reads is kept for all T steps. Where
+    /// that is too much, a layer's time is cut into segments, as few as fit: the forward pass keeps y and the states between them,
+    /// and the backward pass computes each segment's steps once more (gradient checkpointing: Chen et al., 2016; Gruslys et al., 2016).
+    /// Gradients are the same but for the order of their sums. Segments are never much shorter than √T, so y, its gradient
+    /// and the batch are most of what is left, and the time is that of up to one forward pass more.
+    ///
+    /// A step whose least is above the budget gives an [`Error::Argument`] that says how much it is.
+    #[must_use]
+    pub fn memory_budget(self, bytes: impl Into<Option<usize>>) -> Self {
+        Self {
+            memory_budget: bytes.into(),
+            training: ShapeCache::default(),
+            ..self
+        }
+    }
+
     /// Sets the seed of what is dropped at random, which is a function of it and the number of the step. Default: 0.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
@@ -208,10 +237,20 @@ impl Trainer {
         Ok(())
     }
 
+    /// The bytes that a training step with such a batch works in, see [`Trainer::memory_budget`].
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn step_memory(&self, batch: &Batch) -> Result<usize> {
+        self.check(batch)?;
+        let (externals, _) = self.write_within_budget(batch, true)?;
+        budget::bytes(&externals.program, self.model.device())
+    }
+
     /// One training step: changes the weights. On a GPU it does not wait.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::Argument`] where the batch does not fit; the GPU's errors.
+    /// [`Error::Shape`] and [`Error::Argument`] where the batch does not fit, or the memory budget is too small; the GPU's errors.
     pub fn step(&mut self, batch: &Batch) -> Result<()> {
         self.step_with(batch, |executable, copies| executable.run_with(copies, &[]))
     }
@@ -357,6 +396,22 @@ impl Trainer {
     }
 
     fn compile(&self, batch: &Batch, train: bool) -> Result<Compiled> {
+        let (externals, places) = self.write_within_budget(batch, train)?;
+        let executable = externals.compile(self.model.device())?;
+        Ok(Compiled { executable, places })
+    }
+
+    fn write_within_budget(&self, batch: &Batch, train: bool) -> Result<(Externals, Places)> {
+        let memory_budget = self.memory_budget.filter(|_| train);
+        let write = |segment| self.write(batch, train, segment);
+        let (device, steps) = (self.model.device(), batch.x.shape()[0]);
+        budget::within(memory_budget, device, steps, write, |written| {
+            &written.0.program
+        })
+    }
+
+    /// Writes the program for a batch's shape; `segment`: the steps of a part of a recurrence.
+    fn write(&self, batch: &Batch, train: bool, segment: Option<usize>) -> (Externals, Places) {
         let mut externals = Externals::default();
         let parameters = self.model.parameters();
         let values = externals.add("the weights", parameters.flat());
@@ -370,9 +425,9 @@ impl Trainer {
         let shape = batch.x.shape();
         let lengths = batch.lengths.as_ref().map(|_| shape[1]);
         let random = train && self.model.is_random();
-        let mode = Mode::new(&mut externals.program, train, lengths, random);
+        let mode = Mode::new(&mut externals.program, train, lengths, random).segment(segment);
         // The input's own gradient is not wanted, so that the first layer need not compute it.
-        let x = Value::new(&mut externals.program, "x", shape, false);
+        let x = Value::new(&mut externals.program, "x", shape, false).keep(&mut externals.program);
         let target = externals.program.tensor("target", batch.target.shape());
         let ids = (x.slice.tensor, target.tensor);
         let weights = parameters.slices(values, gradient);
@@ -389,14 +444,13 @@ impl Trainer {
             backward(&mut externals.program);
             self.emit_update(&mut externals, values, gradient);
         }
-        let executable = externals.compile(self.model.device())?;
-        Ok(Compiled {
-            executable,
+        let places = Places {
             mode,
             x: ids.0,
             target: ids.1,
             row_weights: row_weights.map(|weights| (weights.tensor, output.shape)),
-        })
+        };
+        (externals, places)
     }
 
     /// Writes clipping and the optimizer's step.

@@ -9,6 +9,7 @@ mod device;
 mod errors;
 mod finite_differences;
 mod golden;
+mod memory;
 mod options;
 mod profile;
 mod properties;

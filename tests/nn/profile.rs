@@ -78,6 +78,7 @@ fn an_lstm_layer_costs_what_its_shapes_say() {
     let saved = tensor(30 * cell.saved());
     let forward = Op::from(RecurrentForward {
         cell: cell.clone(),
+        segment: Segment::whole(&shape),
         shape,
         x_gates: tensor(120),
         weights,
@@ -103,6 +104,7 @@ fn an_lstm_layer_costs_what_its_shapes_say() {
 
     let backward = Op::from(RecurrentBackward {
         cell,
+        segment: Segment::whole(&shape),
         shape,
         weights,
         mask: None,

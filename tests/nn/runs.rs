@@ -70,6 +70,8 @@ pub struct Run<C> {
     /// Seed and step of what is drawn in training.
     pub train: Option<(u64, u64)>,
     pub batch_first: bool,
+    /// The bytes that the vector-Jacobian product may work in.
+    pub memory_budget: Option<usize>,
     /// What the seeds of the weights and of all numbers start from.
     pub seed: u64,
 }
@@ -94,6 +96,7 @@ impl<C: Cell> Run<C> {
             d_last: true,
             train: None,
             batch_first: false,
+            memory_budget: None,
             seed: 0,
         }
     }
@@ -109,7 +112,8 @@ impl<C: Cell> Run<C> {
 
     pub fn layer(&self, device: &Device) -> Recurrent<C> {
         let config = self.config.clone().batch_first(self.batch_first);
-        Recurrent::new(device, config, self.seed + 3).unwrap()
+        let layer = Recurrent::new(device, config, self.seed + 3).unwrap();
+        layer.memory_budget(self.memory_budget)
     }
 
     pub fn arrays(&self, layer: &Recurrent<C>) -> Arrays {
@@ -168,19 +172,27 @@ impl<C: Cell> Run<C> {
         results
     }
 
-    pub fn vjp(&self, layer: &Recurrent<C>, arrays: &Arrays, device: &Device) -> Results {
+    /// The vector-Jacobian product.
+    pub fn product(
+        &self,
+        layer: &Recurrent<C>,
+        arrays: &Arrays,
+        device: &Device,
+    ) -> bptt::Result<Vjp> {
         let given = |parts: &Option<Vec<_>>| parts.as_ref().map(|parts| state(device, parts));
         let (initial, d_last) = (given(&arrays.initial), given(&arrays.d_last));
         let (x, d_y) = (tensor(device, &arrays.x), tensor(device, &arrays.d_y));
+        layer.vjp(self.input(&x), initial.as_ref(), &d_y, d_last.as_ref())
+    }
+
+    pub fn vjp(&self, layer: &Recurrent<C>, arrays: &Arrays, device: &Device) -> Results {
         let Vjp {
             y,
             state,
             d_x,
             d_state,
             d_weights,
-        } = layer
-            .vjp(self.input(&x), initial.as_ref(), &d_y, d_last.as_ref())
-            .unwrap();
+        } = self.product(layer, arrays, device).unwrap();
         let mut results = Results::from([
             ("y".to_owned(), y.to_array().unwrap()),
             ("d_x".to_owned(), d_x.to_array().unwrap()),

@@ -112,3 +112,49 @@ fn one_tensor_given_twice_is_refused() {
         assert!(error.to_string().starts_with("y: given twice"), "{error}");
     }
 }
+
+#[test]
+fn temporary_tensors_share_memory_where_their_times_do_not_meet() {
+    let mut program = Program::new();
+    let x = program.tensor("x", &[2, 2]).matrix(2, 2);
+    let a = program.temporary("a", &[4]);
+    let b = program.temporary("b", &[6]);
+    let c = program.temporary("c", &[3]);
+    let y = program.tensor("y", &[2, 2]).matrix(2, 2);
+    let square = |slice: bptt::program::Slice| slice.part(0, 4).matrix(2, 2);
+    let row = c.matrix(1, 2);
+    program.push(Gemm::new(x, x, square(a)));
+    program.push(Gemm::new(square(a), x, square(b)));
+    program.push(Gemm::new(square(b).rows(0, 1), x, row));
+    program.push(Gemm::new(row, x, y.rows(0, 1)));
+    program.push(Gemm::new(row, x, y.rows(1, 1)));
+    let memory = program.memory().unwrap();
+    let block = |slice: bptt::program::Slice| memory.block_of(slice.tensor);
+    assert_eq!(block(a), block(c));
+    assert_ne!(block(a), block(b));
+    assert_eq!(memory.len(), 4 + 4 + 4 + 6);
+    let identity = ndarray::array![[0.0_f32, 1.0], [1.0, 0.0]];
+    for device in std::iter::once(Device::cpu()).chain(gpu()) {
+        let executable = Executable::new(&device, program.clone(), &[]).unwrap();
+        executable.tensor(x.tensor).write(&identity).unwrap();
+        executable.run().unwrap();
+        // The fifth power of an exchange is the exchange, whose first row is in both.
+        let got = executable.tensor(y.tensor).to_array::<f32>().unwrap();
+        assert_eq!(got, ndarray::array![[0.0, 1.0], [0.0, 1.0]].into_dyn());
+    }
+    // Kept ones have memory of their own.
+    program.keep(a.tensor);
+    program.keep(c.tensor);
+    assert_eq!(program.memory().unwrap().len(), 4 + 4 + 4 + 6 + 3);
+}
+
+#[test]
+fn a_temporary_tensor_is_written_before_it_is_read() {
+    let mut program = Program::new();
+    let a = program.temporary("a", &[2, 2]).matrix(2, 2);
+    let y = program.tensor("y", &[2, 2]).matrix(2, 2);
+    let x = program.tensor("x", &[2, 2]).matrix(2, 2);
+    program.push(Gemm::new(x, a, y));
+    let expected = "operation 0 (gemm): b, the temporary a, has not been written";
+    assert!(reason(program).contains(expected));
+}

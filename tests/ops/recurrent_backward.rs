@@ -28,6 +28,7 @@ fn case(cell: &CellRef, size: (usize, usize, usize), options: Options) -> Case {
     let backward = RecurrentBackward {
         cell: cell.clone(),
         shape,
+        segment: op.segment,
         weights: op.weights,
         mask: op.mask,
         zoneout: op.zoneout,

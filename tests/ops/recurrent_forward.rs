@@ -1,7 +1,7 @@
 use crate::common::Case;
 use bptt::cell::{CellRef, builtin};
 use bptt::program::{
-    PerDirection, RecurrentForward, RecurrentShape, RecurrentWeights, Slice, Zoneout,
+    Fill, PerDirection, RecurrentForward, RecurrentShape, RecurrentWeights, Segment, Slice, Zoneout,
 };
 use bptt::verify::SINGLE;
 
@@ -35,6 +35,8 @@ pub struct Options {
     pub projected: bool,
     pub masked: bool,
     pub zone: Zone,
+    /// Whether the steps are some of a longer sequence.
+    pub part: bool,
 }
 
 impl Options {
@@ -45,6 +47,7 @@ impl Options {
         projected: false,
         masked: false,
         zone: Zone::Off,
+        part: false,
     };
 }
 
@@ -81,10 +84,11 @@ pub fn further(cell: &CellRef) -> Vec<Options> {
         if projected && !can_project {
             continue;
         }
-        for ragged in [false, true] {
+        for (ragged, part) in [(false, false), (true, false), (true, true)] {
             all.push(Options {
                 directions: 2,
                 ragged,
+                part,
                 projected,
                 masked,
                 zone,
@@ -115,6 +119,13 @@ pub fn forward(
         output,
         directions,
     };
+    let segment = match options.part {
+        true => Segment {
+            first: 2,
+            total: steps + 5,
+        },
+        false => Segment::whole(&shape),
+    };
     let gates = cell.gates();
     let states = shape.state_offset(cell.states());
     let rows = [steps, batch, directions];
@@ -140,7 +151,7 @@ pub fn forward(
         .masked
         .then(|| case.random("mask", &[directions, batch, gates, output], 2.0));
     let values: Vec<f32> = (0..batch)
-        .map(|row| ((5 * row + 2) % (steps + 1)) as f32)
+        .map(|row| ((5 * row + 2) % (segment.total + 1)) as f32)
         .collect();
     // Seed and step, then lengths of every kind: 0, T and between, in no order.
     let rng = [17.0, 4.0, 0.0, 65_535.0, 3.0, 0.0, 0.0, 0.0];
@@ -160,6 +171,7 @@ pub fn forward(
     let op = RecurrentForward {
         cell: cell.clone(),
         shape,
+        segment,
         x_gates,
         weights,
         mask,
@@ -202,6 +214,29 @@ fn projection_mask_and_zoneout() {
                 case.check(SINGLE);
             }
         }
+    }
+}
+
+#[test]
+fn weights_and_masks_that_change_within_a_run() {
+    let options = Options {
+        masked: true,
+        ..Options::PLAIN
+    };
+    // What a kernel takes packed is packed once more where it has changed.
+    for changed in 0..3 {
+        let mut case = Case::new(16);
+        let (op, _) = forward(&mut case, &builtin()[0], (3, 2, 5), options);
+        let targets = [op.weights.weight_hh.first, op.mask.unwrap()];
+        case.program.push(op.clone());
+        for target in targets.into_iter().skip(changed) {
+            case.program.push(Fill {
+                target,
+                value: 0.25,
+            });
+        }
+        case.program.push(op);
+        case.check(SINGLE);
     }
 }
 

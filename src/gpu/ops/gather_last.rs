@@ -8,9 +8,10 @@ use crate::gpu::plan::PlanBuilder;
 use crate::program;
 
 kernel! {
-    /// output\[b\] = input\[length_b − 1, b\], or 0
+    /// output\[b\] = input\[length_b − 1 − first, b\], or 0
     GatherLast = "gather_last", GatherLastParams {
-        batch: u32, columns: u32, input: u32, lengths: u32, output: u32, input_stride: u32, output_stride: u32,
+        batch: u32, columns: u32, rows: u32, first: u32, input: u32, lengths: u32, output: u32, input_stride: u32,
+        output_stride: u32,
     }
     bindings { input: Read, lengths: Read, output: ReadWrite }
 }
@@ -19,6 +20,7 @@ pub(super) fn lower(op: &program::GatherLast, plan: &mut PlanBuilder<'_>) -> Res
     let program::GatherLast {
         input,
         lengths,
+        first,
         output,
     } = *op;
     let kernel = GatherLast {
@@ -29,6 +31,8 @@ pub(super) fn lower(op: &program::GatherLast, plan: &mut PlanBuilder<'_>) -> Res
     let params = GatherLastParams {
         batch: lengths.len as u32,
         columns: input.columns as u32,
+        rows: input.rows as u32,
+        first: first as u32,
         input: input.offset as u32,
         lengths: lengths.offset as u32,
         output: output.offset as u32,

@@ -22,6 +22,8 @@ mod softmax_backward;
 mod softmax_cross_entropy;
 mod swap_axes;
 
+pub(super) use pack_recurrent::Packings;
+
 use super::kernel::{Kernel, KernelInfo};
 use super::plan::PlanBuilder;
 use crate::error::{Error, Result};

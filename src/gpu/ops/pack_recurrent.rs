@@ -1,4 +1,4 @@
-//! What is constant over a sequence, packed into one buffer, once a run.
+//! What is constant over a sequence, packed into one buffer, once a run: operations that take the same find it packed.
 
 use super::{GROUP, flag, offset};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::INPUTS;
-use crate::program::{PerDirection, RecurrentShape, RecurrentWeights, Slice};
+use crate::program::{PerDirection, RecurrentShape, RecurrentWeights, Slice, TensorId};
 
 kernel! {
     /// Weights of the recurrence and of the projection, biases, diagonal weights and mask as the recurrence kernels read them
@@ -21,20 +21,42 @@ kernel! {
 }
 
 /// What to pack, and which way.
-pub(super) struct Constants<'a> {
-    pub(super) shape: &'a RecurrentShape,
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Constants {
+    pub(super) shape: RecurrentShape,
     /// G
     pub(super) gates: usize,
     /// V
     pub(super) diagonals: usize,
-    pub(super) weights: &'a RecurrentWeights,
+    pub(super) weights: RecurrentWeights,
     /// `[D, B, G, P]`
     pub(super) mask: Option<Slice>,
     /// Whether for the backward pass.
     pub(super) transposed: bool,
 }
 
+/// What a plan's operations so far have packed.
+#[derive(Debug, Default)]
+pub(crate) struct Packings {
+    known: Vec<(Constants, Packed)>,
+}
+
+impl Packings {
+    /// Forgets what was made of tensors that an operation has written.
+    pub(crate) fn forget(&mut self, written: &[TensorId]) {
+        let stands = |of: &Option<Slice>| of.is_none_or(|of| !written.contains(&of.tensor));
+        self.known.retain(|(constants, _)| {
+            let weights = &constants.weights;
+            let of = [weights.bias_hh, weights.weight_hr, weights.weight_diag];
+            let of = of.map(|weight| weight.map(|weight| weight.first));
+            let whole = [Some(weights.weight_hh.first), constants.mask];
+            of.iter().chain(&whole).all(stands)
+        });
+    }
+}
+
 /// The buffer, and where in it each part starts: the projection in vectors of 4, the others in elements.
+#[derive(Clone, Debug)]
 pub(super) struct Packed {
     pub(super) buffer: wgpu::Buffer,
     pub(super) projection: u32,
@@ -43,21 +65,45 @@ pub(super) struct Packed {
     pub(super) mask: u32,
 }
 
-impl Constants<'_> {
-    pub(super) fn pack(&self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {
+impl Constants {
+    pub(super) fn pack(self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {
+        let known = plan.packings.known.iter().find(|(of, _)| of.same(&self));
+        if let Some((_, packed)) = known {
+            return Ok(packed.clone());
+        }
+        let packed = self.pack_anew(plan)?;
+        plan.packings.known.push((self, packed.clone()));
+        Ok(packed)
+    }
+
+    /// Whether the packed numbers are the same: they do not depend on the steps.
+    fn same(&self, other: &Self) -> bool {
+        let steps = self.shape.steps;
+        let shape = RecurrentShape {
+            steps,
+            ..other.shape
+        };
+        *self
+            == Self {
+                shape,
+                ..other.clone()
+            }
+    }
+
+    fn pack_anew(&self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {
         let RecurrentShape {
             batch,
             hidden,
             output,
             directions,
             ..
-        } = *self.shape;
+        } = self.shape;
         let RecurrentWeights {
             weight_hh,
             bias_hh,
             weight_hr,
             weight_diag,
-        } = *self.weights;
+        } = self.weights;
         let padded = |inputs: usize| inputs.next_multiple_of(INPUTS);
         // Units and inputs as a pass sees them.
         let ((units, inputs), (projected_units, projected_inputs)) = if self.transposed {
@@ -84,7 +130,7 @@ impl Constants<'_> {
         };
         let masked = self.mask.map_or(0, |_| directions * batch * self.gates);
         let len = (mask_at + masked * mask_width).next_multiple_of(4);
-        let buffer = plan.scratch("packed recurrent weights", len)?;
+        let buffer = plan.lasting("packed recurrent weights", len)?;
         let first = |weight: Option<PerDirection>| weight.map(|weight| weight.first);
         let stride = |weight: Option<PerDirection>| weight.map_or(0, |weight| weight.stride as u32);
         let bias = bias_hh.filter(|_| !self.transposed);

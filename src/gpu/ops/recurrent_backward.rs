@@ -17,7 +17,8 @@ kernel! {
         steps: u32, batch: u32, hidden: u32, output: u32, directions: u32, step: u32, count: u32, project_at: u32,
         diagonal: u32, mask: u32, saved: u32, d_y: u32, lengths: u32, d_state: u32, d_diagonal: u32, d_x: u32,
         d_r: u32, d_h: u32, has_d_last: u32, rng: u32, site: u32, zoneout_random: u32, zoneout_threshold_h: u32,
-        zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32,
+        zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32, segment_first: u32,
+        segment_total: u32,
     }
     bindings {
         weight: Read, saved: Read, d_y: Read, lengths: Read,
@@ -44,10 +45,10 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
         directions,
     } = op.shape;
     let packed = Constants {
-        shape: &op.shape,
+        shape: op.shape,
         gates: op.cell.gates(),
         diagonals: op.cell.diagonals(),
-        weights: &op.weights,
+        weights: op.weights,
         mask: op.mask,
         transposed: true,
     }
@@ -128,6 +129,8 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
             zoneout_threshold_c: zoneout.thresholds[1],
             zoneout_rate_h: zoneout.rates[0],
             zoneout_rate_c: zoneout.rates[1],
+            segment_first: op.segment.first as u32,
+            segment_total: op.segment.total as u32,
         };
         let units = if phase == PROJECT { output } else { hidden };
         recurrence.dispatch(plan, &kernel, params, overrides, units)

@@ -16,6 +16,7 @@ kernel! {
         x_gates: u32, bias: u32, diagonal: u32, mask: u32, lengths: u32, initial: u32, last: u32, y: u32, inner: u32,
         early: u32, saved: u32, has_initial: u32, has_saved: u32, rng: u32, site: u32, zoneout_random: u32,
         zoneout_threshold_h: u32, zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32,
+        segment_first: u32, segment_total: u32,
     }
     bindings {
         x_gates: Read, weight: Read, lengths: Read, initial: Read,
@@ -44,10 +45,10 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
     } = op.shape;
     let gates = op.cell.gates();
     let packed = Constants {
-        shape: &op.shape,
+        shape: op.shape,
         gates,
         diagonals: op.cell.diagonals(),
-        weights: &op.weights,
+        weights: op.weights,
         mask: op.mask,
         transposed: false,
     }
@@ -124,6 +125,8 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
             zoneout_threshold_c: zoneout.thresholds[1],
             zoneout_rate_h: zoneout.rates[0],
             zoneout_rate_c: zoneout.rates[1],
+            segment_first: op.segment.first as u32,
+            segment_total: op.segment.total as u32,
         };
         let units = if phase == PROJECT { output } else { hidden };
         recurrence.dispatch(plan, &kernel, params, overrides, units)?;

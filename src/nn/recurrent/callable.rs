@@ -128,6 +128,16 @@ impl<C: Cell> Recurrent<C> {
         Ok(Self { config, stack })
     }
 
+    /// Holds the memory that a call of [`vjp`](Self::vjp) works in to this many bytes, as
+    /// [`Trainer::memory_budget`](crate::train::Trainer::memory_budget) does for a training step; `None` for no bound. Default: none.
+    #[must_use]
+    pub fn memory_budget(self, bytes: impl Into<Option<usize>>) -> Self {
+        Self {
+            stack: self.stack.memory_budget(bytes.into()),
+            ..self
+        }
+    }
+
     /// How it was built.
     pub fn config(&self) -> &RecurrentConfig<C> {
         &self.config
@@ -159,7 +169,7 @@ impl<C: Cell> Recurrent<C> {
     /// respect to x, the initial states and every weight. d_y: `[T, B, D·P]`; d_state: like the states, zeros where absent.
     ///
     /// # Errors
-    /// As [`Recurrent::forward`].
+    /// As [`Recurrent::forward`]; [`Error::Argument`](crate::Error::Argument) where the memory budget is too small.
     pub fn vjp<'a>(
         &self,
         x: impl Into<Input<'a>>,

@@ -1,13 +1,13 @@
-//! One recurrent layer in a program, forward and backward.
+//! One recurrent layer in a program, forward.
 
 use super::config::Regularisers;
+use super::part::{Boundaries, Part};
 use crate::cell::CellRef;
 use crate::nn::module::{Backward, Mode, Value};
 use crate::nn::parameters::Parameter;
 use crate::program::{
-    ColumnSum, Dropout, GatesLayout, Gemm, Matrix, Multiply, PerDirection, Program,
-    RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights, Repeat, RepeatBackward,
-    Slice, Zoneout,
+    Dropout, Matrix, Multiply, PerDirection, Program, RecurrentShape, RecurrentWeights, Slice,
+    Zoneout,
 };
 
 /// The weights of one direction of a layer.
@@ -43,20 +43,32 @@ pub(super) struct Layer {
     pub(super) d_state: Option<Slice>,
     pub(super) has_d_last: bool,
     pub(super) wants_initial: bool,
+    /// Whether nothing else is computed between its forward and its backward pass, so that what its last part leaves is of use
+    /// without a recomputation.
+    pub(super) is_top: bool,
 }
 
-/// What a layer's forward pass leaves to its backward pass.
+/// A layer's forward pass, as its backward pass needs it.
 pub(super) struct Trace {
     pub(super) layer: Layer,
-    pub(super) saved: Option<Slice>,
-    /// `[T, B, D, H]`: what the late gates' product or the projection takes.
-    pub(super) inner: Option<Slice>,
+    pub(super) parts: Vec<Part>,
+    pub(super) boundaries: Boundaries,
+    /// Of the last part, if it is not to be recomputed.
+    pub(super) kept: Option<Kept>,
     pub(super) weights: RecurrentWeights,
     /// `[D, B, G, P]`
     pub(super) mask: Option<Slice>,
     pub(super) zoneout: Option<Zoneout>,
     /// `[D, G·H, P]`: DropConnect's.
     pub(super) weight_mask: Option<Slice>,
+}
+
+/// What the forward pass of a part leaves to its backward pass.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) saved: Slice,
+    /// `[T, B, D, H]`: what the late gates' product or the projection takes.
+    pub(super) inner: Option<Slice>,
 }
 
 /// A weight of every direction.
@@ -77,16 +89,17 @@ impl Layer {
         self.cell.gates() * self.shape.hidden
     }
 
-    /// A direction's columns of `[T·B, D·width]`.
+    /// A direction's columns of `[rows, D·width]`.
     pub(super) fn columns(&self, of: Slice, width: usize, direction: usize) -> Matrix {
-        let RecurrentShape {
-            steps,
-            batch,
-            directions,
-            ..
-        } = self.shape;
-        of.matrix(steps * batch, directions * width)
-            .columns(direction * width, width)
+        let all = self.shape.directions * width;
+        let rows = of.len / all;
+        of.matrix(rows, all).columns(direction * width, width)
+    }
+
+    /// The rows of a part of `[T·B, ·]`, of a direction.
+    pub(super) fn rows(&self, part: &Part, direction: usize, of: Matrix) -> Matrix {
+        let start = part.segment(&self.shape).start(part.steps, direction);
+        of.rows(start * self.shape.batch, part.steps * self.shape.batch)
     }
 
     /// Writes the forward pass. Returns the backward pass.
@@ -109,62 +122,23 @@ impl Layer {
             weight_hr: per_direction(&self.weights, |weights| weights.weight_hr),
             weight_diag: per_direction(&self.weights, |weights| weights.weight_diag),
         };
-        let (saved, inner) = self.kept(program, weights.weight_hr.is_some());
-        // Right before the recurrence, as an intermediate tensor must be.
-        let x_gates = self.input_gates(program);
-        program.push(RecurrentForward {
-            cell: self.cell.clone(),
-            shape: self.shape,
-            x_gates,
-            weights,
-            mask,
-            zoneout,
-            lengths: self.mode.lengths,
-            initial: self.initial,
-            last: self.last,
-            y: self.y.slice,
-            inner,
-            saved,
-        });
-        let trace = Trace {
-            saved,
-            inner,
+        let parts = Part::all(self.shape.steps, self.mode.segment);
+        let mut trace = Trace {
+            boundaries: Boundaries::new(program, parts.len(), self.last.len),
+            parts,
+            kept: None,
             weights,
             mask,
             zoneout,
             weight_mask,
             layer: self,
         };
-        Box::new(move |program: &mut Program| trace.backward(program))
-    }
-
-    /// W x + b_ih of all steps, `[T, B, D, G·H]`.
-    fn input_gates(&self, program: &mut Program) -> Slice {
-        let RecurrentShape {
-            steps,
-            batch,
-            directions,
-            ..
-        } = self.shape;
-        let shape = [steps, batch, directions * self.gate_width()];
-        let x_gates = program.intermediate("x_gates", &shape);
-        for (direction, weights) in self.weights.iter().enumerate() {
-            let output = self.columns(x_gates, self.gate_width(), direction);
-            let bias = weights.bias_ih.map(|bias| bias.value);
-            match weights.weight_ih {
-                Some(weight) => {
-                    let weight = weight.value.matrix(self.gate_width(), self.x.features());
-                    let product = Gemm::new(self.x.matrix(), weight, output);
-                    program.push(product.transpose_b().bias(bias));
-                }
-                None => program.push(Repeat {
-                    input: self.x.matrix(),
-                    bias,
-                    output,
-                }),
-            }
+        for part in trace.parts.clone() {
+            let at_once = part.is_last && (trace.is_whole() || trace.layer.is_top);
+            let keep = at_once && trace.layer.mode.train;
+            trace.kept = trace.forward(program, &part, (false, keep));
         }
-        x_gates
+        Box::new(move |program: &mut Program| trace.backward(program))
     }
 
     /// A mask of one of the layer's sites, where it is random and switched on.
@@ -177,7 +151,7 @@ impl Layer {
     ) -> Option<Slice> {
         let rng = self.mode.rng.filter(|_| rate > 0.0)?;
         let len = len(&self.shape);
-        let output = program.tensor("mask", &[len]);
+        let output = program.temporary("mask", &[len]);
         program.push(Dropout {
             input: None,
             output,
@@ -205,7 +179,7 @@ impl Layer {
         mask: Slice,
     ) -> PerDirection {
         let len = self.gate_width() * self.shape.output;
-        let masked = program.tensor("masked weight_hh", &[self.shape.directions * len]);
+        let masked = program.temporary("masked weight_hh", &[self.shape.directions * len]);
         for direction in 0..self.shape.directions {
             let part = |slice: Slice| slice.part(direction * len, len).matrix(1, len);
             program.push(Multiply {
@@ -217,132 +191,6 @@ impl Layer {
         PerDirection {
             first: masked.part(0, len),
             stride: len,
-        }
-    }
-
-    /// What the backward pass needs of the cell, and what late gates or a projection take: one tensor.
-    fn kept(&self, program: &mut Program, projected: bool) -> (Option<Slice>, Option<Slice>) {
-        let saved_len = if self.mode.train {
-            self.shape.rows() * self.shape.hidden * self.cell.saved()
-        } else {
-            0
-        };
-        let inner_len = RecurrentForward::inner_len(&self.cell, &self.shape, projected);
-        if saved_len + inner_len == 0 {
-            return (None, None);
-        }
-        let kept = program.tensor("saved", &[saved_len + inner_len]);
-        (
-            (saved_len > 0).then(|| kept.part(0, saved_len)),
-            (inner_len > 0).then(|| kept.part(saved_len, inner_len)),
-        )
-    }
-}
-
-impl Trace {
-    fn backward(&self, program: &mut Program) {
-        let layer = &self.layer;
-        let (Some(saved), Some(d_state)) = (self.saved, layer.d_state) else {
-            unreachable!("a training program keeps what its backward pass needs")
-        };
-        let projected = self.weights.weight_hr.is_some();
-        let layout = GatesLayout::new(&layer.cell, &layer.shape, projected);
-        let d_gates = program.tensor("d.gates", &[layout.len]);
-        program.push(RecurrentBackward {
-            cell: layer.cell.clone(),
-            shape: layer.shape,
-            weights: self.weights,
-            mask: self.mask,
-            zoneout: self.zoneout,
-            saved,
-            d_y: layer.y.known_gradient(),
-            lengths: layer.mode.lengths,
-            d_state,
-            has_d_last: layer.has_d_last,
-            wants_initial: layer.wants_initial,
-            d_gates,
-        });
-        let gates_len = layer.shape.rows() * layer.gate_width();
-        for (direction, weights) in layer.weights.iter().enumerate() {
-            let columns = |first: usize| {
-                let part = d_gates.part(first, gates_len);
-                layer.columns(part, layer.gate_width(), direction)
-            };
-            let (d_x_gates, d_r) = (columns(layout.d_x), columns(layout.d_r));
-            self.input_gradients(program, direction, d_x_gates);
-            self.recurrent_weight_gradient(program, direction, d_r);
-            for (gates, bias) in [(d_x_gates, weights.bias_ih), (d_r, weights.bias_hh)] {
-                let Some(output) = bias.and_then(|bias| bias.gradient) else {
-                    continue;
-                };
-                program.push(ColumnSum {
-                    input: gates,
-                    output,
-                    accumulate: false,
-                });
-            }
-            self.projection_gradient(program, direction, d_gates, layout.d_h);
-            self.diagonal_gradient(program, direction, d_state);
-        }
-    }
-
-    /// The gradients of weight_ih and of x.
-    fn input_gradients(&self, program: &mut Program, direction: usize, d_x_gates: Matrix) {
-        let x = &self.layer.x;
-        let accumulate = direction > 0;
-        let Some(weight) = self.layer.weights[direction].weight_ih else {
-            if let Some(d_input) = x.gradient_matrix() {
-                program.push(RepeatBackward {
-                    d_output: d_x_gates,
-                    d_input,
-                    accumulate,
-                });
-            }
-            return;
-        };
-        let as_matrix = |slice: Slice| slice.matrix(self.layer.gate_width(), x.features());
-        if let Some(d_weight) = weight.gradient {
-            program.push(Gemm::new(d_x_gates, x.matrix(), as_matrix(d_weight)).transpose_a());
-        }
-        if let Some(d_x) = x.gradient_matrix() {
-            let product = Gemm::new(d_x_gates, as_matrix(weight.value), d_x);
-            program.push(product.accumulate(accumulate));
-        }
-    }
-
-    /// d_weight_hr = Σ_t d_h_tᵀ m_t.
-    fn projection_gradient(
-        &self,
-        program: &mut Program,
-        direction: usize,
-        d_gates: Slice,
-        d_h: usize,
-    ) {
-        let layer = &self.layer;
-        let RecurrentShape { hidden, output, .. } = layer.shape;
-        let weight = layer.weights[direction].weight_hr;
-        if let (Some(inner), Some(d_weight)) = (self.inner, weight.and_then(|w| w.gradient)) {
-            let d_h = d_gates.part(d_h, layer.shape.rows() * output);
-            let d_h = layer.columns(d_h, output, direction);
-            let m = layer.columns(inner, hidden, direction);
-            let d_weight = d_weight.matrix(output, hidden);
-            program.push(Gemm::new(d_h, m, d_weight).transpose_a());
-        }
-    }
-
-    /// d_weight_diag is left by row behind the gradients of the states.
-    fn diagonal_gradient(&self, program: &mut Program, direction: usize, d_state: Slice) {
-        let layer = &self.layer;
-        let RecurrentShape { batch, hidden, .. } = layer.shape;
-        let weight = layer.weights[direction].weight_diag;
-        if let Some(output) = weight.and_then(|weight| weight.gradient) {
-            let width = layer.cell.diagonals() * hidden;
-            let first = layer.shape.state_offset(layer.cell.states()) + direction * batch * width;
-            program.push(ColumnSum {
-                input: d_state.part(first, batch * width).matrix(batch, width),
-                output,
-                accumulate: false,
-            });
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Recurrent stacks.
 
+mod backward;
 mod callable;
 mod config;
 mod layer;
 mod options;
+mod part;
 mod runner;
 mod single_step;
 mod stack;

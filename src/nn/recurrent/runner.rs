@@ -5,6 +5,7 @@ use super::stack::{Stack, Surroundings};
 use crate::device::Device;
 use crate::error::{Error, Result, check_positive, check_shape};
 use crate::executable::{Copy, Executable};
+use crate::nn::budget;
 use crate::nn::cache::ShapeCache;
 use crate::nn::module::{Backward, Mode, Module, Value};
 use crate::nn::parameters::Parameters;
@@ -17,6 +18,7 @@ pub(crate) struct RecurrentStack {
     stack: Stack,
     device: Device,
     parameters: Parameters,
+    memory_budget: Option<usize>,
     compiled: ShapeCache<Key, Compiled>,
 }
 
@@ -35,6 +37,11 @@ struct Key {
 #[derive(Debug)]
 struct Compiled {
     executable: Executable,
+    places: Places,
+}
+
+#[derive(Debug)]
+struct Places {
     batch: usize,
     x: Value,
     y: Value,
@@ -51,8 +58,18 @@ impl RecurrentStack {
             stack,
             device: device.clone(),
             parameters,
+            memory_budget: None,
             compiled: ShapeCache::default(),
         })
+    }
+
+    /// See [`Recurrent::memory_budget`](super::Recurrent::memory_budget).
+    pub(crate) fn memory_budget(self, bytes: Option<usize>) -> Self {
+        Self {
+            memory_budget: bytes,
+            compiled: ShapeCache::default(),
+            ..self
+        }
     }
 
     pub(crate) fn parameters(&self) -> &Parameters {
@@ -75,11 +92,13 @@ impl RecurrentStack {
         let (y, last) = (self.zeros(&y_shape)?, self.new_state(key.batch)?);
         let compile = || self.compile(key);
         self.compiled.with(key, compile, |c| {
-            c.mode.write(&c.executable, input.lengths, input.random)?;
-            let mut before = vec![c.input(x, c.x.slice)];
-            before.extend(self.loads(c, state, c.around.initial, false));
-            let mut after = vec![c.output(c.y.slice, &y)];
-            after.extend(self.stores(c, &last, Some(c.last), false));
+            c.places
+                .mode
+                .write(&c.executable, input.lengths, input.random)?;
+            let mut before = vec![c.input(x, c.places.x.slice)];
+            before.extend(self.loads(c, state, c.places.around.initial, false));
+            let mut after = vec![c.output(c.places.y.slice, &y)];
+            after.extend(self.stores(c, &last, Some(c.places.last), false));
             c.executable.run_with(&before, &after)
         })?;
         Ok((y, last))
@@ -110,18 +129,27 @@ impl RecurrentStack {
         };
         let compile = || self.compile(key);
         self.compiled.with(key, compile, |c| {
-            c.mode.write(&c.executable, input.lengths, input.random)?;
-            let mut before = vec![c.input(x, c.x.slice), c.input(d_y, c.y.known_gradient())];
-            before.extend(self.loads(c, state, c.around.initial, false));
-            before.extend(self.loads(c, d_state, c.around.d_state, true));
+            c.places
+                .mode
+                .write(&c.executable, input.lengths, input.random)?;
+            let mut before = vec![
+                c.input(x, c.places.x.slice),
+                c.input(d_y, c.places.y.known_gradient()),
+            ];
+            before.extend(self.loads(c, state, c.places.around.initial, false));
+            before.extend(self.loads(c, d_state, c.places.around.d_state, true));
             let mut after = vec![
-                c.output(c.y.slice, &result.y),
-                c.output(c.x.known_gradient(), &result.d_x),
+                c.output(c.places.y.slice, &result.y),
+                c.output(c.places.x.known_gradient(), &result.d_x),
             ];
             let weights = result.d_weights.flat();
-            after.extend(c.gradients.map(|gradients| c.output(gradients, weights)));
-            after.extend(self.stores(c, &result.state, Some(c.last), false));
-            after.extend(self.stores(c, &result.d_state, c.around.d_state, true));
+            after.extend(
+                c.places
+                    .gradients
+                    .map(|gradients| c.output(gradients, weights)),
+            );
+            after.extend(self.stores(c, &result.state, Some(c.places.last), false));
+            after.extend(self.stores(c, &result.d_state, c.places.around.d_state, true));
             c.executable.run_with(&before, &after)
         })?;
         Ok(result)
@@ -217,6 +245,16 @@ impl RecurrentStack {
     }
 
     fn compile(&self, key: Key) -> Result<Compiled> {
+        let budget = self.memory_budget.filter(|_| key.gradient);
+        let write = |segment| self.write(key, segment);
+        let (program, places) =
+            budget::within(budget, &self.device, key.steps, write, |written| &written.0)?;
+        let executable = Executable::new(&self.device, program, &[self.parameters.flat().clone()])?;
+        Ok(Compiled { executable, places })
+    }
+
+    /// Writes the program; `segment`: the steps of a part of the recurrence.
+    fn write(&self, key: Key, segment: Option<usize>) -> (Program, Places) {
         let (steps, batch) = (key.steps, key.batch);
         let mut program = Program::new();
         let values = self.parameters.external(&mut program);
@@ -224,7 +262,7 @@ impl RecurrentStack {
             .gradient
             .then(|| program.tensor("d.weights", self.parameters.flat().shape()));
         let lengths = key.lengths.then_some(batch);
-        let mode = Mode::new(&mut program, key.gradient, lengths, key.random);
+        let mode = Mode::new(&mut program, key.gradient, lengths, key.random).segment(segment);
         let states = |gradients| [self.stack.states_len(batch, gradients)];
         let around = Surroundings {
             initial: (key.initial).then(|| program.tensor("initial states", &states(false))),
@@ -243,19 +281,19 @@ impl RecurrentStack {
             "x",
             &shape(self.stack.input_size),
             key.gradient,
-        );
+        )
+        .keep(&mut program);
         let weights = self.parameters.slices(values, gradients);
         let (inner, swap_x) = self.time_major(&mut program, &x);
         let (y, last, backward) = self.stack.emit(&mut program, &weights, inner, around, mode);
         let (y, swap_y) = self.time_major(&mut program, &y);
+        let y = y.keep(&mut program);
         if key.gradient {
             swap_y(&mut program);
             backward(&mut program);
             swap_x(&mut program);
         }
-        let executable = Executable::new(&self.device, program, &[self.parameters.flat().clone()])?;
-        Ok(Compiled {
-            executable,
+        let places = Places {
             batch,
             x,
             y,
@@ -263,7 +301,8 @@ impl RecurrentStack {
             mode,
             around,
             gradients,
-        })
+        };
+        (program, places)
     }
 
     /// A value with its first two axes swapped, where the stack is batch-first, and the backward pass of that.
@@ -325,7 +364,7 @@ impl RecurrentStack {
             from: (part, first),
             ..compiled.input(part, slice)
         };
-        let pieces = self.pieces(compiled.batch, state, all, gradients);
+        let pieces = self.pieces(compiled.places.batch, state, all, gradients);
         pieces.into_iter().map(load).collect()
     }
 
@@ -340,7 +379,7 @@ impl RecurrentStack {
             to: (part, first),
             ..compiled.output(slice, part)
         };
-        let pieces = all.map(|all| self.pieces(compiled.batch, state, all, gradients));
+        let pieces = all.map(|all| self.pieces(compiled.places.batch, state, all, gradients));
         pieces.into_iter().flatten().map(store).collect()
     }
 }

@@ -116,7 +116,7 @@ impl Stack {
         // The backward pass needs somewhere to carry the gradients of the states, wanted or not.
         let d_state = around.d_state.or_else(|| {
             let len = self.states_len(batch, true);
-            mode.train.then(|| program.tensor("d.states", &[len]))
+            mode.train.then(|| program.temporary("d.states", &[len]))
         });
         let mut passes: Vec<Backward> = vec![];
         let mut weights = weights.iter();
@@ -162,6 +162,7 @@ impl Stack {
                 d_state: d_state.map(|states| part(states, true)),
                 has_d_last: around.has_d_last,
                 wants_initial: around.d_state.is_some(),
+                is_top: layer + 1 == self.layers,
             };
             passes.push(layer.emit(program));
             x = y;

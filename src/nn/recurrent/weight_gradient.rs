@@ -1,6 +1,7 @@
 //! The gradient of a layer's recurrent weights.
 
-use super::layer::Trace;
+use super::layer::{Kept, Trace};
+use super::part::Part;
 use crate::program::{Fill, GatherLast, Gemm, Matrix, Multiply, Program, RecurrentShape, Slice};
 use std::ops::Range;
 
@@ -13,80 +14,122 @@ enum Source {
     Inner,
 }
 
+/// A part's gradients of r `[T·B, G·H]` of a direction, and where they lead.
+struct Gradients {
+    d_r: Matrix,
+    /// Those of the direction's first steps, `[B, G·H]`, where the initial states were read.
+    first: Option<Matrix>,
+    /// `[G·H, P]`
+    d_weight: Matrix,
+    kept: Kept,
+}
+
 impl Trace {
+    /// Where each direction's gradient adds up; with DropConnect that of the masked weight comes first.
+    pub(super) fn recurrent_weight_targets(&self, program: &mut Program) -> Vec<Option<Slice>> {
+        let len = self.layer.gate_width() * self.layer.shape.output;
+        let weights = self.layer.weights.iter();
+        let mut target = |gradient| match self.weight_mask {
+            Some(_) => program.temporary("d.masked weight_hh", &[len]),
+            None => gradient,
+        };
+        weights
+            .map(|weights| weights.weight_hh.gradient.map(&mut target))
+            .collect()
+    }
+
+    /// With DropConnect, from the gradients of the masked weights to those of the weights.
+    pub(super) fn finish_recurrent_weights(
+        &self,
+        program: &mut Program,
+        targets: &[Option<Slice>],
+    ) {
+        let Some(mask) = self.weight_mask else { return };
+        for (direction, weights) in self.layer.weights.iter().enumerate() {
+            if let (Some(target), Some(gradient)) = (targets[direction], weights.weight_hh.gradient)
+            {
+                let len = target.len;
+                program.push(Multiply {
+                    input: target.matrix(1, len),
+                    factor: mask.part(direction * len, len).matrix(1, len),
+                    output: gradient.matrix(1, len),
+                });
+            }
+        }
+    }
+
     /// d_weight_hh = Σ_t d_r_tᵀ (what entered the product at t), d_r: `[T·B, G·H]`.
     pub(super) fn recurrent_weight_gradient(
         &self,
         program: &mut Program,
+        part: &Part,
         direction: usize,
-        d_r: Matrix,
+        (d_r, kept): (Matrix, Kept),
+        targets: &[Option<Slice>],
     ) {
         let layer = &self.layer;
-        let Some(gradient) = layer.weights[direction].weight_hh.gradient else {
+        let Some(target) = targets[direction] else {
             return;
         };
-        let (rows, output) = (layer.gate_width(), layer.shape.output);
-        // With DropConnect the gradient of the masked weight first.
-        let target = match self.weight_mask {
-            Some(_) => program.tensor("d.masked weight_hh", &[rows * output]),
-            None => gradient,
+        let gradients = Gradients {
+            d_r,
+            first: self.first_rows(program, part, direction, d_r),
+            d_weight: target.matrix(layer.gate_width(), layer.shape.output),
+            kept,
         };
-        let d_weight = target.matrix(rows, output);
-        let first = self.first_rows(program, direction, d_r);
         let (early, gates) = (layer.cell.early_gates(), layer.cell.gates());
         for (gates, source) in [(0..early, Source::Before), (early..gates, Source::Inner)] {
             match self.mask {
-                None => self.products(program, direction, d_r, first, d_weight, (gates, source)),
+                None => self.products(program, part, direction, &gradients, (gates, source)),
                 // Each gate has a mask of its own.
                 Some(_) => {
                     for gate in gates {
                         let gate = (gate..gate + 1, source);
-                        self.products(program, direction, d_r, first, d_weight, gate);
+                        self.products(program, part, direction, &gradients, gate);
                     }
                 }
             }
         }
-        if let Some(mask) = self.weight_mask {
-            let len = rows * output;
-            program.push(Multiply {
-                input: target.matrix(1, len),
-                factor: mask.part(direction * len, len).matrix(1, len),
-                output: gradient.matrix(1, len),
-            });
-        }
     }
 
-    /// d_r `[B, G·H]` of the direction's first steps, where the initial states were read.
-    fn first_rows(&self, program: &mut Program, direction: usize, d_r: Matrix) -> Option<Matrix> {
+    /// d_r `[B, G·H]` of the direction's first steps, where the initial states were read; none of them may be in the part.
+    fn first_rows(
+        &self,
+        program: &mut Program,
+        part: &Part,
+        direction: usize,
+        d_r: Matrix,
+    ) -> Option<Matrix> {
         let layer = &self.layer;
-        let RecurrentShape { steps, batch, .. } = layer.shape;
+        let RecurrentShape { batch, .. } = layer.shape;
         layer.initial?;
-        let width = layer.gate_width();
-        Some(match layer.mode.lengths {
-            _ if direction == 0 => d_r.rows(0, batch),
-            None => d_r.rows((steps - 1) * batch, batch),
+        match layer.mode.lengths {
             // The reverse direction starts at each row's own last step.
-            Some(lengths) => {
-                let output = program.tensor("d.r of first steps", &[batch, width]);
+            Some(lengths) if direction == 1 => {
+                let width = layer.gate_width();
+                let output = program.temporary("d.r of first steps", &[batch, width]);
                 let output = output.matrix(batch, width);
                 program.push(GatherLast {
                     input: d_r,
                     lengths,
+                    first: part.segment(&layer.shape).start(part.steps, direction),
                     output,
                 });
-                output
+                Some(output)
             }
-        })
+            _ if part.first > 0 => None,
+            _ if direction == 0 => Some(d_r.rows(0, batch)),
+            _ => Some(d_r.rows((part.steps - 1) * batch, batch)),
+        }
     }
 
     /// The products for some gates, whose d_r are columns and whose weights are rows.
     fn products(
         &self,
         program: &mut Program,
+        part: &Part,
         direction: usize,
-        d_r: Matrix,
-        first: Option<Matrix>,
-        d_weight: Matrix,
+        gradients: &Gradients,
         (gates, source): (Range<usize>, Source),
     ) {
         if gates.is_empty() {
@@ -94,21 +137,20 @@ impl Trace {
         }
         let layer = &self.layer;
         let RecurrentShape {
-            steps,
             batch,
             hidden,
             output,
             ..
         } = layer.shape;
         let (at, width) = (gates.start * hidden, gates.len() * hidden);
-        let d_r = d_r.columns(at, width);
-        let d_weight = d_weight.rows(at, width);
+        let d_r = gradients.d_r.columns(at, width);
+        let d_weight = gradients.d_weight.rows(at, width);
         let masked = |program: &mut Program, input: Matrix| match self.mask {
             None => input,
             Some(mask) => {
                 let all = layer.cell.gates() * output;
                 let mask = mask.part(direction * batch * all, batch * all);
-                let result = program.tensor("masked", &[input.rows, output]);
+                let result = program.temporary("masked", &[input.rows, output]);
                 let result = result.matrix(input.rows, output);
                 program.push(Multiply {
                     input,
@@ -120,35 +162,44 @@ impl Trace {
                 result
             }
         };
-        if let (Source::Inner, Some(inner)) = (source, self.inner) {
-            let inner = masked(program, layer.columns(inner, hidden, direction));
-            program.push(Gemm::new(d_r, inner, d_weight).transpose_a());
+        if let (Source::Inner, Some(inner)) = (source, gradients.kept.inner) {
+            let rows = part.shape(&layer.shape).rows();
+            let inner = layer.columns(inner.part(0, rows * hidden), hidden, direction);
+            let inner = masked(program, inner);
+            let product = Gemm::new(d_r, inner, d_weight).transpose_a();
+            program.push(product.accumulate(!part.is_last));
             return;
         }
-        let rows = (steps - 1) * batch;
-        let (later, earlier) = if direction == 0 {
-            (batch, 0)
-        } else {
-            (0, batch)
-        };
-        if steps > 1 {
+        let mut accumulate = !part.is_last;
+        // The steps before which there is another in this direction's order.
+        let steps = part.steps - usize::from(part.first == 0);
+        if steps > 0 {
+            let start = part.segment(&layer.shape).start(part.steps, direction);
+            let (later, before) = match (direction, part.first) {
+                (0, 0) => (1, 0),
+                (0, _) => (0, start - 1),
+                _ => (0, start + 1),
+            };
             // In the reverse direction y one step past a row's last is 0, and adds nothing here.
             let y = layer.columns(layer.y.slice, output, direction);
-            let y = masked(program, y.rows(earlier, rows));
-            program.push(Gemm::new(d_r.rows(later, rows), y, d_weight).transpose_a());
+            let y = masked(program, y.rows(before * batch, steps * batch));
+            let d_r = d_r.rows(later * batch, steps * batch);
+            let product = Gemm::new(d_r, y, d_weight).transpose_a();
+            program.push(product.accumulate(accumulate));
+            accumulate = true;
         }
-        match (layer.initial, first) {
-            (Some(initial), Some(first)) => {
-                let h0 = self.initial_h(initial, direction);
-                let h0 = masked(program, h0);
-                let product = Gemm::new(first.columns(at, width), h0, d_weight).transpose_a();
-                program.push(product.accumulate(steps > 1));
-            }
-            _ if steps == 1 => program.push(Fill {
+        if let (Some(initial), Some(first)) = (layer.initial, gradients.first) {
+            let h0 = self.initial_h(initial, direction);
+            let h0 = masked(program, h0);
+            let product = Gemm::new(first.columns(at, width), h0, d_weight).transpose_a();
+            program.push(product.accumulate(accumulate));
+            accumulate = true;
+        }
+        if !accumulate {
+            program.push(Fill {
                 target: d_weight.extent(),
                 value: 0.0,
-            }),
-            _ => {}
+            });
         }
     }
 

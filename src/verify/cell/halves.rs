@@ -8,7 +8,7 @@ use crate::executable::Executable;
 use crate::nn::{Input, Recurrent, RecurrentConfig, State};
 use crate::program::{
     GatesLayout, PerDirection, Program, RecurrentBackward, RecurrentForward, RecurrentShape,
-    RecurrentWeights, Slice,
+    RecurrentWeights, Segment, Slice,
 };
 use crate::tensor::Tensor;
 use crate::verify::compare;
@@ -177,6 +177,7 @@ impl Step {
         program.push(RecurrentForward {
             cell: cell.clone(),
             shape,
+            segment: Segment::whole(&shape),
             x_gates,
             weights,
             mask: None,
@@ -191,6 +192,7 @@ impl Step {
         program.push(RecurrentBackward {
             cell: cell.clone(),
             shape,
+            segment: Segment::whole(&shape),
             weights,
             mask: None,
             zoneout: None,
