@@ -1,38 +1,31 @@
 //! The workloads that other libraries are timed at: `cargo bench --bench workloads [-- --device cpu|gpu] [WORKLOAD [CELL [PHASE]]]`.
 //!
-//! The answers come first: output and gradients against the CPU path in f64. Then one line for each workload and phase: library, device,
+//! The answers come first: output and gradients against the CPU path in f64 or, with `--reference FOLDER`, against PyTorch's
+//! (`benches/peers/reference.py`). Then one line for each workload and phase: library, device,
 //! threads, workload, cell, phase, repetitions; milliseconds: minimum, median, first call; GFLOP/s of the matrix products in the minimum, and their
 //! share, in percent, of multiply-adds in registers. `infer` is a forward pass over the whole sequence, `train` forward, mean squared error to a random target
 //! over all steps, backward and Adam. A GPU's queue is drained before the clock stops. `benches/peers` prints the same lines for
-//! other libraries, with the same policy: warm-up for 0.25 s and 3 calls, then 2 s and at least 3.
+//! other libraries, with the same policy (`common/policy.rs`). The phase `memory`, which must be asked for, prints the peak memory of a training
+//! step in MiB instead: of the process on the CPU, of the buffers on a GPU.
 
 mod common;
+#[path = "common/reference.rs"]
+mod reference;
 
 use bptt::data::Batch;
 use bptt::nn::{GruConfig, LstmConfig, RnnConfig, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};
+use common::policy::{self, Timing, Wanted, Workload};
 use ndarray::{Array3, ArrayD};
-use std::time::{Duration, Instant};
+use reference::Reference;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-/// Name, cell, I, H, T, B.
-const WORKLOADS: [(&str, &str, [usize; 4]); 10] = [
-    ("W1", "rnn", [3, 5, 4, 1]),
-    ("W1", "lstm", [3, 5, 4, 1]),
-    ("W1", "gru", [3, 5, 4, 1]),
-    ("W2", "lstm", [32, 64, 256, 1]),
-    ("W3", "lstm", [64, 128, 128, 32]),
-    ("W3", "gru", [64, 128, 128, 32]),
-    ("W4", "lstm", [128, 512, 64, 64]),
-    ("W5", "lstm", [512, 512, 100, 64]),
-    ("W5b", "lstm", [768, 768, 256, 16]),
-    ("W6", "gru", [16, 64, 2048, 8]),
-];
-
-fn model(device: &Device, cell: &str, [inputs, hidden, _, _]: [usize; 4]) -> Sequential {
-    let model = Sequential::new(inputs);
-    let model = match cell {
+fn model(device: &Device, workload: &Workload) -> Sequential {
+    let (model, hidden) = (Sequential::new(workload.inputs), workload.hidden);
+    let model = match workload.cell {
         "rnn" => model.rnn(RnnConfig::hidden(hidden)),
         "lstm" => model.lstm(LstmConfig::hidden(hidden)),
         _ => model.gru(GruConfig::hidden(hidden)),
@@ -49,29 +42,50 @@ fn numbers(device: &Device, [steps, batch, features]: [usize; 3]) -> Tensor {
 
 /// A workload on a device.
 struct Bench {
-    cell: &'static str,
-    shape: [usize; 4],
+    workload: Workload,
     device: Device,
+    reference: Option<Reference>,
 }
 
 impl Bench {
-    fn x(&self) -> Tensor {
-        let [inputs, _, steps, batch] = self.shape;
-        numbers(&self.device, [steps, batch, inputs])
+    fn network(&self) -> Sequential {
+        let network = model(&self.device, &self.workload);
+        if let Some(reference) = &self.reference {
+            let weights = reference.weights().into_iter();
+            let named = weights.map(|(name, weight)| (format!("0.{name}"), array(weight)));
+            let weights: BTreeMap<_, _> = named.collect();
+            network.parameters().load(&weights).expect("PyTorch's fit");
+        }
+        network
+    }
+
+    /// `x` `[T, B, I]` or `target` `[T, B, H]`.
+    fn sequence(&self, name: &str) -> Tensor {
+        let Workload {
+            inputs,
+            hidden,
+            steps,
+            batch,
+            ..
+        } = self.workload;
+        if let Some(reference) = &self.reference {
+            let values = array(reference.get(name));
+            return Tensor::from_array(&self.device, &values).expect("the workloads fit");
+        }
+        let features = if name == "x" { inputs } else { hidden };
+        numbers(&self.device, [steps, batch, features])
     }
 
     fn trainer(&self) -> (Trainer, Batch) {
-        let [_, hidden, steps, batch] = self.shape;
-        let network = model(&self.device, self.cell, self.shape);
-        let trainer = Trainer::new(network, Adam::new(1e-3)).expect("the numbers are in range");
-        let target = numbers(&self.device, [steps, batch, hidden]);
-        (trainer, Batch::new(self.x(), target))
+        let trainer = Trainer::new(self.network(), Adam::new(1e-3));
+        let data = Batch::new(self.sequence("x"), self.sequence("target"));
+        (trainer.expect("the numbers are in range"), data)
     }
 
     /// The output and the gradients of a training step.
     fn answers(&self) -> Vec<(String, ArrayD<f64>)> {
-        let network = model(&self.device, self.cell, self.shape);
-        let y = network.forward(&self.x()).expect("the shapes fit");
+        let y = self.network().forward(&self.sequence("x"));
+        let y = y.expect("the shapes fit");
         let (mut trainer, data) = self.trainer();
         trainer.step(&data).expect("the shapes fit");
         let mut answers = vec![("y".to_owned(), y.to_array().expect("it can be read"))];
@@ -80,11 +94,21 @@ impl Bench {
     }
 
     fn check(&self) {
-        let reference = Bench {
+        let answers = self.answers();
+        if let Some(reference) = &self.reference {
+            for (name, got) in &answers {
+                let name = name.replace("0.", "grad.");
+                let got: Vec<_> = got.iter().map(|value| *value as f32).collect();
+                reference.check("bptt", &name, &got);
+            }
+            return;
+        }
+        let expected = Bench {
             device: Device::cpu_f64(),
-            ..*self
+            reference: None,
+            workload: self.workload,
         };
-        for ((name, got), (_, expected)) in self.answers().iter().zip(&reference.answers()) {
+        for ((name, got), (_, expected)) in answers.iter().zip(&expected.answers()) {
             // A gradient passes through every step, so rounding errors of all of them meet in it.
             let tolerance = if name == "y" { 1e-4 } else { 1e-3 };
             compare(name, got, expected, tolerance).expect("the answer comes first");
@@ -94,8 +118,14 @@ impl Bench {
     /// GFLOP of the matrix products of a forward pass; a training step takes three times that but for the gradient of x, which is not
     /// computed.
     fn work(&self, train: bool) -> f64 {
-        let [inputs, hidden, steps, batch] = self.shape;
-        let gates = match self.cell {
+        let Workload {
+            inputs,
+            hidden,
+            steps,
+            batch,
+            ..
+        } = self.workload;
+        let gates = match self.workload.cell {
             "rnn" => 1,
             "lstm" => 4,
             _ => 3,
@@ -109,92 +139,103 @@ impl Bench {
     }
 
     /// Times both phases, or one, and prints their lines.
-    fn run(&self, label: &str, name: &str, phase: Option<&str>, peak: f64) {
+    fn run(&self, label: &str, wanted: &Wanted, peak: f64) {
         self.check();
-        let start = format!("bptt,{label},{},{name},{}", common::threads(), self.cell);
-        let drain = || self.device.wait().expect("the device works");
-        let rate = |train: bool, milliseconds: f64| {
-            let rate = self.work(train) / milliseconds * 1e3;
-            format!("{rate:.1},{:.1}", 100.0 * rate / peak)
+        let print = |phase: &str, timing: Timing| {
+            let rate = self.work(phase == "train") / timing.least * 1e3;
+            let share = 100.0 * rate / peak;
+            let line = policy::line("bptt", label, &self.workload, phase, timing);
+            println!("{line},{rate:.1},{share:.1}");
         };
-        if phase != Some("train") {
-            let network = model(&self.device, self.cell, self.shape);
-            let x = self.x();
+        let drain = || self.device.wait().expect("the device works");
+        if wanted.phase("infer") {
+            let (network, x) = (self.network(), self.sequence("x"));
             let infer = || {
                 network.forward(&x).expect("the shapes fit");
                 drain();
             };
-            let (line, least) = measure(infer);
-            println!("{start},infer,{line},{}", rate(false, least));
+            let ((), first) = policy::first(infer);
+            print("infer", policy::measure(first, infer));
         }
-        if phase != Some("infer") {
+        if wanted.phase("train") {
             let (mut trainer, data) = self.trainer();
-            let train = || {
+            let mut train = || {
                 trainer.step(&data).expect("the shapes fit");
                 drain();
             };
-            let (line, least) = measure(train);
-            println!("{start},train,{line},{}", rate(true, least));
+            let ((), first) = policy::first(&mut train);
+            print("train", policy::measure(first, train));
         }
+    }
+
+    /// Prints the peak memory of a training step.
+    fn memory(&self, label: &str) {
+        let tiny = Bench {
+            workload: policy::TINY,
+            device: self.device.clone(),
+            reference: None,
+        };
+        let (mut trainer, data) = tiny.trainer();
+        trainer.step(&data).expect("the shapes fit");
+        let gpu = self.device.wgpu().is_some();
+        let used = || {
+            if gpu {
+                self.device.counters().buffer_bytes as f64 / 1024.0 / 1024.0
+            } else {
+                policy::resident().1
+            }
+        };
+        let before = if gpu { used() } else { policy::resident().0 };
+        let (mut trainer, data) = self.trainer();
+        let step = || {
+            trainer.step(&data).expect("the shapes fit");
+            self.device.wait().expect("the device works");
+        };
+        let memory = policy::peak_memory(before, used, step);
+        let line = policy::line("bptt", label, &self.workload, "memory", memory);
+        println!("{line}");
     }
 }
 
-/// Times a step: the numbers of its line, and the minimum.
-fn measure(mut step: impl FnMut()) -> (String, f64) {
-    let mut once = || {
-        let start = Instant::now();
-        step();
-        start.elapsed()
-    };
-    let first = once();
-    let (mut warm, mut count) = (first, 1);
-    while count < 3 || (warm < Duration::from_millis(250) && count < 200) {
-        warm += once();
-        count += 1;
-    }
-    let (mut times, mut total) = (vec![], Duration::ZERO);
-    while times.len() < 3 || (total < Duration::from_secs(2) && times.len() < 5000) {
-        let time = once();
-        times.push(time.as_secs_f64() * 1e3);
-        total += time;
-    }
-    times.sort_by(f64::total_cmp);
-    let median = times[times.len() / 2];
-    let first = first.as_secs_f64() * 1e3;
-    let line = format!("{},{:.4},{median:.4},{first:.3}", times.len(), times[0]);
-    (line, times[0])
+fn array((values, shape): reference::Elements) -> ArrayD<f32> {
+    ArrayD::from_shape_vec(shape, values).expect("the length is the shape's")
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).filter(|word| word != "--bench");
+    let mut arguments = std::env::args().skip(1);
     let (mut device, mut label) = (Device::cpu(), "cpu");
-    let mut words = vec![];
+    let (mut words, mut folder) = (vec![], None);
     while let Some(word) = arguments.next() {
         match word.as_str() {
-            "--device" if arguments.next().as_deref() == Some("gpu") => {
-                device = Device::gpu().expect("there is an adapter");
-                label = "gpu";
+            "--device" => {
+                if arguments.next().as_deref() == Some("gpu") {
+                    device = Device::gpu().expect("there is an adapter");
+                    label = "gpu";
+                }
             }
-            "--device" | "bench" => {}
+            "--reference" => folder = arguments.next().map(PathBuf::from),
             _ => words.push(word),
         }
     }
-    let peak = common::peak(&device);
+    let wanted = Wanted::new(words);
+    let memory = wanted.phase("memory");
+    let peak = if memory {
+        f64::NAN
+    } else {
+        common::peak(&device)
+    };
     eprintln!("{device}: {peak:.0} GFLOP/s of multiply-adds in registers");
-    for (name, cell, shape) in WORKLOADS {
-        let wanted = match &words[..] {
-            [] => true,
-            [one] => name == one,
-            [one, other, ..] => name == one && cell == other,
+    for workload in wanted.workloads() {
+        let read = |folder: &PathBuf| Reference::read(folder, &workload);
+        let bench = Bench {
+            workload,
+            device: device.clone(),
+            reference: folder.as_ref().filter(|_| !memory).map(read),
         };
-        if wanted {
-            let device = device.clone();
-            let bench = Bench {
-                cell,
-                shape,
-                device,
-            };
-            bench.run(label, name, words.get(2).map(String::as_str), peak);
+        if memory {
+            bench.memory(label);
+        } else {
+            bench.run(label, &wanted, peak);
         }
     }
 }

@@ -1,23 +1,15 @@
-"""PyTorch on the CPU: python torch_peer.py [WORKLOAD [CELL]]; RAYON_NUM_THREADS sets its threads, as it does ours."""
+"""PyTorch on the CPU: python torch_peer.py [WORKLOAD [CELL [PHASE]]]; RAYON_NUM_THREADS sets its threads, as it does ours."""
 
 import torch
+from safetensors.torch import load_file
 
-from workloads import measure, threads, wanted
+from workloads import REFERENCE, TINY, check, measure, peak_memory, resident, threads, wanted, workloads
 
 torch.set_num_threads(threads())
-torch.manual_seed(1)
 CELLS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 
-for workload in wanted():
-    _, cell, inputs, hidden, steps, batch = workload
-    net = CELLS[cell](inputs, hidden)
-    x, target = torch.randn(steps, batch, inputs), torch.randn(steps, batch, hidden)
 
-    def infer():
-        with torch.inference_mode():
-            net(x)
-
-    measure("torch", workload, "infer", infer)
+def trainer(net, x, target):
     adam = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
 
     def train():
@@ -25,4 +17,39 @@ for workload in wanted():
         torch.nn.functional.mse_loss(net(x)[0], target).backward()
         adam.step()
 
-    measure("torch", workload, "train", train)
+    return train
+
+
+def own(workload):
+    """A training step with weights and numbers of its own."""
+    _, cell, inputs, hidden, steps, batch = workload
+    x, target = torch.randn(steps, batch, inputs), torch.randn(steps, batch, hidden)
+    return trainer(CELLS[cell](inputs, hidden), x, target)
+
+
+for workload in workloads():
+    if wanted("memory"):
+        own(TINY)()
+        before = resident()[0]
+        peak_memory("torch", workload, before, own(workload))
+        continue
+    reference = load_file(REFERENCE / f"{workload.name}_{workload.cell}.safetensors")
+    net = CELLS[workload.cell](workload.inputs, workload.hidden)
+    net.load_state_dict({name: reference[name] for name, _ in net.named_parameters()})
+    x = reference["x"]
+
+    def infer():
+        with torch.inference_mode():
+            return net(x)[0]
+
+    def compare(y):
+        check("torch", workload, "y", y, reference["y"])
+
+    def compare_gradients(_):
+        for name, parameter in net.named_parameters():
+            check("torch", workload, f"grad.{name}", parameter.grad, reference[f"grad.{name}"])
+
+    if wanted("infer"):
+        measure("torch", workload, "infer", infer, compare)
+    if wanted("train"):
+        measure("torch", workload, "train", trainer(net, x, reference["target"]), compare_gradients)
