@@ -55,13 +55,15 @@ impl Layer {
 
     fn load(&mut self, hidden: usize, reference: &Reference, device: &Device) {
         let [weight_ih, weight_hh, bias_ih, bias_hh] =
-            ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"].map(|name| reference.get(name));
+            ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
+                .map(|name| reference.get(name));
         for (index, gate) in self.gates().into_iter().enumerate() {
             let rows = index * hidden..(index + 1) * hidden;
             let linear = |(weight, shape): &Elements, (bias, _): &Elements| {
                 let features = shape[1];
                 // PyTorch keeps [H, F], Burn [F, H].
-                let columns = (0..features).map(|column| rows.clone().map(move |row| row * features + column));
+                let columns = (0..features)
+                    .map(|column| rows.clone().map(move |row| row * features + column));
                 let weight: Vec<_> = columns.flatten().map(|index| weight[index]).collect();
                 let weight = TensorData::new(weight, [features, hidden]);
                 let bias = TensorData::new(bias[rows.clone()].to_vec(), [hidden]);
@@ -161,9 +163,14 @@ impl Peer for Burn {
         let gradients = self.loss(&layer).backward();
         let mut named = ["weight_ih_l0", "weight_hh_l0"].map(|name| (name.to_owned(), vec![]));
         for gate in layer.gates() {
-            for (linear, (_, values)) in [&gate.input_transform, &gate.hidden_transform].into_iter().zip(&mut named) {
+            for (linear, (_, values)) in [&gate.input_transform, &gate.hidden_transform]
+                .into_iter()
+                .zip(&mut named)
+            {
                 let gradient = linear.weight.val().grad(&gradients);
-                values.extend(elements(gradient.expect("every weight has one").transpose()));
+                values.extend(elements(
+                    gradient.expect("every weight has one").transpose(),
+                ));
             }
         }
         named.into()
@@ -176,7 +183,16 @@ fn elements<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 fn main() {
     let mut words: Vec<_> = std::env::args().skip(1).collect();
-    let backend = if words.is_empty() { String::new() } else { words.remove(0) };
+    let backend = if words.is_empty() {
+        String::new()
+    } else {
+        words.remove(0)
+    };
     let kind = if backend == "wgpu" { "gpu" } else { "cpu" };
-    peer_common::run::<Burn>(&format!("burn-{backend}"), kind, &["rnn", "lstm", "gru"], words);
+    peer_common::run::<Burn>(
+        &format!("burn-{backend}"),
+        kind,
+        &["rnn", "lstm", "gru"],
+        words,
+    );
 }

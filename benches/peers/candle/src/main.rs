@@ -17,7 +17,12 @@ impl Layer {
         let Workload { inputs, hidden, .. } = *workload;
         Ok(match workload.cell {
             "gru" => Self::Gru(candle_nn::gru(inputs, hidden, GRUConfig::default(), vars)?),
-            _ => Self::Lstm(candle_nn::lstm(inputs, hidden, LSTMConfig::default(), vars)?),
+            _ => Self::Lstm(candle_nn::lstm(
+                inputs,
+                hidden,
+                LSTMConfig::default(),
+                vars,
+            )?),
         })
     }
 
@@ -56,11 +61,21 @@ impl Candle {
     fn create(workload: &Workload, reference: Option<&Reference>) -> Result<Self> {
         let device = Device::Cpu;
         let vars = VarMap::new();
-        let layer = Layer::new(workload, VarBuilder::from_varmap(&vars, DType::F32, &device))?;
+        let layer = Layer::new(
+            workload,
+            VarBuilder::from_varmap(&vars, DType::F32, &device),
+        )?;
         let sequence = |name: &str, features: usize| match reference {
             // Candle takes [B, T, I].
-            Some(reference) => from_reference(reference.get(name))?.transpose(0, 1)?.contiguous(),
-            None => Tensor::randn(0f32, 1., (workload.batch, workload.steps, features), &device),
+            Some(reference) => from_reference(reference.get(name))?
+                .transpose(0, 1)?
+                .contiguous(),
+            None => Tensor::randn(
+                0f32,
+                1.,
+                (workload.batch, workload.steps, features),
+                &device,
+            ),
         };
         let x = sequence("x", workload.inputs)?;
         let target = sequence("target", workload.hidden)?;
@@ -68,7 +83,9 @@ impl Candle {
         for (name, weights) in reference.map(Reference::weights).unwrap_or_default() {
             named[&name].set(&from_reference(weights)?)?;
         }
-        let plain = named.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor()));
+        let plain = named
+            .iter()
+            .map(|(name, var)| (name.clone(), var.as_detached_tensor()));
         let plain = VarBuilder::from_tensors(plain.collect(), DType::F32, &device);
         let parameters = ParamsAdamW {
             lr: 1e-3,

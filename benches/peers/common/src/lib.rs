@@ -37,6 +37,10 @@ pub fn run<P: Peer>(peer: &str, device: &str, cells: &[&str], mut words: Vec<Str
             println!("{}", policy::line(peer, device, workload, phase, timing));
         };
         if wanted.phase("memory") {
+            if device == "gpu" {
+                // The process's memory would not be the GPU's.
+                continue;
+            }
             P::new(&policy::TINY, None).train();
             let (before, _) = policy::resident();
             let mut own = P::new(workload, None);
