@@ -7,6 +7,8 @@ mod options;
 mod runner;
 mod single_step;
 mod stack;
+#[cfg(test)]
+mod tests;
 mod weight_gradient;
 
 pub use callable::{Input, Recurrent, State, Vjp};
