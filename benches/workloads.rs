@@ -219,12 +219,15 @@ fn main() {
     }
     let wanted = Wanted::new(words);
     let memory = wanted.phase("memory");
+    eprintln!("{device}");
+    // What memory takes is no matter of speed.
     let peak = if memory {
         f64::NAN
     } else {
-        common::peak(&device)
+        let peak = common::peak(&device);
+        eprintln!("{peak:.0} GFLOP/s of multiply-adds in registers");
+        peak
     };
-    eprintln!("{device}: {peak:.0} GFLOP/s of multiply-adds in registers");
     for workload in wanted.workloads() {
         let read = |folder: &PathBuf| Reference::read(folder, &workload);
         let bench = Bench {

@@ -1,7 +1,7 @@
 //! Time against T, B, H and the number of layers: `cargo bench --bench scaling [-- --device cpu|gpu] [--only T|B|H|L] [--out FOLDER]`.
 //!
 //! An LSTM of I 64, H 128, T 64, B 16 and one layer, of which one size changes at a time; f32; `infer` and `train` as in the workloads bench, the shortest of
-//! at least 5 runs and 0.3 s. Writes `scaling_DEVICE.csv` (threads, size that changes, its value, phase, milliseconds, local slope: that of ln time over ln size
+//! three rounds, each of at least 5 runs and 0.3 s. Writes `scaling_DEVICE.csv` (threads, size that changes, its value, phase, milliseconds, local slope: that of ln time over ln size
 //! between the neighbours) and `scaling_DEVICE.png`, to `target/scaling` by default. `--only` measures one size anew and keeps what the file has of the others.
 
 #[path = "../common/mod.rs"]
@@ -17,6 +17,8 @@ use ndarray::Array3;
 use std::path::{Path, PathBuf};
 
 const INPUTS: usize = 64;
+const ROUNDS: usize = 3;
+const PHASES: [&str; 2] = ["infer", "train"];
 
 /// What changes: its letter, its name, and its values.
 const SIZES: [(&str, &str, &[usize]); 4] = [
@@ -35,7 +37,7 @@ pub struct Point {
     pub value: usize,
     /// infer or train.
     pub phase: String,
-    /// The shortest run.
+    /// The shortest run of all rounds.
     pub milliseconds: f64,
 }
 
@@ -47,7 +49,7 @@ fn numbers(device: &Device, [steps, batch, features]: [usize; 3]) -> Tensor {
 }
 
 /// The milliseconds of a forward pass and of a training step.
-fn time(device: &Device, size: &str, value: usize) -> [(&'static str, f64); 2] {
+fn time(device: &Device, size: &str, value: usize) -> [f64; 2] {
     let of = |letter: &str, otherwise: usize| if size == letter { value } else { otherwise };
     let (steps, batch) = (of("T", 64), of("B", 16));
     let (hidden, layers) = (of("H", 128), of("L", 1));
@@ -70,7 +72,7 @@ fn time(device: &Device, size: &str, value: usize) -> [(&'static str, f64); 2] {
         trainer.step(&data).expect("the shapes fit");
         drain();
     });
-    [("infer", infer * 1e3), ("train", train * 1e3)]
+    [infer * 1e3, train * 1e3]
 }
 
 /// The line of one size and phase, in the order of values.
@@ -112,7 +114,7 @@ fn write(path: &Path, points: &[Point]) -> csv::Result<()> {
     writer.write_record(["threads", "size", "value", "phase", "ms", "slope"])?;
     let threads = policy::threads().to_string();
     for (size, ..) in SIZES {
-        for phase in ["infer", "train"] {
+        for phase in PHASES {
             let line = line(points, size, phase);
             for (point, slope) in line.iter().zip(slopes(&line)) {
                 let value = point.value.to_string();
@@ -151,13 +153,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = |size: &str| only.as_deref().is_none_or(|only| only == size);
     points.retain(|point| !wanted(&point.size));
     for (size, _, values) in SIZES.into_iter().filter(|(size, ..)| wanted(size)) {
-        for value in values {
-            for (phase, milliseconds) in time(&device, size, *value) {
-                println!("{size} {value} {phase}: {milliseconds:.4} ms");
+        // In rounds, so that what disturbs the machine for a while does not hit all runs of a value.
+        let rounds: Vec<_> = (0..ROUNDS)
+            .map(|_| values.iter().map(|value| time(&device, size, *value)))
+            .map(Iterator::collect::<Vec<_>>)
+            .collect();
+        for (index, value) in values.iter().enumerate() {
+            for (phase, name) in PHASES.into_iter().enumerate() {
+                let times = rounds.iter().map(|round| round[index][phase]);
+                let milliseconds = times.fold(f64::INFINITY, f64::min);
+                println!("{size} {value} {name}: {milliseconds:.4} ms");
                 points.push(Point {
                     size: size.to_owned(),
                     value: *value,
-                    phase: phase.to_owned(),
+                    phase: name.to_owned(),
                     milliseconds,
                 });
             }
