@@ -27,9 +27,10 @@ pub trait Peer {
 
 /// Compares and times a peer at the workloads of the command line: `[--reference FOLDER] [WORKLOAD [CELL [PHASE]]]`.
 pub fn run<P: Peer>(peer: &str, device: &str, cells: &[&str], mut words: Vec<String>) {
-    let flag = words.iter().position(|word| word == "--reference");
-    let folder = flag.map(|at| words.drain(at..at + 2).last().expect("two were taken"));
-    let folder = folder.expect("--reference FOLDER: the answers of reference.py");
+    let at = words.iter().position(|word| word == "--reference");
+    let at = at.expect("--reference FOLDER: the answers of reference.py");
+    words.remove(at);
+    let folder = words.remove(at);
     let wanted = Wanted::new(words);
     let workloads = wanted.workloads();
     for workload in workloads.iter().filter(|w| cells.contains(&w.cell)) {
