@@ -47,6 +47,7 @@ heading=library,device,threads,workload,cell,phase,repetitions,minimum_ms,median
 echo "$heading,gflops,percent_of_peak" >"$record/workloads.csv"
 cargo bench --quiet --bench workloads -- --device gpu "$@" | grep '^bptt' >>"$record/workloads.csv"
 if "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+    "$python" benches/peers/reference.py "$@"
     "$python" benches/peers/torch_peer.py --device cuda "$@" | sed 's/$/,,/' >>"$record/workloads.csv"
 else
     echo "no PyTorch with CUDA in $python: left out" >&2

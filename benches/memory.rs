@@ -129,7 +129,7 @@ fn main() {
             _ => wanted = Some(word),
         }
     }
-    println!("{device}, {} threads", common::threads());
+    println!("{device}, {} threads", common::policy::threads());
     println!("| workload | budget | MiB | ms, shortest / median | time |");
     println!("|---|---|---|---|---|");
     for (name, cell, shape) in WORKLOADS {

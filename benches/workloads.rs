@@ -1,24 +1,31 @@
 //! The workloads that other libraries are timed at: `cargo bench --bench workloads -- [--device cpu|gpu] [--profile FILE] [WORKLOAD [CELL [PHASE]]]`.
 //!
-//! The answers come first: output and gradients against the CPU path in f64. Then one line for each workload and phase: library, device,
+//! The answers come first: output and gradients against the CPU path in f64 or, with `--reference FOLDER`, against PyTorch's
+//! (`benches/peers/reference.py`). Then one line for each workload and phase: library, device,
 //! threads, workload, cell, phase, repetitions; milliseconds: minimum, median, first call; GFLOP/s of the matrix products in the minimum, and their
 //! share, in percent, of multiply-adds in registers. `infer` is a forward pass over the whole sequence, `train` forward, mean squared error to a random target
 //! over all steps, backward and Adam. A GPU's queue is drained before the clock stops. `benches/peers` prints the same lines for
-//! other libraries, with the same policy: warm-up for 0.25 s and 3 calls, then 2 s and at least 3.
+//! other libraries, with the same policy (`common/policy.rs`). The phase `memory`, which must be asked for, prints the peak memory of a training
+//! step in MiB instead: of the process on the CPU, of the buffers on a GPU.
 //!
 //! `--profile FILE` runs one training step with every kernel timed instead: a table, FILE for `chrome://tracing` or Perfetto and
 //! FILE.csv, the name of each workload put into FILE's where there are several.
 
 mod common;
+#[path = "common/reference.rs"]
+mod reference;
 
 use bptt::data::Batch;
+use bptt::nn::Sequential;
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};
-use common::workloads::{WORKLOADS, model};
+use common::policy::{self, Timing, Wanted, Workload};
+use common::workloads::model;
 use ndarray::{Array3, ArrayD};
+use reference::Reference;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 fn numbers(device: &Device, [steps, batch, features]: [usize; 3]) -> Tensor {
     let values = Array3::from_shape_fn((steps, batch, features), |(t, b, f)| {
@@ -29,29 +36,50 @@ fn numbers(device: &Device, [steps, batch, features]: [usize; 3]) -> Tensor {
 
 /// A workload on a device.
 struct Bench {
-    cell: &'static str,
-    shape: [usize; 4],
+    workload: Workload,
     device: Device,
+    reference: Option<Reference>,
 }
 
 impl Bench {
-    fn x(&self) -> Tensor {
-        let [inputs, _, steps, batch] = self.shape;
-        numbers(&self.device, [steps, batch, inputs])
+    fn network(&self) -> Sequential {
+        let network = model(&self.device, &self.workload);
+        if let Some(reference) = &self.reference {
+            let weights = reference.weights().into_iter();
+            let named = weights.map(|(name, weight)| (format!("0.{name}"), array(weight)));
+            let weights: BTreeMap<_, _> = named.collect();
+            network.parameters().load(&weights).expect("PyTorch's fit");
+        }
+        network
+    }
+
+    /// `x` `[T, B, I]` or `target` `[T, B, H]`.
+    fn sequence(&self, name: &str) -> Tensor {
+        let Workload {
+            inputs,
+            hidden,
+            steps,
+            batch,
+            ..
+        } = self.workload;
+        if let Some(reference) = &self.reference {
+            let values = array(reference.get(name));
+            return Tensor::from_array(&self.device, &values).expect("the workloads fit");
+        }
+        let features = if name == "x" { inputs } else { hidden };
+        numbers(&self.device, [steps, batch, features])
     }
 
     fn trainer(&self) -> (Trainer, Batch) {
-        let [_, hidden, steps, batch] = self.shape;
-        let network = model(&self.device, self.cell, self.shape);
-        let trainer = Trainer::new(network, Adam::new(1e-3)).expect("the numbers are in range");
-        let target = numbers(&self.device, [steps, batch, hidden]);
-        (trainer, Batch::new(self.x(), target))
+        let trainer = Trainer::new(self.network(), Adam::new(1e-3));
+        let data = Batch::new(self.sequence("x"), self.sequence("target"));
+        (trainer.expect("the numbers are in range"), data)
     }
 
     /// The output and the gradients of a training step.
     fn answers(&self) -> Vec<(String, ArrayD<f64>)> {
-        let network = model(&self.device, self.cell, self.shape);
-        let y = network.forward(&self.x()).expect("the shapes fit");
+        let y = self.network().forward(&self.sequence("x"));
+        let y = y.expect("the shapes fit");
         let (mut trainer, data) = self.trainer();
         trainer.step(&data).expect("the shapes fit");
         let mut answers = vec![("y".to_owned(), y.to_array().expect("it can be read"))];
@@ -60,11 +88,21 @@ impl Bench {
     }
 
     fn check(&self) {
-        let reference = Bench {
+        let answers = self.answers();
+        if let Some(reference) = &self.reference {
+            for (name, got) in &answers {
+                let name = name.replace("0.", "grad.");
+                let got: Vec<_> = got.iter().map(|value| *value as f32).collect();
+                reference.check("bptt", &name, &got);
+            }
+            return;
+        }
+        let expected = Bench {
             device: Device::cpu_f64(),
-            ..*self
+            reference: None,
+            workload: self.workload,
         };
-        for ((name, got), (_, expected)) in self.answers().iter().zip(&reference.answers()) {
+        for ((name, got), (_, expected)) in answers.iter().zip(&expected.answers()) {
             // A gradient passes through every step, so rounding errors of all of them meet in it.
             let tolerance = if name == "y" { 1e-4 } else { 1e-3 };
             compare(name, got, expected, tolerance).expect("the answer comes first");
@@ -74,8 +112,14 @@ impl Bench {
     /// GFLOP of the matrix products of a forward pass; a training step takes three times that but for the gradient of x, which is not
     /// computed.
     fn work(&self, train: bool) -> f64 {
-        let [inputs, hidden, steps, batch] = self.shape;
-        let gates = match self.cell {
+        let Workload {
+            inputs,
+            hidden,
+            steps,
+            batch,
+            ..
+        } = self.workload;
+        let gates = match self.workload.cell {
             "rnn" => 1,
             "lstm" => 4,
             _ => 3,
@@ -89,7 +133,8 @@ impl Bench {
     }
 
     /// One profiled training step, after others that warm up.
-    fn profile(&self, name: &str, file: &Path) {
+    fn profile(&self, file: &Path) {
+        let Workload { name, cell, .. } = self.workload;
         self.check();
         let (mut trainer, data) = self.trainer();
         (0..3).for_each(|_| trainer.step(&data).expect("the shapes fit"));
@@ -97,116 +142,136 @@ impl Bench {
         let profile = trainer
             .profile_step(&data)
             .expect("the device has timestamps");
-        println!("{name} {}, a training step on {profile}", self.cell);
+        println!("{name} {cell}, a training step on {profile}");
         std::fs::write(file, profile.to_chrome_trace()).expect("FILE can be written");
         let lines = profile.to_csv();
         let (heading, lines) = lines.split_once('\n').expect("there is a heading");
-        let lines = lines
-            .lines()
-            .map(|line| format!("{name},{},{line}\n", self.cell));
+        let lines = lines.lines().map(|line| format!("{name},{cell},{line}\n"));
         let csv = format!("workload,cell,{heading}\n{}", lines.collect::<String>());
         let path = format!("{}.csv", file.display());
         std::fs::write(path, csv).expect("FILE.csv can be written");
     }
 
     /// Times both phases, or one, and prints their lines.
-    fn run(&self, label: &str, name: &str, phase: Option<&str>, peak: f64) {
+    fn run(&self, label: &str, wanted: &Wanted, peak: f64) {
         self.check();
-        let start = format!("bptt,{label},{},{name},{}", common::threads(), self.cell);
-        let drain = || self.device.wait().expect("the device works");
-        let rate = |train: bool, milliseconds: f64| {
-            let rate = self.work(train) / milliseconds * 1e3;
-            format!("{rate:.1},{:.1}", 100.0 * rate / peak)
+        let print = |phase: &str, timing: Timing| {
+            let rate = self.work(phase == "train") / timing.least * 1e3;
+            let share = 100.0 * rate / peak;
+            let line = policy::line("bptt", label, &self.workload, phase, timing);
+            println!("{line},{rate:.1},{share:.1}");
         };
-        if phase != Some("train") {
-            let network = model(&self.device, self.cell, self.shape);
-            let x = self.x();
+        let drain = || self.device.wait().expect("the device works");
+        if wanted.phase("infer") {
+            let (network, x) = (self.network(), self.sequence("x"));
             let infer = || {
                 network.forward(&x).expect("the shapes fit");
                 drain();
             };
-            let (line, least) = measure(infer);
-            println!("{start},infer,{line},{}", rate(false, least));
+            let ((), first) = policy::first(infer);
+            print("infer", policy::measure(first, infer));
         }
-        if phase != Some("infer") {
+        if wanted.phase("train") {
             let (mut trainer, data) = self.trainer();
-            let train = || {
+            let mut train = || {
                 trainer.step(&data).expect("the shapes fit");
                 drain();
             };
-            let (line, least) = measure(train);
-            println!("{start},train,{line},{}", rate(true, least));
+            let ((), first) = policy::first(&mut train);
+            print("train", policy::measure(first, train));
         }
+    }
+
+    /// Prints the peak memory of a training step.
+    fn memory(&self, label: &str) {
+        let tiny = Bench {
+            workload: policy::TINY,
+            device: self.device.clone(),
+            reference: None,
+        };
+        let (mut trainer, data) = tiny.trainer();
+        trainer.step(&data).expect("the shapes fit");
+        let gpu = self.device.wgpu().is_some();
+        let used = || {
+            if gpu {
+                self.device.counters().buffer_bytes as f64 / 1024.0 / 1024.0
+            } else {
+                policy::resident().1
+            }
+        };
+        let before = if gpu { used() } else { policy::resident().0 };
+        let (mut trainer, data) = self.trainer();
+        let step = || {
+            trainer.step(&data).expect("the shapes fit");
+            self.device.wait().expect("the device works");
+        };
+        let memory = policy::peak_memory(before, used, step);
+        let line = policy::line("bptt", label, &self.workload, "memory", memory);
+        println!("{line}");
     }
 }
 
-/// Times a step: the numbers of its line, and the minimum.
-fn measure(mut step: impl FnMut()) -> (String, f64) {
-    let mut once = || {
-        let start = Instant::now();
-        step();
-        start.elapsed()
-    };
-    let first = once();
-    let (mut warm, mut count) = (first, 1);
-    while count < 3 || (warm < Duration::from_millis(250) && count < 200) {
-        warm += once();
-        count += 1;
-    }
-    let (mut times, mut total) = (vec![], Duration::ZERO);
-    while times.len() < 3 || (total < Duration::from_secs(2) && times.len() < 5000) {
-        let time = once();
-        times.push(time.as_secs_f64() * 1e3);
-        total += time;
-    }
-    times.sort_by(f64::total_cmp);
-    let median = times[times.len() / 2];
-    let first = first.as_secs_f64() * 1e3;
-    let line = format!("{},{:.4},{median:.4},{first:.3}", times.len(), times[0]);
-    (line, times[0])
+fn array((values, shape): reference::Elements) -> ArrayD<f32> {
+    ArrayD::from_shape_vec(shape, values).expect("the length is the shape's")
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).filter(|word| word != "--bench");
+    let mut arguments = std::env::args().skip(1);
     let (mut device, mut label) = (Device::cpu(), "cpu");
+    let (mut words, mut folder) = (vec![], None);
     let mut profile: Option<PathBuf> = None;
-    let mut words = vec![];
     while let Some(word) = arguments.next() {
         match word.as_str() {
-            "--device" if arguments.next().as_deref() == Some("gpu") => {
-                device = Device::gpu().expect("there is an adapter");
-                label = "gpu";
+            "--device" => {
+                if arguments.next().as_deref() == Some("gpu") {
+                    device = Device::gpu().expect("there is an adapter");
+                    label = "gpu";
+                }
             }
             "--profile" => profile = Some(arguments.next().expect("--profile FILE").into()),
-            "--device" | "bench" => {}
+            "--reference" => folder = arguments.next().map(PathBuf::from),
             _ => words.push(word),
         }
     }
-    let wanted = |(name, cell, _): &(&str, &str, _)| match &words[..] {
-        [] => true,
-        [one] => name == one,
-        [one, other, ..] => name == one && cell == other,
-    };
-    let workloads: Vec<_> = WORKLOADS.into_iter().filter(wanted).collect();
-    let bench = |cell, shape| Bench {
-        cell,
-        shape,
-        device: device.clone(),
-    };
+    let wanted = Wanted::new(words);
     if let Some(file) = profile {
+        let workloads = wanted.workloads();
         let several = workloads.len() > 1;
-        for (name, cell, shape) in workloads {
+        for workload in workloads {
             let file = match several {
-                true => file.with_extension(format!("{name}-{cell}.json")),
+                true => file.with_extension(format!("{}-{}.json", workload.name, workload.cell)),
                 false => file.clone(),
             };
-            bench(cell, shape).profile(name, &file);
+            let bench = Bench {
+                workload,
+                device: device.clone(),
+                reference: None,
+            };
+            bench.profile(&file);
         }
         return;
     }
-    let peak = common::peak(&device);
-    eprintln!("{device}: {peak:.0} GFLOP/s of multiply-adds in registers");
-    for (name, cell, shape) in workloads {
-        bench(cell, shape).run(label, name, words.get(2).map(String::as_str), peak);
+    let memory = wanted.phase("memory");
+    eprintln!("{device}");
+    // What memory takes is no matter of speed.
+    let peak = if memory {
+        f64::NAN
+    } else {
+        let peak = common::peak(&device);
+        eprintln!("{peak:.0} GFLOP/s of multiply-adds in registers");
+        peak
+    };
+    for workload in wanted.workloads() {
+        let read = |folder: &PathBuf| Reference::read(folder, &workload);
+        let bench = Bench {
+            workload,
+            device: device.clone(),
+            reference: folder.as_ref().filter(|_| !memory).map(read),
+        };
+        if memory {
+            bench.memory(label);
+        } else {
+            bench.run(label, &wanted, peak);
+        }
     }
 }

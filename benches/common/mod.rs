@@ -1,6 +1,7 @@
 //! What the benches share.
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub mod policy;
 pub mod workloads;
 
 use bptt::{Device, Tensor};
@@ -45,13 +46,6 @@ pub fn shortest(mut run: impl FnMut()) -> f64 {
     best
 }
 
-/// The threads of the CPU path.
-pub fn threads() -> usize {
-    let chosen = std::env::var("RAYON_NUM_THREADS").ok();
-    let chosen = chosen.and_then(|number| number.parse().ok());
-    chosen.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-}
-
 const STEPS: usize = 1_000_000;
 const CHAINS: usize = 10;
 
@@ -88,7 +82,7 @@ pub fn peak(device: &Device) -> f64 {
 
 /// GFLOP/s of multiply-adds on as many threads as the CPU path takes.
 fn cpu_peak() -> f64 {
-    let threads = threads();
+    let threads = policy::threads();
     let lanes = pulp::Arch::new().dispatch(MultiplyAdds);
     let seconds = shortest(|| {
         std::thread::scope(|scope| {

@@ -1,22 +1,25 @@
-"""ONNX Runtime on the CPU, one node: python onnxruntime_peer.py [WORKLOAD [CELL]]; RAYON_NUM_THREADS sets its threads."""
+"""ONNX Runtime on the CPU, one node: python onnxruntime_peer.py [WORKLOAD [CELL [PHASE]]]; RAYON_NUM_THREADS sets its threads."""
 
 import numpy
 import onnx
 import onnxruntime
+from safetensors.numpy import load_file
 
-from workloads import measure, threads, wanted
+from workloads import REFERENCE, check, measure, threads, wanted, workloads
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+# PyTorch's gates i f g o and r z n in ONNX' order i o f c and z r h.
+GATES = {"rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}
 
-for workload in wanted():
+for workload in workloads() if wanted("infer") else []:
     _, cell, inputs, hidden, steps, batch = workload
-    rng = numpy.random.default_rng(1)
-    rows = GATES[cell] * hidden
+    reference = load_file(REFERENCE / f"{workload.name}_{cell}.safetensors")
 
-    def weight(*shape):
-        return (rng.uniform(-1, 1, shape) / hidden**0.5).astype(numpy.float32)
+    def gates(name):
+        rows = reference[name]
+        return numpy.concatenate([rows[gate * hidden : (gate + 1) * hidden] for gate in GATES[cell]])[None]
 
-    weights = {"W": weight(1, rows, inputs), "R": weight(1, rows, hidden), "B": weight(1, 2 * rows)}
+    bias = numpy.concatenate([gates("bias_ih_l0"), gates("bias_hh_l0")], axis=1)
+    weights = {"W": gates("weight_ih_l0"), "R": gates("weight_hh_l0"), "B": bias}
     more = {"linear_before_reset": 1} if cell == "gru" else {}
     node = onnx.helper.make_node(cell.upper(), ["X", "W", "R", "B"], ["Y"], hidden_size=hidden, **more)
     shape = {"X": [steps, batch, inputs], "Y": [steps, 1, batch, hidden]}
@@ -28,5 +31,8 @@ for workload in wanted():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    feed = {"X": rng.standard_normal(shape["X"]).astype(numpy.float32)}
-    measure("onnxruntime", workload, "infer", lambda: session.run(None, feed))
+
+    def compare(answer):
+        check("onnxruntime", workload, "y", answer[0][:, 0], reference["y"])
+
+    measure("onnxruntime", workload, "infer", lambda: session.run(None, {"X": reference["x"]}), compare)

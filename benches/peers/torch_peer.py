@@ -1,11 +1,11 @@
-"""PyTorch: python torch_peer.py [--device cpu|cuda] [WORKLOAD [CELL]]; RAYON_NUM_THREADS sets its threads, as it does ours."""
+"""PyTorch: python torch_peer.py [--device cpu|cuda] [WORKLOAD [CELL [PHASE]]]; RAYON_NUM_THREADS sets its threads, as it does ours."""
 
 import torch
+from safetensors.torch import load_file
 
-from workloads import device, measure, threads, wanted
+from workloads import REFERENCE, TINY, check, device, measure, peak_memory, resident, threads, wanted, workloads
 
 torch.set_num_threads(threads())
-torch.manual_seed(1)
 # f32 as ours is: cuDNN would take TF32, of 10 bits.
 torch.backends.cudnn.allow_tf32 = False
 torch.set_default_device(device())
@@ -17,17 +17,7 @@ def drain():
         torch.cuda.synchronize()
 
 
-for workload in wanted():
-    _, cell, inputs, hidden, steps, batch = workload
-    net = CELLS[cell](inputs, hidden)
-    x, target = torch.randn(steps, batch, inputs), torch.randn(steps, batch, hidden)
-
-    def infer():
-        with torch.inference_mode():
-            net(x)
-        drain()
-
-    measure("torch", workload, "infer", infer)
+def trainer(net, x, target):
     adam = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
 
     def train():
@@ -36,4 +26,41 @@ for workload in wanted():
         adam.step()
         drain()
 
-    measure("torch", workload, "train", train)
+    return train
+
+
+def own(workload):
+    """A training step with weights and numbers of its own."""
+    _, cell, inputs, hidden, steps, batch = workload
+    x, target = torch.randn(steps, batch, inputs), torch.randn(steps, batch, hidden)
+    return trainer(CELLS[cell](inputs, hidden), x, target)
+
+
+for workload in workloads():
+    if wanted("memory"):
+        own(TINY)()
+        before = resident()[0]
+        peak_memory("torch", workload, before, own(workload))
+        continue
+    reference = load_file(REFERENCE / f"{workload.name}_{workload.cell}.safetensors", device=device())
+    net = CELLS[workload.cell](workload.inputs, workload.hidden)
+    net.load_state_dict({name: reference[name] for name, _ in net.named_parameters()})
+    x = reference["x"]
+
+    def infer():
+        with torch.inference_mode():
+            y = net(x)[0]
+        drain()
+        return y
+
+    def compare(y):
+        check("torch", workload, "y", y.cpu(), reference["y"].cpu())
+
+    def compare_gradients(_):
+        for name, parameter in net.named_parameters():
+            check("torch", workload, f"grad.{name}", parameter.grad.cpu(), reference[f"grad.{name}"].cpu())
+
+    if wanted("infer"):
+        measure("torch", workload, "infer", infer, compare)
+    if wanted("train"):
+        measure("torch", workload, "train", trainer(net, x, reference["target"]), compare_gradients)

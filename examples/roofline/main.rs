@@ -10,6 +10,9 @@
 mod common;
 mod gpus;
 mod model;
+#[path = "../../benches/common/policy.rs"]
+#[allow(dead_code, reason = "nothing is timed here")]
+mod policy;
 #[path = "../../benches/common/workloads.rs"]
 mod workloads;
 
@@ -21,8 +24,8 @@ use gpus::{GPUS, Gpu};
 use model::{
     BANDWIDTH, CACHE, COMPUTE, IN_FLIGHT, INVOCATIONS_PER_LANE, LATENCY, Limit, STEP, predict,
 };
+use policy::{Wanted, Workload};
 use std::time::Instant;
-use workloads::WORKLOADS;
 
 /// What the command line asks for.
 #[derive(Default)]
@@ -64,24 +67,31 @@ fn device(gpu: &Gpu) -> Device {
 }
 
 /// A trainer of a workload on a device, with a batch.
-fn trainer(device: &Device, cell: &str, shape: [usize; 4]) -> bptt::Result<(Trainer, Batch)> {
-    let [inputs, hidden, steps, batch] = shape;
-    let model = workloads::model(device, cell, shape);
+fn trainer(device: &Device, workload: &Workload) -> bptt::Result<(Trainer, Batch)> {
+    let Workload {
+        inputs,
+        hidden,
+        steps,
+        batch,
+        ..
+    } = *workload;
+    let model = workloads::model(device, workload);
     let x = Tensor::zeros(device, &[steps, batch, inputs])?;
     let target = Tensor::zeros(device, &[steps, batch, hidden])?;
     Ok((Trainer::new(model, Adam::new(1e-3))?, Batch::new(x, target)))
 }
 
 /// The plan of a training step.
-fn plan(gpu: &Gpu, cell: &str, shape: [usize; 4]) -> bptt::Result<ExecutionPlan> {
-    let (trainer, batch) = trainer(&device(gpu), cell, shape)?;
+fn plan(gpu: &Gpu, workload: &Workload) -> bptt::Result<ExecutionPlan> {
+    let (trainer, batch) = trainer(&device(gpu), workload)?;
     trainer.plan(&batch)
 }
 
 /// Seconds that this machine takes to encode and submit a dispatch, without a driver: the shortest of some training steps of W2, which has
 /// many dispatches and little to copy.
 fn host(gpu: &Gpu) -> bptt::Result<f64> {
-    let (mut trainer, batch) = trainer(&device(gpu), "lstm", [32, 64, 256, 1])?;
+    let small = Wanted::new(["W2".to_owned()]).workloads()[0];
+    let (mut trainer, batch) = trainer(&device(gpu), &small)?;
     let dispatches = trainer.plan(&batch)?.dispatches() as f64;
     let mut least = f64::INFINITY;
     for _ in 0..20 {
@@ -114,19 +124,12 @@ fn run() -> Result<(), String> {
             "--gpu: {part:?}, expected a part of one of {known:?}"
         ));
     }
-    let wanted = |name: &str, cell: &str| {
-        let words = options.workload.iter().zip([name, cell]);
-        words.into_iter().all(|(word, own)| word == own)
-    };
-    let workloads = || {
-        WORKLOADS
+    let workloads = Wanted::new(options.workload.iter().cloned()).workloads();
+    if workloads.is_empty() {
+        let known: Vec<_> = Wanted::new([])
+            .workloads()
             .iter()
-            .filter(|(name, cell, _)| wanted(name, cell))
-    };
-    if workloads().next().is_none() {
-        let known: Vec<_> = WORKLOADS
-            .iter()
-            .map(|(name, cell, _)| format!("{name} {cell}"))
+            .map(|workload| format!("{} {}", workload.name, workload.cell))
             .collect();
         return Err(format!(
             "{:?}, expected one of {known:?}",
@@ -140,11 +143,11 @@ fn run() -> Result<(), String> {
         false => describe(gpus()).map_err(|reason| reason.to_string())?,
     }
     let mut lines = vec![];
-    for (name, cell, shape) in workloads() {
-        let mut line = format!("| {name} {cell} |");
+    for workload in &workloads {
+        let mut line = format!("| {} {} |", workload.name, workload.cell);
         for gpu in gpus() {
-            let plan = plan(gpu, cell, *shape).map_err(|reason| reason.to_string())?;
-            let total = kernels(&options, (name, cell, shape), gpu, &plan);
+            let plan = plan(gpu, workload).map_err(|reason| reason.to_string())?;
+            let total = kernels(&options, workload, gpu, &plan);
             let (time, bound) = (1e3 * total.time, 1e3 * total.bound);
             line += &format!(
                 " {time:.3} ({bound:.4}), {}, {} |",
@@ -200,13 +203,15 @@ fn describe(gpus: impl Iterator<Item = &'static Gpu>) -> bptt::Result<()> {
 }
 
 /// Prints the kernels of a plan, and adds them up.
-fn kernels(
-    options: &Options,
-    (name, cell, shape): (&str, &str, &[usize; 4]),
-    gpu: &Gpu,
-    plan: &ExecutionPlan,
-) -> Total {
+fn kernels(options: &Options, workload: &Workload, gpu: &Gpu, plan: &ExecutionPlan) -> Total {
+    let Workload { name, cell, .. } = workload;
     if !options.csv {
+        let shape = [
+            workload.inputs,
+            workload.hidden,
+            workload.steps,
+            workload.batch,
+        ];
         println!("\n{name} {cell}, I/H/T/B {shape:?}, on {}:", gpu.name);
         println!(
             "{:>3}  {:26} {:>10} {:>11} {:>10} {:>9} {:>10} {:>13}  limited by",

@@ -17,6 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     /// Buffers created.
     pub buffers: u64,
+    /// Bytes of the buffers created. What a model, its trainer and their programs take is the growth since before they were made; it does
+    /// not fall when a buffer is dropped.
+    pub buffer_bytes: u64,
     /// Bind groups created.
     pub bind_groups: u64,
     /// Compute pipelines created.
@@ -32,6 +35,7 @@ pub struct Counters {
 #[derive(Default)]
 pub(super) struct AtomicCounters {
     pub(super) buffers: AtomicU64,
+    pub(super) buffer_bytes: AtomicU64,
     pub(super) bind_groups: AtomicU64,
     pub(super) pipelines: AtomicU64,
     pub(super) submits: AtomicU64,
@@ -163,6 +167,7 @@ impl Context {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
             buffers: get(&self.counters.buffers),
+            buffer_bytes: get(&self.counters.buffer_bytes),
             bind_groups: get(&self.counters.bind_groups),
             pipelines: get(&self.counters.pipelines),
             submits: get(&self.counters.submits),
@@ -247,6 +252,9 @@ impl Context {
         usage: wgpu::BufferUsages,
     ) -> Result<wgpu::Buffer> {
         self.counters.buffers.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .buffer_bytes
+            .fetch_add(size, Ordering::Relaxed);
         let descriptor = wgpu::BufferDescriptor {
             label: Some(what),
             size,

@@ -169,3 +169,16 @@ fn webgpus_default_limits_suffice() {
         "{error}"
     );
 }
+
+#[test]
+fn the_bytes_of_buffers_are_counted() {
+    let Some(device) = gpu() else { return };
+    // A device of its own, as other tests create buffers meanwhile.
+    let (wgpu_device, queue) = device.wgpu().unwrap();
+    let own = Device::from_wgpu(wgpu_device.clone(), queue.clone());
+    let before = own.counters();
+    let _tensor = Tensor::zeros(&own, &[3, 7, 11]).unwrap();
+    let after = own.counters();
+    assert_eq!(after.buffers, before.buffers + 1);
+    assert_eq!(after.buffer_bytes, before.buffer_bytes + 4 * 3 * 7 * 11);
+}

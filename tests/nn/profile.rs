@@ -7,7 +7,7 @@ use bptt::nn::{GruConfig, LstmConfig, Sequential};
 use bptt::profile::{Owner, Profile};
 use bptt::program::{
     Adam, Cost, Gemm, Op, PerDirection, Program, RecurrentBackward, RecurrentForward,
-    RecurrentShape, RecurrentWeights,
+    RecurrentShape, RecurrentWeights, Segment,
 };
 use bptt::train::{self, Trainer};
 use bptt::{Device, Error};

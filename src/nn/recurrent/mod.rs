@@ -9,6 +9,8 @@ mod part;
 mod runner;
 mod single_step;
 mod stack;
+#[cfg(test)]
+mod tests;
 mod weight_gradient;
 
 pub use callable::{Input, Recurrent, State, Vjp};

@@ -53,7 +53,7 @@ impl Stack {
         }
     }
 
-    fn shape(&self, steps: usize, batch: usize) -> RecurrentShape {
+    pub(super) fn shape(&self, steps: usize, batch: usize) -> RecurrentShape {
         RecurrentShape {
             steps,
             batch,

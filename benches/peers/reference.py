@@ -1,0 +1,32 @@
+"""Writes what answers are compared with: python reference.py [WORKLOAD [CELL]].
+
+For each workload, REFERENCE/W_cell.safetensors with x, target, PyTorch's weights, its output y and the gradients of a training step, computed
+in f64 and kept as f32. What is there already stays.
+"""
+
+import torch
+from safetensors.torch import save_file
+
+from workloads import REFERENCE, workloads
+
+CELLS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+
+REFERENCE.mkdir(parents=True, exist_ok=True)
+for workload in workloads():
+    name, cell, inputs, hidden, steps, batch = workload
+    path = REFERENCE / f"{name}_{cell}.safetensors"
+    if path.exists():
+        continue
+    torch.manual_seed(1)
+    # Drawn in f32, so that the peers' weights are these exactly.
+    net = CELLS[cell](inputs, hidden).double()
+    x, target = torch.randn(steps, batch, inputs), torch.randn(steps, batch, hidden)
+    y, _ = net(x.double())
+    torch.nn.functional.mse_loss(y, target.double()).backward()
+    tensors = {"x": x, "target": target, "y": y.detach()}
+    for key, parameter in net.named_parameters():
+        tensors |= {key: parameter.detach(), f"grad.{key}": parameter.grad}
+    # Whole or not at all.
+    part = path.with_suffix(".part")
+    save_file({key: tensor.float().contiguous() for key, tensor in tensors.items()}, part)
+    part.rename(path)
