@@ -23,7 +23,8 @@ pub use device::{Device, Precision};
 pub use error::{Error, Result};
 pub use executable::Executable;
 pub use gpu::{
-    Access, AdapterInfo, AdapterKind, BindingInfo, Counters, KernelInfo, Shader, shaders,
+    Access, AdapterInfo, AdapterKind, BindingInfo, Counters, GemmKernel, KernelInfo, Shader,
+    shaders,
 };
 pub use program::Program;
 pub use real::Real;

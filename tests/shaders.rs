@@ -22,10 +22,15 @@ fn every_shader_is_valid() {
     // Written out as well, for other compilers of WGSL to try.
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaders");
     std::fs::create_dir_all(&folder).unwrap();
-    for (_, shader) in shaders() {
-        std::fs::write(folder.join(format!("{}.wgsl", shader.name)), &shader.text).unwrap();
-        // No capability beyond WebGPU's own.
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    for (kernel, shader) in shaders() {
+        // No capability beyond WebGPU's own, but subgroups, which are optional there and asked for by a directive that naga does not know.
+        let (capabilities, directive) = match kernel.subgroups {
+            true => (Capabilities::SUBGROUP, "enable subgroups; "),
+            false => (Capabilities::empty(), ""),
+        };
+        let file = folder.join(format!("{}.wgsl", shader.name));
+        std::fs::write(file, format!("{directive}{}", shader.text)).unwrap();
+        let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         validator
             .validate(&module(&shader))
             .unwrap_or_else(|error| panic!("{}: {error:?}", shader.name));
@@ -55,6 +60,7 @@ fn every_kernel_is_composed_with_every_cell_it_takes() {
         "shaders",
         "shaders/lib",
         "shaders/cell",
+        "shaders/gemm",
         "shaders/recurrent",
     ] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {

@@ -13,6 +13,9 @@ pub(super) const FINISH_FORWARD: WgslSource = crate::wgsl!("shaders/recurrent/fi
 pub(super) const FINISH_BACKWARD: WgslSource =
     crate::wgsl!("shaders/recurrent/finish_backward.wgsl");
 pub(super) const PHILOX: WgslSource = crate::wgsl!("shaders/lib/philox.wgsl");
+pub(super) const GEMM_PARAMS: WgslSource = crate::wgsl!("shaders/gemm/params.wgsl");
+pub(super) const GEMM_VECTORS: WgslSource = crate::wgsl!("shaders/gemm/vectors.wgsl");
+pub(super) const GEMM_TILE: WgslSource = crate::wgsl!("shaders/gemm/tile.wgsl");
 const ACTIVATION: WgslSource = crate::wgsl!("shaders/lib/activation.wgsl");
 const CONTRACT: WgslSource = crate::wgsl!("shaders/cell/contract.wgsl");
 const NO_LATE_GATES: WgslSource = crate::wgsl!("shaders/cell/no_late_gates.wgsl");
@@ -44,8 +47,13 @@ impl Shader {
     }
 }
 
-/// Puts a kernel's files together, `rows` being the ROWS constant of kernels over a cell.
-pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, u32)>) -> Shader {
+/// Puts a kernel's files together, `rows` being the ROWS constant of kernels over a cell, and `constants` the values of the
+/// kernel's own.
+pub(super) fn compose(
+    kernel: &KernelInfo,
+    cell: Option<(&CellRef, u32)>,
+    constants: &[(&str, u32)],
+) -> Shader {
     let mut shader = Shader {
         name: kernel.name.to_owned(),
         text: String::new(),
@@ -82,6 +90,17 @@ pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, u32)>) -> Sha
             );
         }
     }
+    if !constants.is_empty() {
+        let lines: String = constants
+            .iter()
+            .map(|(name, value)| format!("const {name}: u32 = {value}u;\n"))
+            .collect();
+        append(
+            &mut shader,
+            "the constants of the kernel's Rust half",
+            &lines,
+        );
+    }
     for source in sources {
         append(&mut shader, source.file, source.text);
     }
@@ -108,12 +127,15 @@ pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
     let mut shaders = vec![];
     for kernel in kernel::all() {
         if kernel.takes_cell {
-            let composed = builtin()
-                .into_iter()
-                .map(|cell| (kernel, compose(kernel, Some((&cell, kernel::ROWS)))));
+            let composed = builtin().into_iter().map(|cell| {
+                (
+                    kernel,
+                    compose(kernel, Some((&cell, kernel::ROWS)), kernel.constants),
+                )
+            });
             shaders.extend(composed);
         } else {
-            shaders.push((kernel, compose(kernel, None)));
+            shaders.push((kernel, compose(kernel, None, kernel.constants)));
         }
     }
     shaders

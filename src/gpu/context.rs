@@ -2,6 +2,8 @@
 
 use super::adapter::{self, AdapterInfo, Wish};
 use super::pipeline::PipelineCache;
+use super::store::Store;
+use super::tuner::Tuner;
 use crate::error::{Error, Result};
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -44,6 +46,8 @@ pub(crate) struct Context {
     pub(crate) limits: wgpu::Limits,
     pub(super) pipelines: PipelineCache,
     pub(super) counters: AtomicCounters,
+    pub(super) tuner: Tuner,
+    pub(super) store: Store,
     /// Idle readback buffers.
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
     info: AdapterInfo,
@@ -57,6 +61,9 @@ impl std::fmt::Debug for Context {
     }
 }
 
+/// What is used of a device where its adapter has it.
+const WANTED: wgpu::Features = wgpu::Features::SUBGROUP.union(wgpu::Features::PIPELINE_CACHE);
+
 fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
     mutex.lock()
 }
@@ -68,6 +75,7 @@ impl Context {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bptt"),
             required_limits: adapter.limits(),
+            required_features: adapter.features() & WANTED,
             ..Default::default()
         };
         let (device, queue) = adapter
@@ -101,6 +109,8 @@ impl Context {
     pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self {
             limits: device.limits(),
+            tuner: Tuner::default(),
+            store: Store::open(&device),
             info: device.adapter_info().into(),
             device,
             queue,
@@ -109,6 +119,10 @@ impl Context {
             staging: Mutex::default(),
             fault: Arc::default(),
         }
+    }
+
+    pub(crate) fn force_gemm(&self, kernel: Option<super::GemmKernel>) {
+        self.tuner.force(kernel);
     }
 
     pub(crate) fn info(&self) -> &AdapterInfo {

@@ -11,12 +11,15 @@ mod kernel;
 mod ops;
 mod pipeline;
 mod plan;
+mod store;
 mod transfer;
+mod tuner;
 
 pub use adapter::{AdapterInfo, AdapterKind};
 pub use compose::{Shader, shaders};
 pub(crate) use context::Context;
 pub use context::Counters;
 pub use kernel::{Access, BindingInfo, KernelInfo};
+pub use ops::GemmKernel;
 pub(crate) use plan::Plan;
 pub(crate) use transfer::Copy;

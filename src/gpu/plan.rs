@@ -32,17 +32,7 @@ impl Plan {
         program: &Program,
         buffers: &[wgpu::Buffer],
     ) -> Result<Self> {
-        let unused = [
-            context.storage("an unused binding", 1)?,
-            context.storage("an unused binding", 1)?,
-        ];
-        let mut builder = PlanBuilder {
-            context,
-            buffers,
-            unused,
-            params: vec![],
-            pending: vec![],
-        };
+        let mut builder = PlanBuilder::new(context, buffers)?;
         for op in program.ops() {
             ops::lower(op, &mut builder)?;
         }
@@ -111,6 +101,26 @@ struct Pending {
 }
 
 impl<'a> PlanBuilder<'a> {
+    /// Without dispatches yet.
+    pub(super) fn new(context: &'a Context, buffers: &'a [wgpu::Buffer]) -> Result<Self> {
+        // Four numbers, as some kernels read vectors.
+        let unused = [
+            context.storage("an unused binding", 4)?,
+            context.storage("an unused binding", 4)?,
+        ];
+        Ok(Self {
+            context,
+            buffers,
+            unused,
+            params: vec![],
+            pending: vec![],
+        })
+    }
+
+    pub(super) fn context(&self) -> &'a Context {
+        self.context
+    }
+
     pub(super) fn buffer(&self, id: TensorId) -> &'a wgpu::Buffer {
         &self.buffers[id.0]
     }
@@ -177,7 +187,7 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers a pipeline is used with.
-    fn finish(self) -> Result<Plan> {
+    pub(super) fn finish(self) -> Result<Plan> {
         let context = self.context;
         // A binding reaches past the last parameters by no more than the largest of them.
         let size = (self.params.len() as u64 + 256).next_multiple_of(4);

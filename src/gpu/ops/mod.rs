@@ -21,6 +21,8 @@ mod softmax_backward;
 mod softmax_cross_entropy;
 mod swap_axes;
 
+pub use gemm::GemmKernel;
+
 use super::kernel::{Kernel, KernelInfo};
 use super::plan::PlanBuilder;
 use crate::error::{Error, Result};
@@ -35,6 +37,10 @@ const PARTIALS: usize = 4096;
 pub(super) static KERNELS: &[&KernelInfo] = &[
     &fill::Fill::INFO,
     &gemm::Gemm::INFO,
+    &gemm::GemmRegister::INFO,
+    &gemm::GemmSubgroup::INFO,
+    &gemm::GemmWorkgroup::INFO,
+    &gemm::GemmSum::INFO,
     &column_sum::ColumnSum::INFO,
     &pack_recurrent::PackRecurrent::INFO,
     &recurrent_forward::RecurrentForward::INFO,
