@@ -39,7 +39,7 @@ fn main(
     let part = workgroup.z;
     let c_at = params.c + part * params.part_stride;
     var sum: array<vec4<f32>, TILE_M>;
-    if params.accumulate != 0u {
+    if ACCUMULATE {
         for (var i = 0u; i < TILE_M; i++) {
             let at = vec4<u32>(c_at + min(first_row + i, params.m - 1u) * params.c_stride) + columns;
             sum[i] = vec4<f32>(c[at.x], c[at.y], c[at.z], c[at.w]);
@@ -54,16 +54,18 @@ fn main(
         }
     }
 
+    var added = vec4<f32>(0.0);
+    if HAS_BIAS {
+        let at = params.bias + columns;
+        added = vec4<f32>(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
+    }
     for (var i = 0u; i < TILE_M; i++) {
+        let value = sum[i] + added;
         for (var j = 0u; j < TILE_N; j++) {
             let row = first_row + i;
             let column = first_column + j * GROUP;
             if row < params.m && column < params.n {
-                var value = sum[i][j];
-                if params.has_bias != 0u {
-                    value += bias[params.bias + column];
-                }
-                c[c_at + row * params.c_stride + column] = value;
+                c[c_at + row * params.c_stride + column] = value[j];
             }
         }
     }

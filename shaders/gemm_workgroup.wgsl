@@ -86,10 +86,12 @@ fn main(
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < SIDE; i++) {
-        for (var j = 0u; j < SQUARES; j++) {
+    for (var j = 0u; j < SQUARES; j++) {
+        let columns = first_columns + own_columns + j * ACROSS;
+        let bias = bias_of(columns);
+        for (var i = 0u; i < SIDE; i++) {
             let row = 4u * (first_rows + own_rows + (i / 4u) * ACROSS) + i % 4u;
-            store(row, first_columns + own_columns + j * ACROSS, part, sum[i][j]);
+            store(row, columns, part, sum[i][j] + bias);
         }
     }
 }

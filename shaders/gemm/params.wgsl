@@ -12,8 +12,6 @@ struct GemmParams {
     a_stride: u32,
     b_stride: u32,
     c_stride: u32,
-    has_bias: u32,
-    accumulate: u32,
     // Steps of k of one part, and how far apart two parts' sums lie: parts are the third dimension of the workgroups.
     part_steps: u32,
     part_stride: u32,
@@ -23,3 +21,6 @@ struct GemmParams {
 
 override TRANSPOSE_A: bool = false;
 override TRANSPOSE_B: bool = false;
+// No parameters, as software adapters walk through the loads of a branch that no invocation takes.
+override HAS_BIAS: bool = false;
+override ACCUMULATE: bool = false;

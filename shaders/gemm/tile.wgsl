@@ -39,9 +39,9 @@ fn start_block(block: u32, first_row: u32, columns: u32) {
     }
 }
 
-fn store_block(block: u32, first_row: u32, columns: u32, part: u32) {
+fn store_block(block: u32, first_row: u32, columns: u32, part: u32, bias: vec4<f32>) {
     for (var row = 0u; row < 8u; row++) {
-        store(first_row + 8u * block + row, columns, part, sum[block][row]);
+        store(first_row + 8u * block + row, columns, part, sum[block][row] + bias);
     }
 }
 
@@ -69,8 +69,9 @@ fn multiply(workgroup: vec3<u32>, workgroups: vec3<u32>, local: u32) {
         if BLOCKS > 3u { add_block(3u, first_row, step, right); }
     }
 
-    store_block(0u, first_row, columns, part);
-    if BLOCKS > 1u { store_block(1u, first_row, columns, part); }
-    if BLOCKS > 2u { store_block(2u, first_row, columns, part); }
-    if BLOCKS > 3u { store_block(3u, first_row, columns, part); }
+    let bias = bias_of(columns);
+    store_block(0u, first_row, columns, part, bias);
+    if BLOCKS > 1u { store_block(1u, first_row, columns, part, bias); }
+    if BLOCKS > 2u { store_block(2u, first_row, columns, part, bias); }
+    if BLOCKS > 3u { store_block(3u, first_row, columns, part, bias); }
 }

@@ -19,21 +19,26 @@ fn right_square(columns: u32, step: u32) -> mat4x4<f32> {
 
 // What c holds before the sum: four columns of a row.
 fn before(row: u32, columns: u32) -> vec4<f32> {
-    if params.accumulate == 0u {
-        return vec4<f32>(0.0);
+    var value = vec4<f32>(0.0);
+    if ACCUMULATE {
+        let inside = min(columns, params.n / 4u - 1u);
+        value = c[(params.c + min(row, params.m - 1u) * params.c_stride) / 4u + inside];
     }
-    let inside = min(columns, params.n / 4u - 1u);
-    return c[(params.c + min(row, params.m - 1u) * params.c_stride) / 4u + inside];
+    return value;
 }
 
-fn store(row: u32, columns: u32, part: u32, sum: vec4<f32>) {
-    if row >= params.m || 4u * columns >= params.n {
-        return;
+// The bias of four columns.
+fn bias_of(columns: u32) -> vec4<f32> {
+    var value = vec4<f32>(0.0);
+    if HAS_BIAS {
+        let at = params.bias + 4u * min(columns, params.n / 4u - 1u);
+        value = vec4<f32>(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]);
     }
-    var value = sum;
-    if params.has_bias != 0u {
-        let at = params.bias + 4u * columns;
-        value += vec4<f32>(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]);
+    return value;
+}
+
+fn store(row: u32, columns: u32, part: u32, value: vec4<f32>) {
+    if row < params.m && 4u * columns < params.n {
+        c[(params.c + part * params.part_stride + row * params.c_stride) / 4u + columns] = value;
     }
-    c[(params.c + part * params.part_stride + row * params.c_stride) / 4u + columns] = value;
 }

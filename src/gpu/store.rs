@@ -48,6 +48,12 @@ impl Store {
         }
     }
 
+    /// Leaves nothing on disk and takes nothing from it.
+    #[cfg(test)]
+    pub(super) fn forget(&mut self) {
+        (self.folder, self.pipelines) = (None, None);
+    }
+
     pub(super) fn pipelines(&self) -> Option<&wgpu::PipelineCache> {
         self.pipelines.as_ref().map(|(_, cache)| cache)
     }

@@ -113,8 +113,18 @@ impl Tuner {
         candidates: &[C],
         trial: impl FnMut(Mode, C, usize) -> Result<Plan>,
     ) -> Result<C> {
+        self.choose_in(Mode::from_environment()?, context, class, candidates, trial)
+    }
+
+    fn choose_in<C: Choice>(
+        &self,
+        mode: Mode,
+        context: &Context,
+        class: &str,
+        candidates: &[C],
+        trial: impl FnMut(Mode, C, usize) -> Result<Plan>,
+    ) -> Result<C> {
         let named = |name: &String| candidates.iter().copied().find(|c| c.name() == *name);
-        let mode = Mode::from_environment()?;
         let key = (C::FAMILY, class.to_owned());
         {
             let state = self.0.lock();
@@ -202,6 +212,10 @@ fn time(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::adapter::Wish;
+    use crate::gpu::ops;
+    use crate::gpu::plan::PlanBuilder;
+    use crate::program::{Fill, Op, Slice, TensorId};
 
     #[test]
     fn a_mode_is_a_known_word() {
@@ -210,5 +224,56 @@ mod tests {
         assert_eq!(Mode::parse("full").unwrap(), Mode::Full);
         let error = Mode::parse("on").unwrap_err().to_string();
         assert_eq!(error, "BPTT_TUNE: \"on\", expected off, quick or full");
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Wait {
+        Long,
+        Short,
+    }
+    impl Choice for Wait {
+        const FAMILY: &'static str = "wait";
+        fn name(self) -> String {
+            format!("{self:?}")
+        }
+    }
+
+    #[test]
+    fn the_faster_candidate_is_taken_and_measured_once() {
+        let wish = Wish::from_environment(Wish::Any);
+        let Ok(mut context) = pollster::block_on(Context::open(&wish)) else {
+            return;
+        };
+        // Away from what this user's other processes remember.
+        context.store.forget();
+        let tuner = Tuner::default();
+        let buffers = [context.storage("work", 1 << 20).unwrap()];
+        let target = Slice {
+            tensor: TensorId(0),
+            offset: 0,
+            len: 1 << 20,
+        };
+        let work = Op::Fill(Fill { target, value: 1.0 });
+        let candidates = [Wait::Long, Wait::Short];
+        let choose = |mode| {
+            let mut trials = 0;
+            let choice = tuner.choose_in(mode, &context, "a", &candidates, |_, wait, _| {
+                trials += 1;
+                let times = if wait == Wait::Long { 20 } else { 0 };
+                let mut plan = PlanBuilder::new(&context, &buffers)?;
+                for _ in 0..times {
+                    ops::lower(&work, &mut plan)?;
+                }
+                plan.finish()
+            });
+            (choice.unwrap(), trials > 0)
+        };
+        assert_eq!(choose(Mode::Off), (Wait::Long, false));
+        assert_eq!(choose(Mode::Full), (Wait::Short, true));
+        assert_eq!(choose(Mode::Quick), (Wait::Short, false));
+        tuner.force(Some(Wait::Long));
+        assert_eq!(choose(Mode::Quick), (Wait::Long, false));
+        tuner.force::<Wait>(None);
+        assert_eq!(choose(Mode::Full), (Wait::Short, false));
     }
 }

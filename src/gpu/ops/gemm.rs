@@ -1,12 +1,15 @@
 //! Matrix products: which kernel, in how many parts, over which steps.
 
+mod choice;
+
+pub use choice::GemmKernel;
+
 use super::{flag, offset};
 use crate::error::Result;
 use crate::gpu::compose::{GEMM_PARAMS, GEMM_TILE, GEMM_VECTORS};
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
-use crate::gpu::plan::{Plan, PlanBuilder};
-use crate::gpu::tuner::{Choice, Mode};
+use crate::gpu::plan::PlanBuilder;
 use crate::gpu::{AdapterKind, Context};
 use crate::program;
 
@@ -16,12 +19,11 @@ kernel! {
         m: u32, n: u32, k: u32,
         a: u32, b: u32, bias: u32, c: u32,
         a_stride: u32, b_stride: u32, c_stride: u32,
-        has_bias: u32, accumulate: u32,
         part_steps: u32, part_stride: u32,
     }
     bindings { a: Read, b: Read, bias: Read, c: ReadWrite }
     libraries [GEMM_PARAMS]
-    overrides ["TRANSPOSE_A", "TRANSPOSE_B"]
+    overrides ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS", "ACCUMULATE"]
 }
 kernel! {
     /// The same for operands that are vectors of four, in registers
@@ -52,85 +54,6 @@ kernel! {
     bindings { partial: Read, bias: Read, c: ReadWrite }
 }
 
-/// A kernel for matrix products on a GPU. All give the same bits; which is the fastest depends on the adapter and the sizes, and is measured
-/// unless `BPTT_TUNE` is `off`.
-///
-/// All but [`Scalar`](Self::Scalar) read and write four numbers at a time: offsets and row strides of all three matrices, N, and M where
-/// a is transposed, must be multiples of 4, else `Scalar` takes the product. What K has beyond a multiple of 4 is `Scalar`'s too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GemmKernel {
-    /// Any operands: 8 rows by 4 columns an invocation, number by number.
-    Scalar,
-    /// A tile in registers, no barriers.
-    Register {
-        /// Blocks of 8 rows an invocation, 1 to 4, by 4 columns.
-        blocks: u32,
-        /// Invocations a workgroup.
-        group: u32,
-    },
-    /// The same, for devices with subgroups of 8 or more, whose invocations load a's rows for each other.
-    Subgroup {
-        /// Blocks of 8 rows an invocation, 1 to 4, by 4 columns.
-        blocks: u32,
-        /// Invocations a workgroup, at least 8.
-        group: u32,
-    },
-    /// A tile of 64 × 64 a workgroup, through 8 KiB of workgroup memory.
-    Workgroup {
-        /// Rows and columns an invocation: 4 (256 invocations) or 8 (64).
-        side: u32,
-    },
-}
-
-impl GemmKernel {
-    /// Those that the tuner chooses from, and [`Scalar`](Self::Scalar).
-    pub const ALL: [Self; 10] = [
-        Self::Scalar,
-        Self::Register {
-            blocks: 1,
-            group: 64,
-        },
-        Self::Register {
-            blocks: 2,
-            group: 8,
-        },
-        Self::Register {
-            blocks: 2,
-            group: 64,
-        },
-        Self::Subgroup {
-            blocks: 1,
-            group: 8,
-        },
-        Self::Subgroup {
-            blocks: 2,
-            group: 8,
-        },
-        Self::Subgroup {
-            blocks: 4,
-            group: 8,
-        },
-        Self::Subgroup {
-            blocks: 2,
-            group: 64,
-        },
-        Self::Workgroup { side: 4 },
-        Self::Workgroup { side: 8 },
-    ];
-}
-
-impl Choice for GemmKernel {
-    const FAMILY: &'static str = "gemm";
-    fn name(self) -> String {
-        match self {
-            Self::Scalar => "scalar".to_owned(),
-            Self::Register { blocks, group } => format!("register {blocks} {group}"),
-            Self::Subgroup { blocks, group } => format!("subgroup {blocks} {group}"),
-            Self::Workgroup { side } => format!("workgroup {side}"),
-        }
-    }
-}
-
 /// Rows and columns that a workgroup of `Scalar` computes: `TILE_M` and `GROUP · TILE_N` in the shader.
 const BLOCK: (usize, usize) = (8, 128);
 
@@ -148,6 +71,15 @@ struct Product {
     c: wgpu::Buffer,
     /// Of the whole product.
     params: GemmParams,
+    extras: Extras,
+}
+
+/// What is added to a product.
+#[derive(Clone, Copy, Default)]
+struct Extras {
+    bias: bool,
+    /// What c held.
+    accumulate: bool,
 }
 
 pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()> {
@@ -173,10 +105,12 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
             a_stride: op.a.row_stride as u32,
             b_stride: op.b.row_stride as u32,
             c_stride: op.c.row_stride as u32,
-            has_bias: flag(op.bias.is_some()),
-            accumulate: flag(op.accumulate),
             part_steps: k as u32,
             part_stride: 0,
+        },
+        extras: Extras {
+            bias: op.bias.is_some(),
+            accumulate: op.accumulate,
         },
     };
     let context = plan.context();
@@ -226,142 +160,7 @@ fn segments(kernel: GemmKernel, whole: usize, k: usize) -> Vec<(GemmKernel, usiz
     segments
 }
 
-/// Whether a device can run a kernel.
-fn fits(context: &Context, kernel: GemmKernel) -> bool {
-    let invocations = match kernel {
-        GemmKernel::Scalar => 32,
-        GemmKernel::Register { group, .. } | GemmKernel::Subgroup { group, .. } => group,
-        GemmKernel::Workgroup { side } => (64 / side) * (64 / side),
-    };
-    let limits = &context.limits;
-    let subgroups = || {
-        context
-            .device()
-            .features()
-            .contains(wgpu::Features::SUBGROUP)
-            && context.device().adapter_info().subgroup_min_size >= 8
-    };
-    invocations <= limits.max_compute_invocations_per_workgroup
-        && invocations <= limits.max_compute_workgroup_size_x
-        && match kernel {
-            GemmKernel::Scalar | GemmKernel::Register { .. } => true,
-            GemmKernel::Subgroup { .. } => subgroups(),
-            GemmKernel::Workgroup { .. } => limits.max_compute_workgroup_storage_size >= 8192,
-        }
-}
-
 impl Product {
-    /// Whether all kernels can take it.
-    fn is_aligned(&self, parts: usize) -> bool {
-        let p = &self.params;
-        let multiples = [p.a, p.b, p.c, p.a_stride, p.b_stride, p.c_stride, p.n];
-        multiples.iter().all(|number| number % 4 == 0)
-            && (!self.transpose.0 || p.m % 4 == 0)
-            && p.k >= 4
-            && (parts == 1 || p.k % 4 == 0)
-    }
-
-    /// The kernels that can take it, the best guess first.
-    fn candidates(&self, context: &Context, parts: usize) -> Vec<GemmKernel> {
-        use GemmKernel::{Register, Scalar, Subgroup, Workgroup};
-        if !self.is_aligned(parts) {
-            return vec![Scalar];
-        }
-        let rows = self.size[0];
-        let mut candidates = if context.info().kind == AdapterKind::Software {
-            // As measured on llvmpipe; fewer rows than a tile has are no reason for loads in vain.
-            let blocks = match rows {
-                0..=8 => [1, 2, 4],
-                9..=16 => [2, 1, 4],
-                _ => [4, 2, 1],
-            };
-            let mut best: Vec<_> = blocks.map(|blocks| Subgroup { blocks, group: 8 }).into();
-            best.push(Register {
-                blocks: 2,
-                group: 8,
-            });
-            best
-        } else {
-            let large = rows.div_ceil(64) * self.size[1].div_ceil(64) >= 256;
-            let side = if large { 8 } else { 4 };
-            vec![
-                Workgroup { side },
-                Workgroup { side: 12 - side },
-                Subgroup {
-                    blocks: 2,
-                    group: 64,
-                },
-                Register {
-                    blocks: 1,
-                    group: 64,
-                },
-            ]
-        };
-        let others = GemmKernel::ALL.into_iter();
-        let others: Vec<_> = others
-            .filter(|kernel| !candidates.contains(kernel))
-            .collect();
-        candidates.extend(others);
-        candidates.retain(|kernel| fits(context, *kernel));
-        candidates
-    }
-
-    /// Products of one class share a choice: sizes to a factor of two, transpositions, and whether k is in parts.
-    fn class(&self, parts: usize) -> String {
-        let letter = |transposed| if transposed { 't' } else { 'n' };
-        let [m, n, k] = self.size.map(|size| size.max(1).ilog2());
-        let (a, b) = (letter(self.transpose.0), letter(self.transpose.1));
-        let parts = if parts > 1 { " parts" } else { "" };
-        format!("{a}{b} {m} {n} {k}{parts}")
-    }
-
-    /// The product a number of times, over memory of its own, with less rows or steps where it is a large one.
-    fn trial(
-        &self,
-        context: &Context,
-        mode: Mode,
-        (kernel, parts): (GemmKernel, usize),
-        repeats: usize,
-    ) -> Result<Plan> {
-        let [mut m, n, mut k] = self.size;
-        let shrink = |size: &mut usize, least: usize, rest: usize| {
-            while *size > least && *size * rest > mode.work() {
-                *size = (*size / 2).next_multiple_of(4);
-            }
-        };
-        shrink(&mut m, 256, n * k);
-        shrink(&mut k, 256, m * n);
-        let side = |transposed, rows: usize, columns: usize| {
-            let length = if transposed { rows } else { columns };
-            length.next_multiple_of(4)
-        };
-        let (a_stride, b_stride) = (side(self.transpose.0, m, k), side(self.transpose.1, k, n));
-        let (a_rows, b_rows) = (side(!self.transpose.0, m, k), side(!self.transpose.1, k, n));
-        let mut plan = PlanBuilder::new(context, &[])?;
-        let product = Self {
-            size: [m, n, k],
-            transpose: self.transpose,
-            a: plan.scratch("a trial's a", a_rows * a_stride)?,
-            b: plan.scratch("a trial's b", b_rows * b_stride)?,
-            bias: plan.read_or_unused(None),
-            c: plan.scratch("a trial's c", m * n)?,
-            params: GemmParams {
-                m: m as u32,
-                n: n as u32,
-                k: k as u32,
-                a_stride: a_stride as u32,
-                b_stride: b_stride as u32,
-                c_stride: n as u32,
-                part_steps: k as u32,
-                ..GemmParams::default()
-            },
-        };
-        for _ in 0..repeats {
-            product.dispatch(&mut plan, kernel, parts)?;
-        }
-        plan.finish()
-    }
-
     fn dispatch(&self, plan: &mut PlanBuilder<'_>, kernel: GemmKernel, parts: usize) -> Result<()> {
         let k = self.size[2];
         if parts > 1 {
@@ -380,11 +179,13 @@ impl Product {
                 part_steps: (end - first) as u32,
                 a: at(self.params.a, step(self.transpose.0, self.params.a_stride)),
                 b: at(self.params.b, step(!self.transpose.1, self.params.b_stride)),
-                has_bias: self.params.has_bias & flag(end == k),
-                accumulate: self.params.accumulate | flag(first > 0),
                 ..self.params
             };
-            self.dispatch_one(plan, kernel, params, &self.c, 1)?;
+            let extras = Extras {
+                bias: self.extras.bias && end == k,
+                accumulate: self.extras.accumulate || first > 0,
+            };
+            self.dispatch_one(plan, kernel, (params, extras), (&self.c, 1))?;
         }
         Ok(())
     }
@@ -400,13 +201,11 @@ impl Product {
         let params = GemmParams {
             c: 0,
             c_stride: n as u32,
-            has_bias: 0,
-            accumulate: 0,
             part_steps: part_steps(k, parts) as u32,
             part_stride: (m * n) as u32,
             ..self.params
         };
-        self.dispatch_one(plan, kernel, params, &partial, parts)?;
+        self.dispatch_one(plan, kernel, (params, Extras::default()), (&partial, parts))?;
         let sum = GemmSum {
             partial: &partial,
             bias: &self.bias,
@@ -419,8 +218,8 @@ impl Product {
             c: self.params.c,
             c_stride: self.params.c_stride,
             bias: self.params.bias,
-            has_bias: self.params.has_bias,
-            accumulate: self.params.accumulate,
+            has_bias: flag(self.extras.bias),
+            accumulate: flag(self.extras.accumulate),
         };
         let workgroups = plan.workgroups((m * n).div_ceil(super::GROUP), 1)?;
         plan.dispatch(&sum, &Variant::default(), params, workgroups)
@@ -430,9 +229,8 @@ impl Product {
         &self,
         plan: &mut PlanBuilder<'_>,
         kernel: GemmKernel,
-        params: GemmParams,
-        c: &wgpu::Buffer,
-        parts: usize,
+        (params, extras): (GemmParams, Extras),
+        (c, parts): (&wgpu::Buffer, usize),
     ) -> Result<()> {
         let operands = Gemm {
             a: &self.a,
@@ -451,8 +249,13 @@ impl Product {
         let mut overrides: Vec<_> = (constants.into_iter())
             .map(|(name, value)| (name, f64::from(value)))
             .collect();
-        overrides.push(("TRANSPOSE_A", f64::from(flag(self.transpose.0))));
-        overrides.push(("TRANSPOSE_B", f64::from(flag(self.transpose.1))));
+        let flags = [
+            ("TRANSPOSE_A", self.transpose.0),
+            ("TRANSPOSE_B", self.transpose.1),
+            ("HAS_BIAS", extras.bias),
+            ("ACCUMULATE", extras.accumulate),
+        ];
+        overrides.extend(flags.map(|(name, set)| (name, f64::from(flag(set)))));
         let variant = Variant {
             cell: None,
             overrides,
