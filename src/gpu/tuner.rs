@@ -1,6 +1,6 @@
 //! Which of several kernels is the fastest on the adapter in hand: measured once, then remembered.
 
-use super::Context;
+use super::{AdapterKind, Context};
 use super::plan::Plan;
 use crate::error::{Error, Result};
 use parking_lot::Mutex;
@@ -21,7 +21,8 @@ pub(super) trait Choice: Copy + PartialEq + std::fmt::Debug {
 pub(super) enum Mode {
     /// Nothing: the first candidate is taken, no file is read or written.
     Off,
-    /// Until half a second is spent, a device; what is not measured by then is left for the next run.
+    /// On hardware, until half a second is spent, a device; what is not measured by then is left for the next run. On a software
+    /// adapter nothing, as shaders take it long to compile and the first candidates are known to do.
     Quick,
     /// Everything, with longer measurements.
     Full,
@@ -146,6 +147,9 @@ impl Tuner {
                 self.0.lock().chosen.insert(key, choice.name());
                 return Ok(choice);
             }
+        }
+        if mode == Mode::Quick && context.info().kind == AdapterKind::Software {
+            return Ok(candidates[0]);
         }
         let (choice, complete) = self.measure(context, mode, candidates, trial)?;
         self.0.lock().chosen.insert(key, choice.name());

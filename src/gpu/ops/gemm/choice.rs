@@ -128,10 +128,13 @@ impl Product {
         }
         let rows = self.size[0];
         let mut candidates = if context.info().kind == AdapterKind::Software {
-            // As measured on llvmpipe; fewer rows than a tile has are no reason for loads in vain.
+            // As measured on llvmpipe: 4 blocks are 1.2 to 1.4 times as fast as 2, and compile in 0.5 s instead of 0.2 s. Fewer rows
+            // than a tile has are no reason for loads in vain.
+            let work: usize = self.size.iter().product();
             let blocks = match rows {
                 0..=8 => [1, 2, 4],
                 9..=16 => [2, 1, 4],
+                _ if work < 1 << 29 => [2, 4, 1],
                 _ => [4, 2, 1],
             };
             let mut best: Vec<_> = blocks.map(|blocks| Subgroup { blocks, group: 8 }).into();
