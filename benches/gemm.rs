@@ -1,4 +1,4 @@
-//! Matrix products against the machine's own peak: `cargo bench --bench gemm [-- --device cpu|gpu] [WORKLOAD]`.
+//! Matrix products against the machine's own peak: `cargo bench --bench gemm [-- --device cpu|gpu] [WORKLOAD] [--kernel Subgroup]`.
 //!
 //! The products of the recurrent workloads (README.md, "How fast"): the input's, that of the input's gradient, and the weight gradient. On
 //! a GPU every kernel, then the one that is chosen. The peak is that of multiply-adds in registers only: on a GPU a shader of them,
@@ -90,6 +90,11 @@ fn main() {
         .filter(|word| word != "--bench")
         .collect();
     let only = |name: &str| words.iter().any(|word| word == name);
+    let kernel = words.iter().position(|word| word == "--kernel");
+    let kernel = kernel
+        .and_then(|at| words.get(at + 1))
+        .cloned()
+        .unwrap_or_default();
     let named = WORKLOADS.iter().any(|(name, _)| only(name));
     println!("device,workload,product,m,n,k,kernel,milliseconds,GFLOP/s,percent of the peak");
     for (name, device) in common::devices() {
@@ -100,7 +105,8 @@ fn main() {
         println!("{name},,,,,,multiply-adds,,{peak:.1},100");
         let mut kernels = vec![None];
         if device.is_gpu() {
-            kernels.extend(GemmKernel::ALL.map(Some));
+            let wanted = |wanted: &GemmKernel| format!("{wanted:?}").contains(&kernel);
+            kernels.extend(GemmKernel::ALL.into_iter().filter(wanted).map(Some));
         }
         for (workload, shape) in WORKLOADS.iter().filter(|(name, _)| !named || only(name)) {
             for (product, size, transpose) in products(*shape) {

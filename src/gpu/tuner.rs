@@ -1,7 +1,7 @@
 //! Which of several kernels is the fastest on the adapter in hand: measured once, then remembered.
 
-use super::{AdapterKind, Context};
 use super::plan::Plan;
+use super::{AdapterKind, Context};
 use crate::error::{Error, Result};
 use parking_lot::Mutex;
 use std::collections::HashMap;
