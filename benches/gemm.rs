@@ -1,31 +1,40 @@
-//! Matrix products against the machine's own peak: `cargo bench --bench gemm`.
+//! Matrix products against the machine's own peak: `cargo bench --bench gemm [-- --device cpu|gpu] [WORKLOAD] [--kernel Subgroup]`.
 //!
-//! The peak is that of multiply-adds in registers only: on a GPU a shader of them, on the CPU a loop on every core, with the widest
-//! instructions there are.
+//! The products of the recurrent workloads (README.md, "How fast"): the input's, that of the input's gradient, and the weight gradient. On
+//! a GPU every kernel, then the one that is chosen. The peak is that of multiply-adds in registers only: on a GPU a shader of them,
+//! on the CPU a loop on every core, with the widest instructions there are.
 
 mod common;
 
-use bptt::program::{Gemm, Program};
+use bptt::program::{Gemm, Program, TensorId};
 use bptt::verify::{SINGLE, compare};
-use bptt::{Device, Executable};
-use criterion::{BenchmarkId, Criterion, Throughput};
+use bptt::{Device, Executable, GemmKernel};
 use ndarray::ArrayD;
 
-/// M, N, K: the products of the recurrent benches, and square ones.
-const SIZES: [(&str, [usize; 3]); 6] = [
-    ("input 64x128x128x32", [4096, 512, 64]),
-    ("input 128x512x64x64", [4096, 2048, 128]),
-    ("step 128x512x64x64", [64, 2048, 512]),
-    ("square 256", [256, 256, 256]),
-    ("square 512", [512, 512, 512]),
-    ("square 1024", [1024, 1024, 1024]),
+/// Name, I, H, T, B.
+const WORKLOADS: [(&str, [usize; 4]); 3] = [
+    ("W3", [64, 128, 128, 32]),
+    ("W4", [128, 512, 64, 64]),
+    ("W5", [512, 512, 100, 64]),
 ];
+
+/// The products of an LSTM layer: name, M, N, K, which operand is transposed.
+fn products(
+    [inputs, hidden, steps, batch]: [usize; 4],
+) -> [(&'static str, [usize; 3], (bool, bool)); 3] {
+    let (rows, gates) = (steps * batch, 4 * hidden);
+    [
+        ("input", [rows, gates, inputs], (false, true)),
+        ("dx", [rows, inputs, gates], (false, false)),
+        ("dW", [gates, inputs, rows], (true, false)),
+    ]
+}
 
 fn executable(
     device: &Device,
     [m, n, k]: [usize; 3],
     transpose: (bool, bool),
-) -> (Executable, bptt::program::TensorId) {
+) -> (Executable, TensorId) {
     let mut program = Program::new();
     let (a_rows, a_columns) = if transpose.0 { (k, m) } else { (m, k) };
     let (b_rows, b_columns) = if transpose.1 { (n, k) } else { (k, n) };
@@ -52,66 +61,71 @@ fn executable(
     (executable, c.tensor)
 }
 
-fn result(device: &Device, size: [usize; 3], transpose: (bool, bool)) -> ArrayD<f64> {
-    let (executable, c) = executable(device, size, transpose);
-    executable.run().expect("it runs");
-    executable.tensor(c).to_array().expect("it can be read")
+/// Seconds of one product, after a comparison with the CPU path in f64 at a smaller size.
+fn seconds(device: &Device, size: [usize; 3], transpose: (bool, bool)) -> (f64, String) {
+    let small = size.map(|length| length.min(132));
+    let answer = |device: &Device| {
+        let (executable, c) = executable(device, small, transpose);
+        executable.run().expect("it runs");
+        executable.tensor(c).to_array().expect("it can be read")
+    };
+    compare(
+        "product",
+        &answer(device),
+        &answer(&Device::cpu_f64()),
+        SINGLE,
+    )
+    .expect("the answer comes first");
+    let (executable, _) = executable(device, size, transpose);
+    let seconds = common::shortest(|| {
+        executable.run().expect("it runs");
+        device.wait().expect("the device is there");
+    });
+    (seconds, executable.kernels().join(" "))
 }
 
 fn main() {
-    let devices = common::devices();
-    let mut criterion = common::criterion();
-    for (name, device) in &devices {
-        for transpose in [(false, false), (false, true), (true, false)] {
-            let size = [130, 70, 257];
-            let expected = result(&Device::cpu_f64(), size, transpose);
-            compare(
-                "product",
-                &result(device, size, transpose),
-                &expected,
-                SINGLE,
-            )
-            .expect("the answer comes first");
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    let only = |name: &str| words.iter().any(|word| word == name);
+    let kernel = words.iter().position(|word| word == "--kernel");
+    let kernel = kernel
+        .and_then(|at| words.get(at + 1))
+        .cloned()
+        .unwrap_or_default();
+    let named = WORKLOADS.iter().any(|(name, _)| only(name));
+    println!("device,workload,product,m,n,k,kernel,milliseconds,GFLOP/s,percent of the peak");
+    for (name, device) in common::devices() {
+        if words.iter().any(|word| word == "--device") && !only(name) {
+            continue;
         }
-        bench(&mut criterion, name, device);
-    }
-    println!("\ndevice  product                GFLOP/s  of the peak");
-    for (name, device) in &devices {
-        let rates: Vec<f64> = SIZES
-            .iter()
-            .map(|(_, size)| {
-                let (executable, _) = executable(device, *size, (false, true));
-                let seconds = common::shortest(|| {
-                    executable.run().expect("it runs");
-                    device.wait().expect("the device is there");
-                });
-                2.0 * size.iter().product::<usize>() as f64 / seconds / 1e9
-            })
-            .collect();
-        let peak = common::peak(device);
-        for ((product, _), rate) in SIZES.iter().zip(rates) {
-            println!(
-                "{name:6}  {product:20} {rate:9.1}  {:5.1} %",
-                100.0 * rate / peak
-            );
+        let peak = common::peak(&device);
+        println!("{name},,,,,,multiply-adds,,{peak:.1},100");
+        let mut kernels = vec![None];
+        if device.is_gpu() {
+            let wanted = |wanted: &GemmKernel| format!("{wanted:?}").contains(&kernel);
+            kernels.extend(GemmKernel::ALL.into_iter().filter(wanted).map(Some));
         }
-        println!("{name:6}  peak                 {peak:9.1}");
-    }
-    criterion.final_summary();
-}
-
-fn bench(criterion: &mut Criterion, name: &str, device: &Device) {
-    let mut group = criterion.benchmark_group("gemm");
-    for (product, size) in SIZES {
-        let (executable, _) = executable(device, size, (false, true));
-        group.throughput(Throughput::Elements(
-            2 * size.iter().product::<usize>() as u64,
-        ));
-        group.bench_function(BenchmarkId::new(product, name), |bencher| {
-            bencher.iter(|| {
-                executable.run().expect("it runs");
-                device.wait().expect("the device is there");
-            });
-        });
+        for (workload, shape) in WORKLOADS.iter().filter(|(name, _)| !named || only(name)) {
+            for (product, size, transpose) in products(*shape) {
+                for kernel in &kernels {
+                    if device.is_gpu() {
+                        device.set_gemm_kernel(*kernel).expect("it is a GPU");
+                    }
+                    let (seconds, run) = seconds(&device, size, transpose);
+                    let kernel = kernel
+                        .map_or_else(|| format!("chosen: {run}"), |kernel| format!("{kernel:?}"));
+                    let rate = 2.0 * size.iter().product::<usize>() as f64 / seconds / 1e9;
+                    let [m, n, k] = size;
+                    let share = 100.0 * rate / peak;
+                    let milliseconds = seconds * 1e3;
+                    println!(
+                        "{name},{workload},{product},{m},{n},{k},\"{kernel}\",{milliseconds:.3},{rate:.1},{share:.0}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -1,31 +1,12 @@
-// c = op(a) · op(b) (+ bias) (+ c). An invocation owns TILE_M × TILE_N elements of c in registers. A workgroup's invocations share
+// A register tile for matrices at any offset and of any size. An invocation owns TILE_M × TILE_N elements of c in registers. A workgroup's invocations share
 // their rows, so that what they read of a is one value for all (a scalar load on many GPUs, and a broadcast on software
 // adapters); their columns interleave, so that neighbours read neighbouring memory. Elements past the edge repeat the last row or
 // column and are not stored: no size needs to divide anything.
 
-struct GemmParams {
-    m: u32,
-    n: u32,
-    k: u32,
-    a: u32,
-    b: u32,
-    bias: u32,
-    c: u32,
-    a_stride: u32,
-    b_stride: u32,
-    c_stride: u32,
-    has_bias: u32,
-    accumulate: u32,
-}
-
-@group(0) @binding(0) var<storage, read> params: GemmParams;
 @group(0) @binding(1) var<storage, read> a: array<f32>;       // [M, K], or [K, M] where TRANSPOSE_A
 @group(0) @binding(2) var<storage, read> b: array<f32>;       // [K, N], or [N, K] where TRANSPOSE_B
 @group(0) @binding(3) var<storage, read> bias: array<f32>;    // [N]
 @group(0) @binding(4) var<storage, read_write> c: array<f32>; // [M, N]
-
-override TRANSPOSE_A: bool = false;
-override TRANSPOSE_B: bool = false;
 
 const GROUP: u32 = 32u;
 const TILE_M: u32 = 8u;
@@ -55,8 +36,17 @@ fn main(
     let a_step = select(1u, params.a_stride, TRANSPOSE_A);
     let b_step = select(params.b_stride, 1u, TRANSPOSE_B);
 
+    let part = workgroup.z;
+    let c_at = params.c + part * params.part_stride;
     var sum: array<vec4<f32>, TILE_M>;
-    for (var k = 0u; k < params.k; k++) {
+    if ACCUMULATE {
+        for (var i = 0u; i < TILE_M; i++) {
+            let at = vec4<u32>(c_at + min(first_row + i, params.m - 1u) * params.c_stride) + columns;
+            sum[i] = vec4<f32>(c[at.x], c[at.y], c[at.z], c[at.w]);
+        }
+    }
+    let end = min(params.k, (part + 1u) * params.part_steps);
+    for (var k = part * params.part_steps; k < end; k++) {
         let at = b_at + k * b_step;
         let right = vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
         for (var i = 0u; i < TILE_M; i++) {
@@ -64,20 +54,18 @@ fn main(
         }
     }
 
+    var added = vec4<f32>(0.0);
+    if HAS_BIAS {
+        let at = params.bias + columns;
+        added = vec4<f32>(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
+    }
     for (var i = 0u; i < TILE_M; i++) {
+        let value = sum[i] + added;
         for (var j = 0u; j < TILE_N; j++) {
             let row = first_row + i;
             let column = first_column + j * GROUP;
             if row < params.m && column < params.n {
-                let at = params.c + row * params.c_stride + column;
-                var value = sum[i][j];
-                if params.has_bias != 0u {
-                    value += bias[params.bias + column];
-                }
-                if params.accumulate != 0u {
-                    value += c[at];
-                }
-                c[at] = value;
+                c[c_at + row * params.c_stride + column] = value[j];
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::adapter::Wish;
-use crate::gpu::{AdapterInfo, Context, Counters, RecurrentChoice, adapter};
+use crate::gpu::{AdapterInfo, Context, Counters, GemmKernel, RecurrentChoice, adapter};
 use std::sync::Arc;
 
 /// The scalar type of a CPU device.
@@ -146,6 +146,16 @@ impl Device {
             Kind::Gpu(context) => context.set_recurrent_choice(choice),
             Kind::Cpu(_) => Ok(()),
         }
+    }
+
+    /// Makes programs compiled from now on use one kernel for every matrix product that it can take; `None` ends that. For measurements and
+    /// for finding faults: left alone, the fastest is found by itself.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where it is a CPU.
+    pub fn set_gemm_kernel(&self, kernel: Option<GemmKernel>) -> Result<()> {
+        self.context()?.force_gemm(kernel);
+        Ok(())
     }
 
     /// Waits until the GPU has done all work submitted so far; at once on a CPU.

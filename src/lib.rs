@@ -24,8 +24,8 @@ pub use device::{Device, Precision};
 pub use error::{Error, Result};
 pub use executable::Executable;
 pub use gpu::{
-    Access, AdapterInfo, AdapterKind, BindingInfo, Counters, KernelInfo, RecurrentChoice, Shader,
-    shaders,
+    Access, AdapterInfo, AdapterKind, BindingInfo, Counters, GemmKernel, KernelInfo,
+    RecurrentChoice, Shader, shaders,
 };
 pub use program::Program;
 pub use real::Real;

@@ -1,7 +1,7 @@
-//! The only unsafe code of the crate: two calls into other crates, each with the reason why it is sound.
+//! The only unsafe code of the crate: three calls into other crates, each with the reason why it is sound.
 #![allow(
     unsafe_code,
-    reason = "the gemm crate takes pointers, and wgpu's loop checks can only be left out by an unsafe call"
+    reason = "the gemm crate takes pointers, and wgpu's loop checks and pipeline caches come by unsafe calls only"
 )]
 
 use crate::Real;
@@ -70,4 +70,16 @@ pub(crate) fn shader_module(
     // loop in `shaders/` is a `for` whose counter moves strictly towards a bound that is fixed before the loop;
     // cells from outside the crate are not compiled here.
     unsafe { device.create_shader_module_trusted(descriptor, checks) }
+}
+
+/// A cache of compiled pipelines, filled with what an earlier one gave, where there is that.
+pub(crate) fn pipeline_cache(device: &wgpu::Device, data: Option<&[u8]>) -> wgpu::PipelineCache {
+    let descriptor = wgpu::PipelineCacheDescriptor {
+        label: Some("bptt"),
+        data,
+        fallback: true,
+    };
+    // SAFETY: the data comes from `PipelineCache::get_data`, through a file in the user's own cache directory that only this crate writes,
+    // as a whole. wgpu checks its header, the adapter and the driver, and starts an empty cache where they differ.
+    unsafe { device.create_pipeline_cache(&descriptor) }
 }

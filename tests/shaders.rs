@@ -62,6 +62,7 @@ fn every_kernel_is_composed_with_every_cell_it_takes() {
         "shaders",
         "shaders/lib",
         "shaders/cell",
+        "shaders/gemm",
         "shaders/recurrent",
     ] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {

@@ -16,6 +16,9 @@ pub(super) const PRODUCT: WgslSource = crate::wgsl!("shaders/recurrent/product.w
 const PRODUCT_PLAIN: WgslSource = crate::wgsl!("shaders/recurrent/product_plain.wgsl");
 const PRODUCT_SUBGROUP: WgslSource = crate::wgsl!("shaders/recurrent/product_subgroup.wgsl");
 pub(super) const PHILOX: WgslSource = crate::wgsl!("shaders/lib/philox.wgsl");
+pub(super) const GEMM_PARAMS: WgslSource = crate::wgsl!("shaders/gemm/params.wgsl");
+pub(super) const GEMM_VECTORS: WgslSource = crate::wgsl!("shaders/gemm/vectors.wgsl");
+pub(super) const GEMM_TILE: WgslSource = crate::wgsl!("shaders/gemm/tile.wgsl");
 const ACTIVATION: WgslSource = crate::wgsl!("shaders/lib/activation.wgsl");
 const CONTRACT: WgslSource = crate::wgsl!("shaders/cell/contract.wgsl");
 const NO_LATE_GATES: WgslSource = crate::wgsl!("shaders/cell/no_late_gates.wgsl");
@@ -82,14 +85,19 @@ pub(super) struct Tile {
     pub(super) subgroups: bool,
 }
 
-/// Puts a kernel's files together.
-pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, Tile)>) -> Shader {
+/// Puts a kernel's files together, `constants` being the values of the
+/// kernel's own.
+pub(super) fn compose(
+    kernel: &KernelInfo,
+    cell: Option<(&CellRef, Tile)>,
+    constants: &[(&str, u32)],
+) -> Shader {
     let mut shader = Shader {
         name: kernel.name.to_owned(),
         text: String::new(),
         files: vec![],
         own: cell.is_none_or(|(cell, _)| is_own(cell)),
-        subgroups: cell.is_some_and(|(_, tile)| tile.subgroups),
+        subgroups: kernel.subgroups || cell.is_some_and(|(_, tile)| tile.subgroups),
     };
     let mut sources = vec![kernel.source, INDEX];
     sources.extend_from_slice(kernel.libraries);
@@ -131,6 +139,17 @@ pub(super) fn compose(kernel: &KernelInfo, cell: Option<(&CellRef, Tile)>) -> Sh
             );
         }
     }
+    if !constants.is_empty() {
+        let lines: String = constants
+            .iter()
+            .map(|(name, value)| format!("const {name}: u32 = {value}u;\n"))
+            .collect();
+        append(
+            &mut shader,
+            "the constants of the kernel's Rust half",
+            &lines,
+        );
+    }
     for source in sources {
         append(&mut shader, source.file, source.text);
     }
@@ -167,10 +186,13 @@ pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
                     inputs: 1,
                     subgroups,
                 };
-                shaders.push((kernel, compose(kernel, Some((&cell, tile)))));
+                shaders.push((
+                    kernel,
+                    compose(kernel, Some((&cell, tile)), kernel.constants),
+                ));
             }
         } else {
-            shaders.push((kernel, compose(kernel, None)));
+            shaders.push((kernel, compose(kernel, None, kernel.constants)));
         }
     }
     shaders

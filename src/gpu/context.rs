@@ -3,6 +3,8 @@
 use super::adapter::{self, AdapterInfo, Wish};
 use super::pipeline::PipelineCache;
 use super::recurrent_choice::{self, RecurrentChoice};
+use super::store::Store;
+use super::tuner::Tuner;
 use crate::error::{Error, Result};
 use crate::program::RecurrentShape;
 use futures::FutureExt;
@@ -50,6 +52,8 @@ pub(crate) struct Context {
     pub(crate) limits: wgpu::Limits,
     pub(super) pipelines: PipelineCache,
     pub(super) counters: AtomicCounters,
+    pub(super) tuner: Tuner,
+    pub(super) store: Store,
     /// Idle readback buffers.
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
     info: AdapterInfo,
@@ -67,6 +71,11 @@ impl std::fmt::Debug for Context {
     }
 }
 
+/// What is used of a device where its adapter has it; timestamps for profiles only.
+const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
+    .union(wgpu::Features::PIPELINE_CACHE)
+    .union(wgpu::Features::TIMESTAMP_QUERY);
+
 fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
     mutex.lock()
 }
@@ -78,9 +87,7 @@ impl Context {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bptt"),
             required_limits: adapter.limits(),
-            // Timestamps are for profiles only; a device without either runs all the same.
-            required_features: adapter.features()
-                & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
+            required_features: adapter.features() & WANTED,
             ..Default::default()
         };
         let (device, queue) = adapter
@@ -118,6 +125,8 @@ impl Context {
             subgroups: device.features().contains(wgpu::Features::SUBGROUP)
                 && info.subgroup_min_size >= recurrent_choice::SUBGROUP,
             recurrent_choice: Mutex::default(),
+            tuner: Tuner::default(),
+            store: Store::open(&device),
             info: info.into(),
             device,
             queue,
@@ -149,6 +158,10 @@ impl Context {
         }
         *lock(&self.recurrent_choice) = choice;
         Ok(())
+    }
+
+    pub(crate) fn force_gemm(&self, kernel: Option<super::GemmKernel>) {
+        self.tuner.force(kernel);
     }
 
     pub(crate) fn info(&self) -> &AdapterInfo {

@@ -43,6 +43,10 @@ pub struct KernelInfo {
     pub bindings: &'static [BindingInfo],
     /// The override constants the host sets.
     pub overrides: &'static [&'static str],
+    /// Constants that the host writes into the text, as lengths of arrays depend on them, with a value they can have.
+    pub constants: &'static [(&'static str, u32)],
+    /// Whether it uses subgroup operations, which not every device has.
+    pub subgroups: bool,
 }
 
 /// A kernel with its buffers, ready to be dispatched.
@@ -97,9 +101,46 @@ macro_rules! kernel {
                     access: $crate::gpu::kernel::Access::$access,
                 }),*],
                 overrides: &[$($($override),*)?],
+                constants: &[],
+                subgroups: false,
             };
             fn buffers(&self) -> Vec<&wgpu::Buffer> {
                 vec![$(self.$binding),*]
+            }
+        }
+    };
+    // Another kernel with the parameters, bindings and overrides of a declared one.
+    (
+        $(#[$doc:meta])*
+        $name:ident = $kernel:literal as $like:ident
+        libraries [$($library:expr),*]
+        constants [$($constant:literal = $value:literal),*]
+        subgroups: $subgroups:literal
+    ) => {
+        $(#[$doc])*
+        pub(in crate::gpu) struct $name<'a>(pub $like<'a>);
+
+        impl $crate::gpu::kernel::Kernel for $name<'_> {
+            type Params = <$like<'static> as $crate::gpu::kernel::Kernel>::Params;
+            const INFO: $crate::gpu::kernel::KernelInfo = $crate::gpu::kernel::KernelInfo {
+                name: $kernel,
+                source: $crate::cell::WgslSource {
+                    file: concat!("shaders/", $kernel, ".wgsl"),
+                    text: include_str!(concat!(
+                        env!("CARGO_MANIFEST_DIR"),
+                        "/shaders/",
+                        $kernel,
+                        ".wgsl"
+                    )),
+                    rust: (file!(), line!()),
+                },
+                libraries: &[$($library),*],
+                constants: &[$(($constant, $value)),*],
+                subgroups: $subgroups,
+                ..<$like<'static> as $crate::gpu::kernel::Kernel>::INFO
+            };
+            fn buffers(&self) -> Vec<&wgpu::Buffer> {
+                self.0.buffers()
             }
         }
     };

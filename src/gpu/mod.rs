@@ -12,15 +12,18 @@ mod ops;
 mod pipeline;
 mod plan;
 mod recurrent_choice;
+mod store;
 #[cfg(not(target_arch = "wasm32"))]
 mod timestamps;
 mod transfer;
+mod tuner;
 
 pub use adapter::{AdapterInfo, AdapterKind};
 pub use compose::{Shader, shaders};
 pub(crate) use context::Context;
 pub use context::Counters;
 pub use kernel::{Access, BindingInfo, KernelInfo};
+pub use ops::GemmKernel;
 pub(crate) use plan::Plan;
 pub use recurrent_choice::RecurrentChoice;
 pub(crate) use transfer::Copy;

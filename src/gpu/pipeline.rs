@@ -83,7 +83,19 @@ impl Context {
                 available: self.limits.max_storage_buffers_per_shader_stage.into(),
             });
         }
-        let shader = compose(kernel, variant.cell);
+        if kernel.subgroups && !self.device.features().contains(wgpu::Features::SUBGROUP) {
+            let reason = format!("{}: the device has no subgroups", kernel.name);
+            return Err(Error::Gpu(reason));
+        }
+        let is_text = |name: &str| kernel.constants.iter().any(|(known, _)| *known == name);
+        let (text, overrides): (Vec<_>, Vec<_>) =
+            (variant.overrides.iter().copied()).partition(|(name, _)| is_text(name));
+        let text: Vec<_> = (text.into_iter().map(|(name, value)| (name, value as u32))).collect();
+        let mut shader = compose(kernel, variant.cell, &text);
+        if kernel.subgroups && cfg!(target_arch = "wasm32") {
+            // Browsers want it, naga knows no such directive. On the line of the first file's comment, so that lines keep their numbers.
+            shader.text.insert_str(0, "enable subgroups; ");
+        }
         let module = self.shader_module(&shader)?;
         self.guarded(&format!("the pipeline of {}", shader.name), || {
             let layout = self
@@ -107,10 +119,10 @@ impl Context {
                     module: &module,
                     entry_point: Some("main"),
                     compilation_options: wgpu::PipelineCompilationOptions {
-                        constants: &variant.overrides,
+                        constants: &overrides,
                         ..Default::default()
                     },
-                    cache: None,
+                    cache: self.store.pipelines(),
                 });
             Pipeline {
                 name: shader.name.clone(),
@@ -184,13 +196,16 @@ fn layout_entries(kernel: &KernelInfo) -> Vec<wgpu::BindGroupLayoutEntry> {
     );
     let storage = (1..).zip(kernel.bindings).map(|(binding, info)| {
         let read_only = info.access == Access::Read;
-        entry(
-            binding,
-            wgpu::BufferBindingType::Storage { read_only },
-            false,
-            // Some are arrays of numbers, some of vectors.
-            0,
-        )
+        let ty = wgpu::BufferBindingType::Storage { read_only };
+        // The least size of a binding is its element's, which differs: wgpu asks the shader.
+        wgpu::BindGroupLayoutEntry {
+            ty: wgpu::BindingType::Buffer {
+                ty,
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
+            ..entry(binding, ty, false, 4)
+        }
     });
     std::iter::once(params).chain(storage).collect()
 }

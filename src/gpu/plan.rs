@@ -39,21 +39,7 @@ impl Plan {
         program: &Program,
         buffers: &[wgpu::Buffer],
     ) -> Result<Self> {
-        let unused = [
-            context.storage("an unused binding", 1)?,
-            context.storage("an unused binding", 1)?,
-        ];
-        let mut builder = PlanBuilder {
-            context,
-            buffers,
-            unused,
-            reusable: vec![],
-            packings: Packings::default(),
-            params: vec![],
-            pending: vec![],
-            operation: 0,
-            scratch: vec![],
-        };
+        let mut builder = PlanBuilder::new(context, buffers)?;
         for (index, op) in program.ops().iter().enumerate() {
             builder.operation = index;
             ops::lower(op, &mut builder)?;
@@ -170,6 +156,30 @@ struct Pending {
 }
 
 impl<'a> PlanBuilder<'a> {
+    /// Without dispatches yet.
+    pub(super) fn new(context: &'a Context, buffers: &'a [wgpu::Buffer]) -> Result<Self> {
+        // Four numbers, as some kernels read vectors.
+        let unused = [
+            context.storage("an unused binding", 4)?,
+            context.storage("an unused binding", 4)?,
+        ];
+        Ok(Self {
+            context,
+            buffers,
+            unused,
+            reusable: vec![],
+            packings: Packings::default(),
+            params: vec![],
+            pending: vec![],
+            operation: 0,
+            scratch: vec![],
+        })
+    }
+
+    pub(super) fn context(&self) -> &'a Context {
+        self.context
+    }
+
     pub(super) fn buffer(&self, id: TensorId) -> &'a wgpu::Buffer {
         &self.buffers[id.0]
     }
@@ -256,7 +266,7 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers a pipeline is used with.
-    fn finish(self) -> Result<Plan> {
+    pub(super) fn finish(self) -> Result<Plan> {
         let context = self.context;
         // A binding reaches past the last parameters by no more than the largest of them.
         let size = (self.params.len() as u64 + 256).next_multiple_of(4);

@@ -1,69 +1,278 @@
-//! Matrix products.
+//! Matrix products: which kernel, in how many parts, over which steps.
+
+mod choice;
+
+pub use choice::GemmKernel;
 
 use super::{flag, offset};
 use crate::error::Result;
+use crate::gpu::compose::{GEMM_PARAMS, GEMM_TILE, GEMM_VECTORS};
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
+use crate::gpu::{AdapterKind, Context};
 use crate::program;
 
 kernel! {
-    /// c = op(a) · op(b) (+ bias) (+ c)
+    /// c = op(a) · op(b) (+ c) (+ bias), any operands
     Gemm = "gemm", GemmParams {
         m: u32, n: u32, k: u32,
         a: u32, b: u32, bias: u32, c: u32,
         a_stride: u32, b_stride: u32, c_stride: u32,
-        has_bias: u32, accumulate: u32,
+        part_steps: u32, part_stride: u32,
     }
     bindings { a: Read, b: Read, bias: Read, c: ReadWrite }
-    overrides ["TRANSPOSE_A", "TRANSPOSE_B"]
+    libraries [GEMM_PARAMS]
+    overrides ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS", "ACCUMULATE"]
+}
+kernel! {
+    /// The same for operands that are vectors of four, in registers
+    GemmRegister = "gemm_register" as Gemm
+    libraries [GEMM_PARAMS, GEMM_VECTORS, GEMM_TILE]
+    constants ["BLOCKS" = 2, "GROUP" = 8]
+    subgroups: false
+}
+kernel! {
+    /// The same, loads shared by subgroups
+    GemmSubgroup = "gemm_subgroup" as Gemm
+    libraries [GEMM_PARAMS, GEMM_VECTORS, GEMM_TILE]
+    constants ["BLOCKS" = 4, "GROUP" = 8]
+    subgroups: true
+}
+kernel! {
+    /// The same, loads shared through workgroup memory
+    GemmWorkgroup = "gemm_workgroup" as Gemm
+    libraries [GEMM_PARAMS, GEMM_VECTORS]
+    constants ["SIDE" = 8]
+    subgroups: false
+}
+kernel! {
+    /// c = (c +) Σ_p partial\[p\] (+ bias)
+    GemmSum = "gemm_sum", GemmSumParams {
+        rows: u32, columns: u32, parts: u32, c: u32, c_stride: u32, bias: u32, has_bias: u32, accumulate: u32,
+    }
+    bindings { partial: Read, bias: Read, c: ReadWrite }
 }
 
-/// Rows and columns of c that a workgroup computes: `TILE_M` and `GROUP · TILE_N` in the shader.
+/// Rows and columns that a workgroup of `Scalar` computes: `TILE_M` and `GROUP · TILE_N` in the shader.
 const BLOCK: (usize, usize) = (8, 128);
 
-/// Steps of k that one dispatch adds up; longer sums take several. Mesa's llvmpipe ends all loops of an invocation, without a word,
+/// Steps of k that one invocation adds up; longer sums take several dispatches. Mesa's llvmpipe ends all loops of an invocation, without a word,
 /// after 65,535 rounds together.
 const STEPS: usize = 1 << 15;
 
+/// A product over buffers.
+struct Product {
+    size: [usize; 3],
+    transpose: (bool, bool),
+    a: wgpu::Buffer,
+    b: wgpu::Buffer,
+    bias: wgpu::Buffer,
+    c: wgpu::Buffer,
+    /// Of the whole product.
+    params: GemmParams,
+    extras: Extras,
+}
+
+/// What is added to a product.
+#[derive(Clone, Copy, Default)]
+struct Extras {
+    bias: bool,
+    /// What c held.
+    accumulate: bool,
+}
+
 pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let (m, n, k) = op.dimensions();
-    let kernel = Gemm {
-        a: plan.buffer(op.a.tensor),
-        b: plan.buffer(op.b.tensor),
-        bias: &plan.read_or_unused(op.bias),
-        c: plan.buffer(op.c.tensor),
-    };
-    let transposed = |transpose| f64::from(flag(transpose));
-    let overrides = vec![
-        ("TRANSPOSE_A", transposed(op.transpose_a)),
-        ("TRANSPOSE_B", transposed(op.transpose_b)),
-    ];
-    let variant = Variant {
-        cell: None,
-        overrides,
-    };
-    let workgroups = plan.workgroups(m.div_ceil(BLOCK.0) * n.div_ceil(BLOCK.1), 1)?;
-    let a_step = if op.transpose_a { op.a.row_stride } else { 1 };
-    let b_step = if op.transpose_b { 1 } else { op.b.row_stride };
-    // Without any step there is still a sum: 0.
-    for part in 0..k.div_ceil(STEPS).max(1) {
-        let first = part * STEPS;
-        let params = GemmParams {
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+    let product = Product {
+        size: [m, n, k],
+        transpose: (op.transpose_a, op.transpose_b),
+        a: plan.buffer(op.a.tensor).clone(),
+        b: plan.buffer(op.b.tensor).clone(),
+        bias: plan.read_or_unused(op.bias),
+        c: plan.buffer(op.c.tensor).clone(),
+        params: GemmParams {
             m: m as u32,
             n: n as u32,
-            k: (k - first).min(STEPS) as u32,
-            a: (op.a.offset + first * a_step) as u32,
-            b: (op.b.offset + first * b_step) as u32,
+            k: k as u32,
+            a: op.a.offset as u32,
+            b: op.b.offset as u32,
             bias: offset(op.bias),
             c: op.c.offset as u32,
             a_stride: op.a.row_stride as u32,
             b_stride: op.b.row_stride as u32,
             c_stride: op.c.row_stride as u32,
-            has_bias: flag(op.bias.is_some() && part == 0),
-            accumulate: flag(op.accumulate || part > 0),
-        };
-        plan.dispatch(&kernel, &variant, params, workgroups)?;
+            part_steps: k as u32,
+            part_stride: 0,
+        },
+        extras: Extras {
+            bias: op.bias.is_some(),
+            accumulate: op.accumulate,
+        },
+    };
+    let context = plan.context();
+    let parts = parts(context, product.size);
+    let candidates = product.candidates(context, parts);
+    let kernel = context.tuner.choose(
+        context,
+        &product.class(parts),
+        &candidates,
+        |mode, kernel, repeats| product.trial(context, mode, (kernel, parts), repeats),
+    )?;
+    product.dispatch(plan, kernel, parts)
+}
+
+/// Parts of k that are summed up side by side, where the rows and columns alone leave the device idle. A function of sizes and kind
+/// of adapter, never of a measurement, as the parts are what decides the order of a sum.
+fn parts(context: &Context, [m, n, k]: [usize; 3]) -> usize {
+    const LEAST: usize = 256;
+    let wanted = match context.info().kind {
+        AdapterKind::Software => 8,
+        _ => 256,
+    };
+    let tiles = m.div_ceil(32) * n.div_ceil(32);
+    let parts = (wanted / tiles).min(k / LEAST).min(64);
+    if parts < 2 {
+        return 1;
     }
-    Ok(())
+    let parts = parts.max(k.div_ceil(STEPS));
+    k.div_ceil(part_steps(k, parts))
+}
+
+fn part_steps(k: usize, parts: usize) -> usize {
+    k.div_ceil(parts).next_multiple_of(4)
+}
+
+/// Which kernel adds up which steps: from the first, to the one before the end.
+fn segments(kernel: GemmKernel, whole: usize, k: usize) -> Vec<(GemmKernel, usize, usize)> {
+    let mut segments = vec![];
+    for (kernel, from, to) in [(kernel, 0, whole), (GemmKernel::Scalar, whole, k)] {
+        let firsts = (from..to).step_by(STEPS);
+        segments.extend(firsts.map(|first| (kernel, first, to.min(first + STEPS))));
+    }
+    if k == 0 {
+        // Without any step there is still a sum: 0.
+        segments.push((GemmKernel::Scalar, 0, 0));
+    }
+    segments
+}
+
+impl Product {
+    fn dispatch(&self, plan: &mut PlanBuilder<'_>, kernel: GemmKernel, parts: usize) -> Result<()> {
+        let k = self.size[2];
+        if parts > 1 {
+            return self.dispatch_parts(plan, kernel, parts);
+        }
+        // One after the other, each beginning with what the last one left.
+        let whole = match kernel {
+            GemmKernel::Scalar => 0,
+            _ => k - k % 4,
+        };
+        for (kernel, first, end) in segments(kernel, whole, k) {
+            let at = |start: u32, stride: u32| start + first as u32 * stride;
+            let step = |across, stride| if across { stride } else { 1 };
+            let params = GemmParams {
+                k: (end - first) as u32,
+                part_steps: (end - first) as u32,
+                a: at(self.params.a, step(self.transpose.0, self.params.a_stride)),
+                b: at(self.params.b, step(!self.transpose.1, self.params.b_stride)),
+                ..self.params
+            };
+            let extras = Extras {
+                bias: self.extras.bias && end == k,
+                accumulate: self.extras.accumulate || first > 0,
+            };
+            self.dispatch_one(plan, kernel, (params, extras), (&self.c, 1))?;
+        }
+        Ok(())
+    }
+
+    fn dispatch_parts(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        kernel: GemmKernel,
+        parts: usize,
+    ) -> Result<()> {
+        let [m, n, k] = self.size;
+        let partial = plan.scratch("a product's parts", parts * m * n)?;
+        let params = GemmParams {
+            c: 0,
+            c_stride: n as u32,
+            part_steps: part_steps(k, parts) as u32,
+            part_stride: (m * n) as u32,
+            ..self.params
+        };
+        self.dispatch_one(plan, kernel, (params, Extras::default()), (&partial, parts))?;
+        let sum = GemmSum {
+            partial: &partial,
+            bias: &self.bias,
+            c: &self.c,
+        };
+        let params = GemmSumParams {
+            rows: m as u32,
+            columns: n as u32,
+            parts: parts as u32,
+            c: self.params.c,
+            c_stride: self.params.c_stride,
+            bias: self.params.bias,
+            has_bias: flag(self.extras.bias),
+            accumulate: flag(self.extras.accumulate),
+        };
+        let workgroups = plan.workgroups((m * n).div_ceil(super::GROUP), 1)?;
+        plan.dispatch(&sum, &Variant::default(), params, workgroups)
+    }
+
+    fn dispatch_one(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        kernel: GemmKernel,
+        (params, extras): (GemmParams, Extras),
+        (c, parts): (&wgpu::Buffer, usize),
+    ) -> Result<()> {
+        let operands = Gemm {
+            a: &self.a,
+            b: &self.b,
+            bias: &self.bias,
+            c,
+        };
+        let (constants, tile): (Vec<_>, _) = match kernel {
+            GemmKernel::Scalar => (vec![], BLOCK),
+            GemmKernel::Register { blocks, group } | GemmKernel::Subgroup { blocks, group } => (
+                vec![("BLOCKS", blocks), ("GROUP", group)],
+                (8 * blocks as usize, 4 * group as usize),
+            ),
+            GemmKernel::Workgroup { side } => (vec![("SIDE", side)], (64, 64)),
+        };
+        let mut overrides: Vec<_> = (constants.into_iter())
+            .map(|(name, value)| (name, f64::from(value)))
+            .collect();
+        let flags = [
+            ("TRANSPOSE_A", self.transpose.0),
+            ("TRANSPOSE_B", self.transpose.1),
+            ("HAS_BIAS", extras.bias),
+            ("ACCUMULATE", extras.accumulate),
+        ];
+        overrides.extend(flags.map(|(name, set)| (name, f64::from(flag(set)))));
+        let variant = Variant {
+            cell: None,
+            overrides,
+        };
+        let tiles = self.size[0].div_ceil(tile.0) * self.size[1].div_ceil(tile.1);
+        let groups = plan.workgroups(tiles, parts)?;
+        match kernel {
+            GemmKernel::Scalar => plan.dispatch(&operands, &variant, params, groups),
+            GemmKernel::Register { .. } => {
+                plan.dispatch(&GemmRegister(operands), &variant, params, groups)
+            }
+            GemmKernel::Subgroup { .. } => {
+                plan.dispatch(&GemmSubgroup(operands), &variant, params, groups)
+            }
+            GemmKernel::Workgroup { .. } => {
+                plan.dispatch(&GemmWorkgroup(operands), &variant, params, groups)
+            }
+        }
+    }
 }

@@ -22,6 +22,7 @@ mod softmax_backward;
 mod softmax_cross_entropy;
 mod swap_axes;
 
+pub use gemm::GemmKernel;
 pub(super) use pack_recurrent::Packings;
 
 use super::kernel::{Kernel, KernelInfo};
@@ -38,6 +39,10 @@ const PARTIALS: usize = 4096;
 pub(super) static KERNELS: &[&KernelInfo] = &[
     &fill::Fill::INFO,
     &gemm::Gemm::INFO,
+    &gemm::GemmRegister::INFO,
+    &gemm::GemmSubgroup::INFO,
+    &gemm::GemmWorkgroup::INFO,
+    &gemm::GemmSum::INFO,
     &column_sum::ColumnSum::INFO,
     &pack_recurrent::PackRecurrent::INFO,
     &recurrent_forward::RecurrentForward::INFO,

@@ -1,0 +1,283 @@
+//! Which of several kernels is the fastest on the adapter in hand: measured once, then remembered.
+
+use super::plan::Plan;
+use super::{AdapterKind, Context};
+use crate::error::{Error, Result};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// A way to do one kind of work. All ways that [`Tuner::choose`] is given must leave the same bits: what is measured may differ from run
+/// to run, results may not.
+pub(super) trait Choice: Copy + PartialEq + std::fmt::Debug {
+    /// What the choices do, one word.
+    const FAMILY: &'static str;
+    /// What tells this choice from the others, without tabs.
+    fn name(self) -> String;
+}
+
+/// How much is measured, from the environment variable `BPTT_TUNE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Nothing: the first candidate is taken, no file is read or written.
+    Off,
+    /// On hardware, until half a second is spent, a device; what is not measured by then is left for the next run. On a software
+    /// adapter nothing, as shaders take it long to compile and the first candidates are known to do.
+    Quick,
+    /// Everything, with longer measurements.
+    Full,
+}
+
+impl Mode {
+    pub(super) fn from_environment() -> Result<Self> {
+        match std::env::var("BPTT_TUNE") {
+            Err(std::env::VarError::NotPresent) => Ok(Self::Quick),
+            Ok(text) => Self::parse(&text),
+            Err(reason) => Err(Error::argument("BPTT_TUNE", reason, "off, quick or full")),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        match text.trim() {
+            "off" => Ok(Self::Off),
+            "" | "quick" => Ok(Self::Quick),
+            "full" => Ok(Self::Full),
+            _ => Err(Error::argument(
+                "BPTT_TUNE",
+                format!("{text:?}"),
+                "off, quick or full",
+            )),
+        }
+    }
+
+    /// Time for all measurements of a device; one is always finished.
+    fn budget(self) -> Duration {
+        match self {
+            Self::Off => Duration::ZERO,
+            Self::Quick => Duration::from_millis(500),
+            Self::Full => Duration::from_secs(60),
+        }
+    }
+
+    /// How many candidates are measured.
+    fn candidates(self) -> usize {
+        if self == Self::Full { usize::MAX } else { 4 }
+    }
+
+    /// The class that a choice is remembered for: what `full` found stays apart and comes first.
+    fn class(self, class: &str) -> String {
+        if self == Self::Full {
+            format!("{class} full")
+        } else {
+            class.to_owned()
+        }
+    }
+
+    /// How long one candidate runs.
+    fn span(self) -> Duration {
+        Duration::from_millis(if self == Self::Full { 100 } else { 10 })
+    }
+
+    /// Multiply-adds that a trial should have at most: a shape class is measured at a part of its work.
+    pub(super) fn work(self) -> usize {
+        if self == Self::Full { 1 << 30 } else { 1 << 26 }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Tuner(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// The choice of a family and class, by name.
+    chosen: HashMap<(&'static str, String), String>,
+    forced: HashMap<&'static str, String>,
+    spent: Duration,
+}
+
+impl Tuner {
+    /// Takes one choice wherever it is a candidate, from now on; `None` ends that.
+    pub(super) fn force<C: Choice>(&self, choice: Option<C>) {
+        let forced = &mut self.0.lock().forced;
+        match choice {
+            Some(choice) => forced.insert(C::FAMILY, choice.name()),
+            None => forced.remove(C::FAMILY),
+        };
+    }
+
+    /// The choice for a class of work: what was forced, else remembered, else measured. `candidates` begin with the best guess.
+    /// `trial` makes a plan that does the work of the class a number of times, over memory of its own.
+    pub(super) fn choose<C: Choice>(
+        &self,
+        context: &Context,
+        class: &str,
+        candidates: &[C],
+        trial: impl FnMut(Mode, C, usize) -> Result<Plan>,
+    ) -> Result<C> {
+        self.choose_in(Mode::from_environment()?, context, class, candidates, trial)
+    }
+
+    fn choose_in<C: Choice>(
+        &self,
+        mode: Mode,
+        context: &Context,
+        class: &str,
+        candidates: &[C],
+        trial: impl FnMut(Mode, C, usize) -> Result<Plan>,
+    ) -> Result<C> {
+        let named = |name: &String| candidates.iter().copied().find(|c| c.name() == *name);
+        let key = (C::FAMILY, class.to_owned());
+        {
+            let state = self.0.lock();
+            let forced = state.forced.get(C::FAMILY).and_then(named);
+            if let Some(choice) = forced.or_else(|| state.chosen.get(&key).and_then(named)) {
+                return Ok(choice);
+            }
+            let alone = candidates.len() < 2;
+            // In a browser nothing can be waited for here.
+            if alone || mode == Mode::Off || cfg!(target_arch = "wasm32") {
+                return Ok(candidates[0]);
+            }
+            let full = context.store.get(C::FAMILY, &Mode::Full.class(class));
+            let stored = full
+                .filter(|name| named(name).is_some())
+                .or_else(|| context.store.get(C::FAMILY, &mode.class(class)));
+            if let Some(choice) = stored.as_ref().and_then(named) {
+                drop(state);
+                self.0.lock().chosen.insert(key, choice.name());
+                return Ok(choice);
+            }
+        }
+        if mode == Mode::Quick && context.info().kind == AdapterKind::Software {
+            return Ok(candidates[0]);
+        }
+        let (choice, complete) = self.measure(context, mode, candidates, trial)?;
+        self.0.lock().chosen.insert(key, choice.name());
+        if complete {
+            context
+                .store
+                .put(C::FAMILY, &mode.class(class), &choice.name());
+        }
+        Ok(choice)
+    }
+
+    /// The fastest candidate, and whether all were measured.
+    fn measure<C: Choice>(
+        &self,
+        context: &Context,
+        mode: Mode,
+        candidates: &[C],
+        mut trial: impl FnMut(Mode, C, usize) -> Result<Plan>,
+    ) -> Result<(C, bool)> {
+        let mut best = (candidates[0], Duration::MAX);
+        for candidate in candidates.iter().take(mode.candidates()) {
+            if self.0.lock().spent >= mode.budget() {
+                return Ok((best.0, false));
+            }
+            let start = Instant::now();
+            let time = time(context, mode, |repeats| trial(mode, *candidate, repeats))?;
+            self.0.lock().spent += start.elapsed();
+            if time < best.1 {
+                best = (*candidate, time);
+            }
+        }
+        Ok((best.0, true))
+    }
+}
+
+/// The shortest time of one repeat. The plan is as long as needed for the cost of a submit not to count.
+fn time(
+    context: &Context,
+    mode: Mode,
+    mut trial: impl FnMut(usize) -> Result<Plan>,
+) -> Result<Duration> {
+    let run = |plan: &Plan| {
+        let start = Instant::now();
+        plan.run(context, &[], &[])?;
+        let poll = context.device().poll(wgpu::PollType::wait_indefinitely());
+        poll.map_err(|reason| Error::DeviceLost {
+            reason: reason.to_string(),
+        })?;
+        Ok::<_, Error>(start.elapsed())
+    };
+    let once = trial(1)?;
+    // The first run compiles on some drivers.
+    run(&once)?;
+    let mut best = run(&once)?;
+    let repeats = (mode.span().as_nanos() / (4 * best.as_nanos()).max(1)).clamp(1, 64) as usize;
+    let plan = if repeats > 1 { trial(repeats)? } else { once };
+    let start = Instant::now();
+    while start.elapsed() < mode.span() {
+        best = best.min(run(&plan)? / repeats as u32);
+    }
+    Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::adapter::Wish;
+    use crate::gpu::ops;
+    use crate::gpu::plan::PlanBuilder;
+    use crate::program::{Fill, Op, Slice, TensorId};
+
+    #[test]
+    fn a_mode_is_a_known_word() {
+        assert_eq!(Mode::parse("off").unwrap(), Mode::Off);
+        assert_eq!(Mode::parse(" quick").unwrap(), Mode::Quick);
+        assert_eq!(Mode::parse("full").unwrap(), Mode::Full);
+        let error = Mode::parse("on").unwrap_err().to_string();
+        assert_eq!(error, "BPTT_TUNE: \"on\", expected off, quick or full");
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Wait {
+        Long,
+        Short,
+    }
+    impl Choice for Wait {
+        const FAMILY: &'static str = "wait";
+        fn name(self) -> String {
+            format!("{self:?}")
+        }
+    }
+
+    #[test]
+    fn the_faster_candidate_is_taken_and_measured_once() {
+        let wish = Wish::from_environment(Wish::Any);
+        let Ok(mut context) = pollster::block_on(Context::open(&wish)) else {
+            return;
+        };
+        // Away from what this user's other processes remember.
+        context.store.forget();
+        let tuner = Tuner::default();
+        let buffers = [context.storage("work", 1 << 20).unwrap()];
+        let target = Slice {
+            tensor: TensorId(0),
+            offset: 0,
+            len: 1 << 20,
+        };
+        let work = Op::Fill(Fill { target, value: 1.0 });
+        let candidates = [Wait::Long, Wait::Short];
+        let choose = |mode| {
+            let mut trials = 0;
+            let choice = tuner.choose_in(mode, &context, "a", &candidates, |_, wait, _| {
+                trials += 1;
+                let times = if wait == Wait::Long { 20 } else { 0 };
+                let mut plan = PlanBuilder::new(&context, &buffers)?;
+                for _ in 0..times {
+                    ops::lower(&work, &mut plan)?;
+                }
+                plan.finish()
+            });
+            (choice.unwrap(), trials > 0)
+        };
+        assert_eq!(choose(Mode::Off), (Wait::Long, false));
+        assert_eq!(choose(Mode::Full), (Wait::Short, true));
+        assert_eq!(choose(Mode::Quick), (Wait::Short, false));
+        tuner.force(Some(Wait::Long));
+        assert_eq!(choose(Mode::Quick), (Wait::Long, false));
+        tuner.force::<Wait>(None);
+        assert_eq!(choose(Mode::Full), (Wait::Short, false));
+    }
+}
