@@ -1,5 +1,6 @@
 //! Cells behind a pointer, applied to whole rows.
 
+use super::row::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow};
 use super::vectors::{InVectors, Plain};
 use super::{Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT, WgslSource};
 use crate::Real;
@@ -135,62 +136,6 @@ impl std::fmt::Debug for CellRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// One batch row of one step, all H units. Planar: gate g of unit j is at `g·H + j`.
-pub struct ForwardRow<'a, F> {
-    /// `[G, H]`
-    pub x: &'a [F],
-    /// `[G, H]`
-    pub r: &'a [F],
-    /// `[V, H]`
-    pub diagonal: &'a [F],
-    /// `[S, H]`, old states in, new out.
-    pub state: &'a mut [F],
-    /// `[K, H]`, out; `None` where nothing is kept.
-    pub saved: Option<&'a mut [F]>,
-}
-
-/// One batch row of one step back, planar like [`ForwardRow`].
-pub struct BackwardRow<'a, F> {
-    /// `[K, H]`
-    pub saved: &'a [F],
-    /// `[V, H]`
-    pub diagonal: &'a [F],
-    /// `[S, H]`, gradient of the new states in, direct gradient of the old out.
-    pub d_state: &'a mut [F],
-    /// `[G, H]`, out.
-    pub d_x: &'a mut [F],
-    /// `[G, H]`, out; `None` where it equals `d_x`.
-    pub d_r: Option<&'a mut [F]>,
-    /// `[V, H]`, added to.
-    pub d_diagonal: &'a mut [F],
-}
-
-/// One batch row between the products of a step, planar like [`ForwardRow`].
-pub struct InnerRow<'a, F> {
-    /// `[G, H]`
-    pub x: &'a [F],
-    /// `[G, H]`, of which the early gates count.
-    pub r: &'a [F],
-    /// `[S, H]`
-    pub state: &'a [F],
-    /// `[H]`, out.
-    pub inner: &'a mut [F],
-}
-
-/// One batch row between the products of a step back, planar like [`ForwardRow`].
-pub struct InnerBackwardRow<'a, F> {
-    /// `[K, H]`
-    pub saved: &'a [F],
-    /// `[H]`
-    pub d_inner: &'a [F],
-    /// `[S, H]`, added to.
-    pub d_state: &'a mut [F],
-    /// `[G, H]`, added to.
-    pub d_x: &'a mut [F],
-    /// `[G, H]`, added to; `None` where it equals `d_x`.
-    pub d_r: Option<&'a mut [F]>,
 }
 
 /// A row with its cell, to be worked on by code compiled for each set of vector instructions that processors have; the processor's own

@@ -29,14 +29,16 @@ mod lanes;
 mod lstm;
 mod plain;
 mod rnn;
+mod row;
 mod vectors;
 
 pub use activation::Activation;
 pub use erased::CellRef;
-pub(crate) use erased::{BackwardRow, ErasedCell, ForwardRow, InnerBackwardRow, InnerRow};
+pub(crate) use erased::ErasedCell;
 pub use gru::{Gru, Reset};
 pub use lstm::Lstm;
 pub use rnn::Rnn;
+pub(crate) use row::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow};
 
 use crate::Real;
 use crate::error::Result;

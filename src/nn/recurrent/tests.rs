@@ -24,8 +24,12 @@ fn kept_and_allowed(stack: &Stack) -> (usize, usize) {
     let mode = Mode::new(&mut program, true, None, false);
     let around = Surroundings::default();
     let x_tensor = x.slice.tensor;
-    let (_, _, backward) = stack.emit(&mut program, &weights, x, around, mode);
+    program.keep(x_tensor);
+    let (y, _, backward) = stack.emit(&mut program, &weights, x, around, mode);
     let (tensors, ops) = (program.tensors().len(), program.ops().len());
+    if let Some(gradient) = y.gradient {
+        program.keep(gradient.tensor);
+    }
     backward(&mut program);
     program.check().unwrap();
 
@@ -42,7 +46,7 @@ fn kept_and_allowed(stack: &Stack) -> (usize, usize) {
         .into_iter()
         .filter(|id| id.0 < tensors && *id != x_tensor)
         .map(|id| program.spec(id))
-        .filter(|spec| spec.role == Role::Owned && !spec.name.starts_with("d."))
+        .filter(|spec| !matches!(spec.role, Role::External(_)) && !spec.name.starts_with("d."))
         .map(|spec| spec.len())
         .sum();
 
