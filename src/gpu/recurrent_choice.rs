@@ -13,7 +13,7 @@ pub struct RecurrentChoice {
     /// Whether a workgroup walks the whole sequence of its batch rows, so that the dispatches do not grow with T (but for a limit on the
     /// rounds of a dispatch). Else each step is a dispatch, or two, and all of the device works on it.
     pub resident: bool,
-    /// Batch rows of an invocation, 1 to 8: each weight it loads serves them all.
+    /// Batch rows of an invocation, 1 to 16: each weight it loads serves them all.
     pub rows: usize,
     /// Neighbouring units of an invocation backwards, 1, 2 or 4: each input it loads serves them all. Forward it is the gates of one unit.
     pub outputs: usize,
@@ -33,8 +33,8 @@ impl RecurrentChoice {
     /// # Errors
     /// [`Error::Argument`] for `rows` or `outputs` other than those named.
     pub fn new(resident: bool, rows: usize, outputs: usize, subgroups: bool) -> Result<Self> {
-        if !(1..=8).contains(&rows) {
-            return Err(Error::argument("rows", rows, "1 to 8"));
+        if !(1..=16).contains(&rows) {
+            return Err(Error::argument("rows", rows, "1 to 16"));
         }
         if ![1, 2, 4].contains(&outputs) {
             return Err(Error::argument("outputs", outputs, "1, 2 or 4"));
@@ -56,7 +56,7 @@ impl RecurrentChoice {
     ) -> Self {
         let software = kind == AdapterKind::Software;
         // A software adapter pays for loads, a GPU for idle lanes.
-        let most = if software { 8 } else { 4 };
+        let most = if software { 16 } else { 4 };
         let rows = most.min(shape.batch.next_power_of_two());
         let weights = gates * shape.hidden * shape.output;
         // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch. Software adapters: Mesa's

@@ -1,0 +1,112 @@
+//! Every way of running the steps on a GPU against the reference: dispatch by step and resident, with and without subgroups.
+
+use crate::common::gpu;
+use crate::runs::{Run, SINGLE_THROUGH_TIME, check};
+use bptt::cell::Cell;
+use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig};
+use bptt::{Device, RecurrentChoice};
+
+/// A device that no other test works on, whose choice can be set.
+fn own_gpu() -> Option<Device> {
+    gpu().map(|_| Device::gpu().unwrap())
+}
+
+fn has_subgroups(device: &Device) -> bool {
+    let choice = RecurrentChoice::new(false, 1, 1, true).unwrap();
+    let found = device.set_recurrent_choice(Some(choice)).is_ok();
+    device.set_recurrent_choice(None).unwrap();
+    found
+}
+
+/// Runs a layer on the device as it chooses, which a choice may change.
+fn compare<C: Cell>(place: &str, device: &Device, config: RecurrentConfig<C>, size: [usize; 3]) {
+    let ragged = Run::new(config.clone().bidirectional(true), size).ragged();
+    for (kind, run) in [("", Run::new(config, size)), (", ragged", ragged)] {
+        let expected = run.on(&Device::cpu_f64());
+        let got = run.on(device);
+        check(
+            &format!("{place}{kind}"),
+            &got,
+            &expected,
+            SINGLE_THROUGH_TIME,
+        );
+    }
+}
+
+/// One product a step, late gates, a projection: each way of cutting a step into phases.
+fn every_kind(place: &str, device: &Device, size: [usize; 3]) {
+    compare(
+        &format!("{place}: lstm"),
+        device,
+        LstmConfig::new(size[2], 9),
+        size,
+    );
+    let gru = GruConfig::new(size[2], 5).reset_after(false);
+    compare(&format!("{place}: gru, reset before"), device, gru, size);
+    let projected = LstmConfig::new(size[2], 7).proj_size(3);
+    compare(&format!("{place}: projected lstm"), device, projected, size);
+}
+
+#[test]
+fn steps_as_dispatches() {
+    let Some(device) = own_gpu() else { return };
+    let choices = [(4, 1, false), (2, 4, false), (16, 2, true)];
+    for (rows, outputs, subgroups) in choices {
+        if subgroups && !has_subgroups(&device) {
+            continue;
+        }
+        let choice = RecurrentChoice::new(false, rows, outputs, subgroups).unwrap();
+        device.set_recurrent_choice(Some(choice)).unwrap();
+        every_kind(&format!("{choice:?}"), &device, [5, 3, 4]);
+    }
+}
+
+#[test]
+fn resident() {
+    let Some(device) = own_gpu() else { return };
+    let choice = RecurrentChoice::new(true, 1, 1, false).unwrap();
+    device.set_recurrent_choice(Some(choice)).unwrap();
+    every_kind("resident", &device, [5, 3, 4]);
+    // More units than a workgroup has invocations.
+    compare("wide", &device, LstmConfig::new(2, 261), [3, 2, 2]);
+}
+
+/// The dispatches of a resident layer do not grow with T, but for a limit on the rounds of a dispatch.
+#[test]
+fn resident_dispatches() {
+    let Some(device) = own_gpu() else { return };
+    let choice = RecurrentChoice::new(true, 1, 1, false).unwrap();
+    device.set_recurrent_choice(Some(choice)).unwrap();
+    let dispatches = |steps: usize| {
+        let run = Run::new(LstmConfig::new(2, 3), [steps, 1, 2]);
+        let before = device.counters().dispatches;
+        let got = run.on(&device);
+        let count = device.counters().dispatches - before;
+        let expected = run.on(&Device::cpu_f64());
+        check(&format!("{steps} steps"), &got, &expected, 1e-3);
+        count
+    };
+    let few = dispatches(10);
+    assert_eq!(dispatches(100), few);
+    // Several dispatches, each going on where the one before stopped.
+    let many = dispatches(3000);
+    assert!(many > few && many < few + 40, "{many}, of 10 steps {few}");
+}
+
+#[test]
+fn choices_that_cannot_be() {
+    let rows = RecurrentChoice::new(true, 17, 1, false)
+        .unwrap_err()
+        .to_string();
+    assert!(rows.contains("rows") && rows.contains("17"), "{rows}");
+    let outputs = RecurrentChoice::new(true, 8, 3, false)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        outputs.contains("outputs") && outputs.contains('3'),
+        "{outputs}"
+    );
+    let choice = RecurrentChoice::new(true, 1, 1, true).unwrap();
+    // A choice is of no matter to a CPU.
+    Device::cpu().set_recurrent_choice(Some(choice)).unwrap();
+}
