@@ -20,14 +20,17 @@ REFERENCE=$reference "$python" benches/peers/reference.py ${1:+"$1"} ${2:+"$2"}
 cargo_peer() {
     CARGO_TARGET_DIR=$build cargo build --release --locked --manifest-path benches/peers/Cargo.toml "$@"
 }
-backends=
+burn=
 for peer in $peers; do
     case $peer in
     candle) cargo_peer -p peer-candle ;;
-    burn-*) backends="$backends,${peer#burn-}" ;;
+    burn-flex) burn=${burn:-flex} ;;
+    # Both, so that one build serves either.
+    burn-wgpu) burn=flex,wgpu ;;
     esac
 done
-if [ -n "$backends" ]; then cargo_peer -p peer-burn --features "${backends#,}"; fi
+if [ -n "$burn" ]; then cargo_peer -p peer-burn --features "${BURN:-$burn}"; fi
+if [ -n "${BUILD:-}" ]; then exit; fi
 
 # A peer, then what of the workloads.
 peer() {
