@@ -3,7 +3,7 @@
 
 const STEPS: u32 = 16u;
 const ACROSS: u32 = 64u / SIDE;
-const GROUP: u32 = ACROSS * ACROSS;
+const_assert GROUP == ACROSS * ACROSS;
 const SQUARES: u32 = SIDE / 4u;
 
 var<workgroup> left: array<vec4<f32>, 256>;  // [STEPS, 64 rows / 4]

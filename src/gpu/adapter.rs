@@ -55,6 +55,8 @@ impl From<wgpu::AdapterInfo> for AdapterInfo {
         let lower = info.name.to_lowercase();
         let kind = match info.device_type {
             _ if SOFTWARE.iter().any(|software| lower.contains(software)) => AdapterKind::Software,
+            // It does nothing, and stands for any GPU.
+            _ if info.backend == wgpu::Backend::Noop => AdapterKind::Other,
             wgpu::DeviceType::Cpu => AdapterKind::Software,
             wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
             wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,

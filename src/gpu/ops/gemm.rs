@@ -43,7 +43,7 @@ kernel! {
     /// The same, loads shared through workgroup memory
     GemmWorkgroup = "gemm_workgroup" as Gemm
     libraries [GEMM_PARAMS, GEMM_VECTORS]
-    constants ["SIDE" = 8]
+    constants ["SIDE" = 8, "GROUP" = 64]
     subgroups: false
 }
 kernel! {
@@ -244,7 +244,10 @@ impl Product {
                 vec![("BLOCKS", blocks), ("GROUP", group)],
                 (8 * blocks as usize, 4 * group as usize),
             ),
-            GemmKernel::Workgroup { side } => (vec![("SIDE", side)], (64, 64)),
+            GemmKernel::Workgroup { side } => {
+                let group = (64 / side) * (64 / side);
+                (vec![("SIDE", side), ("GROUP", group)], (64, 64))
+            }
         };
         let mut overrides: Vec<_> = (constants.into_iter())
             .map(|(name, value)| (name, f64::from(value)))
