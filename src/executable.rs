@@ -221,8 +221,8 @@ impl Executable {
                 let start = Instant::now();
                 before.iter().for_each(Copy::run_on_cpu);
                 let times = match runner {
-                    Runner::F64(_, buffers) => cpu::profile(&self.program, buffers, start),
-                    Runner::F32(_, buffers) => cpu::profile(&self.program, buffers, start),
+                    Runner::F64(plan, buffers) => plan.profile(&self.program, buffers, start),
+                    Runner::F32(plan, buffers) => plan.profile(&self.program, buffers, start),
                     Runner::Gpu(..) => vec![],
                 };
                 after.iter().for_each(Copy::run_on_cpu);

@@ -54,19 +54,37 @@ impl Plan {
     /// Runs a checked program over its tensors' memory, one buffer a tensor.
     pub(crate) fn run<F: Real>(&self, program: &Program, buffers: &[Buffer<F>]) {
         let memory = Memory::new(buffers);
-        let mut left = 0..0;
-        for (index, op) in program.ops().iter().enumerate() {
-            if self.left[index] {
-                left = if left.end == index { left.start } else { index }..index + 1;
-                continue;
-            }
-            let left = if left.end == index {
-                left.clone()
-            } else {
-                0..0
-            };
-            run(op, &program.ops()[left], &memory);
+        (0..program.ops().len()).for_each(|index| self.run_one(program, index, &memory));
+    }
+
+    /// Runs an operation after those right before it that were left to it; nothing where it is left itself.
+    fn run_one<F: Real>(&self, program: &Program, index: usize, memory: &Memory<'_, F>) {
+        if self.left[index] {
+            return;
         }
+        let count = self.left[..index].iter().rev().take_while(|left| **left);
+        let first = index - count.count();
+        let ops = program.ops();
+        run(&ops[index], &ops[first..index], memory);
+    }
+
+    /// Runs a program as [`Plan::run`] does: when each operation began and ended, in nanoseconds since `origin`. Those left to a later one take
+    /// no time of their own.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn profile<F: Real>(
+        &self,
+        program: &Program,
+        buffers: &[Buffer<F>],
+        origin: std::time::Instant,
+    ) -> Vec<[u64; 2]> {
+        let memory = Memory::new(buffers);
+        let now = || origin.elapsed().as_nanos() as u64;
+        let time = |index| {
+            let start = now();
+            self.run_one(program, index, &memory);
+            [start, now()]
+        };
+        (0..program.ops().len()).map(time).collect()
     }
 }
 
@@ -93,21 +111,4 @@ fn run<F: Real>(op: &Op, left: &[Op], memory: &Memory<'_, F>) {
         Op::ScatterLast(op) => scatter_last::scatter_last(op, memory),
         Op::SwapAxes(op) => swap_axes::swap_axes(op, memory),
     }
-}
-
-/// Runs a program, no operation left to a later one: when each began and ended, in nanoseconds since `origin`.
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn profile<F: Real>(
-    program: &Program,
-    buffers: &[Buffer<F>],
-    origin: std::time::Instant,
-) -> Vec<[u64; 2]> {
-    let memory = Memory::new(buffers);
-    let now = || origin.elapsed().as_nanos() as u64;
-    let time = |op| {
-        let start = now();
-        run(op, &[], &memory);
-        [start, now()]
-    };
-    program.ops().iter().map(time).collect()
 }

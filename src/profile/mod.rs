@@ -24,7 +24,7 @@ pub struct KernelTime {
     pub kernel: PlannedKernel,
     /// When it started, in nanoseconds after the first one did.
     pub start: u64,
-    /// How long it took, in nanoseconds.
+    /// How long it took, in nanoseconds. On a CPU the input products of a recurrence are part of it, and next to nothing of their own.
     pub duration: u64,
 }
 
