@@ -32,7 +32,8 @@ fn every_shader_is_valid() {
         std::fs::write(folder.join(format!("{}.wgsl", shader.name)), text).unwrap();
         let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         validator.subgroup_stages(ShaderStages::COMPUTE);
-        validator.subgroup_operations(SubgroupOperationSet::BASIC | SubgroupOperationSet::SHUFFLE);
+        let broadcast_and_shuffle = SubgroupOperationSet::BALLOT | SubgroupOperationSet::SHUFFLE;
+        validator.subgroup_operations(SubgroupOperationSet::BASIC | broadcast_and_shuffle);
         validator
             .validate(&module(&shader))
             .unwrap_or_else(|error| panic!("{}: {error:?}", shader.name));
