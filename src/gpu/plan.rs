@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::kernel::Kernel;
-use super::ops::{self, Packings};
+use super::ops::{self, Carry, Packings};
 use super::pipeline::{Pipeline, Variant};
 use super::recurrent_choice::RecurrentChoice;
 use super::transfer::Copy;
@@ -138,6 +138,8 @@ pub(super) struct PlanBuilder<'a> {
     reusable: Vec<(wgpu::Buffer, bool)>,
     /// What was packed and has not changed since.
     pub(super) packings: Packings,
+    /// Memory that steps of recurrences hand their states on in.
+    pub(super) carries: Vec<Carry>,
     params: Vec<u8>,
     pending: Vec<Pending>,
     /// Index of the operation that is being lowered.
@@ -169,6 +171,7 @@ impl<'a> PlanBuilder<'a> {
             unused,
             reusable: vec![],
             packings: Packings::default(),
+            carries: vec![],
             params: vec![],
             pending: vec![],
             operation: 0,
