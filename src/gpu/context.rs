@@ -145,6 +145,7 @@ impl Context {
 
     /// Replaces the choice for programs compiled from now on.
     pub(crate) fn set_recurrent_choice(&self, choice: Option<RecurrentChoice>) -> Result<()> {
+        choice.map_or(Ok(()), |choice| choice.check())?;
         if choice.is_some_and(|choice| choice.subgroups) && !self.subgroups {
             let expected = format!(
                 "a device with subgroups of at least {}",

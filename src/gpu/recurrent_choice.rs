@@ -33,18 +33,25 @@ impl RecurrentChoice {
     /// # Errors
     /// [`Error::Argument`] for `rows` or `outputs` other than those named.
     pub fn new(resident: bool, rows: usize, outputs: usize, subgroups: bool) -> Result<Self> {
-        if !(1..=16).contains(&rows) {
-            return Err(Error::argument("rows", rows, "1 to 16"));
-        }
-        if ![1, 2, 4].contains(&outputs) {
-            return Err(Error::argument("outputs", outputs, "1, 2 or 4"));
-        }
-        Ok(Self {
+        let choice = Self {
             resident,
             rows,
             outputs,
             subgroups,
-        })
+        };
+        choice.check()?;
+        Ok(choice)
+    }
+
+    /// Whether there are kernels for the numbers.
+    pub(crate) fn check(&self) -> Result<()> {
+        if !(1..=16).contains(&self.rows) {
+            return Err(Error::argument("rows", self.rows, "1 to 16"));
+        }
+        if ![1, 2, 4].contains(&self.outputs) {
+            return Err(Error::argument("outputs", self.outputs, "1, 2 or 4"));
+        }
+        Ok(())
     }
 
     /// The choice where nothing was measured: a function of the adapter's kind and the shape alone.

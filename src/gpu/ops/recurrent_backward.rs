@@ -154,7 +154,7 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
         let units = if phase == PROJECT { output } else { hidden };
         recurrence.dispatch(plan, &kernel, params, overrides, units)
     };
-    for part in recurrence.parts(phases) {
+    for part in recurrence.parts(phases, plan) {
         let hands = carry.hands(plan, part.steps.start, d_last.is_none());
         add(plan, &recurrence, &part, hands, false)?;
     }

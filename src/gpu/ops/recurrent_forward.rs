@@ -91,7 +91,7 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
     let carry = Carry::new(plan, choice.resident, layout)?;
     carry.load(plan, op.initial)?;
     let inner = offset(op.inner);
-    for part in recurrence.parts(phases) {
+    for part in recurrence.parts(phases, plan) {
         let (phase, second) = part.phases;
         let mut hands = carry.hands(plan, part.steps.start, op.initial.is_none());
         let ends = part.steps.end == steps && !choice.resident;
