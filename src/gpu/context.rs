@@ -137,10 +137,18 @@ impl Context {
         }
     }
 
-    /// How a recurrence of a cell with `gates` gates runs.
-    pub(super) fn recurrent_choice(&self, shape: &RecurrentShape, gates: usize) -> RecurrentChoice {
-        let forced = *lock(&self.recurrent_choice);
-        forced.unwrap_or_else(|| RecurrentChoice::of(self.info.kind, self.subgroups, shape, gates))
+    /// How all recurrences are to run, where that was set.
+    pub(super) fn forced_recurrent_choice(&self) -> Option<RecurrentChoice> {
+        *lock(&self.recurrent_choice)
+    }
+
+    /// How a recurrence of a cell with `gates` gates may run, the best guess first.
+    pub(super) fn recurrent_choices(
+        &self,
+        shape: &RecurrentShape,
+        gates: usize,
+    ) -> Vec<RecurrentChoice> {
+        RecurrentChoice::candidates(self.info.kind, self.subgroups, shape, gates)
     }
 
     /// Replaces the choice for programs compiled from now on.

@@ -4,11 +4,10 @@ use super::Context;
 use super::kernel::Kernel;
 use super::ops::{self, Carry, Packings};
 use super::pipeline::{Pipeline, Variant};
-use super::recurrent_choice::RecurrentChoice;
 use super::transfer::Copy;
 use crate::error::{Error, Result};
 use crate::profile::Launch;
-use crate::program::{Program, RecurrentShape, Slice, TensorId};
+use crate::program::{Program, Slice, TensorId};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -199,11 +198,6 @@ impl<'a> PlanBuilder<'a> {
         slice
             .map_or(&self.unused[1], |slice| self.buffer(slice.tensor))
             .clone()
-    }
-
-    /// How a recurrence runs.
-    pub(super) fn recurrent_choice(&self, shape: &RecurrentShape, gates: usize) -> RecurrentChoice {
-        self.context.recurrent_choice(shape, gates)
     }
 
     /// Memory that no other operation reads what this one leaves in.

@@ -1,12 +1,13 @@
 //! How the recurrence kernels run on an adapter.
 
 use super::adapter::AdapterKind;
+use super::tuner::Choice;
 use crate::error::{Error, Result};
 use crate::program::RecurrentShape;
 
 /// How the steps of a recurrent layer are cut into dispatches, workgroups and invocations.
 ///
-/// The numbers do not depend on it but for the last bits: sums are taken in another order with and without subgroups.
+/// The numbers do not depend on it: all ways add the same products in the same order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct RecurrentChoice {
@@ -26,6 +27,19 @@ pub(crate) const SUBGROUP: u32 = 8;
 
 /// Inputs of a product are padded to a multiple of this.
 pub(crate) const INPUTS: usize = 32;
+
+impl Choice for RecurrentChoice {
+    const FAMILY: &'static str = "recurrence";
+    fn name(self) -> String {
+        let how = if self.resident {
+            "resident"
+        } else {
+            "stepwise"
+        };
+        let subgroups = if self.subgroups { " subgroups" } else { "" };
+        format!("{how} {} {}{subgroups}", self.rows, self.outputs)
+    }
+}
 
 impl RecurrentChoice {
     /// Resident or not, with the other numbers as they suit an adapter by and large.
@@ -52,6 +66,44 @@ impl RecurrentChoice {
             return Err(Error::argument("outputs", self.outputs, "1, 2 or 4"));
         }
         Ok(())
+    }
+
+    /// What the tuner chooses from, the best guess first.
+    pub(crate) fn candidates(
+        kind: AdapterKind,
+        subgroups: bool,
+        shape: &RecurrentShape,
+        gates: usize,
+    ) -> Vec<Self> {
+        let best = Self::of(kind, subgroups, shape, gates);
+        let Self { resident, rows, .. } = best;
+        let others: &[_] = if kind == AdapterKind::Software {
+            &[(false, 16, 4), (false, 16, 2), (false, 8, 4), (false, 4, 4)]
+        } else {
+            // Fewer rows give more workgroups, more rows more work for each weight.
+            &[
+                (!resident, rows, 1),
+                (resident, 1, 1),
+                (!resident, 1, 1),
+                (false, 8, 1),
+                (false, 4, 4),
+                (true, 2, 1),
+                (true, 8, 1),
+            ]
+        };
+        let mut candidates = vec![best];
+        for (resident, rows, outputs) in others {
+            let other = Self {
+                resident: *resident,
+                rows: *rows,
+                outputs: *outputs,
+                subgroups,
+            };
+            if other.rows <= shape.batch.next_power_of_two() && !candidates.contains(&other) {
+                candidates.push(other);
+            }
+        }
+        candidates
     }
 
     /// The choice where nothing was measured: a function of the adapter's kind and the shape alone.
