@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::kernel::Kernel;
-use super::ops::{self, Packings};
+use super::ops::{self, Halves, Packings};
 use super::pipeline::{Pipeline, Variant};
 use super::recurrent_choice::RecurrentChoice;
 use super::transfer::Copy;
@@ -43,7 +43,9 @@ impl Plan {
         for (index, op) in program.ops().iter().enumerate() {
             builder.operation = index;
             ops::lower(op, &mut builder)?;
-            builder.packings.forget(&program.written(op));
+            let written = program.written(op);
+            builder.packings.forget(&written);
+            builder.halves.forget(&written);
             builder
                 .reusable
                 .iter_mut()
@@ -138,6 +140,8 @@ pub(super) struct PlanBuilder<'a> {
     reusable: Vec<(wgpu::Buffer, bool)>,
     /// What was packed and has not changed since.
     pub(super) packings: Packings,
+    /// What was rounded to f16 and has not changed since.
+    pub(super) halves: Halves,
     params: Vec<u8>,
     pending: Vec<Pending>,
     /// Index of the operation that is being lowered.
@@ -169,6 +173,7 @@ impl<'a> PlanBuilder<'a> {
             unused,
             reusable: vec![],
             packings: Packings::default(),
+            halves: Halves::default(),
             params: vec![],
             pending: vec![],
             operation: 0,

@@ -9,6 +9,7 @@ mod gather_last;
 mod gemm;
 mod mse;
 mod multiply;
+mod pack_half;
 mod pack_recurrent;
 mod recurrence;
 mod recurrent_backward;
@@ -23,6 +24,7 @@ mod softmax_cross_entropy;
 mod swap_axes;
 
 pub use gemm::GemmKernel;
+pub(super) use pack_half::Halves;
 pub(super) use pack_recurrent::Packings;
 
 use super::kernel::{Kernel, KernelInfo};
@@ -42,6 +44,9 @@ pub(super) static KERNELS: &[&KernelInfo] = &[
     &gemm::GemmRegister::INFO,
     &gemm::GemmSubgroup::INFO,
     &gemm::GemmWorkgroup::INFO,
+    &gemm::GemmCooperative8::INFO,
+    &gemm::GemmCooperative16::INFO,
+    &pack_half::PackHalf::INFO,
     &gemm::GemmSum::INFO,
     &column_sum::ColumnSum::INFO,
     &pack_recurrent::PackRecurrent::INFO,

@@ -169,8 +169,8 @@ impl Constants {
         };
         let overrides = vec![("TRANSPOSED", f64::from(flag(self.transposed)))];
         let variant = Variant {
-            cell: None,
             overrides,
+            ..Variant::default()
         };
         let workgroups = plan.workgroups(len.div_ceil(GROUP), 1)?;
         plan.dispatch(&kernel, &variant, params, workgroups)?;

@@ -107,7 +107,12 @@ impl Recurrence<'_> {
         };
         let workgroups = plan.workgroups(blocks * tiles, self.shape.directions)?;
         let cell = Some((self.cell, self.tile));
-        plan.dispatch(kernel, &Variant { cell, overrides }, params, workgroups)
+        let variant = Variant {
+            cell,
+            overrides,
+            half: false,
+        };
+        plan.dispatch(kernel, &variant, params, workgroups)
     }
 }
 
