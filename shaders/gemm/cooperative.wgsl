@@ -21,6 +21,12 @@ fn before(at: u32, column: u32) -> Sum {
     return sum;
 }
 
+// naga 30 takes no expressions here, but for what has a name.
+fn after(sum: Sum, at: u32) {
+    let stride = params.c_stride;
+    coopStoreT(sum, &c[at], stride);
+}
+
 @compute @workgroup_size(GROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -54,9 +60,9 @@ fn main(
             sum10 = coopMultiplyAdd(left1, right0, sum10);
             sum11 = coopMultiplyAdd(left1, right1, sum11);
         }
-        coopStoreT(sum00, &c[c0.x], params.c_stride);
-        coopStoreT(sum01, &c[c0.y], params.c_stride);
-        coopStoreT(sum10, &c[c1.x], params.c_stride);
-        coopStoreT(sum11, &c[c1.y], params.c_stride);
+        after(sum00, c0.x);
+        after(sum01, c0.y);
+        after(sum10, c1.x);
+        after(sum11, c1.y);
     }
 }
