@@ -112,7 +112,8 @@ fn main() {
         let mut kernels = vec![None];
         if device.is_gpu() {
             let wanted = |wanted: &GemmKernel| format!("{wanted:?}").contains(&kernel);
-            kernels.extend(GemmKernel::ALL.into_iter().filter(wanted).map(Some));
+            let every = GemmKernel::ALL.into_iter().chain([GemmKernel::Cooperative]);
+            kernels.extend(every.filter(wanted).map(Some));
         }
         for (workload, shape) in WORKLOADS.iter().filter(|(name, _)| !named || only(name)) {
             for (product, size, transpose) in products(*shape) {

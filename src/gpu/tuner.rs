@@ -105,11 +105,11 @@ impl Tuner {
         };
     }
 
-    /// Whether a choice other than this is forced.
-    pub(super) fn forces_other<C: Choice>(&self, choice: C) -> bool {
+    /// Whether a choice is forced, or another is; `None` where none is.
+    pub(super) fn forces<C: Choice>(&self, choice: C) -> Option<bool> {
         let state = self.0.lock();
         let forced = state.forced.get(C::FAMILY);
-        forced.is_some_and(|forced| *forced != choice.name())
+        forced.map(|forced| *forced == choice.name())
     }
 
     /// The choice for a class of work: what was forced, else remembered, else measured. `candidates` begin with the best guess.

@@ -200,6 +200,10 @@ fn weights_are_rounded_once_for_all_that_take_them_and_anew_when_written() {
 fn cooperative_gpu() -> Option<Device> {
     own_gpu()?;
     let device = Device::gpu_f16().unwrap();
+    // Without this a software adapter does without.
+    device
+        .set_gemm_kernel(Some(GemmKernel::Cooperative))
+        .unwrap();
     let case = inside_case((32, 32, 16), (false, true), 4, false, false);
     let executable = Executable::new(&device, case.program, &[]).unwrap();
     if executable.kernels().iter().any(|name| is_cooperative(name)) {

@@ -37,7 +37,8 @@ pub enum GemmKernel {
     /// Cooperative matrices (tensor cores), on devices from [`Device::gpu_f16`](crate::Device::gpu_f16) whose adapter has them, under
     /// [`Precision::F16`](crate::Precision::F16). The tuner does not choose it, as its numbers are others: it rounds both operands to f16. It takes
     /// all forward products x Wᵀ with M and N multiples of 16 (or 8, as the adapter has it), c, its rows and the bias beginning at multiples of 4 and K
-    /// of at most 32,768, unless another kernel is forced. Products of gradients, which may be too small for f16, and those that run in parts it leaves to the others.
+    /// of at most 32,768, unless another kernel is forced; on a software adapter only where it is forced itself. Products of gradients, which may be too
+    /// small for f16, and those that run in parts it leaves to the others.
     Cooperative,
 }
 
@@ -128,7 +129,7 @@ impl Product {
             && (parts == 1 || p.k.is_multiple_of(4))
     }
 
-    /// The side of the cooperative matrices that take it: a function of adapter and sizes alone, unless another kernel is forced.
+    /// The side of the cooperative matrices that take it: a function of adapter and sizes alone, unless a kernel is forced.
     pub(super) fn cooperative(&self, context: &Context, parts: usize) -> Option<u32> {
         let side = context.cooperative()?;
         let p = &self.params;
@@ -137,8 +138,10 @@ impl Product {
         // Transposed weights are those of a forward product.
         let forward = self.half && self.transpose == (false, true);
         let fits = forward && whole && aligned && parts == 1 && p.k as usize <= STEPS;
-        let other = || context.tuner.forces_other(GemmKernel::Cooperative);
-        (fits && !other()).then_some(side)
+        let forced = || context.tuner.forces(GemmKernel::Cooperative);
+        // Software adapters do them number by number.
+        let wanted = || forced().unwrap_or(context.info().kind != AdapterKind::Software);
+        (fits && wanted()).then_some(side)
     }
 
     /// The kernels that can take it, the best guess first.
