@@ -160,7 +160,13 @@ impl Context {
     /// How a recurrence of a cell with `gates` gates runs.
     pub(super) fn recurrent_choice(&self, shape: &RecurrentShape, gates: usize) -> RecurrentChoice {
         let forced = *lock(&self.recurrent_choice);
-        forced.unwrap_or_else(|| RecurrentChoice::of(self.info.kind, self.subgroups, shape, gates))
+        let bytes = match self.precision() {
+            Precision::F32 => 4,
+            Precision::F16 => 2,
+        };
+        forced.unwrap_or_else(|| {
+            RecurrentChoice::of(self.info.kind, self.subgroups, shape, gates, bytes)
+        })
     }
 
     /// Replaces the choice for programs compiled from now on.

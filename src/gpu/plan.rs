@@ -6,6 +6,7 @@ use super::ops::{self, Halves, Packings};
 use super::pipeline::{Pipeline, Variant};
 use super::recurrent_choice::RecurrentChoice;
 use super::transfer::Copy;
+use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::profile::Launch;
 use crate::program::{Program, RecurrentShape, Slice, TensorId};
@@ -138,6 +139,8 @@ pub(super) struct PlanBuilder<'a> {
     unused: [wgpu::Buffer; 2],
     /// What operations worked in, and whether the one being lowered does not.
     reusable: Vec<(wgpu::Buffer, bool)>,
+    /// Whether weights are read in f16.
+    pub(super) half: bool,
     /// What was packed and has not changed since.
     pub(super) packings: Packings,
     /// What was rounded to f16 and has not changed since.
@@ -172,6 +175,7 @@ impl<'a> PlanBuilder<'a> {
             buffers,
             unused,
             reusable: vec![],
+            half: context.precision() == Precision::F16,
             packings: Packings::default(),
             halves: Halves::default(),
             params: vec![],

@@ -47,12 +47,13 @@ impl RecurrentChoice {
         })
     }
 
-    /// The choice where nothing was measured: a function of the adapter's kind and the shape alone.
+    /// The choice where nothing was measured: a function of the adapter's kind, the shape and the bytes of a weight alone.
     pub(crate) fn of(
         kind: AdapterKind,
         subgroups: bool,
         shape: &RecurrentShape,
         gates: usize,
+        weight_bytes: usize,
     ) -> Self {
         let software = kind == AdapterKind::Software;
         // A software adapter pays for loads, a GPU for idle lanes.
@@ -61,7 +62,7 @@ impl RecurrentChoice {
         let weights = gates * shape.hidden * shape.output;
         // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch. Software adapters: Mesa's
         // llvmpipe compiles kernels with barriers for minutes.
-        let resident = !software && weights * 4 <= 400_000;
+        let resident = !software && weights * weight_bytes <= 400_000;
         Self {
             resident,
             rows,

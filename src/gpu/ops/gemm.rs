@@ -6,7 +6,6 @@ pub use choice::GemmKernel;
 
 use super::pack_half::Half;
 use super::{flag, offset};
-use crate::device::Precision;
 use crate::error::Result;
 use crate::gpu::compose::{
     GEMM_B, GEMM_B_HALF, GEMM_COOPERATIVE, GEMM_NUMBERS, GEMM_PARAMS, GEMM_TILE, GEMM_VECTORS,
@@ -116,7 +115,7 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
         return Ok(());
     }
     let context = plan.context();
-    let half = op.weights && context.precision() == Precision::F16;
+    let half = op.weights && plan.half;
     let (b, b_at, b_stride) = if half {
         let half = Half::of_weights(op.b, plan)?;
         (half.buffer, 0, half.stride)

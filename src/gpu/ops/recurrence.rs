@@ -110,7 +110,7 @@ impl Recurrence<'_> {
         let variant = Variant {
             cell,
             overrides,
-            half: false,
+            half: plan.half,
         };
         plan.dispatch(kernel, &variant, params, workgroups)
     }

@@ -5,7 +5,7 @@ use super::pack_recurrent::Constants;
 use super::recurrence::{Part, Recurrence, ZoneoutParams};
 use super::{flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT, Tile};
+use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT, Tile, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::RecurrentChoice;
@@ -25,6 +25,7 @@ kernel! {
         d_state: ReadWrite, d_gates: ReadWrite,
     }
     libraries [PHILOX, RECURRENT, FINISH_BACKWARD]
+    weights [WEIGHT, WEIGHT_HALF]
     overrides ["PHASE", "SECOND", "RESIDENT", "LAST", "AFTER_FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }

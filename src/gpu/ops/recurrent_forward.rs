@@ -4,7 +4,7 @@ use super::pack_recurrent::Constants;
 use super::recurrence::{Recurrence, ZoneoutParams};
 use super::{flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT, Tile};
+use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT, Tile, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
 use crate::program::{self, RecurrentShape};
@@ -23,6 +23,7 @@ kernel! {
         last: ReadWrite, y: ReadWrite, saved: ReadWrite,
     }
     libraries [PHILOX, RECURRENT, FINISH_FORWARD]
+    weights [WEIGHT, WEIGHT_HALF]
     overrides ["PHASE", "SECOND", "RESIDENT", "FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }
