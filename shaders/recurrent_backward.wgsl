@@ -4,7 +4,7 @@
 //   PROJECT  with a projection: the gradient of h as in WHOLE, kept as d_h
 //   CELL     after PROJECT: the gradient of m = W_hrᵀ d_h; then the cell
 // and WHOLE or PROJECT once more (AFTER_FIRST) where the initial h's gradient is wanted. An invocation owns OUTPUTS neighbouring units of ROWS
-// batch rows. RESIDENT as in recurrent_forward.
+// batch rows.
 
 struct RecurrentBackwardParams {
     steps: u32,
@@ -20,12 +20,13 @@ struct RecurrentBackwardParams {
     saved: u32,
     d_y: u32,
     lengths: u32,
-    d_state: u32,
     d_diagonal: u32,
+    d_r_taken: u32,
+    take_at: u32,
+    leave_at: u32,
     d_x: u32,
     d_r: u32,
     d_h: u32,
-    has_d_last: u32,
     rng: u32,
     site: u32,
     zoneout_random: u32,
@@ -42,20 +43,14 @@ struct RecurrentBackwardParams {
 @group(0) @binding(2) var<storage, read> saved: array<f32>;         // [K, D, T, B, H]
 @group(0) @binding(3) var<storage, read> d_y: array<f32>;           // [T, B, D, P]
 @group(0) @binding(4) var<storage, read> lengths: array<f32>;       // [B], whole numbers; unused unless RAGGED. Seed and step [8]
-@group(0) @binding(5) var<storage, read_write> d_state: array<f32>; // [S][D, B, ·], in: of the last states; the direct gradients so far. [D, B, V, H]
-@group(0) @binding(6) var<storage, read_write> d_gates: array<f32>; // d_x and d_r [T, B, D, G·H], one where SHARED_GRADIENT; d_h [T, B, D, P]
+@group(0) @binding(5) var<storage, read> before: array<vec4<f32>>;  // of the step after: [S][D, B, ·] direct gradients; [D, B, V, H]; d_r [D, B, G, H₃₂]
+@group(0) @binding(6) var<storage, read_write> after: array<f32>;   // the same of this step; RESIDENT: both
+@group(0) @binding(7) var<storage, read_write> d_gates: array<f32>; // d_x and d_r [T, B, D, G·H], one where SHARED_GRADIENT; d_h [T, B, D, P]
 
 const WHOLE: u32 = 0u;
 const INNER: u32 = 1u;
 const PROJECT: u32 = 2u;
 const CELL: u32 = 3u;
-const NONE: u32 = 4u;
-override PHASE: u32 = 0u;
-// RESIDENT: the phase that follows PHASE in each step.
-override SECOND: u32 = 4u;
-override RESIDENT: bool = false;
-// Whether `params.step` is the last step of the forward pass, where backwards nothing came before.
-override LAST: bool = false;
 // Whether this is past the first step of the forward pass: only the product for the initial h's gradient is left.
 override AFTER_FIRST: bool = false;
 // Whether rows have lengths. Past its length a row has no gradient but that of its states.
@@ -63,105 +58,63 @@ override RAGGED: bool = false;
 override MASKED: bool = false;
 override ZONEOUT: bool = false;
 
-// What a workgroup is at.
-struct Place {
-    first_row: u32,
-    direction: u32,
-    step: u32,
-}
+const OWN_UNITS: u32 = OUTPUTS;
 
-fn run(workgroup: vec3<u32>, workgroups: vec3<u32>, local: u32, lane: u32) {
-    let group = linear_workgroup(workgroup, workgroups);
-    let count = params.count;
-    if RESIDENT {
-        var at = Place(group * ROWS, workgroup.z, params.step);
-        if LAST {
-            both_phases(at, true, local, lane);
-        }
-        for (var i = select(0u, 1u, LAST); i < count; i++) {
-            at.step = params.step - i;
-            both_phases(at, false, local, lane);
-        }
-    } else {
-        let blocks = (units_of(PHASE) + UNITS * OUTPUTS - 1u) / (UNITS * OUTPUTS);
-        let unit = ((group % blocks) * UNITS + local) * OUTPUTS;
-        phase(PHASE, Place((group / blocks) * ROWS, workgroup.z, params.step), LAST, unit, lane);
-    }
-}
-
-fn both_phases(at: Place, last: bool, local: u32, lane: u32) {
-    all_units(PHASE, at, last, local, lane);
-    storageBarrier();
-    if SECOND != NONE {
-        all_units(SECOND, at, last, local, lane);
-        storageBarrier();
-    }
-}
-
-fn all_units(which: u32, at: Place, last: bool, local: u32, lane: u32) {
-    let units = units_of(which);
-    for (var block = 0u; block < units; block += UNITS * OUTPUTS) {
-        phase(which, at, last, block + local * OUTPUTS, lane);
-    }
-}
-
-fn units_of(which: u32) -> u32 {
-    return select(params.hidden, params.output, which == PROJECT);
+fn step_of(i: u32) -> u32 {
+    return params.step - i;
 }
 
 // `first_own` is the first of the invocation's OUTPUTS.
-fn phase(which: u32, at: Place, last: bool, first_own: u32, lane: u32) {
+fn phase(which: u32, at: Place, first_own: u32, lane: u32) {
     let units = units_of(which);
     let direction = at.direction;
     let reverse = direction == 1u;
     let t = select(at.step, params.steps - 1u - at.step, reverse);
-    var product: Sums;
+    // Whether the product takes d_r or d_h of this step, and not d_r of the one done just before.
     let of_this_step = which == INNER || which == CELL;
-    if !last || of_this_step {
-        // The step whose d_r is read: this one, or the one done just before, which is one later in this direction's order; past the first
-        // step, the first step itself.
-        var t_read = select(t + 1u, t - 1u, reverse);
-        if AFTER_FIRST || of_this_step {
-            t_read = t;
+    // W_hr is as one gate.
+    let first_gate = select(0u, EARLY_GATES, which == INNER);
+    let end_gate = select(select(EARLY_GATES, GATES, which == INNER), 1u, which == CELL);
+    let gates = select(GATES, 1u, which == CELL);
+    let inputs = select(params.hidden, params.output, which == CELL);
+    let quads = (inputs + 31u) / 32u * 8u;
+    var source: array<u32, ROWS>;
+    var live = !RAGGED;
+    for (var row = 0u; row < ROWS; row++) {
+        let b = min(at.first_row + row, params.batch - 1u);
+        if RAGGED {
+            live = live || t_read(at.step, reverse, of_this_step) < row_steps(direction, b);
         }
-        // W_hr is as one gate.
-        let first_gate = select(0u, EARLY_GATES, which == INNER);
-        let end_gate = select(select(EARLY_GATES, GATES, which == INNER), 1u, which == CELL);
-        let gates = select(GATES, 1u, which == CELL);
-        let inputs = select(params.hidden, params.output, which == CELL);
-        let source = select(params.d_r, params.d_h, which == CELL);
-        var source_at: array<u32, ROWS>;
-        var live = !RAGGED;
+        if of_this_step {
+            let start = select(params.d_r, params.d_h, which == CELL);
+            source[row] = start + ((t * params.batch + b) * params.directions + direction) * gates * inputs;
+        } else {
+            source[row] = d_r_at(direction, b, 0u, 0u);
+        }
+    }
+    let source_stride = select(quads * 4u, inputs, of_this_step);
+    let stride = (units + 3u) / 4u * 4u;
+    let count = select(0u, quads, live);
+    let column = min(first_own, stride - OUTPUTS);
+    var product: Sums;
+    for (var gate = first_gate; gate < end_gate; gate++) {
+        var sum: Sums;
+        var weight_at = (direction * gates + gate) * quads * stride + column;
+        if which == CELL {
+            weight_at += params.project_at;
+        }
+        for (var k = 0u; k < count; k += LANES) {
+            multiply(load(of_this_step, source, gate * source_stride, (k + lane) * 4u, inputs), weight_at, stride, 0u, OUTPUTS, &sum);
+            weight_at += LANES * stride;
+        }
         for (var row = 0u; row < ROWS; row++) {
             let b = min(at.first_row + row, params.batch - 1u);
-            if RAGGED {
-                live = live || t_read < row_steps(direction, b);
-            }
-            source_at[row] = source + ((t_read * params.batch + b) * params.directions + direction) * gates * inputs;
-        }
-        let stride = (units + 3u) / 4u * 4u;
-        let quads = (inputs + 31u) / 32u * 8u;
-        let count = select(0u, quads, live);
-        let column = min(first_own, stride - OUTPUTS);
-        for (var gate = first_gate; gate < end_gate; gate++) {
-            var sum: Sums;
-            var weight_at = (direction * gates + gate) * quads * stride + column;
-            if which == CELL {
-                weight_at += params.project_at;
-            }
-            for (var k = 0u; k < count; k += LANES) {
-                multiply(load(source_at, gate * inputs, (k + lane) * 4u, inputs), weight_at, stride, 0u, OUTPUTS, &sum);
-                weight_at += LANES * stride;
-            }
-            for (var row = 0u; row < ROWS; row++) {
-                let b = min(at.first_row + row, params.batch - 1u);
-                for (var i = 0u; i < OUTPUTS; i++) {
-                    if MASKED && which != CELL {
-                        let unit = min(first_own + i, units - 1u);
-                        sum[row][i] *= packed(params.mask + ((direction * params.batch + b) * GATES + gate) * units + unit);
-                    }
-                    product[row][i] += sum[row][i];
+            for (var i = 0u; i < OUTPUTS; i++) {
+                if MASKED && which != CELL {
+                    let unit = min(first_own + i, units - 1u);
+                    sum[row][i] *= packed(params.mask + ((direction * params.batch + b) * GATES + gate) * units + unit);
                 }
+                product[row][i] += sum[row][i];
             }
         }
     }
@@ -179,19 +132,36 @@ fn phase(which: u32, at: Place, last: bool, first_own: u32, lane: u32) {
             if which == INNER {
                 finish_inner(results[row][i], direction, t, b, first_own + i, past);
             } else {
-                finish(which, last, results[row][i], direction, t, b, first_own + i, past);
+                finish(which, results[row][i], direction, t, b, first_own + i, past);
             }
         }
     }
 }
 
+// The place in time of the d_r that a product takes: this step, or the one done just before, which is one later in this direction's order; past
+// the first step, the first step itself.
+fn t_read(step: u32, reverse: bool, of_this_step: bool) -> u32 {
+    let read = select(step + 1u, step, AFTER_FIRST || of_this_step);
+    return select(read, params.steps - 1u - read, reverse);
+}
+
+// Where d_r of a row's gate is handed on, padded with zeros to a multiple of 32.
+fn d_r_at(direction: u32, b: u32, gate: u32, unit: u32) -> u32 {
+    let width = (params.hidden + 31u) / 32u * 32u;
+    return params.d_r_taken + ((direction * params.batch + b) * GATES + gate) * width + unit;
+}
+
 // A lane's inputs k to k + 3 of each row, zeros past the last.
-fn load(source_at: array<u32, ROWS>, gate_at: u32, k: u32, inputs: u32) -> Inputs {
+fn load(of_this_step: bool, source: array<u32, ROWS>, gate_at: u32, k: u32, inputs: u32) -> Inputs {
     var loaded: Inputs;
     for (var row = 0u; row < ROWS; row++) {
-        for (var i = 0u; i < 4u; i++) {
-            let value = d_gates[source_at[row] + gate_at + min(k + i, inputs - 1u)];
-            loaded[0][row][i] = select(0.0, value, k + i < inputs);
+        if of_this_step {
+            for (var i = 0u; i < 4u; i++) {
+                let value = d_gates[source[row] + gate_at + min(k + i, inputs - 1u)];
+                loaded[0][row][i] = select(0.0, value, k + i < inputs);
+            }
+        } else {
+            loaded[0][row] = take_four(source[row] + gate_at + k);
         }
     }
     return loaded;

@@ -4,8 +4,7 @@
 //   LATE     r of the late gates = R v + b_hh, then the cell
 //   CELL     with a projection: as WHOLE, but the cell's first state is m, the projection's input
 //   PROJECT  h = W_hr m
-// An invocation owns one unit of ROWS batch rows. RESIDENT: a workgroup owns its rows' whole sequence and walks all units, so that only its own
-// invocations wait for each other between steps. Else a dispatch is one phase of one step, and a workgroup UNITS units.
+// An invocation owns one unit of ROWS batch rows.
 
 struct RecurrentForwardParams {
     steps: u32,
@@ -21,14 +20,14 @@ struct RecurrentForwardParams {
     diagonal: u32,
     mask: u32,
     lengths: u32,
-    initial: u32,
-    last: u32,
+    h_width: u32,
+    leave_width: u32,
+    take_at: u32,
+    leave_at: u32,
     y: u32,
     inner: u32,
     early: u32,
     saved: u32,
-    has_initial: u32,
-    has_saved: u32,
     rng: u32,
     site: u32,
     zoneout_random: u32,
@@ -44,8 +43,8 @@ struct RecurrentForwardParams {
 @group(0) @binding(1) var<storage, read> x_gates: array<f32>;     // [T, B, D, G·H]
 @group(0) @binding(2) var<storage, read> weight: array<Packed>; // of 4 inputs: [D, P/4, H, G]; [D, H/4, P]; [D, H, G]; [D, V, H]; [D, B, G, P/4]
 @group(0) @binding(3) var<storage, read> lengths: array<f32>;     // [B], whole numbers; unused unless RAGGED. Seed and step [8]
-@group(0) @binding(4) var<storage, read> initial: array<f32>;     // [S][D, B, ·]
-@group(0) @binding(5) var<storage, read_write> last: array<f32>;  // [S][D, B, ·], the states so far
+@group(0) @binding(4) var<storage, read> before: array<vec4<f32>>; // [S][D, B, ·], the states so far, h padded to `h_width` with zeros
+@group(0) @binding(5) var<storage, read_write> after: array<f32>; // the same after the step; RESIDENT: both
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;     // [T, B, D, P]
 @group(0) @binding(7) var<storage, read_write> saved: array<f32>; // [K, D, T, B, H]; inner [T, B, D, H]; r of early gates [D, B, E, H]
 
@@ -54,99 +53,41 @@ const EARLY: u32 = 1u;
 const LATE: u32 = 2u;
 const CELL: u32 = 3u;
 const PROJECT: u32 = 4u;
-const NONE: u32 = 5u;
-override PHASE: u32 = 0u;
-// RESIDENT: the phase that follows PHASE in each step.
-override SECOND: u32 = 5u;
-override RESIDENT: bool = false;
-// Whether `params.step` is the first step, where h₋ is the initial state and not the last output.
-override FIRST: bool = false;
-// Whether rows have lengths. Past its length a row holds its states and gives 0; backwards it starts at its own last step.
+// Whether what the backward pass reads is kept.
+override KEEPS: bool = false;
+// Whether rows have lengths. Past its length a row holds its states and gives 0.
 override RAGGED: bool = false;
 // Whether what enters gate g's product is multiplied by mask[g].
 override MASKED: bool = false;
 override ZONEOUT: bool = false;
 
-// What a workgroup is at.
-struct Place {
-    first_row: u32,
-    direction: u32,
-    step: u32,
+const OWN_UNITS: u32 = 1u;
+
+fn step_of(i: u32) -> u32 {
+    return params.step + i;
 }
 
-fn run(workgroup: vec3<u32>, workgroups: vec3<u32>, local: u32, lane: u32) {
-    let group = linear_workgroup(workgroup, workgroups);
-    let count = params.count;
-    if RESIDENT {
-        var at = Place(group * ROWS, workgroup.z, params.step);
-        if FIRST {
-            both_phases(at, true, local, lane);
-        }
-        for (var i = select(0u, 1u, FIRST); i < count; i++) {
-            at.step = params.step + i;
-            both_phases(at, false, local, lane);
-        }
-    } else {
-        let blocks = (units_of(PHASE) + UNITS - 1u) / UNITS;
-        let unit = (group % blocks) * UNITS + local;
-        phase(PHASE, Place((group / blocks) * ROWS, workgroup.z, params.step), FIRST, unit, lane);
-    }
-}
-
-fn both_phases(at: Place, first: bool, local: u32, lane: u32) {
-    all_units(PHASE, at, first, local, lane);
-    storageBarrier();
-    if SECOND != NONE {
-        all_units(SECOND, at, first, local, lane);
-        storageBarrier();
-    }
-}
-
-fn all_units(which: u32, at: Place, first: bool, local: u32, lane: u32) {
-    let units = units_of(which);
-    for (var block = 0u; block < units; block += UNITS) {
-        phase(which, at, first, block + local, lane);
-    }
-}
-
-fn units_of(which: u32) -> u32 {
-    return select(params.hidden, params.output, which == PROJECT);
-}
-
-// Where a row's inputs of a product start, and which buffer holds them.
-struct Source {
-    at: array<u32, ROWS>,
-    // Whether the row's sequence starts at this step, though it is not the first: backwards over a shorter one.
-    starts: array<bool, ROWS>,
-}
-
-fn phase(which: u32, at: Place, first: bool, own_unit: u32, lane: u32) {
+fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
     let hidden = params.hidden;
     let units = units_of(which);
     let unit = min(own_unit, units - 1u);
     let direction = at.direction;
-    let reverse = direction == 1u;
-    let t = select(at.step, params.steps - 1u - at.step, reverse);
-    let t_before = select(t - 1u, t + 1u, reverse);
+    let t = select(at.step, params.steps - 1u - at.step, direction == 1u);
     // Whether the product takes v or m, of this step, and not h₋.
     let from_inner = which == LATE || which == PROJECT;
 
-    // Rows past the batch repeat its last row, and are not stored.
-    var source: Source;
+    // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are not stored.
+    var source: array<u32, ROWS>;
     var live = !RAGGED;
     for (var row = 0u; row < ROWS; row++) {
         let b = min(at.first_row + row, params.batch - 1u);
         if RAGGED {
-            let length = row_steps(direction, b);
-            live = live || t < length;
-            source.starts[row] = reverse && t + 1u == length;
+            live = live || t < row_steps(direction, b);
         }
         if from_inner {
-            source.at[row] = params.inner + ((t * params.batch + b) * params.directions + direction) * hidden;
-        } else if first || source.starts[row] {
-            source.at[row] = params.initial + (direction * params.batch + b) * params.output;
+            source[row] = params.inner + ((t * params.batch + b) * params.directions + direction) * hidden;
         } else {
-            source.at[row] = params.y + ((t_before * params.batch + b) * params.directions + direction) * params.output;
+            source[row] = state_at(params.h_width, 0u, direction, b, 0u);
         }
     }
 
@@ -165,14 +106,14 @@ fn phase(which: u32, at: Place, first: bool, own_unit: u32, lane: u32) {
         }
     }
     let blocks = (inputs + 31u) / 32u;
-    let count = select(blocks * 8u, 0u, !live || (first && params.has_initial == 0u && !from_inner));
+    let count = select(0u, blocks * 8u, live);
     let stride = units * columns;
     var weight_at = (direction * blocks * 8u * units + unit) * columns;
     if which == PROJECT {
         weight_at += params.project_at;
     }
     for (var k = 0u; k < count; k += LANES) {
-        multiply(load(which, at, first, source, (k + lane) * 4u, inputs), weight_at, stride, first_gate, end_gate, &r);
+        multiply(load(which, at, source, (k + lane) * 4u, inputs), weight_at, stride, first_gate, end_gate, &r);
         weight_at += LANES * stride;
     }
     if own_unit >= units {
@@ -187,31 +128,21 @@ fn phase(which: u32, at: Place, first: bool, own_unit: u32, lane: u32) {
         if RAGGED {
             past = t >= row_steps(direction, b);
         }
-        finish(which, first, results[row], direction, t, b, unit, past);
+        finish(which, results[row], direction, t, b, unit, past);
     }
 }
 
 // A lane's inputs k to k + 3 of each row, zeros past the last.
-fn load(which: u32, at: Place, first: bool, source: Source, k: u32, inputs: u32) -> Inputs {
+fn load(which: u32, at: Place, source: array<u32, ROWS>, k: u32, inputs: u32) -> Inputs {
     var loaded: Inputs;
     for (var row = 0u; row < ROWS; row++) {
         var values: vec4<f32>;
-        for (var i = 0u; i < 4u; i++) {
-            let place = source.at[row] + min(k + i, inputs - 1u);
-            var value: f32;
-            if which == LATE || which == PROJECT {
-                value = saved[place];
-            } else if first {
-                value = initial[place];
-            } else if RAGGED && source.starts[row] {
-                value = 0.0;
-                if params.has_initial != 0u {
-                    value = initial[place];
-                }
-            } else {
-                value = y[place];
+        if which == LATE || which == PROJECT {
+            for (var i = 0u; i < 4u; i++) {
+                values[i] = select(0.0, saved[source[row] + min(k + i, inputs - 1u)], k + i < inputs);
             }
-            values[i] = select(0.0, value, k + i < inputs);
+        } else {
+            values = take_four(source[row] + k);
         }
         for (var i = 0u; i < INPUTS; i++) {
             loaded[i][row] = values;

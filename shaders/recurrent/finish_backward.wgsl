@@ -11,27 +11,25 @@ fn saved_values(direction: u32, t: u32, b: u32, unit: u32) -> array<f32, SAVED> 
 }
 
 // What follows from the product, for one unit of one row; past: whether the row is past its length.
-fn finish(which: u32, is_last: bool, product: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
+fn finish(which: u32, product: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
     let place = (t * params.batch + b) * params.directions + direction;
     // With a projection the cell does not know h, and PROJECT has only h.
     let first_state = select(0u, 1u, which == CELL);
     let end_state = select(STATES, 1u, which == PROJECT);
     var in: CellBackIn;
     for (var s = first_state; s < end_state; s++) {
-        if !is_last || params.has_d_last != 0u {
-            in.d_state[s] = d_state[params.d_state + state_at(s, direction, b, unit)];
-        }
+        in.d_state[s] = take(state_at(params.output, s, direction, b, unit));
     }
     in.d_state[0] += product;
     if AFTER_FIRST {
-        d_state[params.d_state + state_at(0u, direction, b, unit)] = in.d_state[0];
+        leave(state_at(params.output, 0u, direction, b, unit), in.d_state[0]);
         return;
     }
     if past {
         for (var s = first_state; s < end_state; s++) {
-            d_state[params.d_state + state_at(s, direction, b, unit)] = in.d_state[s];
+            leave(state_at(params.output, s, direction, b, unit), in.d_state[s]);
         }
-        finish_past(which, is_last, place, direction, b, unit);
+        finish_past(which, place, direction, b, unit);
         return;
     }
     if which != CELL {
@@ -49,7 +47,7 @@ fn finish(which: u32, is_last: bool, product: f32, direction: u32, t: u32, b: u3
     }
     if which == PROJECT {
         d_gates[params.d_h + place * params.output + unit] = in.d_state[0];
-        d_state[params.d_state + state_at(0u, direction, b, unit)] = passed[0];
+        leave(state_at(params.output, 0u, direction, b, unit), passed[0]);
         return;
     }
     in.saved = saved_values(direction, t, b, unit);
@@ -58,22 +56,19 @@ fn finish(which: u32, is_last: bool, product: f32, direction: u32, t: u32, b: u3
     }
     let result = cell_backward(in);
     for (var s = first_state; s < STATES; s++) {
-        d_state[params.d_state + state_at(s, direction, b, unit)] = result.d_before[s] + passed[s];
+        leave(state_at(params.output, s, direction, b, unit), result.d_before[s] + passed[s]);
     }
     for (var gate = 0u; gate < GATES; gate++) {
         let gate_at = (place * GATES + gate) * params.hidden + unit;
         d_gates[params.d_r + gate_at] = result.d_r[gate];
+        leave(d_r_at(direction, b, gate, unit), result.d_r[gate]);
         if !SHARED_GRADIENT {
             d_gates[params.d_x + gate_at] = result.d_x[gate];
         }
     }
     for (var v = 0u; v < DIAGONALS; v++) {
         let at = d_diagonal_at(v, direction, b, unit);
-        if is_last {
-            d_state[at] = result.d_diagonal[v];
-        } else {
-            d_state[at] += result.d_diagonal[v];
-        }
+        leave(at, take(at) + result.d_diagonal[v]);
     }
 }
 
@@ -81,8 +76,8 @@ fn d_diagonal_at(v: u32, direction: u32, b: u32, unit: u32) -> u32 {
     return params.d_diagonal + ((direction * params.batch + b) * DIAGONALS + v) * params.hidden + unit;
 }
 
-// A row past its length has no gradients, and starts the sums over time at 0.
-fn finish_past(which: u32, is_last: bool, place: u32, direction: u32, b: u32, unit: u32) {
+// A row past its length has no gradients, and hands on the sums over time.
+fn finish_past(which: u32, place: u32, direction: u32, b: u32, unit: u32) {
     if which == PROJECT {
         d_gates[params.d_h + place * params.output + unit] = 0.0;
         return;
@@ -90,14 +85,14 @@ fn finish_past(which: u32, is_last: bool, place: u32, direction: u32, b: u32, un
     for (var gate = 0u; gate < GATES; gate++) {
         let gate_at = (place * GATES + gate) * params.hidden + unit;
         d_gates[params.d_r + gate_at] = 0.0;
+        leave(d_r_at(direction, b, gate, unit), 0.0);
         if !SHARED_GRADIENT {
             d_gates[params.d_x + gate_at] = 0.0;
         }
     }
-    if is_last {
-        for (var v = 0u; v < DIAGONALS; v++) {
-            d_state[d_diagonal_at(v, direction, b, unit)] = 0.0;
-        }
+    for (var v = 0u; v < DIAGONALS; v++) {
+        let at = d_diagonal_at(v, direction, b, unit);
+        leave(at, take(at));
     }
 }
 
@@ -109,11 +104,14 @@ fn finish_inner(d_inner: f32, direction: u32, t: u32, b: u32, unit: u32, past: b
     let place = (t * params.batch + b) * params.directions + direction;
     let result = cell_inner_backward(saved_values(direction, t, b, unit), d_inner);
     for (var s = 0u; s < STATES; s++) {
-        d_state[params.d_state + state_at(s, direction, b, unit)] += result.d_before[s];
+        let at = state_at(params.output, s, direction, b, unit);
+        leave(at, after[left + at] + result.d_before[s]);
     }
     for (var gate = 0u; gate < EARLY_GATES; gate++) {
         let gate_at = (place * GATES + gate) * params.hidden + unit;
-        d_gates[params.d_r + gate_at] += result.d_r[gate];
+        let d_r = d_gates[params.d_r + gate_at] + result.d_r[gate];
+        d_gates[params.d_r + gate_at] = d_r;
+        leave(d_r_at(direction, b, gate, unit), d_r);
         if !SHARED_GRADIENT {
             d_gates[params.d_x + gate_at] += result.d_x[gate];
         }

@@ -1,17 +1,7 @@
 // What follows from the product in recurrent_forward, for one unit of one row: the cell, zoneout, and the stores.
 
-fn state_before(first: bool, s: u32, direction: u32, b: u32, unit: u32) -> f32 {
-    if !first {
-        return last[params.last + state_at(s, direction, b, unit)];
-    }
-    if params.has_initial != 0u {
-        return initial[params.initial + state_at(s, direction, b, unit)];
-    }
-    return 0.0;
-}
-
 // What follows from the product, for one unit of one row; past: whether the row is past its length.
-fn finish(which: u32, first: bool, r_product: array<f32, OUTPUTS>, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
+fn finish(which: u32, r_product: array<f32, OUTPUTS>, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
     let hidden = params.hidden;
     let place = (t * params.batch + b) * params.directions + direction;
     let inner_at = params.inner + place * hidden + unit;
@@ -26,7 +16,7 @@ fn finish(which: u32, first: bool, r_product: array<f32, OUTPUTS>, direction: u3
     var in: CellIn;
     in.r = r_product;
     for (var s = first_state; s < end_state; s++) {
-        in.before[s] = state_before(first, s, direction, b, unit);
+        in.before[s] = take(state_at(params.h_width, s, direction, b, unit));
     }
     if past {
         if which == CELL {
@@ -35,7 +25,7 @@ fn finish(which: u32, first: bool, r_product: array<f32, OUTPUTS>, direction: u3
             y[params.y + place * params.output + unit] = 0.0;
         }
         for (var s = first_state; s < end_state; s++) {
-            last[params.last + state_at(s, direction, b, unit)] = in.before[s];
+            leave(state_at(params.leave_width, s, direction, b, unit), in.before[s]);
         }
         return;
     }
@@ -63,7 +53,7 @@ fn finish(which: u32, first: bool, r_product: array<f32, OUTPUTS>, direction: u3
         }
         let result = cell_forward(in);
         new_state = result.state;
-        if params.has_saved != 0u {
+        if KEEPS {
             let plane = params.directions * params.steps * params.batch * hidden;
             let saved_at = params.saved + ((direction * params.steps + t) * params.batch + b) * hidden + unit;
             for (var k = 0u; k < SAVED; k++) {
@@ -84,7 +74,7 @@ fn finish(which: u32, first: bool, r_product: array<f32, OUTPUTS>, direction: u3
             // Not old + m (computed − old), which loses the digits of a small computed state.
             new_state[s] = (1.0 - m) * in.before[s] + m * new_state[s];
         }
-        last[params.last + state_at(s, direction, b, unit)] = new_state[s];
+        leave(state_at(params.leave_width, s, direction, b, unit), new_state[s]);
     }
     if which != CELL {
         y[params.y + place * params.output + unit] = new_state[0];

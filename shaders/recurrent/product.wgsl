@@ -4,8 +4,6 @@
 alias Inputs = array<array<vec4<f32>, ROWS>, INPUTS>;
 alias Sums = array<array<f32, OUTPUTS>, ROWS>;
 
-override UNITS: u32 = 64u;
-
 // Adds the product of one lane's 4 inputs.
 fn multiply_lane(inputs: Inputs, at: u32, first: u32, end: u32, sum: ptr<function, Sums>) {
     for (var column = first; column < end; column++) {

@@ -1,16 +1,6 @@
 // What the recurrence kernels of both directions share. They have `params` with batch, hidden, output, directions, steps, rng, site,
 // zoneout_random, zoneout_rate_h, zoneout_rate_c, zoneout_threshold_h, zoneout_threshold_c, segment_first and segment_total, and `lengths`.
 
-// Where unit `unit` of state s of a row is in [S][D, B, ·]: h is `output` wide, the other states `hidden`.
-fn state_at(s: u32, direction: u32, b: u32, unit: u32) -> u32 {
-    let row = direction * params.batch + b;
-    if s == 0u {
-        return row * params.output + unit;
-    }
-    let rows = params.directions * params.batch;
-    return rows * (params.output + (s - 1u) * params.hidden) + row * params.hidden + unit;
-}
-
 // The place in time, in the whole sequence, of the earliest of a direction's steps.
 fn segment_start(direction: u32) -> u32 {
     return select(params.segment_first, params.segment_total - params.segment_first - params.steps, direction == 1u);

@@ -9,6 +9,7 @@ use crate::cell::{CellRef, WgslSource, builtin};
 pub(super) const INDEX: WgslSource = crate::wgsl!("shaders/lib/index.wgsl");
 pub(super) const ROW: WgslSource = crate::wgsl!("shaders/row.wgsl");
 pub(super) const RECURRENT: WgslSource = crate::wgsl!("shaders/recurrent/shared.wgsl");
+pub(super) const WALK: WgslSource = crate::wgsl!("shaders/recurrent/walk.wgsl");
 pub(super) const FINISH_FORWARD: WgslSource = crate::wgsl!("shaders/recurrent/finish_forward.wgsl");
 pub(super) const FINISH_BACKWARD: WgslSource =
     crate::wgsl!("shaders/recurrent/finish_backward.wgsl");

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::kernel::Kernel;
-use super::ops::{self, Halves, Packings};
+use super::ops::{self, Carry, Halves, Packings};
 use super::pipeline::{Pipeline, Variant};
 use super::recurrent_choice::RecurrentChoice;
 use super::transfer::Copy;
@@ -145,6 +145,8 @@ pub(super) struct PlanBuilder<'a> {
     pub(super) packings: Packings,
     /// What was rounded to f16 and has not changed since.
     pub(super) halves: Halves,
+    /// Memory that steps of recurrences hand their states on in.
+    pub(super) carries: Vec<Carry>,
     params: Vec<u8>,
     pending: Vec<Pending>,
     /// Index of the operation that is being lowered.
@@ -178,6 +180,7 @@ impl<'a> PlanBuilder<'a> {
             half: context.precision() == Precision::F16,
             packings: Packings::default(),
             halves: Halves::default(),
+            carries: vec![],
             params: vec![],
             pending: vec![],
             operation: 0,

@@ -179,12 +179,12 @@ pub struct RecurrentBackward {
     pub d_y: Slice,
     /// `[B]`, as in the forward pass. Past its length a row has no gradient but that of its states.
     pub lengths: Option<Slice>,
-    /// `[S][D, B, ·]`: the gradient of the last states in, of the initial states out (that of h complete only with `wants_initial`); then
+    /// `[S][D, B, ·]`: the gradient of the last states in, of the initial states out (only with `wants_initial`); then
     /// `[D, B, V, H]`, out: the gradient of the diagonal weights by row.
     pub d_state: Slice,
     /// Whether `d_state` holds the gradient of the last states; else that is taken for zeros, whatever is there.
     pub has_d_last: bool,
-    /// Whether the gradient of the initial h is wanted (one more product).
+    /// Whether the gradient of the initial states is wanted (one more product).
     pub wants_initial: bool,
     /// Out: the gradients of `x_gates` and r, and of W_hr m. See [`GatesLayout`].
     pub d_gates: Slice,

@@ -1,6 +1,7 @@
 //! How each operation becomes dispatches. One file an operation.
 
 mod adam;
+mod carry;
 mod clip_norm;
 mod column_sum;
 mod dropout;
@@ -23,6 +24,7 @@ mod softmax_backward;
 mod softmax_cross_entropy;
 mod swap_axes;
 
+pub(super) use carry::Carry;
 pub use gemm::GemmKernel;
 pub(super) use pack_half::Halves;
 pub(super) use pack_recurrent::Packings;
@@ -50,6 +52,7 @@ pub(super) static KERNELS: &[&KernelInfo] = &[
     &gemm::GemmSum::INFO,
     &column_sum::ColumnSum::INFO,
     &pack_recurrent::PackRecurrent::INFO,
+    &carry::Shift::INFO,
     &recurrent_forward::RecurrentForward::INFO,
     &recurrent_backward::RecurrentBackward::INFO,
     &gather_last::GatherLast::INFO,

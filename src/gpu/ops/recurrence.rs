@@ -15,6 +15,9 @@ use std::ops::Range;
 /// It bounds a dispatch's time as well, which drivers do.
 const ROUNDS: usize = 20_000;
 
+/// No second phase, as the shaders number it.
+pub(super) const NONE: u32 = 99;
+
 /// One dispatch of a recurrence.
 pub(super) struct Part {
     /// The phase it does of each step, and what may follow it, by their numbers in the shader.
@@ -64,8 +67,8 @@ impl Recurrence<'_> {
         let RecurrentShape { hidden, output, .. } = self.shape;
         let widest = hidden.max(output);
         let blocks = widest.div_ceil(self.invocations(widest) * self.units);
-        // The plain product takes 4 inputs a round, and backwards every gate has its own loop.
-        let products = widest.div_ceil(INPUTS) * if self.choice.subgroups { 1 } else { 8 };
+        // A round takes 4 inputs, and with subgroups eight of them are a round of another loop; backwards every gate has its own loops.
+        let products = widest.div_ceil(INPUTS) * if self.choice.subgroups { 9 } else { 8 };
         let around = 4 * self.tile.rows as usize + 8;
         phases * blocks * (self.cell.gates() * (products + 1) + around)
     }

@@ -1,32 +1,33 @@
 //! The steps of a recurrent layer backwards: a dispatch packs the weights, one walks the steps, or one or two do each of them, and one is for
 //! the initial state.
 
+use super::carry::{Carry, Hands, Layout};
 use super::pack_recurrent::Constants;
-use super::recurrence::{Part, Recurrence, ZoneoutParams};
+use super::recurrence::{NONE, Part, Recurrence, ZoneoutParams};
 use super::{flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT, Tile, WEIGHT, WEIGHT_HALF};
+use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
-use crate::gpu::recurrent_choice::RecurrentChoice;
+use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
 use crate::program::{self, GatesLayout, RecurrentShape};
 
 kernel! {
     /// Steps backwards, each a product and what follows from it
     RecurrentBackward = "recurrent_backward", RecurrentBackwardParams {
         steps: u32, batch: u32, hidden: u32, output: u32, directions: u32, step: u32, count: u32, project_at: u32,
-        diagonal: u32, mask: u32, saved: u32, d_y: u32, lengths: u32, d_state: u32, d_diagonal: u32, d_x: u32,
-        d_r: u32, d_h: u32, has_d_last: u32, rng: u32, site: u32, zoneout_random: u32, zoneout_threshold_h: u32,
+        diagonal: u32, mask: u32, saved: u32, d_y: u32, lengths: u32, d_diagonal: u32,
+        d_r_taken: u32, take_at: u32, leave_at: u32, d_x: u32, d_r: u32, d_h: u32, rng: u32, site: u32, zoneout_random: u32, zoneout_threshold_h: u32,
         zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32, segment_first: u32,
         segment_total: u32,
     }
     bindings {
         weight: Read, saved: Read, d_y: Read, lengths: Read,
-        d_state: ReadWrite, d_gates: ReadWrite,
+        before: Read, after: ReadWrite, d_gates: ReadWrite,
     }
-    libraries [PHILOX, RECURRENT, FINISH_BACKWARD]
+    libraries [PHILOX, RECURRENT, WALK, FINISH_BACKWARD]
     weights [WEIGHT, WEIGHT_HALF]
-    overrides ["PHASE", "SECOND", "RESIDENT", "LAST", "AFTER_FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
+    overrides ["PHASE", "SECOND", "RESIDENT", "AFTER_FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }
 
@@ -35,7 +36,6 @@ const WHOLE: u32 = 0;
 const INNER: u32 = 1;
 const PROJECT: u32 = 2;
 const CELL: u32 = 3;
-const NONE: u32 = 4;
 
 pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let RecurrentShape {
@@ -80,24 +80,42 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
     let zoneout = ZoneoutParams::new(op.zoneout);
     let layout = GatesLayout::new(&op.cell, &op.shape, projected);
     let gates = |part: usize| (op.d_gates.offset + part) as u32;
-    let state_end = op.d_state.offset + op.shape.state_offset(op.cell.states());
-    let kernel = RecurrentBackward {
-        weight: &packed.buffer,
-        saved: plan.buffer(op.saved.tensor),
-        d_y: plan.buffer(op.d_y.tensor),
-        lengths: &plan.read_or_unused(op.lengths.or(zoneout.rng)),
-        d_state: plan.buffer(op.d_state.tensor),
-        d_gates: plan.buffer(op.d_gates.tensor),
+    let rows = directions * batch;
+    let d_diagonal = op.shape.state_offset(op.cell.states());
+    let sums = rows * hidden * op.cell.diagonals();
+    let d_r_taken = (d_diagonal + sums).next_multiple_of(4);
+    let d_r_width = op.cell.gates() * hidden.next_multiple_of(INPUTS);
+    let carry_layout = Layout {
+        rows,
+        width: output,
+        h_width: output,
+        states: d_diagonal - rows * output,
+        sums,
+        len: d_r_taken + rows * d_r_width,
     };
-    let mut add = |recurrence: &Recurrence<'_>, part: &Part, after_first: bool| {
+    let d_last = Some(op.d_state).filter(|_| op.has_d_last);
+    let carry = Carry::new(plan, choice.resident, carry_layout)?;
+    carry.load(plan, d_last)?;
+    let add = |plan: &mut PlanBuilder<'_>,
+               recurrence: &Recurrence<'_>,
+               part: &Part,
+               hands: Hands,
+               after_first: bool| {
+        let kernel = RecurrentBackward {
+            weight: &packed.buffer,
+            saved: plan.buffer(op.saved.tensor),
+            d_y: plan.buffer(op.d_y.tensor),
+            lengths: &plan.read_or_unused(op.lengths.or(zoneout.rng)),
+            before: &hands.before,
+            after: &hands.after,
+            d_gates: plan.buffer(op.d_gates.tensor),
+        };
         let (phase, second) = part.phases;
         // Counted from the last step on.
         let step = steps - 1 - part.steps.start;
-        let last = part.steps.start == 0 && !after_first;
         let overrides = vec![
             ("PHASE", f64::from(phase)),
             ("SECOND", f64::from(second.unwrap_or(NONE))),
-            ("LAST", f64::from(flag(last))),
             ("AFTER_FIRST", f64::from(flag(after_first))),
             ("RAGGED", f64::from(flag(op.lengths.is_some()))),
             ("MASKED", f64::from(flag(op.mask.is_some()))),
@@ -117,12 +135,13 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
             saved: op.saved.offset as u32,
             d_y: op.d_y.offset as u32,
             lengths: offset(op.lengths),
-            d_state: op.d_state.offset as u32,
-            d_diagonal: state_end as u32,
+            d_diagonal: d_diagonal as u32,
+            d_r_taken: d_r_taken as u32,
+            take_at: hands.take_at,
+            leave_at: hands.leave_at,
             d_x: gates(layout.d_x),
             d_r: gates(layout.d_r),
             d_h: gates(layout.d_h),
-            has_d_last: flag(op.has_d_last),
             rng: offset(zoneout.rng),
             site: zoneout.site,
             zoneout_random: flag(zoneout.rng.is_some()),
@@ -137,7 +156,11 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
         recurrence.dispatch(plan, &kernel, params, overrides, units)
     };
     for part in recurrence.parts(phases) {
-        add(&recurrence, &part, false)?;
+        let hands = carry.hands(plan, part.steps.start, d_last.is_none());
+        add(plan, &recurrence, &part, hands, false)?;
+    }
+    if op.wants_initial || sums > 0 {
+        carry.store(plan, steps, op.d_state)?;
     }
     if op.wants_initial {
         recurrence.choice = RecurrentChoice {
@@ -148,7 +171,8 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
             phases: (phases[0], None),
             steps: steps - 1..steps,
         };
-        add(&recurrence, &part, true)?;
+        let hands = carry.left(plan, steps, op.d_state);
+        add(plan, &recurrence, &part, hands, true)?;
     }
     Ok(())
 }

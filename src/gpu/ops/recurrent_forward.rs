@@ -1,30 +1,32 @@
 //! The steps of a recurrent layer: a dispatch packs the weights, then one walks the steps, or one or two do each of them.
 
+use super::carry::{Carry, Layout};
 use super::pack_recurrent::Constants;
-use super::recurrence::{Recurrence, ZoneoutParams};
+use super::recurrence::{NONE, Recurrence, ZoneoutParams};
 use super::{flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT, Tile, WEIGHT, WEIGHT_HALF};
+use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
+use crate::gpu::recurrent_choice::INPUTS;
 use crate::program::{self, RecurrentShape};
 
 kernel! {
     /// Steps, each a product and what follows from it
     RecurrentForward = "recurrent_forward", RecurrentForwardParams {
         steps: u32, batch: u32, hidden: u32, output: u32, directions: u32, step: u32, count: u32, project_at: u32,
-        x_gates: u32, bias: u32, diagonal: u32, mask: u32, lengths: u32, initial: u32, last: u32, y: u32, inner: u32,
-        early: u32, saved: u32, has_initial: u32, has_saved: u32, rng: u32, site: u32, zoneout_random: u32,
+        x_gates: u32, bias: u32, diagonal: u32, mask: u32, lengths: u32, h_width: u32, leave_width: u32, take_at: u32, leave_at: u32, y: u32,
+        inner: u32, early: u32, saved: u32, rng: u32, site: u32, zoneout_random: u32,
         zoneout_threshold_h: u32, zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32,
         segment_first: u32, segment_total: u32,
     }
     bindings {
-        x_gates: Read, weight: Read, lengths: Read, initial: Read,
-        last: ReadWrite, y: ReadWrite, saved: ReadWrite,
+        x_gates: Read, weight: Read, lengths: Read, before: Read,
+        after: ReadWrite, y: ReadWrite, saved: ReadWrite,
     }
-    libraries [PHILOX, RECURRENT, FINISH_FORWARD]
+    libraries [PHILOX, RECURRENT, WALK, FINISH_FORWARD]
     weights [WEIGHT, WEIGHT_HALF]
-    overrides ["PHASE", "SECOND", "RESIDENT", "FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
+    overrides ["PHASE", "SECOND", "RESIDENT", "KEEPS", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }
 
@@ -34,7 +36,6 @@ const EARLY: u32 = 1;
 const LATE: u32 = 2;
 const CELL: u32 = 3;
 const PROJECT: u32 = 4;
-const NONE: u32 = 5;
 
 pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let RecurrentShape {
@@ -77,22 +78,42 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
         },
     };
     let zoneout = ZoneoutParams::new(op.zoneout);
-    let kernel = RecurrentForward {
-        x_gates: plan.buffer(op.x_gates.tensor),
-        weight: &packed.buffer,
-        lengths: &plan.read_or_unused(op.lengths.or(zoneout.rng)),
-        initial: &plan.read_or_unused(op.initial),
-        last: plan.buffer(op.last.tensor),
-        y: plan.buffer(op.y.tensor),
-        saved: &plan.write_or_unused(op.saved.or(op.inner)),
+    let h_width = output.next_multiple_of(INPUTS);
+    let rows = directions * batch;
+    let states = rows * hidden * (op.cell.states() - 1);
+    let layout = Layout {
+        rows,
+        width: output,
+        h_width,
+        states,
+        sums: 0,
+        len: (rows * h_width + states).next_multiple_of(4),
     };
+    let carry = Carry::new(plan, choice.resident, layout)?;
+    carry.load(plan, op.initial)?;
     let inner = offset(op.inner);
     for part in recurrence.parts(phases) {
         let (phase, second) = part.phases;
+        let mut hands = carry.hands(plan, part.steps.start, op.initial.is_none());
+        let ends = part.steps.end == steps && !choice.resident;
+        if ends {
+            // The last step leaves the states where they are wanted.
+            hands.after = plan.buffer(op.last.tensor).clone();
+            hands.leave_at = op.last.offset as u32;
+        }
+        let kernel = RecurrentForward {
+            x_gates: plan.buffer(op.x_gates.tensor),
+            weight: &packed.buffer,
+            lengths: &plan.read_or_unused(op.lengths.or(zoneout.rng)),
+            before: &hands.before,
+            after: &hands.after,
+            y: plan.buffer(op.y.tensor),
+            saved: &plan.write_or_unused(op.saved.or(op.inner)),
+        };
         let overrides = vec![
             ("PHASE", f64::from(phase)),
             ("SECOND", f64::from(second.unwrap_or(NONE))),
-            ("FIRST", f64::from(flag(part.steps.start == 0))),
+            ("KEEPS", f64::from(flag(op.saved.is_some()))),
             ("RAGGED", f64::from(flag(op.lengths.is_some()))),
             ("MASKED", f64::from(flag(op.mask.is_some()))),
             ("ZONEOUT", f64::from(flag(op.zoneout.is_some()))),
@@ -111,14 +132,14 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
             diagonal: packed.diagonal,
             mask: packed.mask,
             lengths: offset(op.lengths),
-            initial: offset(op.initial),
-            last: op.last.offset as u32,
+            h_width: h_width as u32,
+            leave_width: if ends { output } else { h_width } as u32,
+            take_at: hands.take_at,
+            leave_at: hands.leave_at,
             y: op.y.offset as u32,
             inner,
             early: inner + (op.shape.rows() * hidden) as u32,
             saved: offset(op.saved),
-            has_initial: flag(op.initial.is_some()),
-            has_saved: flag(op.saved.is_some()),
             rng: offset(zoneout.rng),
             site: zoneout.site,
             zoneout_random: flag(zoneout.rng.is_some()),
@@ -131,6 +152,9 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
         };
         let units = if phase == PROJECT { output } else { hidden };
         recurrence.dispatch(plan, &kernel, params, overrides, units)?;
+    }
+    if choice.resident {
+        carry.store(plan, steps, op.last)?;
     }
     Ok(())
 }

@@ -201,7 +201,7 @@ impl Step {
             lengths: None,
             d_state,
             has_d_last: true,
-            wants_initial: false,
+            wants_initial: true,
             d_gates,
         });
         Self {
