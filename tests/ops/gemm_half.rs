@@ -271,10 +271,12 @@ fn products_that_cooperative_matrices_leave() {
         );
         check(&format!("{size:?}"), &case, &device, &["b"]);
     }
-    // Unless others are forced, or weights are f32.
-    let case = inside_case((32, 32, 16), forward, 4, true, false);
-    device.set_gemm_kernel(Some(GemmKernel::Scalar)).unwrap();
-    check("forced", &case, &device, &["b"]);
+    // Where others are forced, which run on a device for another memory model, or weights are f32.
+    let case = inside_case((48, 64, 32), forward, 4, true, false);
+    for kernel in GemmKernel::ALL {
+        device.set_gemm_kernel(Some(kernel)).unwrap();
+        check(&format!("{kernel:?}"), &case, &device, &["b"]);
+    }
     device.set_gemm_kernel(None).unwrap();
     device.set_precision(Precision::F32).unwrap();
     check("f32", &case, &device, &[]);
