@@ -1,7 +1,7 @@
-//! Matrix products against the machine's own peak: `cargo bench --bench gemm [-- --device cpu|gpu] [WORKLOAD] [--kernel Subgroup]`.
+//! Matrix products against the machine's own peak: `cargo bench --bench gemm [-- --device cpu|gpu] [WORKLOAD] [--kernel Subgroup] [--f16]`.
 //!
 //! The products of the recurrent workloads (README.md, "How fast"): the input's, that of the input's gradient, and the weight gradient. On
-//! a GPU every kernel, then the one that is chosen. The peak is that of multiply-adds in registers only: on a GPU a shader of them,
+//! a GPU the one that is chosen, then every kernel; with `--f16` weights are f16. The peak is that of multiply-adds in registers only: on a GPU a shader of them,
 //! on the CPU a loop on every core, with the widest instructions there are.
 
 mod common;
@@ -47,11 +47,14 @@ fn executable(
         c.matrix(m, n),
     );
     (product.transpose_a, product.transpose_b) = transpose;
+    // All but the product for the gradient of weights take them.
+    product.weights = !transpose.0;
     program.push(product);
     let executable = Executable::new(device, program, &[]).expect("the program fits the device");
     for (slice, shape) in [(a, [a_rows, a_columns]), (b, [b_rows, b_columns])] {
         let values = ArrayD::from_shape_fn(&shape[..], |at| {
-            (((at[0] * 31 + at[1] * 17) % 101) as f32 - 50.0) / 50.0
+            // Numbers that f16 has.
+            (((at[0] * 31 + at[1] * 17) % 101) as f32 - 50.0) / 64.0
         });
         executable
             .tensor(slice.tensor)
@@ -97,7 +100,10 @@ fn main() {
         .unwrap_or_default();
     let named = WORKLOADS.iter().any(|(name, _)| only(name));
     println!("device,workload,product,m,n,k,kernel,milliseconds,GFLOP/s,percent of the peak");
-    for (name, device) in common::devices() {
+    for (name, mut device) in common::devices() {
+        if only("--f16") && device.is_gpu() {
+            device = Device::gpu_f16().expect("it was there");
+        }
         if words.iter().any(|word| word == "--device") && !only(name) {
             continue;
         }
@@ -106,7 +112,8 @@ fn main() {
         let mut kernels = vec![None];
         if device.is_gpu() {
             let wanted = |wanted: &GemmKernel| format!("{wanted:?}").contains(&kernel);
-            kernels.extend(GemmKernel::ALL.into_iter().filter(wanted).map(Some));
+            let every = GemmKernel::ALL.into_iter().chain([GemmKernel::Cooperative]);
+            kernels.extend(every.filter(wanted).map(Some));
         }
         for (workload, shape) in WORKLOADS.iter().filter(|(name, _)| !named || only(name)) {
             for (product, size, transpose) in products(*shape) {

@@ -1,10 +1,9 @@
 // A register tile for matrices at any offset and of any size. An invocation owns TILE_M × TILE_N elements of c in registers. A workgroup's invocations share
 // their rows, so that what they read of a is one value for all (a scalar load on many GPUs, and a broadcast on software
 // adapters); their columns interleave, so that neighbours read neighbouring memory. Elements past the edge repeat the last row or
-// column and are not stored: no size needs to divide anything.
+// column and are not stored: no size needs to divide anything. The right operand b is in `gemm/b_numbers` or `b_half`.
 
 @group(0) @binding(1) var<storage, read> a: array<f32>;       // [M, K], or [K, M] where TRANSPOSE_A
-@group(0) @binding(2) var<storage, read> b: array<f32>;       // [K, N], or [N, K] where TRANSPOSE_B
 @group(0) @binding(3) var<storage, read> bias: array<f32>;    // [N]
 @group(0) @binding(4) var<storage, read_write> c: array<f32>; // [M, N]
 
@@ -48,7 +47,7 @@ fn main(
     let end = min(params.k, (part + 1u) * params.part_steps);
     for (var k = part * params.part_steps; k < end; k++) {
         let at = b_at + k * b_step;
-        let right = vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
+        let right = vec4<f32>(b_number(at.x), b_number(at.y), b_number(at.z), b_number(at.w));
         for (var i = 0u; i < TILE_M; i++) {
             sum[i] = fma(vec4<f32>(a[a_at[i] + k * a_step]), right, sum[i]);
         }

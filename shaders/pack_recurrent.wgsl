@@ -1,5 +1,6 @@
 // What is constant over a sequence, packed into one buffer, once a run: the weights so that 4 inputs of one column are one vec4, columns that
-// an invocation owns are neighbours, and inputs past the last are zeros up to a multiple of 32; then biases, diagonal weights and mask.
+// an invocation owns are neighbours, and inputs past the last are zeros up to a multiple of 32; then biases, diagonal weights and mask. HALF: both
+// weights in f16, two a word.
 //   forward     W [D][G·U, K] to [D, K/4, U, G], W_hr [D][P, H] to [D, H/4, P]; biases [D][G·U] to [D, U, G]; mask [D, B, G, K] to [D, B, G, K/4]
 //   TRANSPOSED  W [D][G·K, U] to [D, G, K/4, U], W_hr [D][P, H] to [D, P/4, H], U and H up to a multiple of 4; mask as it is
 
@@ -35,9 +36,10 @@ struct PackRecurrentParams {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> diagonal: array<f32>;     // [D][V·U]
 @group(0) @binding(5) var<storage, read> mask: array<f32>;
-@group(0) @binding(6) var<storage, read_write> packed: array<f32>;
+@group(0) @binding(6) var<storage, read_write> packed: array<u32>; // the bits of f32, or of two f16
 
 override TRANSPOSED: bool = false;
+override HALF: bool = false;
 
 const SIZE: u32 = 64u;
 
@@ -51,17 +53,13 @@ fn main(
     if i >= params.len {
         return;
     }
+    if HALF && i < params.bias_at {
+        packed[i] = half(matrix_element(2u * i)) | (half(matrix_element(2u * i + 1u)) << 16u);
+        return;
+    }
     var value = 0.0;
-    if i < params.projection_at {
-        let origin = source(i, params.inputs, params.units, params.gates);
-        if origin.found {
-            value = weight[params.weight + origin.direction * params.weight_stride + origin.at];
-        }
-    } else if i < params.bias_at {
-        let origin = source(i - params.projection_at, params.projected_inputs, params.projected_units, 1u);
-        if origin.found {
-            value = projection[params.projection + origin.direction * params.projection_stride + origin.at];
-        }
+    if i < params.bias_at {
+        value = matrix_element(i);
     } else if i < params.diagonal_at {
         let row = ((i - params.bias_at) % params.gates) * params.units + ((i - params.bias_at) / params.gates) % params.units;
         let direction = (i - params.bias_at) / (params.gates * params.units);
@@ -82,7 +80,24 @@ fn main(
             value = mask[params.mask + row * params.mask_inputs + k];
         }
     }
-    packed[i] = value;
+    packed[i] = bitcast<u32>(value);
+}
+
+// Element i of both packed matrices, one behind the other.
+fn matrix_element(i: u32) -> f32 {
+    var value = 0.0;
+    if i < params.projection_at {
+        let origin = source(i, params.inputs, params.units, params.gates);
+        if origin.found {
+            value = weight[params.weight + origin.direction * params.weight_stride + origin.at];
+        }
+    } else {
+        let origin = source(i - params.projection_at, params.projected_inputs, params.projected_units, 1u);
+        if origin.found {
+            value = projection[params.projection + origin.direction * params.projection_stride + origin.at];
+        }
+    }
+    return value;
 }
 
 struct Source {

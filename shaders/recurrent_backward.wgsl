@@ -39,7 +39,7 @@ struct RecurrentBackwardParams {
 }
 
 @group(0) @binding(0) var<storage, read> params: RecurrentBackwardParams;
-@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;  // of 4 inputs: [D, G, H/4, P]; [D, P/4, H]; [D, V, H]; [D, B, G, P]
+@group(0) @binding(1) var<storage, read> weight: array<Packed>;  // of 4 inputs: [D, G, H/4, P]; [D, P/4, H]; [D, V, H]; [D, B, G, P]
 @group(0) @binding(2) var<storage, read> saved: array<f32>;         // [K, D, T, B, H]
 @group(0) @binding(3) var<storage, read> d_y: array<f32>;           // [T, B, D, P]
 @group(0) @binding(4) var<storage, read> lengths: array<f32>;       // [B], whole numbers; unused unless RAGGED. Seed and step [8]

@@ -41,7 +41,7 @@ struct RecurrentForwardParams {
 
 @group(0) @binding(0) var<storage, read> params: RecurrentForwardParams;
 @group(0) @binding(1) var<storage, read> x_gates: array<f32>;     // [T, B, D, G·H]
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>; // of 4 inputs: [D, P/4, H, G]; [D, H/4, P]; [D, H, G]; [D, V, H]; [D, B, G, P/4]
+@group(0) @binding(2) var<storage, read> weight: array<Packed>; // of 4 inputs: [D, P/4, H, G]; [D, H/4, P]; [D, H, G]; [D, V, H]; [D, B, G, P/4]
 @group(0) @binding(3) var<storage, read> lengths: array<f32>;     // [B], whole numbers; unused unless RAGGED. Seed and step [8]
 @group(0) @binding(4) var<storage, read> before: array<vec4<f32>>; // [S][D, B, ·], the states so far, h padded to `h_width` with zeros
 @group(0) @binding(5) var<storage, read_write> after: array<f32>; // the same after the step; RESIDENT: both
@@ -149,7 +149,7 @@ fn load(which: u32, at: Place, source: array<u32, ROWS>, k: u32, inputs: u32) ->
             if MASKED && which != PROJECT {
                 let b = min(at.first_row + row, params.batch - 1u);
                 let width = (inputs + 31u) / 32u * 8u;
-                loaded[i][row] *= weight[params.mask + ((at.direction * params.batch + b) * GATES + i) * width + k / 4u];
+                loaded[i][row] *= packed_vector(params.mask + ((at.direction * params.batch + b) * GATES + i) * width + k / 4u);
             }
         }
     }

@@ -7,16 +7,28 @@ use std::sync::Arc;
 
 /// The scalar type of a CPU device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
+pub(crate) enum Scalar {
     /// Single precision, as on a GPU.
     F32,
     /// Double precision: the reference.
     F64,
 }
 
+/// How a GPU reads the weights of matrix products and recurrences. Everything else is f32 either way: the weights that the optimizer
+/// changes and that are read back or saved, activations, gradients, and all sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As they are.
+    #[default]
+    F32,
+    /// From a copy in f16, made once a run, with half the bytes to read: 11 bits of mantissa, rounded to nearest even; below 6e-5 fewer bits, below
+    /// 3e-8 zero; above 65,504 held at that.
+    F16,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    Cpu(Precision),
+    Cpu(Scalar),
     Gpu(Arc<Context>),
 }
 
@@ -45,24 +57,21 @@ impl Device {
 
     /// The CPU path in f32.
     pub fn cpu() -> Self {
-        Self::new(Kind::Cpu(Precision::F32), "the CPU path was asked for")
+        Self::new(Kind::Cpu(Scalar::F32), "the CPU path was asked for")
     }
 
     /// The CPU path in f64: slower, and the reference for all others.
     pub fn cpu_f64() -> Self {
-        Self::new(
-            Kind::Cpu(Precision::F64),
-            "the CPU path in f64 was asked for",
-        )
+        Self::new(Kind::Cpu(Scalar::F64), "the CPU path in f64 was asked for")
     }
 
     /// A hardware adapter where there is one, else the CPU path; never fails. The environment variable `BPTT_ADAPTER` names an
     /// adapter instead (a part of its name, API or driver, in any case), a software adapter too. [`Device::reason`] says what was chosen and why.
     pub async fn best_async() -> Self {
         let wish = Wish::from_environment(Wish::Hardware);
-        match Context::open(&wish).await {
+        match Context::open(&wish, Precision::F32).await {
             Ok(context) => Self::new(Kind::Gpu(Arc::new(context)), format!("{wish} was found")),
-            Err(reason) => Self::new(Kind::Cpu(Precision::F32), reason.to_string()),
+            Err(reason) => Self::new(Kind::Cpu(Scalar::F32), reason.to_string()),
         }
     }
 
@@ -82,8 +91,25 @@ impl Device {
         Self::open(Wish::Named(name.to_owned())).await
     }
 
+    /// The GPU adapter of [`Device::gpu`] with [`Precision::F16`], opened with cooperative matrices (tensor cores) where it has them for f16 with
+    /// sums in f32. There they take the forward products x Wᵀ whose rows and columns are multiples of 16 (or 8, as the adapter has it), and round x
+    /// to f16 as well; see [`GemmKernel::Cooperative`].
+    ///
+    /// A device of its own, since wgpu has them as an experimental feature under which drivers get all shaders for another memory model.
+    ///
+    /// # Errors
+    /// As [`Device::gpu`].
+    pub async fn gpu_f16_async() -> Result<Self> {
+        let wish = Wish::from_environment(Wish::Any);
+        Self::open_with(wish, Precision::F16).await
+    }
+
     async fn open(wish: Wish) -> Result<Self> {
-        let context = Context::open(&wish).await?;
+        Self::open_with(wish, Precision::F32).await
+    }
+
+    async fn open_with(wish: Wish, precision: Precision) -> Result<Self> {
+        let context = Context::open(&wish, precision).await?;
         Ok(Self::new(
             Kind::Gpu(Arc::new(context)),
             format!("{wish} was asked for"),
@@ -156,6 +182,30 @@ impl Device {
         Ok(())
     }
 
+    /// How this GPU reads weights from now on, [`Precision::F32`] at first. Layers, models and trainers follow at their next call; an
+    /// [`Executable`](crate::Executable) stays as it was compiled.
+    ///
+    /// ```no_run
+    /// # fn main() -> bptt::Result<()> {
+    /// let device = bptt::Device::gpu()?;
+    /// device.set_precision(bptt::Precision::F16)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where it is a CPU.
+    pub fn set_precision(&self, precision: Precision) -> Result<()> {
+        self.context()?.set_precision(precision);
+        Ok(())
+    }
+
+    /// How weights are read; F32 where it is a CPU, whatever its scalar type.
+    pub(crate) fn precision(&self) -> Precision {
+        self.context()
+            .map(|context| context.precision())
+            .unwrap_or_default()
+    }
+
     /// Waits until the GPU has done all work submitted so far; at once on a CPU.
     ///
     /// # Errors
@@ -177,7 +227,7 @@ impl Device {
     /// Bytes of a tensor's element.
     pub(crate) fn element_size(&self) -> usize {
         match self.kind() {
-            Kind::Cpu(Precision::F64) => 8,
+            Kind::Cpu(Scalar::F64) => 8,
             _ => 4,
         }
     }
@@ -218,6 +268,14 @@ impl Device {
         pollster::block_on(Self::gpu_async())
     }
 
+    /// Blocking [`Device::gpu_f16_async`].
+    ///
+    /// # Errors
+    /// As [`Device::gpu_async`].
+    pub fn gpu_f16() -> Result<Self> {
+        pollster::block_on(Self::gpu_f16_async())
+    }
+
     /// Blocking [`Device::gpu_named_async`].
     ///
     /// # Errors
@@ -235,8 +293,8 @@ impl Device {
 impl std::fmt::Display for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.kind {
-            Kind::Cpu(Precision::F32) => f.write_str("CPU (f32)"),
-            Kind::Cpu(Precision::F64) => f.write_str("CPU (f64)"),
+            Kind::Cpu(Scalar::F32) => f.write_str("CPU (f32)"),
+            Kind::Cpu(Scalar::F64) => f.write_str("CPU (f64)"),
             Kind::Gpu(context) => write!(f, "GPU: {}", context.info()),
         }
     }

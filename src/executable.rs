@@ -2,7 +2,7 @@
 
 use crate::Real;
 use crate::cpu::{self, Buffer};
-use crate::device::{Device, Kind, Precision};
+use crate::device::{Device, Kind, Scalar};
 use crate::error::{Error, Result, check_shape};
 use crate::gpu::Plan;
 use crate::profile::{ExecutionPlan, Launch};
@@ -87,10 +87,10 @@ impl Executable {
             }
         }
         let runner = match device.kind() {
-            Kind::Cpu(Precision::F32) => {
+            Kind::Cpu(Scalar::F32) => {
                 Runner::F32(cpu::Plan::new(&program), buffers(&tensors, Storage::f32))
             }
-            Kind::Cpu(Precision::F64) => {
+            Kind::Cpu(Scalar::F64) => {
                 Runner::F64(cpu::Plan::new(&program), buffers(&tensors, Storage::f64))
             }
             Kind::Gpu(context) => {

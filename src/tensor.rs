@@ -2,7 +2,7 @@
 
 use crate::Real;
 use crate::cpu::Buffer;
-use crate::device::{Device, Kind, Precision};
+use crate::device::{Device, Kind, Scalar};
 use crate::error::{Error, Result, check_shape};
 use ndarray::{Array, ArrayD, ArrayRef, Dimension};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -64,8 +64,8 @@ impl Tensor {
             });
         };
         let storage = match device.kind() {
-            Kind::Cpu(Precision::F32) => Storage::F32(Arc::new(RwLock::new(vec![0.0; len]))),
-            Kind::Cpu(Precision::F64) => Storage::F64(Arc::new(RwLock::new(vec![0.0; len]))),
+            Kind::Cpu(Scalar::F32) => Storage::F32(Arc::new(RwLock::new(vec![0.0; len]))),
+            Kind::Cpu(Scalar::F64) => Storage::F64(Arc::new(RwLock::new(vec![0.0; len]))),
             Kind::Gpu(context) => Storage::Gpu(context.storage(&format!("{name} {shape:?}"), len)?),
         };
         Ok(Self {

@@ -1,7 +1,7 @@
-//! The only unsafe code of the crate: three calls into other crates, each with the reason why it is sound.
+//! The only unsafe code of the crate: four calls into other crates, each with the reason why it is sound.
 #![allow(
     unsafe_code,
-    reason = "the gemm crate takes pointers, and wgpu's loop checks and pipeline caches come by unsafe calls only"
+    reason = "the gemm crate takes pointers, and wgpu's loop checks, pipeline caches and experimental features come by unsafe calls only"
 )]
 
 use crate::Real;
@@ -82,4 +82,12 @@ pub(crate) fn pipeline_cache(device: &wgpu::Device, data: Option<&[u8]>) -> wgpu
     // SAFETY: the data comes from `PipelineCache::get_data`, through a file in the user's own cache directory that only this crate writes,
     // as a whole. wgpu checks its header, the adapter and the driver, and starts an empty cache where they differ.
     unsafe { device.create_pipeline_cache(&descriptor) }
+}
+
+/// The token for wgpu's experimental features, of which the crate uses one: cooperative matrices.
+pub(crate) fn experimental_features() -> wgpu::ExperimentalFeatures {
+    // SAFETY: what wgpu does not check of them is that the adapter lists the size and types used, which `gpu::adapter::cooperative` does;
+    // that a whole tile lies inside its buffer, which `gpu::ops::gemm` takes care of: rows and columns are multiples of the tile, and the copies in f16
+    // are padded to it; and that a subgroup is of one mind where it meets one, which `shaders/gemm/cooperative.wgsl` says why.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }

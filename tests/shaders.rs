@@ -23,13 +23,22 @@ fn every_shader_is_valid() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaders");
     std::fs::create_dir_all(&folder).unwrap();
     for (_, shader) in shaders() {
-        let (enable, capabilities) = match shader.subgroups {
+        let (enable, mut capabilities) = match shader.subgroups {
             true => ("enable subgroups;\n", Capabilities::SUBGROUP),
             // No capability beyond WebGPU's own.
             false => ("", Capabilities::empty()),
         };
-        let text = format!("{enable}{}", shader.text);
-        std::fs::write(folder.join(format!("{}.wgsl", shader.name)), text).unwrap();
+        if shader.name.ends_with(".half") {
+            // WebGPU's own `unpack2x16float`.
+            capabilities |= Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        }
+        if shader.cooperative {
+            // No other compiler knows these, which are wgpu's own.
+            capabilities |= Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
+        } else {
+            let text = format!("{enable}{}", shader.text);
+            std::fs::write(folder.join(format!("{}.wgsl", shader.name)), text).unwrap();
+        }
         let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         validator.subgroup_stages(ShaderStages::COMPUTE);
         let broadcast_and_shuffle = SubgroupOperationSet::BALLOT | SubgroupOperationSet::SHUFFLE;

@@ -1,9 +1,12 @@
-// Operands as vectors of four, for matrices whose offsets, rows and sizes are multiples of four where they must be.
+// Operands as vectors of four (b's are in `b_vectors` or `b_half`), for matrices whose offsets, rows and sizes are multiples of four where they must be.
 
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;       // [M, K], or [K, M] where TRANSPOSE_A
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;       // [K, N], or [N, K] where TRANSPOSE_B
 @group(0) @binding(3) var<storage, read> bias: array<f32>;          // [N]
 @group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>; // [M, N]
+
+fn right_rows(at: u32, stride: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(b_vector(at), b_vector(at + stride), b_vector(at + 2u * stride), b_vector(at + 3u * stride));
+}
 
 // Four steps of four columns: row i is step 4·step + i. A column past the edge repeats the last.
 fn right_square(columns: u32, step: u32) -> mat4x4<f32> {
@@ -11,10 +14,10 @@ fn right_square(columns: u32, step: u32) -> mat4x4<f32> {
     let inside = min(columns, params.n / 4u - 1u);
     if TRANSPOSE_B {
         let at = params.b / 4u + 4u * inside * stride + step;
-        return transpose(mat4x4<f32>(b[at], b[at + stride], b[at + 2u * stride], b[at + 3u * stride]));
+        return transpose(right_rows(at, stride));
     }
     let at = params.b / 4u + 4u * step * stride + inside;
-    return mat4x4<f32>(b[at], b[at + stride], b[at + 2u * stride], b[at + 3u * stride]);
+    return right_rows(at, stride);
 }
 
 // What c holds before the sum: four columns of a row.

@@ -7,15 +7,10 @@ alias Sums = array<array<f32, OUTPUTS>, ROWS>;
 // Adds the product of one lane's 4 inputs.
 fn multiply_lane(inputs: Inputs, at: u32, first: u32, end: u32, sum: ptr<function, Sums>) {
     for (var column = first; column < end; column++) {
-        let w = weight[at + column];
+        let w = weight_vector(at + column);
         for (var row = 0u; row < ROWS; row++) {
             let x = inputs[min(column, INPUTS - 1u)][row];
             (*sum)[row][column] = fma(x.w, w.w, fma(x.z, w.z, fma(x.y, w.y, fma(x.x, w.x, (*sum)[row][column]))));
         }
     }
-}
-
-// A number of the constants behind the weights.
-fn packed(at: u32) -> f32 {
-    return weight[at / 4u][at % 4u];
 }

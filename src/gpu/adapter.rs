@@ -163,3 +163,27 @@ pub(crate) async fn choose(wish: &Wish) -> Result<(wgpu::Adapter, AdapterInfo)> 
             found,
         })
 }
+
+/// What cooperative matrices of f16 take.
+pub(crate) const COOPERATIVE: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+    .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::SUBGROUP);
+
+/// Rows and columns of an adapter's cooperative matrices of f16 with sums in f32: 16 or 8, where it has them.
+pub(crate) fn cooperative(adapter: &wgpu::Adapter) -> Option<u32> {
+    let known = adapter.cooperative_matrix_properties();
+    let has = |size: &u32| {
+        let (half, single) = (
+            wgpu::CooperativeScalarType::F16,
+            wgpu::CooperativeScalarType::F32,
+        );
+        let fits = |of: &wgpu::CooperativeMatrixProperties| {
+            [of.m_size, of.n_size, of.k_size] == [*size; 3]
+                && (of.ab_type, of.cr_type) == (half, single)
+                && !of.saturating_accumulation
+        };
+        known.iter().any(fits)
+    };
+    let wanted = adapter.features().contains(COOPERATIVE);
+    [16, 8].into_iter().find(|size| wanted && has(size))
+}

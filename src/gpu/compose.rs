@@ -16,9 +16,16 @@ pub(super) const FINISH_BACKWARD: WgslSource =
 pub(super) const PRODUCT: WgslSource = crate::wgsl!("shaders/recurrent/product.wgsl");
 const PRODUCT_PLAIN: WgslSource = crate::wgsl!("shaders/recurrent/product_plain.wgsl");
 const PRODUCT_SUBGROUP: WgslSource = crate::wgsl!("shaders/recurrent/product_subgroup.wgsl");
+pub(super) const WEIGHT: WgslSource = crate::wgsl!("shaders/recurrent/weight_single.wgsl");
+pub(super) const WEIGHT_HALF: WgslSource = crate::wgsl!("shaders/recurrent/weight_half.wgsl");
 pub(super) const PHILOX: WgslSource = crate::wgsl!("shaders/lib/philox.wgsl");
 pub(super) const GEMM_PARAMS: WgslSource = crate::wgsl!("shaders/gemm/params.wgsl");
 pub(super) const GEMM_VECTORS: WgslSource = crate::wgsl!("shaders/gemm/vectors.wgsl");
+pub(super) const GEMM_NUMBERS: WgslSource = crate::wgsl!("shaders/gemm/b_numbers.wgsl");
+pub(super) const GEMM_B: WgslSource = crate::wgsl!("shaders/gemm/b_vectors.wgsl");
+pub(super) const GEMM_B_HALF: WgslSource = crate::wgsl!("shaders/gemm/b_half.wgsl");
+pub(super) const GEMM_COOPERATIVE: WgslSource = crate::wgsl!("shaders/gemm/cooperative.wgsl");
+pub(super) const HALF: WgslSource = crate::wgsl!("shaders/lib/half.wgsl");
 pub(super) const GEMM_TILE: WgslSource = crate::wgsl!("shaders/gemm/tile.wgsl");
 const ACTIVATION: WgslSource = crate::wgsl!("shaders/lib/activation.wgsl");
 const CONTRACT: WgslSource = crate::wgsl!("shaders/cell/contract.wgsl");
@@ -37,6 +44,8 @@ pub struct Shader {
     pub own: bool,
     /// Whether it uses subgroups: WebGPU wants `enable subgroups;` before its first line, which naga does not know.
     pub subgroups: bool,
+    /// Whether it uses cooperative matrices of f16, which wgpu's WGSL alone has.
+    pub cooperative: bool,
 }
 
 impl Shader {
@@ -87,11 +96,12 @@ pub(super) struct Tile {
 }
 
 /// Puts a kernel's files together, `constants` being the values of the
-/// kernel's own.
+/// kernel's own; `half`: with weights in f16.
 pub(super) fn compose(
     kernel: &KernelInfo,
     cell: Option<(&CellRef, Tile)>,
     constants: &[(&str, u32)],
+    half: bool,
 ) -> Shader {
     let mut shader = Shader {
         name: kernel.name.to_owned(),
@@ -99,6 +109,7 @@ pub(super) fn compose(
         files: vec![],
         own: cell.is_none_or(|(cell, _)| is_own(cell)),
         subgroups: kernel.subgroups || cell.is_some_and(|(_, tile)| tile.subgroups),
+        cooperative: kernel.cooperative,
     };
     let mut sources = vec![kernel.source, INDEX];
     sources.extend_from_slice(kernel.libraries);
@@ -140,6 +151,12 @@ pub(super) fn compose(
             );
         }
     }
+    if let Some(weights) = kernel.weights.get(usize::from(half)) {
+        sources.push(*weights);
+        if half {
+            shader.name.push_str(".half");
+        }
+    }
     if !constants.is_empty() {
         let lines: String = constants
             .iter()
@@ -172,28 +189,35 @@ fn append(shader: &mut Shader, file: &'static str, text: &str) {
     }
 }
 
-/// Every kernel, with every built-in cell where it takes one: what the crate hands to a driver, for validation.
+/// Every kernel, with every built-in cell where it takes one, and with weights in f32 and in f16: what the crate hands to a driver, for validation.
 pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
     let mut shaders = vec![];
     for kernel in kernel::all() {
+        let mut cells = vec![None];
         if kernel.takes_cell {
-            for (cell, subgroups) in builtin()
+            cells = builtin()
                 .into_iter()
-                .flat_map(|cell| [(cell.clone(), false), (cell, true)])
-            {
+                .flat_map(|cell| [Some((cell.clone(), false)), Some((cell, true))])
+                .collect();
+        }
+        for cell in &cells {
+            let cell = cell.as_ref().map(|(cell, subgroups)| {
                 let tile = Tile {
                     rows: 4,
                     outputs: cell.gates() as u32,
                     inputs: 1,
-                    subgroups,
+                    subgroups: *subgroups,
                 };
-                shaders.push((
-                    kernel,
-                    compose(kernel, Some((&cell, tile)), kernel.constants),
-                ));
+                (cell, tile)
+            });
+            let precisions: &[bool] = match kernel.weights {
+                [] => &[false],
+                _ => &[false, true],
+            };
+            for half in precisions {
+                let shader = compose(kernel, cell, kernel.constants, *half);
+                shaders.push((kernel, shader));
             }
-        } else {
-            shaders.push((kernel, compose(kernel, None, kernel.constants)));
         }
     }
     shaders

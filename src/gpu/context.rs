@@ -5,8 +5,10 @@ use super::pipeline::PipelineCache;
 use super::recurrent_choice::{self, RecurrentChoice};
 use super::store::Store;
 use super::tuner::Tuner;
+use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::program::RecurrentShape;
+use crate::trusted;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -61,6 +63,9 @@ pub(crate) struct Context {
     subgroups: bool,
     /// What replaces the choice made for a recurrence.
     recurrent_choice: Mutex<Option<RecurrentChoice>>,
+    precision: Mutex<Precision>,
+    /// Rows and columns of the cooperative matrices that this device was opened with.
+    cooperative: Option<u32>,
     /// The first fault that wgpu reported outside an error scope.
     fault: Arc<Mutex<Option<Error>>>,
 }
@@ -81,15 +86,24 @@ fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
 }
 
 impl Context {
-    /// Opens the best adapter that a wish allows, with all the limits it offers.
-    pub(crate) async fn open(wish: &Wish) -> Result<Self> {
+    /// Opens the best adapter that a wish allows, with all the limits it offers, and with cooperative matrices where it has some for the
+    /// precision.
+    pub(crate) async fn open(wish: &Wish, precision: Precision) -> Result<Self> {
         let (adapter, info) = adapter::choose(wish).await?;
-        let descriptor = wgpu::DeviceDescriptor {
+        let cooperative = match precision {
+            Precision::F16 => adapter::cooperative(&adapter),
+            Precision::F32 => None,
+        };
+        let mut descriptor = wgpu::DeviceDescriptor {
             label: Some("bptt"),
             required_limits: adapter.limits(),
             required_features: adapter.features() & WANTED,
             ..Default::default()
         };
+        if cooperative.is_some() {
+            descriptor.required_features |= adapter::COOPERATIVE;
+            descriptor.experimental_features = trusted::experimental_features();
+        }
         let (device, queue) = adapter
             .request_device(&descriptor)
             .await
@@ -97,7 +111,11 @@ impl Context {
                 adapter: info.to_string(),
                 reason: reason.to_string(),
             })?;
-        let context = Self::new(device, queue);
+        let context = Self {
+            precision: Mutex::new(precision),
+            cooperative,
+            ..Self::new(device, queue)
+        };
         // The device is this crate's own, so its handlers are too; without one, wgpu panics on a fault.
         let fault = Arc::clone(&context.fault);
         context
@@ -125,6 +143,8 @@ impl Context {
             subgroups: device.features().contains(wgpu::Features::SUBGROUP)
                 && info.subgroup_min_size >= recurrent_choice::SUBGROUP,
             recurrent_choice: Mutex::default(),
+            precision: Mutex::default(),
+            cooperative: None,
             tuner: Tuner::default(),
             store: Store::open(&device),
             info: info.into(),
@@ -148,7 +168,11 @@ impl Context {
         shape: &RecurrentShape,
         gates: usize,
     ) -> Vec<RecurrentChoice> {
-        RecurrentChoice::candidates(self.info.kind, self.subgroups, shape, gates)
+        let bytes = match self.precision() {
+            Precision::F32 => 4,
+            Precision::F16 => 2,
+        };
+        RecurrentChoice::candidates(self.info.kind, self.subgroups, shape, gates, bytes)
     }
 
     /// Replaces the choice for programs compiled from now on.
@@ -167,6 +191,19 @@ impl Context {
         }
         *lock(&self.recurrent_choice) = choice;
         Ok(())
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        *lock(&self.precision)
+    }
+
+    pub(crate) fn set_precision(&self, precision: Precision) {
+        *lock(&self.precision) = precision;
+    }
+
+    /// Rows and columns of the cooperative matrices of f16 with sums in f32, where the device has them.
+    pub(super) fn cooperative(&self) -> Option<u32> {
+        self.cooperative
     }
 
     pub(crate) fn force_gemm(&self, kernel: Option<super::GemmKernel>) {

@@ -30,6 +30,8 @@ pub struct KernelInfo {
     pub source: WgslSource,
     /// Files it needs besides.
     pub libraries: &'static [WgslSource],
+    /// Files of which one is taken, by how the weights it reads are kept: as f32, as f16. Empty where it reads none.
+    pub weights: &'static [WgslSource],
     /// Whether it is composed with a cell.
     pub takes_cell: bool,
     /// The name of the struct of its parameters, at binding 0: read-only storage at a dynamic offset. Not a uniform, as some
@@ -47,6 +49,8 @@ pub struct KernelInfo {
     pub constants: &'static [(&'static str, u32)],
     /// Whether it uses subgroup operations, which not every device has.
     pub subgroups: bool,
+    /// Whether it uses cooperative matrices of f16: an extension of WGSL that wgpu alone has.
+    pub cooperative: bool,
 }
 
 /// A kernel with its buffers, ready to be dispatched.
@@ -63,6 +67,7 @@ macro_rules! kernel {
         $name:ident = $kernel:literal, $params:ident { $($field:ident: $type:ty),* $(,)? }
         bindings { $($binding:ident: $access:ident),* $(,)? }
         $(libraries [$($library:expr),*])?
+        $(weights [$($weights:expr),*])?
         $(overrides [$($override:literal),*])?
         $(cell: $cell:literal)?
     ) => {
@@ -92,6 +97,7 @@ macro_rules! kernel {
                     rust: (file!(), line!()),
                 },
                 libraries: &[$($($library),*)?],
+                weights: &[$($($weights),*)?],
                 takes_cell: false $(|| $cell)?,
                 params: stringify!($params),
                 fields: &[$((stringify!($field), stringify!($type), std::mem::offset_of!($params, $field))),*],
@@ -103,6 +109,7 @@ macro_rules! kernel {
                 overrides: &[$($($override),*)?],
                 constants: &[],
                 subgroups: false,
+                cooperative: false,
             };
             fn buffers(&self) -> Vec<&wgpu::Buffer> {
                 vec![$(self.$binding),*]
@@ -114,8 +121,10 @@ macro_rules! kernel {
         $(#[$doc:meta])*
         $name:ident = $kernel:literal as $like:ident
         libraries [$($library:expr),*]
+        weights [$($weights:expr),*]
         constants [$($constant:literal = $value:literal),*]
         subgroups: $subgroups:literal
+        $(cooperative: $cooperative:literal)?
     ) => {
         $(#[$doc])*
         pub(in crate::gpu) struct $name<'a>(pub $like<'a>);
@@ -135,8 +144,10 @@ macro_rules! kernel {
                     rust: (file!(), line!()),
                 },
                 libraries: &[$($library),*],
+                weights: &[$($weights),*],
                 constants: &[$(($constant, $value)),*],
                 subgroups: $subgroups,
+                $(cooperative: $cooperative,)?
                 ..<$like<'static> as $crate::gpu::kernel::Kernel>::INFO
             };
             fn buffers(&self) -> Vec<&wgpu::Buffer> {

@@ -29,6 +29,8 @@ pub(super) struct Variant<'a> {
     pub(super) cell: Option<(&'a CellRef, Tile)>,
     /// Values of override constants.
     pub(super) overrides: Vec<(&'static str, f64)>,
+    /// Whether the weights are f16.
+    pub(super) half: bool,
 }
 
 impl Variant<'_> {
@@ -51,7 +53,8 @@ impl Variant<'_> {
                 tile,
             )
         });
-        format!("{} {cell:?} {:?}", kernel.name, self.overrides)
+        let half = if self.half { " half" } else { "" };
+        format!("{}{half} {cell:?} {:?}", kernel.name, self.overrides)
     }
 }
 
@@ -91,7 +94,7 @@ impl Context {
         let (text, overrides): (Vec<_>, Vec<_>) =
             (variant.overrides.iter().copied()).partition(|(name, _)| is_text(name));
         let text: Vec<_> = (text.into_iter().map(|(name, value)| (name, value as u32))).collect();
-        let mut shader = compose(kernel, variant.cell, &text);
+        let mut shader = compose(kernel, variant.cell, &text, variant.half);
         if kernel.subgroups && cfg!(target_arch = "wasm32") {
             // Browsers want it, naga knows no such directive. On the line of the first file's comment, so that lines keep their numbers.
             shader.text.insert_str(0, "enable subgroups; ");

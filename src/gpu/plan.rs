@@ -2,9 +2,10 @@
 
 use super::Context;
 use super::kernel::Kernel;
-use super::ops::{self, Carry, Packings};
+use super::ops::{self, Carry, Halves, Packings};
 use super::pipeline::{Pipeline, Variant};
 use super::transfer::Copy;
+use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::profile::Launch;
 use crate::program::{Program, Slice, TensorId};
@@ -42,7 +43,9 @@ impl Plan {
         for (index, op) in program.ops().iter().enumerate() {
             builder.operation = index;
             ops::lower(op, &mut builder)?;
-            builder.packings.forget(&program.written(op));
+            let written = program.written(op);
+            builder.packings.forget(&written);
+            builder.halves.forget(&written);
             builder
                 .reusable
                 .iter_mut()
@@ -135,8 +138,12 @@ pub(super) struct PlanBuilder<'a> {
     unused: [wgpu::Buffer; 2],
     /// What operations worked in, and whether the one being lowered does not.
     reusable: Vec<(wgpu::Buffer, bool)>,
+    /// Whether weights are read in f16.
+    pub(super) half: bool,
     /// What was packed and has not changed since.
     pub(super) packings: Packings,
+    /// What was rounded to f16 and has not changed since.
+    pub(super) halves: Halves,
     /// Memory that steps of recurrences hand their states on in.
     pub(super) carries: Vec<Carry>,
     params: Vec<u8>,
@@ -169,7 +176,9 @@ impl<'a> PlanBuilder<'a> {
             buffers,
             unused,
             reusable: vec![],
+            half: context.precision() == Precision::F16,
             packings: Packings::default(),
+            halves: Halves::default(),
             carries: vec![],
             params: vec![],
             pending: vec![],

@@ -74,8 +74,9 @@ impl RecurrentChoice {
         subgroups: bool,
         shape: &RecurrentShape,
         gates: usize,
+        weight_bytes: usize,
     ) -> Vec<Self> {
-        let best = Self::of(kind, subgroups, shape, gates);
+        let best = Self::of(kind, subgroups, shape, gates, weight_bytes);
         let Self { resident, rows, .. } = best;
         let others: &[_] = if kind == AdapterKind::Software {
             &[(false, 16, 4), (false, 16, 2), (false, 8, 4), (false, 4, 4)]
@@ -106,12 +107,13 @@ impl RecurrentChoice {
         candidates
     }
 
-    /// The choice where nothing was measured: a function of the adapter's kind and the shape alone.
+    /// The choice where nothing was measured: a function of the adapter's kind, the shape and the bytes of a weight alone.
     pub(crate) fn of(
         kind: AdapterKind,
         subgroups: bool,
         shape: &RecurrentShape,
         gates: usize,
+        weight_bytes: usize,
     ) -> Self {
         let software = kind == AdapterKind::Software;
         // A software adapter pays for loads, a GPU for idle lanes.
@@ -120,7 +122,7 @@ impl RecurrentChoice {
         let weights = gates * shape.hidden * shape.output;
         // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch. Software adapters: Mesa's
         // llvmpipe compiles kernels with barriers for minutes.
-        let resident = !software && weights * 4 <= 400_000;
+        let resident = !software && weights * weight_bytes <= 400_000;
         Self {
             resident,
             rows,

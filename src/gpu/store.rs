@@ -126,7 +126,11 @@ fn write(path: &Path, data: &[u8]) {
 fn kernels() -> u64 {
     KERNELS
         .iter()
-        .flat_map(|kernel| std::iter::once(&kernel.source).chain(kernel.libraries))
+        .flat_map(|kernel| {
+            std::iter::once(&kernel.source)
+                .chain(kernel.libraries)
+                .chain(kernel.weights)
+        })
         .flat_map(|source| source.text.bytes())
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -105,6 +105,13 @@ impl Tuner {
         };
     }
 
+    /// Whether a choice is forced, or another is; `None` where none is.
+    pub(super) fn forces<C: Choice>(&self, choice: C) -> Option<bool> {
+        let state = self.0.lock();
+        let forced = state.forced.get(C::FAMILY);
+        forced.map(|forced| *forced == choice.name())
+    }
+
     /// The choice for a class of work: what was forced, else remembered, else measured. `candidates` begin with the best guess.
     /// `trial` makes a plan that does the work of the class a number of times, over memory of its own.
     pub(super) fn choose<C: Choice>(
@@ -216,6 +223,7 @@ fn time(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Precision;
     use crate::gpu::adapter::Wish;
     use crate::gpu::ops;
     use crate::gpu::plan::PlanBuilder;
@@ -245,7 +253,7 @@ mod tests {
     #[test]
     fn the_faster_candidate_is_taken_and_measured_once() {
         let wish = Wish::from_environment(Wish::Any);
-        let Ok(mut context) = pollster::block_on(Context::open(&wish)) else {
+        let Ok(mut context) = pollster::block_on(Context::open(&wish, Precision::F32)) else {
             return;
         };
         // Away from what this user's other processes remember.

@@ -1,15 +1,16 @@
 //! Executables by shape.
 
+use crate::device::{Device, Precision};
 use crate::error::Result;
 use parking_lot::Mutex;
 
 /// How many are kept before the one longest unused is dropped.
 const CAPACITY: usize = 16;
 
-/// What was compiled for the last few shapes.
+/// What was compiled for the last few shapes, at the precision that the device had.
 #[derive(Debug)]
 pub(crate) struct ShapeCache<K, V> {
-    idle: Mutex<Vec<(K, V)>>,
+    idle: Mutex<Vec<((Precision, K), V)>>,
 }
 
 impl<K, V> Default for ShapeCache<K, V> {
@@ -25,10 +26,12 @@ impl<K: PartialEq, V> ShapeCache<K, V> {
     /// no lock is held: threads that run one shape at a time each compile their own.
     pub(crate) fn with<R>(
         &self,
+        device: &Device,
         key: K,
         compile: impl FnOnce() -> Result<V>,
         run: impl FnOnce(&V) -> Result<R>,
     ) -> Result<R> {
+        let key = (device.precision(), key);
         let known = {
             let mut idle = self.idle.lock();
             let index = idle.iter().position(|(known, _)| *known == key);

@@ -43,7 +43,7 @@ impl Module for LinearModule {
         *shape.last_mut().expect("activations have features") = outputs;
         let y = Value::new(program, "linear.y", &shape, mode.train);
         let product = Gemm::new(x.matrix(), weight.value.matrix(outputs, inputs), y.matrix());
-        program.push(product.transpose_b().bias(Some(bias.value)));
+        program.push(product.transpose_b().bias(Some(bias.value)).weights());
         let d_y = y.gradient_matrix();
         let backward = move |program: &mut Program| {
             let d_y = d_y.expect("a training program has the gradients of its activations");
@@ -57,7 +57,8 @@ impl Module for LinearModule {
                 });
             }
             if let Some(d_x) = x.gradient_matrix() {
-                program.push(Gemm::new(d_y, weight.value.matrix(outputs, inputs), d_x));
+                let weight = weight.value.matrix(outputs, inputs);
+                program.push(Gemm::new(d_y, weight, d_x).weights());
             }
         };
         (y, Box::new(backward))

@@ -239,7 +239,7 @@ impl Sequential {
         self.output_shape(x)?;
         let compile = || self.compile(x, false);
         self.compiled
-            .with((x[0], x[1], false), compile, |compiled| {
+            .with(&self.device, (x[0], x[1], false), compile, |compiled| {
                 Ok(compiled.executable.plan())
             })
     }
@@ -336,7 +336,7 @@ impl Sequential {
         }
         let key = (steps, batch, lengths.is_some());
         let compile = || self.compile(x.shape(), lengths.is_some());
-        let result = self.compiled.with(key, compile, |compiled| {
+        let result = self.compiled.with(&self.device, key, compile, |compiled| {
             compiled.mode.write(&compiled.executable, lengths, None)?;
             let before = x.load(compiled.executable.tensor(compiled.x))?;
             let from = compiled.executable.tensor(compiled.y.tensor);

@@ -94,6 +94,8 @@ pub struct Gemm {
     pub c: Matrix,
     /// Whether the product is added to c instead of replacing it.
     pub accumulate: bool,
+    /// Whether b holds weights, which a device may be told to read in f16 ([`Precision`](crate::Precision)).
+    pub weights: bool,
 }
 
 impl Gemm {
@@ -107,6 +109,7 @@ impl Gemm {
             bias: None,
             c,
             accumulate: false,
+            weights: false,
         }
     }
     /// Reads a transposed.
@@ -134,6 +137,14 @@ impl Gemm {
     #[must_use]
     pub fn accumulate(self, accumulate: bool) -> Self {
         Self { accumulate, ..self }
+    }
+    /// Says that b holds weights.
+    #[must_use]
+    pub fn weights(self) -> Self {
+        Self {
+            weights: true,
+            ..self
+        }
     }
     /// M, N and K.
     pub fn dimensions(&self) -> (usize, usize, usize) {

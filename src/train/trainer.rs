@@ -382,7 +382,7 @@ impl Trainer {
             &self.evaluation
         };
         let compile = || self.compile(batch, train);
-        cache.with(key(batch), compile, |compiled| {
+        cache.with(self.model.device(), key(batch), compile, |compiled| {
             compiled.run(batch, &self.loss, random, execute)
         })
     }
@@ -392,7 +392,8 @@ impl Trainer {
         self.check(batch)?;
         let compile = || self.compile(batch, true);
         let plan = |compiled: &Compiled| Ok(compiled.executable.plan());
-        self.training.with(key(batch), compile, plan)
+        let device = self.model.device();
+        self.training.with(device, key(batch), compile, plan)
     }
 
     fn compile(&self, batch: &Batch, train: bool) -> Result<Compiled> {

@@ -57,6 +57,21 @@ pub fn array(shape: &[usize], values: Vec<f32>) -> ArrayD<f32> {
     ArrayD::from_shape_vec(shape, values).unwrap()
 }
 
+/// Says that a test did not run, and why, past the harness's capture, which would hide it in a test that passes.
+pub fn skipped(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").ok();
+}
+
+/// The nearest number in f16, of two the even one, at most 65,504.
+pub fn rounded_to_f16(value: f32) -> f32 {
+    let wide = f64::from(value).clamp(-65504.0, 65504.0);
+    // An exponent has 11 bits to count with, the least of all is that of 2⁻¹⁴.
+    let exponent = wide.abs().log2().floor().max(-14.0);
+    let step = (exponent - 10.0).exp2();
+    ((wide / step).round_ties_even() * step) as f32
+}
+
 /// A program with values for some tensors and the names of those to compare.
 pub struct Case {
     pub program: Program,
@@ -110,6 +125,23 @@ impl Case {
             .iter_mut()
             .find(|(given, _)| given.tensor == slice.tensor);
         input.unwrap().1[slice.offset + index] = f32::NAN;
+    }
+
+    /// The case with some of its given tensors rounded to f16.
+    pub fn rounded_to_f16(&self, names: &[&str]) -> Self {
+        let rounded = |(slice, values): &(Slice, Vec<f32>)| {
+            let mut values = values.clone();
+            if names.contains(&self.name(*slice)) {
+                values.iter_mut().for_each(|x| *x = rounded_to_f16(*x));
+            }
+            (*slice, values)
+        };
+        Self {
+            program: self.program.clone(),
+            inputs: self.inputs.iter().map(rounded).collect(),
+            outputs: self.outputs.clone(),
+            rng: rng(0),
+        }
     }
 
     /// Compares a given tensor afterwards too, as the program changes it.

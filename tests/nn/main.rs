@@ -12,6 +12,7 @@ mod finite_differences;
 mod golden;
 mod memory;
 mod options;
+mod precision;
 mod profile;
 mod properties;
 mod ragged;

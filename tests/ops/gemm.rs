@@ -3,7 +3,7 @@ use bptt::program::{Gemm, Matrix};
 use bptt::verify::{SINGLE, compare};
 use bptt::{Device, Executable, GemmKernel};
 
-const SIZES: [(usize, usize, usize); 9] = [
+pub const SIZES: [(usize, usize, usize); 9] = [
     (1, 1, 1),
     (3, 7, 17),
     (33, 65, 257),
@@ -15,10 +15,10 @@ const SIZES: [(usize, usize, usize); 9] = [
     (64, 32, 128),
 ];
 
-const TRANSPOSITIONS: [(bool, bool); 4] =
+pub const TRANSPOSITIONS: [(bool, bool); 4] =
     [(false, false), (false, true), (true, false), (true, true)];
 
-fn case(
+pub fn case(
     size: (usize, usize, usize),
     transpose: (bool, bool),
     bias: bool,
@@ -51,7 +51,8 @@ fn case(
     };
     let mut op = Gemm::new(a, b, c.matrix(m, n))
         .bias(bias)
-        .accumulate(accumulate);
+        .accumulate(accumulate)
+        .weights();
     (op.transpose_a, op.transpose_b) = transpose;
     case.program.push(op);
     case
@@ -126,7 +127,7 @@ fn inside(
 }
 
 /// A product within larger tensors: what lies around c is compared too.
-fn inside_case(
+pub fn inside_case(
     size: (usize, usize, usize),
     transpose: (bool, bool),
     align: usize,
@@ -148,14 +149,17 @@ fn inside_case(
     let b = inside(&mut case, "b", b_side, 2 * align, stride(b_side));
     let bias = bias.then(|| case.random("bias", &[n], 1.0));
     let c = inside(&mut case, "c", (m, n), 3 * align, stride((m, n)));
-    let mut op = Gemm::new(a, b, c).bias(bias).accumulate(accumulate);
+    let mut op = Gemm::new(a, b, c)
+        .bias(bias)
+        .accumulate(accumulate)
+        .weights();
     (op.transpose_a, op.transpose_b) = transpose;
     case.program.push(op);
     case
 }
 
 /// The kernel that a choice names.
-fn shader(kernel: GemmKernel) -> &'static str {
+pub fn shader(kernel: GemmKernel) -> &'static str {
     match kernel {
         GemmKernel::Register { .. } => "gemm_register",
         GemmKernel::Subgroup { .. } => "gemm_subgroup",
@@ -165,7 +169,7 @@ fn shader(kernel: GemmKernel) -> &'static str {
 }
 
 /// A device of its own, as kernels are forced on a device. None where there is no GPU, which `gpu` says or fails of.
-fn own_gpu() -> Option<Device> {
+pub fn own_gpu() -> Option<Device> {
     crate::common::gpu()?;
     Some(Device::gpu().unwrap())
 }

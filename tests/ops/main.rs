@@ -10,6 +10,7 @@ mod dropout;
 mod fill;
 mod gather_last;
 mod gemm;
+mod gemm_half;
 mod mse;
 mod multiply;
 mod program;

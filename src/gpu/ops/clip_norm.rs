@@ -33,8 +33,8 @@ pub(super) fn lower(op: &program::ClipNorm, plan: &mut PlanBuilder<'_>) -> Resul
     };
     let workgroups = plan.workgroups(invocations.div_ceil(GROUP), 1)?;
     let pass = |finish: f64| Variant {
-        cell: None,
         overrides: vec![("FINISH", finish)],
+        ..Variant::default()
     };
     plan.dispatch(&kernel, &pass(0.0), params, workgroups)?;
     plan.dispatch(&kernel, &pass(1.0), params, [1, 1, 1])

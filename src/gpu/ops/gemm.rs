@@ -4,9 +4,12 @@ mod choice;
 
 pub use choice::GemmKernel;
 
+use super::pack_half::Half;
 use super::{flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::{GEMM_PARAMS, GEMM_TILE, GEMM_VECTORS};
+use crate::gpu::compose::{
+    GEMM_B, GEMM_B_HALF, GEMM_COOPERATIVE, GEMM_NUMBERS, GEMM_PARAMS, GEMM_TILE, GEMM_VECTORS,
+};
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
@@ -23,12 +26,14 @@ kernel! {
     }
     bindings { a: Read, b: Read, bias: Read, c: ReadWrite }
     libraries [GEMM_PARAMS]
+    weights [GEMM_NUMBERS, GEMM_B_HALF]
     overrides ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS", "ACCUMULATE"]
 }
 kernel! {
     /// The same for operands that are vectors of four, in registers
     GemmRegister = "gemm_register" as Gemm
     libraries [GEMM_PARAMS, GEMM_VECTORS, GEMM_TILE]
+    weights [GEMM_B, GEMM_B_HALF]
     constants ["BLOCKS" = 2, "GROUP" = 8]
     subgroups: false
 }
@@ -36,6 +41,7 @@ kernel! {
     /// The same, loads shared by subgroups
     GemmSubgroup = "gemm_subgroup" as Gemm
     libraries [GEMM_PARAMS, GEMM_VECTORS, GEMM_TILE]
+    weights [GEMM_B, GEMM_B_HALF]
     constants ["BLOCKS" = 4, "GROUP" = 8]
     subgroups: true
 }
@@ -43,8 +49,27 @@ kernel! {
     /// The same, loads shared through workgroup memory
     GemmWorkgroup = "gemm_workgroup" as Gemm
     libraries [GEMM_PARAMS, GEMM_VECTORS]
+    weights [GEMM_B, GEMM_B_HALF]
     constants ["SIDE" = 8, "GROUP" = 64]
     subgroups: false
+}
+kernel! {
+    /// c = a · bᵀ (+ c) (+ bias), both operands in f16, by cooperative matrices of 8 × 8
+    GemmCooperative8 = "gemm_cooperative_8" as Gemm
+    libraries [GEMM_PARAMS, GEMM_COOPERATIVE]
+    weights []
+    constants []
+    subgroups: true
+    cooperative: true
+}
+kernel! {
+    /// The same, of 16 × 16
+    GemmCooperative16 = "gemm_cooperative_16" as Gemm
+    libraries [GEMM_PARAMS, GEMM_COOPERATIVE]
+    weights []
+    constants []
+    subgroups: true
+    cooperative: true
 }
 kernel! {
     /// c = (c +) Σ_p partial\[p\] (+ bias)
@@ -72,6 +97,8 @@ struct Product {
     /// Of the whole product.
     params: GemmParams,
     extras: Extras,
+    /// Whether b is f16.
+    half: bool,
 }
 
 /// What is added to a product.
@@ -87,11 +114,20 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
     if m == 0 || n == 0 {
         return Ok(());
     }
-    let product = Product {
+    let context = plan.context();
+    let half = op.weights && plan.half;
+    let (b, b_at, b_stride) = if half {
+        let half = Half::of_weights(op.b, plan)?;
+        (half.buffer, 0, half.stride)
+    } else {
+        let b = plan.buffer(op.b.tensor).clone();
+        (b, op.b.offset, op.b.row_stride)
+    };
+    let mut product = Product {
         size: [m, n, k],
         transpose: (op.transpose_a, op.transpose_b),
         a: plan.buffer(op.a.tensor).clone(),
-        b: plan.buffer(op.b.tensor).clone(),
+        b,
         bias: plan.read_or_unused(op.bias),
         c: plan.buffer(op.c.tensor).clone(),
         params: GemmParams {
@@ -99,11 +135,11 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
             n: n as u32,
             k: k as u32,
             a: op.a.offset as u32,
-            b: op.b.offset as u32,
+            b: b_at as u32,
             bias: offset(op.bias),
             c: op.c.offset as u32,
             a_stride: op.a.row_stride as u32,
-            b_stride: op.b.row_stride as u32,
+            b_stride: b_stride as u32,
             c_stride: op.c.row_stride as u32,
             part_steps: k as u32,
             part_stride: 0,
@@ -112,9 +148,15 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
             bias: op.bias.is_some(),
             accumulate: op.accumulate,
         },
+        half,
     };
-    let context = plan.context();
     let parts = parts(context, product.size);
+    if let Some(side) = product.cooperative(context, parts) {
+        let a = Half::of_numbers(op.a, plan)?;
+        (product.params.a, product.params.a_stride) = (0, a.stride as u32);
+        product.a = a.buffer;
+        return product.dispatch_cooperative(plan, side);
+    }
     let candidates = product.candidates(context, parts);
     let kernel = context.tuner.choose(
         context,
@@ -239,7 +281,7 @@ impl Product {
             c,
         };
         let (constants, tile): (Vec<_>, _) = match kernel {
-            GemmKernel::Scalar => (vec![], BLOCK),
+            GemmKernel::Scalar | GemmKernel::Cooperative => (vec![], BLOCK),
             GemmKernel::Register { blocks, group } | GemmKernel::Subgroup { blocks, group } => (
                 vec![("BLOCKS", blocks), ("GROUP", group)],
                 (8 * blocks as usize, 4 * group as usize),
@@ -249,24 +291,16 @@ impl Product {
                 (vec![("SIDE", side), ("GROUP", group)], (64, 64))
             }
         };
-        let mut overrides: Vec<_> = (constants.into_iter())
-            .map(|(name, value)| (name, f64::from(value)))
-            .collect();
-        let flags = [
-            ("TRANSPOSE_A", self.transpose.0),
-            ("TRANSPOSE_B", self.transpose.1),
-            ("HAS_BIAS", extras.bias),
-            ("ACCUMULATE", extras.accumulate),
-        ];
-        overrides.extend(flags.map(|(name, set)| (name, f64::from(flag(set)))));
-        let variant = Variant {
-            cell: None,
-            overrides,
-        };
+        let mut variant = self.variant(extras);
+        let constants = constants.into_iter();
+        let constants = constants.map(|(name, value)| (name, f64::from(value)));
+        variant.overrides.extend(constants);
         let tiles = self.size[0].div_ceil(tile.0) * self.size[1].div_ceil(tile.1);
         let groups = plan.workgroups(tiles, parts)?;
         match kernel {
-            GemmKernel::Scalar => plan.dispatch(&operands, &variant, params, groups),
+            GemmKernel::Scalar | GemmKernel::Cooperative => {
+                plan.dispatch(&operands, &variant, params, groups)
+            }
             GemmKernel::Register { .. } => {
                 plan.dispatch(&GemmRegister(operands), &variant, params, groups)
             }
@@ -276,6 +310,43 @@ impl Product {
             GemmKernel::Workgroup { .. } => {
                 plan.dispatch(&GemmWorkgroup(operands), &variant, params, groups)
             }
+        }
+    }
+    fn dispatch_cooperative(&self, plan: &mut PlanBuilder<'_>, side: u32) -> Result<()> {
+        /// Invocations of a workgroup, `GROUP` in the shader.
+        const GROUP: u32 = 64;
+        let operands = Gemm {
+            a: &self.a,
+            b: &self.b,
+            bias: &self.bias,
+            c: &self.c,
+        };
+        let blocks = |size: usize| size.div_ceil(2 * side as usize);
+        // The kernel takes what is left where a workgroup has fewer subgroups.
+        let largest = plan.context().device().adapter_info().subgroup_max_size;
+        let subgroups = (GROUP / largest.clamp(1, GROUP)) as usize;
+        let groups = (blocks(self.size[0]) * blocks(self.size[1])).div_ceil(subgroups);
+        let groups = plan.workgroups(groups, 1)?;
+        let variant = self.variant(self.extras);
+        match side {
+            8 => plan.dispatch(&GemmCooperative8(operands), &variant, self.params, groups),
+            _ => plan.dispatch(&GemmCooperative16(operands), &variant, self.params, groups),
+        }
+    }
+
+    fn variant(&self, extras: Extras) -> Variant<'static> {
+        let flags = [
+            ("TRANSPOSE_A", self.transpose.0),
+            ("TRANSPOSE_B", self.transpose.1),
+            ("HAS_BIAS", extras.bias),
+            ("ACCUMULATE", extras.accumulate),
+        ];
+        Variant {
+            overrides: flags
+                .map(|(name, set)| (name, f64::from(flag(set))))
+                .to_vec(),
+            half: self.half,
+            ..Variant::default()
         }
     }
 }

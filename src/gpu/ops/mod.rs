@@ -10,6 +10,7 @@ mod gather_last;
 mod gemm;
 mod mse;
 mod multiply;
+mod pack_half;
 mod pack_recurrent;
 mod recurrence;
 mod recurrent_backward;
@@ -26,6 +27,7 @@ mod swap_axes;
 
 pub(super) use carry::Carry;
 pub use gemm::GemmKernel;
+pub(super) use pack_half::Halves;
 pub(super) use pack_recurrent::Packings;
 
 use super::kernel::{Kernel, KernelInfo};
@@ -45,6 +47,9 @@ pub(super) static KERNELS: &[&KernelInfo] = &[
     &gemm::GemmRegister::INFO,
     &gemm::GemmSubgroup::INFO,
     &gemm::GemmWorkgroup::INFO,
+    &gemm::GemmCooperative8::INFO,
+    &gemm::GemmCooperative16::INFO,
+    &pack_half::PackHalf::INFO,
     &gemm::GemmSum::INFO,
     &column_sum::ColumnSum::INFO,
     &pack_recurrent::PackRecurrent::INFO,

@@ -2,6 +2,7 @@
 
 use super::{GROUP, flag, offset};
 use crate::error::Result;
+use crate::gpu::compose::HALF;
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
@@ -17,7 +18,8 @@ kernel! {
         projection_at: u32, bias_at: u32, diagonal_at: u32, mask_at: u32, len: u32,
     }
     bindings { weight: Read, projection: Read, bias: Read, diagonal: Read, mask: Read, packed: ReadWrite }
-    overrides ["TRANSPOSED"]
+    libraries [HALF]
+    overrides ["TRANSPOSED", "HALF"]
 }
 
 /// What to pack, and which way.
@@ -55,7 +57,7 @@ impl Packings {
     }
 }
 
-/// The buffer, and where in it each part starts: the projection in vectors of 4, the others in elements.
+/// The buffer, and where in it each part starts: the projection in vectors of 4 weights, the others in words.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     pub(super) buffer: wgpu::Buffer,
@@ -117,7 +119,9 @@ impl Constants {
         };
         let projection_at = directions * self.gates * padded(inputs) * columns(units);
         let projected = directions * padded(projected_inputs) * columns(projected_units);
-        let bias_at = projection_at + weight_hr.map_or(0, |_| projected);
+        let elements = projection_at + weight_hr.map_or(0, |_| projected);
+        // Words: of what comes before, two f16 take one.
+        let bias_at = if plan.half { elements / 2 } else { elements };
         let biases = directions * self.gates * hidden;
         let diagonal_at = bias_at + if self.transposed { 0 } else { biases };
         let diagonals = directions * self.diagonals * hidden;
@@ -167,10 +171,13 @@ impl Constants {
             mask_at: mask_at as u32,
             len: len as u32,
         };
-        let overrides = vec![("TRANSPOSED", f64::from(flag(self.transposed)))];
+        let overrides = [("TRANSPOSED", self.transposed), ("HALF", plan.half)];
+        let overrides = overrides
+            .map(|(name, set)| (name, f64::from(flag(set))))
+            .to_vec();
         let variant = Variant {
-            cell: None,
             overrides,
+            ..Variant::default()
         };
         let workgroups = plan.workgroups(len.div_ceil(GROUP), 1)?;
         plan.dispatch(&kernel, &variant, params, workgroups)?;

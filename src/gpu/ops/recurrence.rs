@@ -110,7 +110,12 @@ impl Recurrence<'_> {
         };
         let workgroups = plan.workgroups(blocks * tiles, self.shape.directions)?;
         let cell = Some((self.cell, self.tile));
-        plan.dispatch(kernel, &Variant { cell, overrides }, params, workgroups)
+        let variant = Variant {
+            cell,
+            overrides,
+            half: plan.half,
+        };
+        plan.dispatch(kernel, &variant, params, workgroups)
     }
 }
 

@@ -8,7 +8,7 @@ use super::recurrent_trial::{Recurrent, Trial};
 use super::{flag, offset};
 use crate::cell::CellRef;
 use crate::error::Result;
-use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT, Tile, WALK};
+use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
@@ -28,6 +28,7 @@ kernel! {
         before: Read, after: ReadWrite, d_gates: ReadWrite,
     }
     libraries [PHILOX, RECURRENT, WALK, FINISH_BACKWARD]
+    weights [WEIGHT, WEIGHT_HALF]
     overrides ["PHASE", "SECOND", "RESIDENT", "AFTER_FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }

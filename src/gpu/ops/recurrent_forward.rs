@@ -7,7 +7,7 @@ use super::recurrent_trial::{Recurrent, Trial};
 use super::{flag, offset};
 use crate::cell::CellRef;
 use crate::error::Result;
-use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT, Tile, WALK};
+use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
@@ -27,6 +27,7 @@ kernel! {
         after: ReadWrite, y: ReadWrite, saved: ReadWrite,
     }
     libraries [PHILOX, RECURRENT, WALK, FINISH_FORWARD]
+    weights [WEIGHT, WEIGHT_HALF]
     overrides ["PHASE", "SECOND", "RESIDENT", "KEEPS", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }

@@ -93,7 +93,7 @@ pub(super) fn lower<T: Recurrent>(op: &T, plan: &mut PlanBuilder<'_>) -> Result<
             let trial = |_, choice, repeats| trial(context, op, choice, repeats);
             context
                 .tuner
-                .choose(context, &class(op), &candidates, trial)?
+                .choose(context, &class(op, plan.half), &candidates, trial)?
         }
     };
     op.lower_as(choice, plan)
@@ -117,16 +117,17 @@ fn trial<T: Recurrent>(
     plan.finish()
 }
 
-/// Recurrences of one class share a choice: a cell, sizes to a factor of two, and the options that change the products.
-fn class<T: Recurrent>(op: &T) -> String {
+/// Recurrences of one class share a choice: a cell, sizes to a factor of two, the options that change the products, and the precision.
+fn class<T: Recurrent>(op: &T, half: bool) -> String {
     let shape = op.shape();
     let [batch, hidden, output] =
         [shape.batch, shape.hidden, shape.output].map(|size| size.max(1).ilog2());
     let (cell, gates) = (op.cell().name(), op.cell().gates());
     let projected = op.weights().weight_hr.map_or("", |_| " projected");
     let masked = op.mask().map_or("", |_| " masked");
+    let half = if half { " half" } else { "" };
     format!(
-        "{} {cell} {gates} {batch} {hidden} {output} {}{projected}{masked}",
+        "{} {cell} {gates} {batch} {hidden} {output} {}{projected}{masked}{half}",
         T::NAME,
         shape.directions
     )
@@ -136,6 +137,7 @@ fn class<T: Recurrent>(op: &T) -> String {
 mod tests {
     use super::*;
     use crate::cell::{Gru, Lstm, Reset};
+    use crate::device::Precision;
     use crate::gpu::adapter::Wish;
     use crate::program::{self, Op, TensorId};
 
@@ -161,7 +163,7 @@ mod tests {
     #[test]
     fn trials_are_consistent() {
         let wish = Wish::from_environment(Wish::Any);
-        let Ok(context) = pollster::block_on(Context::open(&wish)) else {
+        let Ok(context) = pollster::block_on(Context::open(&wish, Precision::F32)) else {
             return;
         };
         let shape = |output| RecurrentShape {

@@ -162,7 +162,7 @@ impl Trace {
         }
         if let Some(d_x) = x.gradient_matrix().map(own) {
             let product = Gemm::new(d_x_gates, as_matrix(weight.value), d_x);
-            program.push(product.accumulate(accumulate));
+            program.push(product.accumulate(accumulate).weights());
         }
     }
 

@@ -152,7 +152,7 @@ impl Trace {
                 Some(weight) => {
                     let weight = weight.value.matrix(width, layer.x.features());
                     let product = Gemm::new(input, weight, output);
-                    program.push(product.transpose_b().bias(bias));
+                    program.push(product.transpose_b().bias(bias).weights());
                 }
                 None => program.push(Repeat {
                     input,

@@ -91,7 +91,7 @@ impl RecurrentStack {
         let y_shape = self.stack.output_shape(x.shape())?;
         let (y, last) = (self.zeros(&y_shape)?, self.new_state(key.batch)?);
         let compile = || self.compile(key);
-        self.compiled.with(key, compile, |c| {
+        self.compiled.with(&self.device, key, compile, |c| {
             c.places
                 .mode
                 .write(&c.executable, input.lengths, input.random)?;
@@ -128,7 +128,7 @@ impl RecurrentStack {
             d_weights: self.parameters.like()?,
         };
         let compile = || self.compile(key);
-        self.compiled.with(key, compile, |c| {
+        self.compiled.with(&self.device, key, compile, |c| {
             c.places
                 .mode
                 .write(&c.executable, input.lengths, input.random)?;

@@ -1,12 +1,12 @@
 //! Which kernel takes a product.
 
-use super::{GemmParams, Product};
+use super::{GemmParams, Product, STEPS};
 use crate::error::Result;
 use crate::gpu::plan::{Plan, PlanBuilder};
 use crate::gpu::tuner::{Choice, Mode};
 use crate::gpu::{AdapterKind, Context};
 
-/// A kernel for matrix products on a GPU. All give the same bits; which is the fastest depends on the adapter and the sizes, and is measured
+/// A kernel for matrix products on a GPU. All but [`Cooperative`](Self::Cooperative) give the same bits; which is the fastest depends on the adapter and the sizes, and is measured
 /// unless `BPTT_TUNE` is `off`.
 ///
 /// All but [`Scalar`](Self::Scalar) read and write four numbers at a time: offsets and row strides of all three matrices, N, and M where
@@ -34,6 +34,12 @@ pub enum GemmKernel {
         /// Rows and columns an invocation: 4 (256 invocations) or 8 (64).
         side: u32,
     },
+    /// Cooperative matrices (tensor cores), on devices from [`Device::gpu_f16`](crate::Device::gpu_f16) whose adapter has them, under
+    /// [`Precision::F16`](crate::Precision::F16). The tuner does not choose it, as its numbers are others: it rounds both operands to f16. It takes
+    /// all forward products x Wᵀ with M and N multiples of 16 (or 8, as the adapter has it), c, its rows and the bias beginning at multiples of 4 and K
+    /// of at most 32,768, unless another kernel is forced; on a software adapter only where it is forced itself. Products of gradients, which may be too
+    /// small for f16, and those that run in parts it leaves to the others.
+    Cooperative,
 }
 
 impl GemmKernel {
@@ -81,6 +87,7 @@ impl Choice for GemmKernel {
             Self::Register { blocks, group } => format!("register {blocks} {group}"),
             Self::Subgroup { blocks, group } => format!("subgroup {blocks} {group}"),
             Self::Workgroup { side } => format!("workgroup {side}"),
+            Self::Cooperative => "cooperative".to_owned(),
         }
     }
 }
@@ -91,6 +98,7 @@ fn fits(context: &Context, kernel: GemmKernel) -> bool {
         GemmKernel::Scalar => 32,
         GemmKernel::Register { group, .. } | GemmKernel::Subgroup { group, .. } => group,
         GemmKernel::Workgroup { side } => (64 / side) * (64 / side),
+        GemmKernel::Cooperative => return false,
     };
     let limits = &context.limits;
     let subgroups = || {
@@ -106,6 +114,7 @@ fn fits(context: &Context, kernel: GemmKernel) -> bool {
             GemmKernel::Scalar | GemmKernel::Register { .. } => true,
             GemmKernel::Subgroup { .. } => subgroups(),
             GemmKernel::Workgroup { .. } => limits.max_compute_workgroup_storage_size >= 8192,
+            GemmKernel::Cooperative => false,
         }
 }
 
@@ -118,6 +127,21 @@ impl Product {
             && (!self.transpose.0 || p.m.is_multiple_of(4))
             && p.k >= 4
             && (parts == 1 || p.k.is_multiple_of(4))
+    }
+
+    /// The side of the cooperative matrices that take it: a function of adapter and sizes alone, unless a kernel is forced.
+    pub(super) fn cooperative(&self, context: &Context, parts: usize) -> Option<u32> {
+        let side = context.cooperative()?;
+        let p = &self.params;
+        let whole = [p.m, p.n].iter().all(|size| size.is_multiple_of(side));
+        let aligned = [p.c, p.c_stride, p.bias].iter().all(|at| at % 4 == 0);
+        // Transposed weights are those of a forward product.
+        let forward = self.half && self.transpose == (false, true);
+        let fits = forward && whole && aligned && parts == 1 && p.k as usize <= STEPS;
+        let forced = || context.tuner.forces(GemmKernel::Cooperative);
+        // Software adapters do them number by number.
+        let wanted = || forced().unwrap_or(context.info().kind != AdapterKind::Software);
+        (fits && wanted()).then_some(side)
     }
 
     /// The kernels that can take it, the best guess first.
@@ -180,7 +204,8 @@ impl Product {
         } else {
             ""
         };
-        format!("{a}{b} {m} {n} {k}{parts}{bias}{accumulate}")
+        let half = if self.half { " half" } else { "" };
+        format!("{a}{b} {m} {n} {k}{parts}{bias}{accumulate}{half}")
     }
 
     /// The product a number of times, over memory of its own, with less rows or steps where it is a large one.
@@ -224,6 +249,7 @@ impl Product {
                 ..GemmParams::default()
             },
             extras: self.extras,
+            half: self.half,
         };
         for _ in 0..repeats {
             product.dispatch(&mut plan, kernel, parts)?;

@@ -1,0 +1,91 @@
+//! Matrices rounded to f16.
+
+use super::GROUP;
+use crate::error::Result;
+use crate::gpu::compose::HALF;
+use crate::gpu::kernel::kernel;
+use crate::gpu::pipeline::Variant;
+use crate::gpu::plan::PlanBuilder;
+use crate::program::{Matrix, TensorId};
+
+kernel! {
+    /// A matrix rounded to f16, rows padded with zeros
+    PackHalf = "pack_half", PackHalfParams {
+        rows: u32, columns: u32, matrix: u32, stride: u32, width: u32,
+    }
+    bindings { matrix: Read, packed: ReadWrite }
+    libraries [HALF]
+}
+
+/// Packed rows are padded to a multiple of this, which the tiles of cooperative matrices take.
+const PADDING: usize = 16;
+
+/// A matrix in f16, from the first element of a buffer on.
+#[derive(Clone, Debug)]
+pub(super) struct Half {
+    pub(super) buffer: wgpu::Buffer,
+    /// Elements from one row to the next.
+    pub(super) stride: usize,
+}
+
+/// What a plan's operations so far have rounded.
+#[derive(Debug, Default)]
+pub(crate) struct Halves {
+    known: Vec<(Matrix, Half)>,
+}
+
+impl Halves {
+    /// Forgets what was made of tensors that an operation has written.
+    pub(crate) fn forget(&mut self, written: &[TensorId]) {
+        self.known
+            .retain(|(matrix, _)| !written.contains(&matrix.tensor));
+    }
+}
+
+impl Half {
+    /// Weights, which are rounded once for all operations that take them.
+    pub(super) fn of_weights(matrix: Matrix, plan: &mut PlanBuilder<'_>) -> Result<Self> {
+        let known = plan.halves.known.iter().find(|(of, _)| *of == matrix);
+        if let Some((_, half)) = known {
+            return Ok(half.clone());
+        }
+        let buffer = plan.lasting("weights in f16", Self::len(matrix))?;
+        let half = Self::pack(matrix, buffer, plan)?;
+        plan.halves.known.push((matrix, half.clone()));
+        Ok(half)
+    }
+
+    /// Numbers that no other operation takes.
+    pub(super) fn of_numbers(matrix: Matrix, plan: &mut PlanBuilder<'_>) -> Result<Self> {
+        let buffer = plan.scratch("an operand in f16", Self::len(matrix))?;
+        Self::pack(matrix, buffer, plan)
+    }
+
+    fn stride(matrix: Matrix) -> usize {
+        matrix.columns.next_multiple_of(PADDING)
+    }
+
+    /// The size of the buffer, counted as f32; it may be bound even where it is empty.
+    fn len(matrix: Matrix) -> usize {
+        (matrix.rows * Self::stride(matrix) / 2).max(PADDING)
+    }
+
+    fn pack(matrix: Matrix, buffer: wgpu::Buffer, plan: &mut PlanBuilder<'_>) -> Result<Self> {
+        let stride = Self::stride(matrix);
+        let width = stride / 4;
+        let kernel = PackHalf {
+            matrix: plan.buffer(matrix.tensor),
+            packed: &buffer,
+        };
+        let params = PackHalfParams {
+            rows: matrix.rows as u32,
+            columns: matrix.columns as u32,
+            matrix: matrix.offset as u32,
+            stride: matrix.row_stride as u32,
+            width: width as u32,
+        };
+        let workgroups = plan.workgroups((matrix.rows * width).div_ceil(GROUP), 1)?;
+        plan.dispatch(&kernel, &Variant::default(), params, workgroups)?;
+        Ok(Self { buffer, stride })
+    }
+}
