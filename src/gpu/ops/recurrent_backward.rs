@@ -78,6 +78,15 @@ impl Recurrent for program::RecurrentBackward {
         }
     }
 
+    fn effective(&self, choice: RecurrentChoice) -> RecurrentChoice {
+        let mut effective = choice;
+        if self.mask.is_some() {
+            // Every sum is multiplied by a number of its own.
+            (effective.rows, effective.outputs) = (choice.rows.min(2), 1);
+        }
+        effective
+    }
+
     fn lower_as(&self, choice: RecurrentChoice, plan: &mut PlanBuilder<'_>) -> Result<()> {
         lower(self, choice, plan)
     }
@@ -85,7 +94,7 @@ impl Recurrent for program::RecurrentBackward {
 
 fn lower(
     op: &program::RecurrentBackward,
-    mut choice: RecurrentChoice,
+    choice: RecurrentChoice,
     plan: &mut PlanBuilder<'_>,
 ) -> Result<()> {
     let RecurrentShape {
@@ -110,10 +119,6 @@ fn lower(
         (false, true) => &[PROJECT, CELL],
         (false, false) => &[WHOLE],
     };
-    if op.mask.is_some() {
-        // Every sum is multiplied by a number of its own.
-        (choice.rows, choice.outputs) = (choice.rows.min(2), 1);
-    }
     let mut recurrence = Recurrence {
         cell: &op.cell,
         shape: op.shape,

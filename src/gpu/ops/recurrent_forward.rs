@@ -79,6 +79,16 @@ impl Recurrent for program::RecurrentForward {
         }
     }
 
+    fn effective(&self, choice: RecurrentChoice) -> RecurrentChoice {
+        // Masked, each gate has inputs of its own in registers.
+        let rows = self.mask.map_or(choice.rows, |_| choice.rows.min(2));
+        RecurrentChoice {
+            rows,
+            outputs: 1,
+            ..choice
+        }
+    }
+
     fn lower_as(&self, choice: RecurrentChoice, plan: &mut PlanBuilder<'_>) -> Result<()> {
         lower(self, choice, plan)
     }
@@ -86,7 +96,7 @@ impl Recurrent for program::RecurrentForward {
 
 fn lower(
     op: &program::RecurrentForward,
-    mut choice: RecurrentChoice,
+    choice: RecurrentChoice,
     plan: &mut PlanBuilder<'_>,
 ) -> Result<()> {
     let RecurrentShape {
@@ -111,10 +121,6 @@ fn lower(
         (false, Some(_)) => &[CELL, PROJECT],
         (false, None) => &[WHOLE],
     };
-    if op.mask.is_some() {
-        // Each gate has inputs of its own in registers.
-        choice.rows = choice.rows.min(2);
-    }
     let recurrence = Recurrence {
         cell: &op.cell,
         shape: op.shape,

@@ -24,6 +24,10 @@ pub(super) trait Recurrent: Sized {
     /// The operation over all of a trial's steps and over tensors that it adds, without zoneout, lengths or states.
     fn trial(&self, trial: &mut Trial) -> Self;
 
+    /// What a choice comes down to for this operation.
+    fn effective(&self, choice: RecurrentChoice) -> RecurrentChoice;
+
+    /// Appends the dispatches of an effective choice.
     fn lower_as(&self, choice: RecurrentChoice, plan: &mut PlanBuilder<'_>) -> Result<()>;
 }
 
@@ -89,14 +93,20 @@ pub(super) fn lower<T: Recurrent>(op: &T, plan: &mut PlanBuilder<'_>) -> Result<
     let choice = match context.forced_recurrent_choice() {
         Some(choice) => choice,
         None => {
-            let candidates = context.recurrent_choices(&op.shape(), op.cell().gates());
+            let mut candidates = vec![];
+            for choice in context.recurrent_choices(&op.shape(), op.cell().gates()) {
+                let choice = op.effective(choice);
+                if !candidates.contains(&choice) {
+                    candidates.push(choice);
+                }
+            }
             let trial = |_, choice, repeats| trial(context, op, choice, repeats);
             context
                 .tuner
                 .choose(context, &class(op, plan.half), &candidates, trial)?
         }
     };
-    op.lower_as(choice, plan)
+    op.lower_as(op.effective(choice), plan)
 }
 
 fn trial<T: Recurrent>(
@@ -112,7 +122,7 @@ fn trial<T: Recurrent>(
         .collect::<Result<Vec<_>>>()?;
     let mut plan = PlanBuilder::new(context, &buffers)?;
     for _ in 0..repeats {
-        op.lower_as(choice, &mut plan)?;
+        op.lower_as(op.effective(choice), &mut plan)?;
     }
     plan.finish()
 }
