@@ -8,12 +8,14 @@ struct ColumnSumParams {
     block: u32,
     input: u32,
     output: u32,
+    copies: u32,
+    copy_stride: u32,
     accumulate: u32,
 }
 
 @group(0) @binding(0) var<storage, read> params: ColumnSumParams;
 @group(0) @binding(1) var<storage, read> input: array<f32>;        // [M, N]
-@group(0) @binding(2) var<storage, read_write> output: array<f32>; // [ceil(M / block), N]
+@group(0) @binding(2) var<storage, read_write> output: array<f32>; // [ceil(M / block), N]; without blocks [copies, N]
 
 const SIZE: u32 = 64u;
 
@@ -38,5 +40,7 @@ fn main(
     if params.accumulate != 0u {
         sum += output[at];
     }
-    output[at] = sum;
+    for (var copy = 0u; copy < params.copies; copy++) {
+        output[at + copy * params.copy_stride] = sum;
+    }
 }

@@ -162,16 +162,14 @@ impl Device {
             .unwrap_or_default()
     }
 
-    /// Replaces how recurrent layers run on this GPU, for what is compiled from now on; `None` gives the choice back to the crate. Without effect on a
-    /// CPU device. For measurements and tests: the crate's own choice is meant to be the best.
+    /// Replaces how recurrent layers run on this GPU, for what is compiled from now on; `None` gives the choice back to the crate. For
+    /// measurements and tests: the crate's own choice is meant to be the best.
     ///
     /// # Errors
-    /// [`Error::Argument`] where the choice wants subgroups and the device has none.
+    /// [`Error::Argument`] where it is a CPU, where the choice wants subgroups and the device has none, and for numbers that
+    /// [`RecurrentChoice::new`] refuses.
     pub fn set_recurrent_choice(&self, choice: Option<RecurrentChoice>) -> Result<()> {
-        match &self.kind {
-            Kind::Gpu(context) => context.set_recurrent_choice(choice),
-            Kind::Cpu(_) => Ok(()),
-        }
+        self.context()?.set_recurrent_choice(choice)
     }
 
     /// Makes programs compiled from now on use one kernel for every matrix product that it can take; `None` ends that. For measurements and

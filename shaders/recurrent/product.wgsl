@@ -9,7 +9,8 @@ fn multiply_lane(inputs: Inputs, at: u32, first: u32, end: u32, sum: ptr<functio
     for (var column = first; column < end; column++) {
         let w = weight_vector(at + column);
         for (var row = 0u; row < ROWS; row++) {
-            (*sum)[row][column] += dot(inputs[min(column, INPUTS - 1u)][row], w);
+            let x = inputs[min(column, INPUTS - 1u)][row];
+            (*sum)[row][column] = fma(x.w, w.w, fma(x.z, w.z, fma(x.y, w.y, fma(x.x, w.x, (*sum)[row][column]))));
         }
     }
 }

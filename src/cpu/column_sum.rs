@@ -9,10 +9,11 @@ use ndarray::{Array1, Axis, s};
 /// Columns that one thread sums at a time.
 const COLUMNS: usize = 256;
 
-/// output\[n\] = Σ_m input\[m, n\] (+ output\[n\])
+/// output\[r, n\] = Σ_m input\[m, n\] (+ output\[0, n\])
 pub(super) fn column_sum<F: Real>(op: &ColumnSum, memory: &Memory<'_, F>) {
     let input = memory.read(op.input.extent());
-    let mut output = memory.write(op.output);
+    let mut outputs = memory.write(op.output.extent());
+    let (output, copies) = outputs.split_at_mut(op.output.columns);
     if !op.accumulate {
         output.fill(F::zero());
     }
@@ -33,4 +34,10 @@ pub(super) fn column_sum<F: Real>(op: &ColumnSum, memory: &Memory<'_, F>) {
                 .for_each(|(total, sum)| *total += *sum);
         }
     });
+    // The last row's end is that of the extent.
+    let stride = op.output.row_stride;
+    for row in 1..op.output.rows {
+        let at = row * stride - output.len();
+        copies[at..at + output.len()].copy_from_slice(output);
+    }
 }

@@ -157,20 +157,27 @@ impl Context {
         }
     }
 
-    /// How a recurrence of a cell with `gates` gates runs.
-    pub(super) fn recurrent_choice(&self, shape: &RecurrentShape, gates: usize) -> RecurrentChoice {
-        let forced = *lock(&self.recurrent_choice);
-        let bytes = match self.precision() {
+    /// How all recurrences are to run, where that was set.
+    pub(super) fn forced_recurrent_choice(&self) -> Option<RecurrentChoice> {
+        *lock(&self.recurrent_choice)
+    }
+
+    /// How a recurrence of a cell with `gates` gates may run, the best guess first.
+    pub(super) fn recurrent_choices(
+        &self,
+        shape: &RecurrentShape,
+        gates: usize,
+    ) -> Vec<RecurrentChoice> {
+        let weight_bytes = match self.precision() {
             Precision::F32 => 4,
             Precision::F16 => 2,
         };
-        forced.unwrap_or_else(|| {
-            RecurrentChoice::of(self.info.kind, self.subgroups, shape, gates, bytes)
-        })
+        RecurrentChoice::candidates(self.info.kind, self.subgroups, shape, gates, weight_bytes)
     }
 
     /// Replaces the choice for programs compiled from now on.
     pub(crate) fn set_recurrent_choice(&self, choice: Option<RecurrentChoice>) -> Result<()> {
+        choice.map_or(Ok(()), |choice| choice.check())?;
         if choice.is_some_and(|choice| choice.subgroups) && !self.subgroups {
             let expected = format!(
                 "a device with subgroups of at least {}",

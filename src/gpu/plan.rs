@@ -4,12 +4,11 @@ use super::Context;
 use super::kernel::Kernel;
 use super::ops::{self, Carry, Halves, Packings};
 use super::pipeline::{Pipeline, Variant};
-use super::recurrent_choice::RecurrentChoice;
 use super::transfer::Copy;
 use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::profile::Launch;
-use crate::program::{Program, RecurrentShape, Slice, TensorId};
+use crate::program::{Program, Slice, TensorId};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -208,11 +207,6 @@ impl<'a> PlanBuilder<'a> {
         slice
             .map_or(&self.unused[1], |slice| self.buffer(slice.tensor))
             .clone()
-    }
-
-    /// How a recurrence runs.
-    pub(super) fn recurrent_choice(&self, shape: &RecurrentShape, gates: usize) -> RecurrentChoice {
-        self.context.recurrent_choice(shape, gates)
     }
 
     /// Memory that no other operation reads what this one leaves in.

@@ -52,7 +52,7 @@ impl Module for LinearModule {
                 program.push(Gemm::new(d_y, x.matrix(), d_weight).transpose_a());
                 program.push(ColumnSum {
                     input: d_y,
-                    output: d_bias,
+                    output: d_bias.matrix(1, outputs),
                     accumulate: false,
                 });
             }

@@ -196,8 +196,8 @@ pub(super) fn check<'a>(
         Op::Fill(Fill { target, .. }) => o.write("target", *target, target.len)?,
         Op::Gemm(op) => gemm(o, op)?,
         Op::ColumnSum(ColumnSum { input, output, .. }) => {
-            o.read_matrix("input", *input, input.rows, output.len)?;
-            o.write("output", *output, output.len)?;
+            o.read_matrix("input", *input, input.rows, output.columns)?;
+            o.write_matrix("output", *output, output.rows.max(1), output.columns)?;
         }
         Op::RecurrentForward(op) => recurrent_forward(o, op)?,
         Op::RecurrentBackward(op) => recurrent_backward(o, op)?,

@@ -61,8 +61,8 @@ impl Op {
             Self::Fill(op) => Cost::new(0.0, 0.0, len(op.target)),
             Self::Gemm(op) => gemm(op),
             Self::ColumnSum(op) => {
-                let (input, n) = (size(op.input), len(op.output));
-                Cost::new(input, input + when(op.accumulate, n), n)
+                let (input, n) = (size(op.input), op.output.columns as f64);
+                Cost::new(input, input + when(op.accumulate, n), size(op.output))
             }
             Self::RecurrentForward(op) => recurrent_forward(op),
             Self::RecurrentBackward(op) => recurrent_backward(op),

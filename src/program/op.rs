@@ -157,14 +157,14 @@ impl Gemm {
     }
 }
 
-/// output\[n\] = Σ_m input\[m, n\] (+ output\[n\]).
+/// output\[r, n\] = Σ_m input\[m, n\] (+ output\[0, n\]) for every row r.
 #[derive(Clone, Debug)]
 pub struct ColumnSum {
     /// `[M, N]`
     pub input: Matrix,
-    /// `[N]`
-    pub output: Slice,
-    /// Whether the sums are added to the output instead of replacing it.
+    /// `[R, N]`, all rows alike, as the two biases of a cell have one gradient.
+    pub output: Matrix,
+    /// Whether the sums are added to the output's first row instead of replacing it.
     pub accumulate: bool,
 }
 

@@ -4,7 +4,7 @@ use crate::common::gpu;
 use crate::runs::{Run, SINGLE_THROUGH_TIME, check};
 use bptt::cell::Cell;
 use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig};
-use bptt::{Device, RecurrentChoice};
+use bptt::{Device, Error, RecurrentChoice};
 
 /// A device that no other test works on, whose choice can be set.
 fn own_gpu() -> Option<Device> {
@@ -69,6 +69,11 @@ fn resident() {
     every_kind("resident", &device, [5, 3, 4]);
     // More units than a workgroup has invocations.
     compare("wide", &device, LstmConfig::new(2, 261), [3, 2, 2]);
+    if has_subgroups(&device) {
+        let choice = RecurrentChoice::new(true, 3, 2, true).unwrap();
+        device.set_recurrent_choice(Some(choice)).unwrap();
+        every_kind("resident, subgroups", &device, [5, 4, 4]);
+    }
 }
 
 /// The dispatches of a resident layer do not grow with T, but for a limit on the rounds of a dispatch.
@@ -106,7 +111,11 @@ fn choices_that_cannot_be() {
         outputs.contains("outputs") && outputs.contains('3'),
         "{outputs}"
     );
-    let choice = RecurrentChoice::new(true, 1, 1, true).unwrap();
-    // A choice is of no matter to a CPU.
-    Device::cpu().set_recurrent_choice(Some(choice)).unwrap();
+    let mut choice = RecurrentChoice::new(true, 1, 1, false).unwrap();
+    let cpu = Device::cpu().set_recurrent_choice(Some(choice));
+    assert!(matches!(cpu, Err(Error::Argument { .. })), "{cpu:?}");
+    let Some(device) = own_gpu() else { return };
+    choice.rows = 0;
+    let error = device.set_recurrent_choice(Some(choice)).unwrap_err();
+    assert!(error.to_string().contains("rows"), "{error}");
 }

@@ -134,16 +134,23 @@ fn webgpus_default_limits_suffice() {
         .find(|adapter| adapter.get_info().name == *name)
         .unwrap();
     let descriptor = wgpu::DeviceDescriptor {
-        required_limits: wgpu::Limits::default(),
+        required_limits: wgpu::Limits {
+            max_compute_invocations_per_workgroup: 128,
+            max_compute_workgroup_size_x: 128,
+            ..wgpu::Limits::default()
+        },
         ..Default::default()
     };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
     assert_eq!(device.limits().max_storage_buffers_per_shader_stage, 8);
     let small = Device::from_wgpu(device, queue);
+    // A workgroup of a whole sequence would like to have 192 invocations.
+    let resident = bptt::RecurrentChoice::new(true, 1, 1, false).unwrap();
+    small.set_recurrent_choice(Some(resident)).unwrap();
     let x = Array3::from_shape_fn((4, 3, 3), |(t, b, i)| (t + 2 * b + 3 * i) as f32 / 10.0);
     let losses = [small.clone(), gpu].map(|device| {
         let model = bptt::nn::Sequential::new(3)
-            .lstm(LstmConfig::hidden(17))
+            .lstm(LstmConfig::hidden(161))
             .gru(bptt::nn::GruConfig::hidden(5))
             .softmax();
         let model = model.build(&device, 1).unwrap();

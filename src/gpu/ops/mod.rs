@@ -15,6 +15,7 @@ mod pack_recurrent;
 mod recurrence;
 mod recurrent_backward;
 mod recurrent_forward;
+mod recurrent_trial;
 mod repeat;
 mod repeat_backward;
 mod scatter_last;
@@ -77,8 +78,8 @@ pub(super) fn lower(op: &Op, plan: &mut PlanBuilder<'_>) -> Result<()> {
         Op::Fill(op) => fill::lower(op, plan),
         Op::Gemm(op) => gemm::lower(op, plan),
         Op::ColumnSum(op) => column_sum::lower(op, plan),
-        Op::RecurrentForward(op) => recurrent_forward::lower(op, plan),
-        Op::RecurrentBackward(op) => recurrent_backward::lower(op, plan),
+        Op::RecurrentForward(op) => recurrent_trial::lower(op, plan),
+        Op::RecurrentBackward(op) => recurrent_trial::lower(op, plan),
         Op::GatherLast(op) => gather_last::lower(op, plan),
         Op::Softmax(op) => softmax::lower(op, plan),
         Op::SoftmaxBackward(op) => softmax_backward::lower(op, plan),

@@ -65,6 +65,5 @@ pub(super) fn add_loss(
         plan,
         (partial, column),
         (plan.buffer(loss.tensor), loss.offset),
-        true,
     )
 }

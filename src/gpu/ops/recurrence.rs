@@ -6,7 +6,7 @@ use crate::gpu::compose::Tile;
 use crate::gpu::kernel::Kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
-use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
+use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice, SUBGROUP};
 use crate::philox::threshold;
 use crate::program::{RecurrentShape, Slice, Zoneout};
 use std::ops::Range;
@@ -38,12 +38,12 @@ pub(super) struct Recurrence<'a> {
 
 impl Recurrence<'_> {
     /// The dispatches over all steps, each with one or two phases.
-    pub(super) fn parts(&self, phases: &[u32]) -> Vec<Part> {
+    pub(super) fn parts(&self, phases: &[u32], plan: &PlanBuilder<'_>) -> Vec<Part> {
         let steps = self.shape.steps;
         let first = phases[0];
         let second = phases.get(1).copied();
         if self.choice.resident {
-            let most = (ROUNDS / self.rounds(phases.len())).max(1);
+            let most = (ROUNDS / self.rounds(phases.len(), most_invocations(plan))).max(1);
             return (0..steps)
                 .step_by(most)
                 .map(|start| Part {
@@ -63,21 +63,21 @@ impl Recurrence<'_> {
     }
 
     /// At most so many rounds of loops takes a step.
-    fn rounds(&self, phases: usize) -> usize {
+    fn rounds(&self, phases: usize, most: usize) -> usize {
         let RecurrentShape { hidden, output, .. } = self.shape;
         let widest = hidden.max(output);
-        let blocks = widest.div_ceil(self.invocations(widest) * self.units);
+        let blocks = widest.div_ceil(self.invocations(widest, most) * self.units);
         // A round takes 4 inputs, and with subgroups eight of them are a round of another loop; backwards every gate has its own loops.
         let products = widest.div_ceil(INPUTS) * if self.choice.subgroups { 9 } else { 8 };
         let around = 4 * self.tile.rows as usize + 8;
         phases * blocks * (self.cell.gates() * (products + 1) + around)
     }
 
-    /// Invocations of a workgroup.
-    fn invocations(&self, units: usize) -> usize {
+    /// Invocations of a workgroup, on a device that allows `most`.
+    fn invocations(&self, units: usize, most: usize) -> usize {
         let wanted = units.div_ceil(self.units);
         if self.choice.resident {
-            return wanted.next_multiple_of(32).min(256);
+            return wanted.next_multiple_of(32).min(most).min(256);
         }
         // Small layers spread over more workgroups, so that more of a GPU has work.
         if wanted <= 256 { 32 } else { 64 }
@@ -99,7 +99,7 @@ impl Recurrence<'_> {
         } else {
             units
         };
-        let invocations = self.invocations(units);
+        let invocations = self.invocations(units, most_invocations(plan));
         overrides.push(("UNITS", invocations as f64));
         overrides.push(("RESIDENT", f64::from(u32::from(self.choice.resident))));
         let tiles = self.shape.batch.div_ceil(self.tile.rows as usize);
@@ -117,6 +117,15 @@ impl Recurrence<'_> {
         };
         plan.dispatch(kernel, &variant, params, workgroups)
     }
+}
+
+/// The invocations that a workgroup can have, in whole subgroups.
+fn most_invocations(plan: &PlanBuilder<'_>) -> usize {
+    let limits = &plan.context().limits;
+    let most = limits
+        .max_compute_invocations_per_workgroup
+        .min(limits.max_compute_workgroup_size_x);
+    (most / SUBGROUP * SUBGROUP).max(1) as usize
 }
 
 /// Zoneout as the kernels' parameters have it.

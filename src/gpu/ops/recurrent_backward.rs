@@ -4,13 +4,15 @@
 use super::carry::{Carry, Hands, Layout};
 use super::pack_recurrent::Constants;
 use super::recurrence::{NONE, Part, Recurrence, ZoneoutParams};
+use super::recurrent_trial::{Recurrent, Trial};
 use super::{flag, offset};
+use crate::cell::CellRef;
 use crate::error::Result;
 use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
-use crate::program::{self, GatesLayout, RecurrentShape};
+use crate::program::{self, GatesLayout, RecurrentShape, RecurrentWeights, Slice};
 
 kernel! {
     /// Steps backwards, each a product and what follows from it
@@ -37,7 +39,55 @@ const INNER: u32 = 1;
 const PROJECT: u32 = 2;
 const CELL: u32 = 3;
 
-pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>) -> Result<()> {
+impl Recurrent for program::RecurrentBackward {
+    const NAME: &'static str = "backward";
+
+    fn cell(&self) -> &CellRef {
+        &self.cell
+    }
+    fn shape(&self) -> RecurrentShape {
+        self.shape
+    }
+    fn weights(&self) -> RecurrentWeights {
+        self.weights
+    }
+    fn mask(&self) -> Option<Slice> {
+        self.mask
+    }
+
+    fn trial(&self, trial: &mut Trial) -> Self {
+        let (cell, shape) = (&self.cell, trial.shape);
+        let projected = self.weights.weight_hr.is_some();
+        let states = shape.state_offset(cell.states());
+        let sums = shape.directions * shape.batch * cell.diagonals() * shape.hidden;
+        let mut tensor = |name: &str, len: usize| trial.program.tensor(name, &[len]);
+        Self {
+            cell: cell.clone(),
+            shape,
+            segment: trial.segment,
+            weights: trial.weights,
+            mask: trial.mask,
+            zoneout: None,
+            saved: tensor("saved", shape.rows() * shape.hidden * cell.saved()),
+            d_y: tensor("d_y", shape.rows() * shape.output),
+            lengths: None,
+            d_state: tensor("d_state", states + sums),
+            has_d_last: false,
+            wants_initial: false,
+            d_gates: tensor("d_gates", GatesLayout::new(cell, &shape, projected).len),
+        }
+    }
+
+    fn lower_as(&self, choice: RecurrentChoice, plan: &mut PlanBuilder<'_>) -> Result<()> {
+        lower(self, choice, plan)
+    }
+}
+
+fn lower(
+    op: &program::RecurrentBackward,
+    mut choice: RecurrentChoice,
+    plan: &mut PlanBuilder<'_>,
+) -> Result<()> {
     let RecurrentShape {
         steps,
         batch,
@@ -60,7 +110,6 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
         (false, true) => &[PROJECT, CELL],
         (false, false) => &[WHOLE],
     };
-    let mut choice = plan.recurrent_choice(&op.shape, op.cell.gates());
     if op.mask.is_some() {
         // Every sum is multiplied by a number of its own.
         (choice.rows, choice.outputs) = (choice.rows.min(2), 1);
@@ -155,7 +204,7 @@ pub(super) fn lower(op: &program::RecurrentBackward, plan: &mut PlanBuilder<'_>)
         let units = if phase == PROJECT { output } else { hidden };
         recurrence.dispatch(plan, &kernel, params, overrides, units)
     };
-    for part in recurrence.parts(phases) {
+    for part in recurrence.parts(phases, plan) {
         let hands = carry.hands(plan, part.steps.start, d_last.is_none());
         add(plan, &recurrence, &part, hands, false)?;
     }

@@ -3,13 +3,15 @@
 use super::carry::{Carry, Layout};
 use super::pack_recurrent::Constants;
 use super::recurrence::{NONE, Recurrence, ZoneoutParams};
+use super::recurrent_trial::{Recurrent, Trial};
 use super::{flag, offset};
+use crate::cell::CellRef;
 use crate::error::Result;
 use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
-use crate::gpu::recurrent_choice::INPUTS;
-use crate::program::{self, RecurrentShape};
+use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
+use crate::program::{self, RecurrentShape, RecurrentWeights, Slice};
 
 kernel! {
     /// Steps, each a product and what follows from it
@@ -37,7 +39,56 @@ const LATE: u32 = 2;
 const CELL: u32 = 3;
 const PROJECT: u32 = 4;
 
-pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) -> Result<()> {
+impl Recurrent for program::RecurrentForward {
+    const NAME: &'static str = "forward";
+
+    fn cell(&self) -> &CellRef {
+        &self.cell
+    }
+    fn shape(&self) -> RecurrentShape {
+        self.shape
+    }
+    fn weights(&self) -> RecurrentWeights {
+        self.weights
+    }
+    fn mask(&self) -> Option<Slice> {
+        self.mask
+    }
+
+    fn trial(&self, trial: &mut Trial) -> Self {
+        let (cell, shape) = (&self.cell, trial.shape);
+        let rows = shape.rows();
+        let saved_len = rows * shape.hidden * cell.saved();
+        let inner_len = Self::inner_len(cell, &shape, self.weights.weight_hr.is_some());
+        let mut tensor = |name: &str, len: usize| trial.program.tensor(name, &[len]);
+        let kept = tensor("saved", saved_len + inner_len);
+        Self {
+            cell: cell.clone(),
+            shape,
+            segment: trial.segment,
+            x_gates: tensor("x_gates", rows * cell.gates() * shape.hidden),
+            weights: trial.weights,
+            mask: trial.mask,
+            zoneout: None,
+            lengths: None,
+            initial: None,
+            last: tensor("last", shape.state_offset(cell.states())),
+            y: tensor("y", rows * shape.output),
+            inner: (inner_len > 0).then(|| kept.part(saved_len, inner_len)),
+            saved: self.saved.map(|_| kept.part(0, saved_len)),
+        }
+    }
+
+    fn lower_as(&self, choice: RecurrentChoice, plan: &mut PlanBuilder<'_>) -> Result<()> {
+        lower(self, choice, plan)
+    }
+}
+
+fn lower(
+    op: &program::RecurrentForward,
+    mut choice: RecurrentChoice,
+    plan: &mut PlanBuilder<'_>,
+) -> Result<()> {
     let RecurrentShape {
         steps,
         batch,
@@ -60,7 +111,6 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
         (false, Some(_)) => &[CELL, PROJECT],
         (false, None) => &[WHOLE],
     };
-    let mut choice = plan.recurrent_choice(&op.shape, gates);
     if op.mask.is_some() {
         // Each gate has inputs of its own in registers.
         choice.rows = choice.rows.min(2);
@@ -92,7 +142,7 @@ pub(super) fn lower(op: &program::RecurrentForward, plan: &mut PlanBuilder<'_>) 
     let carry = Carry::new(plan, choice.resident, layout)?;
     carry.load(plan, op.initial)?;
     let inner = offset(op.inner);
-    for part in recurrence.parts(phases) {
+    for part in recurrence.parts(phases, plan) {
         let (phase, second) = part.phases;
         let mut hands = carry.hands(plan, part.steps.start, op.initial.is_none());
         let ends = part.steps.end == steps && !choice.resident;

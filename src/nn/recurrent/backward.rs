@@ -81,7 +81,7 @@ impl Trace {
             d_gates,
         });
         let gates_len = shape.rows() * layer.gate_width();
-        for (direction, weights) in layer.weights.iter().enumerate() {
+        for direction in 0..layer.weights.len() {
             let columns = |first: usize| {
                 let gates = d_gates.part(first, gates_len);
                 layer.columns(gates, layer.gate_width(), direction)
@@ -89,21 +89,48 @@ impl Trace {
             let (d_x_gates, d_r) = (columns(layout.d_x), columns(layout.d_r));
             self.input_gradients(program, part, direction, d_x_gates);
             self.recurrent_weight_gradient(program, part, direction, (d_r, kept), targets);
-            for (gates, bias) in [(d_x_gates, weights.bias_ih), (d_r, weights.bias_hh)] {
-                let Some(output) = bias.and_then(|bias| bias.gradient) else {
-                    continue;
-                };
-                program.push(ColumnSum {
-                    input: gates,
-                    output,
-                    accumulate: !part.is_last,
-                });
-            }
+            self.bias_gradients(program, part, direction, [d_x_gates, d_r]);
             if let Some(inner) = kept.inner.filter(|_| projected) {
                 let d_h = d_gates.part(layout.d_h, shape.rows() * shape.output);
                 self.projection_gradient(program, part, direction, (d_h, inner));
             }
             self.diagonal_gradient(program, part, direction, d_state);
+        }
+    }
+
+    /// The gradients of bias_ih and bias_hh, which are one where `d_x_gates` and `d_r` are.
+    fn bias_gradients(
+        &self,
+        program: &mut Program,
+        part: &Part,
+        direction: usize,
+        [d_x_gates, d_r]: [Matrix; 2],
+    ) {
+        let weights = &self.layer.weights[direction];
+        let [bias_ih, bias_hh] =
+            [weights.bias_ih, weights.bias_hh].map(|bias| bias.and_then(|bias| bias.gradient));
+        let row = |slice: Slice| slice.matrix(1, slice.len);
+        let mut push = |input, output| {
+            program.push(ColumnSum {
+                input,
+                output,
+                accumulate: !part.is_last,
+            });
+        };
+        if let (Some(first), Some(second)) = (bias_ih, bias_hh) {
+            let both = Matrix {
+                rows: 2,
+                row_stride: second.offset.saturating_sub(first.offset),
+                ..row(first)
+            };
+            if d_x_gates == d_r && first.tensor == second.tensor && both.row_stride >= first.len {
+                return push(d_r, both);
+            }
+        }
+        for (input, output) in [(d_x_gates, bias_ih), (d_r, bias_hh)] {
+            if let Some(output) = output {
+                push(input, row(output));
+            }
         }
     }
 
@@ -175,7 +202,7 @@ impl Trace {
             let first = layer.shape.state_offset(layer.cell.states()) + direction * batch * width;
             program.push(ColumnSum {
                 input: d_state.part(first, batch * width).matrix(batch, width),
-                output,
+                output: output.matrix(1, width),
                 accumulate: !part.is_last,
             });
         }
