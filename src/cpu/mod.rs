@@ -25,6 +25,7 @@ mod sgd;
 mod softmax;
 mod softmax_backward;
 mod softmax_cross_entropy;
+mod states;
 mod swap_axes;
 mod threads;
 

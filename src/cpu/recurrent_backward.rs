@@ -1,9 +1,8 @@
 //! Backpropagation through the steps of a recurrent layer.
 
 use super::panels::{Panels, Start};
-use super::recurrent::{
-    CONTIGUOUS, GateProducts, Layer, States, ZoneoutMask, lengths, view, view_mut,
-};
+use super::recurrent::{CONTIGUOUS, GateProducts, Layer, ZoneoutMask, lengths, view, view_mut};
+use super::states::States;
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{BackwardRow, InnerBackwardRow};

@@ -2,9 +2,8 @@
 
 use super::input_product::{InputProduct, XGates, padded};
 use super::panels::{Panels, Start};
-use super::recurrent::{
-    CONTIGUOUS, GateProducts, Layer, States, ZoneoutMask, lengths, view, view_mut,
-};
+use super::recurrent::{CONTIGUOUS, GateProducts, Layer, ZoneoutMask, lengths, view, view_mut};
+use super::states::States;
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{ForwardRow, InnerRow};
