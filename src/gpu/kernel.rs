@@ -56,6 +56,22 @@ pub(super) trait Kernel {
     fn buffers(&self) -> Vec<&wgpu::Buffer>;
 }
 
+/// The text of a kernel's file.
+macro_rules! shader {
+    ($kernel:literal) => {
+        $crate::cell::WgslSource {
+            file: concat!("shaders/", $kernel, ".wgsl"),
+            text: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/shaders/",
+                $kernel,
+                ".wgsl"
+            )),
+            rust: (file!(), line!()),
+        }
+    };
+}
+
 /// Declares a kernel: a struct of its buffers and one of its parameters (u32 or f32).
 macro_rules! kernel {
     (
@@ -81,16 +97,7 @@ macro_rules! kernel {
             type Params = $params;
             const INFO: $crate::gpu::kernel::KernelInfo = $crate::gpu::kernel::KernelInfo {
                 name: $kernel,
-                source: $crate::cell::WgslSource {
-                    file: concat!("shaders/", $kernel, ".wgsl"),
-                    text: include_str!(concat!(
-                        env!("CARGO_MANIFEST_DIR"),
-                        "/shaders/",
-                        $kernel,
-                        ".wgsl"
-                    )),
-                    rust: (file!(), line!()),
-                },
+                source: $crate::gpu::kernel::shader!($kernel),
                 libraries: &[$($($library),*)?],
                 takes_cell: false $(|| $cell)?,
                 params: stringify!($params),
@@ -124,16 +131,7 @@ macro_rules! kernel {
             type Params = <$like<'static> as $crate::gpu::kernel::Kernel>::Params;
             const INFO: $crate::gpu::kernel::KernelInfo = $crate::gpu::kernel::KernelInfo {
                 name: $kernel,
-                source: $crate::cell::WgslSource {
-                    file: concat!("shaders/", $kernel, ".wgsl"),
-                    text: include_str!(concat!(
-                        env!("CARGO_MANIFEST_DIR"),
-                        "/shaders/",
-                        $kernel,
-                        ".wgsl"
-                    )),
-                    rust: (file!(), line!()),
-                },
+                source: $crate::gpu::kernel::shader!($kernel),
                 libraries: &[$($library),*],
                 constants: &[$(($constant, $value)),*],
                 subgroups: $subgroups,
@@ -145,7 +143,7 @@ macro_rules! kernel {
         }
     };
 }
-pub(super) use kernel;
+pub(super) use {kernel, shader};
 
 /// All kernels.
 pub(super) fn all() -> Vec<&'static KernelInfo> {
