@@ -57,8 +57,6 @@ pub(super) struct Layer<'a, F> {
     pub(super) cell: &'a CellRef,
     pub(super) shape: RecurrentShape,
     pub(super) direction: usize,
-    /// R: forward from h₋ (or v) to the gates, backward from the gates.
-    pub(super) products: GateProducts<'a, F>,
     /// The projection: forward `[H, P]`, backward `[P, H]`.
     pub(super) projection: Option<Panels<F>>,
     /// `[V·H]`
