@@ -130,7 +130,8 @@ fn pack<F: Real>(matrix: ArrayView2<'_, F>, panel: &mut [F], width: usize) {
     /// Inputs that are taken of a column at a time: a few cache lines.
     const STRIP: usize = 64;
     let columns = matrix.ncols();
-    if matrix.strides()[1] == 1 {
+    // A slice of one column has no stride.
+    if columns == 1 || matrix.strides()[1] == 1 {
         for (row, to) in matrix.rows().into_iter().zip(panel.chunks_mut(width)) {
             to[..columns].copy_from_slice(row.to_slice().expect("rows have no gaps"));
         }
