@@ -92,11 +92,6 @@ impl<F: Real> Panels<F> {
         self.vectors * F::lanes_and_vectors().0
     }
 
-    /// The numbers, panel by panel.
-    pub(crate) fn values(&self) -> &[F] {
-        &self.values
-    }
-
     /// The columns that the result of a product must have.
     pub(crate) fn width(&self) -> usize {
         self.width

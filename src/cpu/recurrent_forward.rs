@@ -9,7 +9,7 @@ use super::recurrent::{
 use super::states::States;
 use super::{Memory, threads};
 use crate::Real;
-use crate::cell::{ForwardRow, InnerRow, STEP_ROWS, StepRows, TakesSteps};
+use crate::cell::{CellRef, ForwardRow, InnerRow, STEP_ROWS, StepRows, TakesSteps};
 use crate::program::{Op, RecurrentForward, RecurrentShape};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, s};
 use std::ops::Range;
@@ -69,18 +69,17 @@ pub(super) fn recurrent_forward<F: Real>(
             .as_ref()
             .map(|mask| mask.index_axis(Axis(0), direction));
         let weight_hh = view(&weight_hh, (gate_width, output));
-        let bias_hh = padded(bias_hh.as_deref(), gate_width);
         // With a mask or a projection the product is not one of h₋, or h not the cell's.
         let plain = mask.is_none() && weight_hr.is_none() && rows <= STEP_ROWS;
         let products = match F::takes_steps(op.cell.erased()).filter(|_| plain) {
             Some(cell) => Products::ByUnits {
                 cell,
                 weights: Panels::of_units(weight_hh, op.cell.gates()),
-                bias: Panels::of_units(view(&bias_hh, (gate_width, 1)), op.cell.gates()),
+                bias: bias_of_units(bias_hh.as_deref(), &op.cell, hidden),
             },
             None => {
                 let gates = GateProducts::new(&op.cell, hidden, weight_hh, mask, false);
-                let bias = padded(Some(&bias_hh), gates.width());
+                let bias = padded(bias_hh.as_deref(), gates.width());
                 Products::ByGates(gates, bias)
             }
         };
@@ -150,10 +149,23 @@ enum Products<'a, F> {
     ByUnits {
         cell: &'a dyn TakesSteps<F>,
         weights: Panels<F>,
-        bias: Panels<F>,
+        bias: Vec<F>,
     },
     /// Before the cell, with b_hh as wide as r.
     ByGates(GateProducts<'a, F>, Vec<F>),
+}
+
+/// b_hh, zeros where there is none, as [`Panels::of_units`] has the columns.
+fn bias_of_units<F: Real>(bias: Option<&[F]>, cell: &CellRef, hidden: usize) -> Vec<F> {
+    let (gates, (lanes, _)) = (cell.gates(), F::lanes_and_vectors());
+    let mut by_units = vec![F::zero(); gates * hidden.next_multiple_of(lanes)];
+    for (gate, bias) in bias.unwrap_or(&[]).chunks(hidden).enumerate() {
+        for (block, units) in bias.chunks(lanes).enumerate() {
+            let first = (block * gates + gate) * lanes;
+            by_units[first..first + units.len()].copy_from_slice(units);
+        }
+    }
+    by_units
 }
 
 /// What they work in.
@@ -239,7 +251,7 @@ impl<F: Real> Layer<'_, F> {
                     (0..batch).for_each(|row| has_step[row] = live(&row));
                     cell.step_rows(StepRows {
                         weights,
-                        bias: bias.values(),
+                        bias,
                         back: step % 2 == 1,
                         x,
                         before: before.cell.view(),
