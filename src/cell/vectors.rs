@@ -71,7 +71,7 @@ impl<P: Plain> WithSimd for Row<'_, P, ForwardRow<'_, f32>> {
             let r = part.load(simd, row.r, gates);
             let before = part.load(simd, row.state, states);
             let saved = row.saved.as_deref_mut();
-            part.forward(simd, cell, (x, r, before), row.state, saved);
+            part.forward(simd, cell, [x, r, before], row.state, saved);
         }
     }
 }
@@ -126,7 +126,7 @@ impl<P: Plain> WithSimd for Row<'_, P, StepRows<'_, f32>> {
                 let state = step.state.row_mut(row).into_slice().expect(CONTIGUOUS);
                 let saved = step.saved.as_mut();
                 let saved = saved.map(|saved| saved.row_mut(row).into_slice().expect(CONTIGUOUS));
-                part.forward(simd, cell, (x, r, before), state, saved);
+                part.forward(simd, cell, [x, r, before], state, saved);
             }
         }
     }
@@ -168,11 +168,7 @@ impl Part {
         &self,
         simd: S,
         cell: &P,
-        (x, r, mut state): (
-            [Vector<S>; MAX_COUNT],
-            [Vector<S>; MAX_COUNT],
-            [Vector<S>; MAX_COUNT],
-        ),
+        [x, r, mut state]: [[Vector<S>; MAX_COUNT]; 3],
         to: &mut [f32],
         keep: Option<&mut [f32]>,
     ) {

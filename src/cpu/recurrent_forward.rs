@@ -236,10 +236,7 @@ impl<F: Real> Layer<'_, F> {
                 continue;
             }
             let saved = outputs.saved.as_mut().map(|s| s.index_axis_mut(Axis(1), t));
-            if let Some(before) = &mut before {
-                before.clone_from(states);
-            }
-            match (products, &before) {
+            match (products, &mut before) {
                 (
                     Products::ByUnits {
                         cell,
@@ -248,7 +245,13 @@ impl<F: Real> Layer<'_, F> {
                     },
                     Some(before),
                 ) => {
-                    (0..batch).for_each(|row| has_step[row] = live(&row));
+                    std::mem::swap(before, states);
+                    for (row, has_step) in has_step.iter_mut().enumerate() {
+                        *has_step = live(&row);
+                        if !*has_step {
+                            states.cell.row_mut(row).assign(&before.cell.row(row));
+                        }
+                    }
                     cell.step_rows(StepRows {
                         weights,
                         bias,
@@ -261,7 +264,10 @@ impl<F: Real> Layer<'_, F> {
                         r: &mut room.of_panel,
                     });
                 }
-                (Products::ByGates(gates, bias), _) => {
+                (Products::ByGates(gates, bias), before) => {
+                    if let Some(before) = before {
+                        before.copy_from(states);
+                    }
                     let inner = inner.as_mut();
                     self.step_by_gates(
                         (gates, bias),

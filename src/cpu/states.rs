@@ -26,6 +26,14 @@ impl<F: Real> States<F> {
         }
     }
 
+    /// Takes another's numbers, in the memory there is.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.cell.assign(&other.cell);
+        if let (Some(to), Some(from)) = (&mut self.projected, &other.projected) {
+            to.assign(from);
+        }
+    }
+
     /// From a tensor `[S][D, B, ·]`, zeros where absent.
     pub(super) fn load(from: Option<&[F]>, layer: &Layer<'_, F>, rows: &Range<usize>) -> Self {
         let batch = rows.len();
