@@ -1,6 +1,6 @@
 //! The two scalar types of the CPU path.
 
-use crate::cell::{BackwardRow, ErasedCell, ForwardRow, InnerBackwardRow, InnerRow};
+use crate::cell::{BackwardRow, ErasedCell, ForwardRow, InnerBackwardRow, InnerRow, TakesSteps};
 use crate::cpu::PanelScalar;
 
 /// `f32` or `f64`: what the CPU path computes in.
@@ -24,6 +24,8 @@ pub trait Real: ndarray::NdFloat + bytemuck::Pod + Default + PanelScalar + seale
         Self::one() / (Self::one() + (-self).fast_exp())
     }
 
+    #[doc(hidden)]
+    fn takes_steps(cell: &dyn ErasedCell) -> Option<&dyn TakesSteps<Self>>;
     #[doc(hidden)]
     fn cell_forward(cell: &dyn ErasedCell, row: ForwardRow<'_, Self>);
     #[doc(hidden)]
@@ -86,6 +88,9 @@ impl Real for f32 {
         let far = (1.0 - 2.0 / ((2.0 * size).fast_exp() + 1.0)).copysign(self);
         if size < 0.625 { near } else { far }
     }
+    fn takes_steps(cell: &dyn ErasedCell) -> Option<&dyn TakesSteps<Self>> {
+        cell.takes_steps()
+    }
     fn cell_forward(cell: &dyn ErasedCell, row: ForwardRow<'_, Self>) {
         cell.forward_f32(row);
     }
@@ -116,6 +121,10 @@ impl Real for f64 {
     #[inline(always)]
     fn fast_tanh(self) -> Self {
         self.tanh()
+    }
+    /// The reference takes the product and the cell one after the other.
+    fn takes_steps(_: &dyn ErasedCell) -> Option<&dyn TakesSteps<Self>> {
+        None
     }
     fn cell_forward(cell: &dyn ErasedCell, row: ForwardRow<'_, Self>) {
         cell.forward_f64(row);

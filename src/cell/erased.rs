@@ -1,6 +1,6 @@
 //! Cells behind a pointer, applied to whole rows.
 
-use super::row::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow};
+use super::row::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, TakesSteps};
 use super::vectors::{InVectors, Plain};
 use super::{Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT, WgslSource};
 use crate::Real;
@@ -21,6 +21,10 @@ macro_rules! forwarded {
         /// [`Cell`] without its generic methods, so that operations can hold any cell.
         pub trait ErasedCell: std::fmt::Debug + Send + Sync {
             $(fn $name(&self) -> $result;)*
+            /// The cell, if it takes steps with their products.
+            fn takes_steps(&self) -> Option<&dyn TakesSteps<f32>> {
+                None
+            }
             fn forward_f32(&self, row: ForwardRow<'_, f32>);
             fn forward_f64(&self, row: ForwardRow<'_, f64>);
             fn backward_f32(&self, row: BackwardRow<'_, f32>);
@@ -63,6 +67,9 @@ macro_rules! forwarded {
             $(fn $name(&self) -> $result {
                 Cell::$name(&self.0)
             })*
+            fn takes_steps(&self) -> Option<&dyn TakesSteps<f32>> {
+                Some(self)
+            }
             fn forward_f32(&self, row: ForwardRow<'_, f32>) {
                 self.forward(row);
             }

@@ -85,13 +85,12 @@ impl<S: Simd> Vector<S> {
         self.with(self.simd.mul_add_e_f32s(x, factor, term))
     }
 
-    /// Between −bound and bound, or NaN.
+    /// −|x|, or `bound` where that is less; NaN stays.
     #[inline(always)]
-    fn clamp(self, bound: f32) -> Self {
-        let simd = self.simd;
-        let (low, high) = (simd.splat_f32s(-bound), simd.splat_f32s(bound));
-        let x = simd.select_f32s(simd.less_than_f32s(high, self.values), high, self.values);
-        self.with(simd.select_f32s(simd.less_than_f32s(x, low), low, x))
+    fn below_zero(self, bound: f32) -> Self {
+        let (simd, bound) = (self.simd, self.splat(bound).values);
+        let x = simd.or_f32s(self.values, simd.splat_f32s(-0.0));
+        self.with(simd.select_f32s(simd.less_than_f32s(x, bound), bound, x))
     }
 
     /// eʳ − 1 and 2ⁿ, where x = n ln 2 + r; the polynomial is Cephes' expf (Moshier). For x between −87 and 88.
@@ -128,22 +127,23 @@ impl<S: Simd> Lanes for Vector<S> {
     fn complement(self) -> Self {
         self.splat(1.0) - self
     }
-    /// To 3 ulp.
+    /// To 3 ulp: 1 / (1 + e⁻ˣ), and below 0 eˣ / (1 + eˣ), so that no exponent is above 0.
     #[inline(always)]
     fn sigmoid(self) -> Self {
-        let one = self.splat(1.0);
-        let (p, power) = (self.zero() - self).clamp(87.0).exp_parts();
-        let denominator = p.mul_add(power, power) + one;
-        self.with(self.simd.div_f32s(one.values, denominator.values))
+        let (simd, one) = (self.simd, self.splat(1.0));
+        let (p, power) = self.below_zero(-87.0).exp_parts();
+        let exp = p.mul_add(power, power);
+        let negative = simd.less_than_f32s(self.values, self.zero().values);
+        let numerator = simd.select_f32s(negative, exp.values, one.values);
+        self.with(simd.div_f32s(numerator, (exp + one).values))
     }
     /// (1 − e⁻²ˣ) / (1 + e⁻²ˣ) of |x|, the numerator without cancellation; to 2 ulp.
     #[inline(always)]
     fn tanh(self) -> Self {
         let simd = self.simd;
         let sign = simd.and_f32s(self.values, simd.splat_f32s(-0.0));
-        let size = self.with(simd.abs_f32s(self.values));
         // Past 20 it is 1.
-        let (p, power) = (self.splat(-2.0) * size).clamp(40.0).exp_parts();
+        let (p, power) = (self + self).below_zero(-40.0).exp_parts();
         let rest = self.splat(1.0) - power;
         let numerator = simd.negate_mul_add_e_f32s(p.values, power.values, rest.values);
         let denominator = p.mul_add(power, power + self.splat(1.0));

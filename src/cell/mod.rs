@@ -38,7 +38,9 @@ pub(crate) use erased::ErasedCell;
 pub use gru::{Gru, Reset};
 pub use lstm::Lstm;
 pub use rnn::Rnn;
-pub(crate) use row::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow};
+pub(crate) use row::{
+    BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, STEP_ROWS, StepRows, TakesSteps,
+};
 
 use crate::Real;
 use crate::error::Result;

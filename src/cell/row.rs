@@ -1,5 +1,8 @@
 //! What a cell applied to a whole row reads and writes.
 
+use crate::cpu::panels::Panels;
+use ndarray::{ArrayView2, ArrayViewMut2};
+
 /// One batch row of one step, all H units. Planar: gate g of unit j is at `g·H + j`.
 pub struct ForwardRow<'a, F> {
     /// `[G, H]`
@@ -54,4 +57,35 @@ pub struct InnerBackwardRow<'a, F> {
     pub d_x: &'a mut [F],
     /// `[G, H]`, added to; `None` where it equals `d_x`.
     pub d_r: Option<&'a mut [F]>,
+}
+
+/// Some batch rows of one step with their product r = R h₋ + b_hh, planar like [`ForwardRow`].
+pub struct StepRows<'a, F> {
+    /// R, by [units](Panels::of_units).
+    pub weights: &'a Panels<F>,
+    /// b_hh, in the order of their columns.
+    pub bias: &'a [F],
+    /// Whether units are taken from the last to the first: done every other step, what the nearest cache still holds of R is used first.
+    pub back: bool,
+    /// `[b, G·H or more]`
+    pub x: ArrayView2<'a, F>,
+    /// `[b, S·H]`, the old states, of which the first is h₋.
+    pub before: ArrayView2<'a, F>,
+    /// `[b, S·H]`, the new states, out.
+    pub state: ArrayViewMut2<'a, F>,
+    /// `[b, K·H]`, out; `None` where nothing is kept.
+    pub saved: Option<ArrayViewMut2<'a, F>>,
+    /// `[b]`: which rows have this step; the others are left as they are.
+    pub live: &'a [bool],
+    /// Room for the products of all rows with a panel.
+    pub r: &'a mut [F],
+}
+
+/// The rows that [`StepRows`] has at most. With more, the product takes so much of the time that it need not be one with the cell.
+pub(crate) const STEP_ROWS: usize = 8;
+
+/// A cell that takes a step with its product.
+pub trait TakesSteps<F>: Sync {
+    /// One step of [`STEP_ROWS`] rows at most.
+    fn step_rows(&self, rows: StepRows<'_, F>);
 }

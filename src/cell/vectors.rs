@@ -1,7 +1,11 @@
 //! Plain cells applied to whole rows of f32, a register of units at a time.
 
 use super::lanes::{Lanes, Vector};
-use super::{Backward, BackwardRow, Cell, Forward, ForwardRow, MAX_COUNT};
+use super::{
+    Backward, BackwardRow, Cell, Forward, ForwardRow, MAX_COUNT, STEP_ROWS, StepRows, TakesSteps,
+};
+use crate::cpu::panels::{Start, single};
+use ndarray::{ArrayView2, Axis};
 use pulp::{Arch, Simd, WithSimd};
 
 /// A cell whose functions take numbers and vectors of them alike: no late gates, no diagonal weights, no branches.
@@ -59,35 +63,128 @@ impl<P: Plain> WithSimd for Row<'_, P, ForwardRow<'_, f32>> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self(cell, mut row) = self;
-        let (gates, states, kept) = (cell.gates(), cell.states(), cell.saved());
+        let (gates, states) = (cell.gates(), cell.states());
         let hidden = row.state.len() / states;
-        let values = simd.splat_f32s(0.0);
-        let zeros = [Vector { simd, values }; MAX_COUNT];
         for units in blocks(hidden, S::F32_LANES) {
-            let plane = |index: usize| index * hidden + units.start..index * hidden + units.end;
-            let (mut x, mut r, mut state, mut saved) = (zeros, zeros, zeros, zeros);
-            for gate in 0..gates {
-                x[gate] = load(simd, &row.x[plane(gate)]);
-                r[gate] = load(simd, &row.r[plane(gate)]);
+            let part = Part { hidden, units };
+            let x = part.load(simd, row.x, gates);
+            let r = part.load(simd, row.r, gates);
+            let before = part.load(simd, row.state, states);
+            let saved = row.saved.as_deref_mut();
+            part.forward(simd, cell, [x, r, before], row.state, saved);
+        }
+    }
+}
+
+impl<P: Plain> TakesSteps<f32> for InVectors<P> {
+    fn step_rows(&self, rows: StepRows<'_, f32>) {
+        Arch::new().dispatch(Row(&self.0, rows));
+    }
+}
+
+const CONTIGUOUS: &str = "rows are contiguous";
+
+#[inline(always)]
+fn of_row<'a>(view: &'a ArrayView2<'_, f32>, row: usize) -> &'a [f32] {
+    view.index_axis(Axis(0), row).to_slice().expect(CONTIGUOUS)
+}
+
+/// For a register of units, their product in all gates, then the cell.
+impl<P: Plain> WithSimd for Row<'_, P, StepRows<'_, f32>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self(cell, mut step) = self;
+        let (gates, states) = (cell.gates(), cell.states());
+        let (batch, width) = step.before.dim();
+        let hidden = width / states;
+        let mut h: [&[f32]; STEP_ROWS] = [&[]; STEP_ROWS];
+        for (h, before) in h.iter_mut().zip(step.before.rows()) {
+            *h = &before.to_slice().expect(CONTIGUOUS)[..hidden];
+        }
+        let (h, lanes) = (&h[..batch], S::F32_LANES);
+        let (stride, count) = (gates * lanes, hidden.div_ceil(lanes));
+        for index in 0..count {
+            let block = if step.back { count - 1 - index } else { index };
+            let start = Start::Row(step.bias);
+            single::panel(simd, step.weights, block, h, start, step.r, stride);
+            let units = block * lanes..((block + 1) * lanes).min(hidden);
+            let (part, products) = (Part { hidden, units }, step.r.chunks_exact(stride));
+            for (row, products) in products
+                .enumerate()
+                .take(batch)
+                .filter(|(row, _)| step.live[*row])
+            {
+                let x = part.load(simd, of_row(&step.x, row), gates);
+                let whole = Part {
+                    hidden: lanes,
+                    units: 0..lanes,
+                };
+                let r = whole.load(simd, products, gates);
+                let before = part.load(simd, of_row(&step.before, row), states);
+                let state = step.state.row_mut(row).into_slice().expect(CONTIGUOUS);
+                let saved = step.saved.as_mut();
+                let saved = saved.map(|saved| saved.row_mut(row).into_slice().expect(CONTIGUOUS));
+                part.forward(simd, cell, [x, r, before], state, saved);
             }
-            for (index, state) in state.iter_mut().enumerate().take(states) {
-                *state = load(simd, &row.state[plane(index)]);
-            }
-            cell.step(Forward {
-                x: &x[..gates],
-                r: &r[..gates],
-                diagonal: &[],
-                state: &mut state[..states],
-                saved: &mut saved[..kept],
-            });
-            for (index, state) in state.iter().enumerate().take(states) {
-                store(*state, &mut row.state[plane(index)]);
-            }
-            if let Some(planes) = row.saved.as_deref_mut() {
-                for (index, saved) in saved.iter().enumerate().take(kept) {
-                    store(*saved, &mut planes[plane(index)]);
-                }
-            }
+        }
+    }
+}
+
+/// Some units of planes of H: as many as a register has, or fewer.
+struct Part {
+    hidden: usize,
+    units: std::ops::Range<usize>,
+}
+
+impl Part {
+    #[inline(always)]
+    fn plane(&self, index: usize) -> std::ops::Range<usize> {
+        index * self.hidden + self.units.start..index * self.hidden + self.units.end
+    }
+
+    /// The units' numbers in the first `count` planes.
+    #[inline(always)]
+    fn load<S: Simd>(&self, simd: S, planes: &[f32], count: usize) -> [Vector<S>; MAX_COUNT] {
+        let values = simd.splat_f32s(0.0);
+        let mut vectors = [Vector { simd, values }; MAX_COUNT];
+        for (index, vector) in vectors.iter_mut().enumerate().take(count) {
+            *vector = load(simd, &planes[self.plane(index)]);
+        }
+        vectors
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(&self, vectors: &[Vector<S>], planes: &mut [f32]) {
+        for (index, vector) in vectors.iter().enumerate() {
+            store(*vector, &mut planes[self.plane(index)]);
+        }
+    }
+
+    /// The cell of x, r and the old states: new states and what is saved.
+    #[inline(always)]
+    fn forward<S: Simd, P: Plain>(
+        &self,
+        simd: S,
+        cell: &P,
+        [x, r, mut state]: [[Vector<S>; MAX_COUNT]; 3],
+        to: &mut [f32],
+        keep: Option<&mut [f32]>,
+    ) {
+        let (gates, states, kept) = (cell.gates(), cell.states(), cell.saved());
+        let values = simd.splat_f32s(0.0);
+        let mut saved = [Vector { simd, values }; MAX_COUNT];
+        cell.step(Forward {
+            x: &x[..gates],
+            r: &r[..gates],
+            diagonal: &[],
+            state: &mut state[..states],
+            saved: &mut saved[..kept],
+        });
+        self.store(&state[..states], to);
+        if let Some(keep) = keep {
+            self.store(&saved[..kept], keep);
         }
     }
 }

@@ -6,6 +6,9 @@ use crate::Real;
 use crate::program::Gemm;
 use crate::trusted::product;
 
+/// How many times more operations a product does in the time than other work: below as many more, a second thread does not pay.
+const QUICK: usize = 16;
+
 /// c = op(a) · op(b) (+ bias) (+ c)
 pub(super) fn gemm<F: Real>(op: &Gemm, memory: &Memory<'_, F>) {
     let (a, b) = (memory.read(op.a.extent()), memory.read(op.b.extent()));
@@ -24,7 +27,7 @@ pub(super) fn gemm<F: Real>(op: &Gemm, memory: &Memory<'_, F>) {
         accumulate = true;
     }
     let (m, n, k) = op.dimensions();
-    let parts = threads::split(2 * m * n * k, usize::MAX);
+    let parts = threads::split(2 * m * n * k / QUICK, usize::MAX);
     product(
         if op.transpose_a { a.reversed_axes() } else { a },
         if op.transpose_b { b.reversed_axes() } else { b },

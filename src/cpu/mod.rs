@@ -4,6 +4,7 @@
 //! that the two cannot share a mistake; it is fast because its work is matrix products on whole matrices.
 
 mod adam;
+mod aligned;
 mod clip_norm;
 mod column_sum;
 mod dropout;
@@ -14,7 +15,7 @@ mod input_product;
 mod memory;
 mod mse;
 mod multiply;
-mod panels;
+pub(crate) mod panels;
 mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
@@ -25,6 +26,7 @@ mod sgd;
 mod softmax;
 mod softmax_backward;
 mod softmax_cross_entropy;
+mod states;
 mod swap_axes;
 mod threads;
 

@@ -1,8 +1,9 @@
 //! Products with a matrix that stays the same for many: packed once, then a tile of registers at a time.
 
+use super::aligned::Aligned;
 use super::threads;
 use crate::Real;
-use ndarray::{ArrayView2, ArrayView3, Axis};
+use ndarray::{ArrayView2, ArrayView3, Axis, s};
 use pulp::{Arch, Simd, WithSimd};
 
 /// A matrix `[K, N]` as panels of some vectors of columns, each panel `[K, width]`; the last is filled up with zeros.
@@ -10,7 +11,9 @@ pub struct Panels<F> {
     inputs: usize,
     /// Columns of all panels, those that fill up included.
     width: usize,
-    values: Vec<F>,
+    /// Vectors of a panel, but for the last.
+    vectors: usize,
+    values: Aligned<F>,
 }
 
 /// What a product is added to.
@@ -41,7 +44,7 @@ impl<F: Real> Panels<F> {
         let (inputs, outputs) = matrix.dim();
         let (lanes, vectors) = F::lanes_and_vectors();
         let (width, panel) = (outputs.next_multiple_of(lanes), vectors * lanes);
-        let mut values = vec![F::zero(); inputs * width];
+        let mut values = Aligned::zeros(inputs * width);
         if !values.is_empty() {
             let panels: Vec<_> = values
                 .chunks_mut(inputs * panel)
@@ -49,14 +52,44 @@ impl<F: Real> Panels<F> {
                 .map(|(index, part)| (index * panel, part))
                 .collect();
             threads::for_each_of(8 * inputs * width, panels, |(first, part)| {
-                pack(matrix, first, part)
+                let width = part.len() / inputs;
+                let last = (first + width).min(outputs);
+                pack(matrix.slice(s![.., first..last]), part, width);
             });
         }
         Self {
             inputs,
             width,
+            vectors,
             values,
         }
+    }
+
+    /// Packs R `[G·H, P]` for products with Rᵀ in which a panel has all gates of a vector of units.
+    pub(crate) fn of_units(matrix: ArrayView2<'_, F>, gates: usize) -> Self {
+        let (outputs, inputs) = matrix.dim();
+        let (hidden, (lanes, _)) = (outputs / gates, F::lanes_and_vectors());
+        let (width, panel) = (gates * hidden.next_multiple_of(lanes), gates * lanes);
+        let mut values = Aligned::zeros(inputs * width);
+        let panels = values.chunks_mut((inputs * panel).max(1));
+        for (first, part) in (0..hidden).step_by(lanes).zip(panels) {
+            for gate in 0..gates {
+                let units = gate * hidden + first..gate * hidden + (first + lanes).min(hidden);
+                let columns = matrix.slice(s![units, ..]).reversed_axes();
+                pack(columns, &mut part[gate * lanes..], panel);
+            }
+        }
+        Self {
+            inputs,
+            width,
+            vectors: gates,
+            values,
+        }
+    }
+
+    /// The columns of a panel.
+    pub(crate) fn panel_width(&self) -> usize {
+        self.vectors * F::lanes_and_vectors().0
     }
 
     /// The columns that the result of a product must have.
@@ -87,23 +120,21 @@ impl<F: Real> Panels<F> {
     }
 }
 
-/// Columns `first ..` of a matrix as one panel.
-fn pack<F: Real>(matrix: ArrayView2<'_, F>, first: usize, panel: &mut [F]) {
+/// Copies a matrix to where a row begins every `width`.
+fn pack<F: Real>(matrix: ArrayView2<'_, F>, panel: &mut [F], width: usize) {
     /// Inputs that are taken of a column at a time: a few cache lines.
     const STRIP: usize = 64;
-    let (inputs, outputs) = matrix.dim();
-    let width = panel.len() / inputs;
-    let columns = width.min(outputs - first);
-    if matrix.strides()[1] == 1 {
-        for (row, to) in matrix.rows().into_iter().zip(panel.chunks_exact_mut(width)) {
-            let row = row.to_slice().expect("rows have no gaps");
-            to[..columns].copy_from_slice(&row[first..first + columns]);
+    let columns = matrix.ncols();
+    // A slice of one column has no stride.
+    if columns == 1 || matrix.strides()[1] == 1 {
+        for (row, to) in matrix.rows().into_iter().zip(panel.chunks_mut(width)) {
+            to[..columns].copy_from_slice(row.to_slice().expect("rows have no gaps"));
         }
         return;
     }
     for (strip, to) in panel.chunks_mut(STRIP * width).enumerate() {
         for column in 0..columns {
-            let from = matrix.column(first + column);
+            let from = matrix.column(column);
             let from = from.to_slice().expect("columns have no gaps");
             let from = &from[strip * STRIP..];
             for (to, value) in to[column..].iter_mut().step_by(width).zip(from) {
@@ -150,7 +181,7 @@ macro_rules! panels {
             }
         }
 
-        mod $module {
+        pub(crate) mod $module {
             use super::*;
 
             pub(super) struct Sizes;
@@ -206,31 +237,43 @@ macro_rules! panels {
                 c: &mut [$scalar],
                 stride: usize,
             ) {
-                let full = full_panel(S::REGISTER_COUNT);
-                let mut first = 0;
-                while first < panels.width {
-                    let vectors = full.min((panels.width - first) / S::$lanes);
-                    let columns = vectors * S::$lanes;
-                    let part = panels.inputs * first..panels.inputs * (first + columns);
-                    let (part, _) = S::$as_simd(&panels.values[part]);
-                    let start = match start {
-                        Start::Sum => None,
-                        Start::Row(row) => Some(S::$as_simd(&row[first..first + columns]).0),
-                    };
-                    let c = &mut c[first..];
-                    match vectors {
-                        4 => panel::<S, 4>(simd, part, a, start, c, stride),
-                        3 => panel::<S, 3>(simd, part, a, start, c, stride),
-                        2 => panel::<S, 2>(simd, part, a, start, c, stride),
-                        _ => panel::<S, 1>(simd, part, a, start, c, stride),
-                    }
-                    first += columns;
+                let columns = panels.vectors * S::$lanes;
+                for (index, first) in (0..panels.width).step_by(columns).enumerate() {
+                    panel(simd, panels, index, a, start, &mut c[first..], stride);
+                }
+            }
+
+            /// One panel: its columns of c.
+            #[inline(always)]
+            pub(crate) fn panel<S: Simd>(
+                simd: S,
+                panels: &Panels<$scalar>,
+                index: usize,
+                a: &[&[$scalar]],
+                start: Start<'_, $scalar>,
+                c: &mut [$scalar],
+                stride: usize,
+            ) {
+                let first = index * panels.vectors * S::$lanes;
+                let vectors = panels.vectors.min((panels.width - first) / S::$lanes);
+                let last = first + vectors * S::$lanes;
+                let part = &panels.values[panels.inputs * first..panels.inputs * last];
+                let (part, _) = S::$as_simd(part);
+                let start = match start {
+                    Start::Sum => None,
+                    Start::Row(row) => Some(S::$as_simd(&row[first..last]).0),
+                };
+                match vectors {
+                    4 => tiles::<S, 4>(simd, part, a, start, c, stride),
+                    3 => tiles::<S, 3>(simd, part, a, start, c, stride),
+                    2 => tiles::<S, 2>(simd, part, a, start, c, stride),
+                    _ => tiles::<S, 1>(simd, part, a, start, c, stride),
                 }
             }
 
             /// One panel, a tile of rows at a time.
             #[inline(always)]
-            fn panel<S: Simd, const VECTORS: usize>(
+            fn tiles<S: Simd, const VECTORS: usize>(
                 simd: S,
                 panel: &[S::$vector],
                 mut a: &[&[$scalar]],
@@ -339,7 +382,7 @@ panels!(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array2, s};
+    use ndarray::Array2;
 
     #[test]
     fn equals_the_plain_product() {

@@ -1,4 +1,4 @@
-//! What the two directions of time share: the layer's numbers, its states by row, products by gate.
+//! What the two directions of time share: the layer's numbers, products by gate, zoneout.
 
 use super::Memory;
 use super::panels::{Panels, Start};
@@ -7,8 +7,8 @@ use crate::cell::CellRef;
 use crate::philox::{Stream, threshold};
 use crate::program::{RecurrentShape, Segment, Slice, Zoneout};
 use ndarray::{
-    Array2, ArrayView, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut2, Axis, Dimension,
-    NewAxis, StrideShape, s,
+    Array2, ArrayView, ArrayView2, ArrayView3, ArrayViewMut, Axis, Dimension, NewAxis, StrideShape,
+    s,
 };
 use std::ops::Range;
 
@@ -57,8 +57,6 @@ pub(super) struct Layer<'a, F> {
     pub(super) cell: &'a CellRef,
     pub(super) shape: RecurrentShape,
     pub(super) direction: usize,
-    /// R: forward from h₋ (or v) to the gates, backward from the gates.
-    pub(super) products: GateProducts<'a, F>,
     /// The projection: forward `[H, P]`, backward `[P, H]`.
     pub(super) projection: Option<Panels<F>>,
     /// `[V·H]`
@@ -243,108 +241,6 @@ impl<'a, F: Real> GateProducts<'a, F> {
         let zeros = Start::Row(&self.zeros);
         panels.product(input.insert_axis(Axis(0)), zeros, result, stride);
     }
-}
-
-/// The states of some rows, `[b, S·H]`. The first plane is h, but with a projection, which has h `[b, P]` beside it.
-#[derive(Clone)]
-pub(super) struct States<F> {
-    pub(super) cell: Array2<F>,
-    projected: Option<Array2<F>>,
-    /// P
-    output: usize,
-}
-
-impl<F: Real> States<F> {
-    pub(super) fn zeros(layer: &Layer<'_, F>, batch: usize) -> Self {
-        let RecurrentShape { hidden, output, .. } = layer.shape;
-        let projected = layer.projection.as_ref();
-        Self {
-            cell: Array2::zeros((batch, layer.cell.states() * hidden)),
-            projected: projected.map(|_| Array2::zeros((batch, output))),
-            output,
-        }
-    }
-
-    /// From a tensor `[S][D, B, ·]`, zeros where absent.
-    pub(super) fn load(from: Option<&[F]>, layer: &Layer<'_, F>, rows: &Range<usize>) -> Self {
-        let batch = rows.len();
-        let mut states = Self::zeros(layer, batch);
-        if let Some(from) = from {
-            for state in 0..layer.cell.states() {
-                let (part, width) = range(layer, state, rows);
-                let values = view(&from[part], (batch, width));
-                states.plane_mut(state, layer.shape.hidden).assign(&values);
-            }
-        }
-        states
-    }
-
-    /// To such a tensor.
-    pub(super) fn store(&self, to: &mut [F], layer: &Layer<'_, F>, rows: &Range<usize>) {
-        let hidden = layer.shape.hidden;
-        for state in 0..layer.cell.states() {
-            let part = &mut to[range(layer, state, rows).0];
-            let plane = self.plane(state, hidden);
-            view_mut(part, plane.dim()).assign(&plane);
-        }
-    }
-
-    /// `[b, P]`
-    pub(super) fn h(&self) -> ArrayView2<'_, F> {
-        match &self.projected {
-            Some(h) => h.view(),
-            None => self.cell.slice(s![.., ..self.output]),
-        }
-    }
-
-    /// All h, one every so many elements.
-    pub(super) fn h_slice_mut(&mut self) -> (&mut [F], usize) {
-        let h = self.projected.as_mut().unwrap_or(&mut self.cell);
-        let stride = h.ncols();
-        (h.as_slice_mut().expect(CONTIGUOUS), stride)
-    }
-
-    /// `[P]` of a row.
-    pub(super) fn h_row_mut(&mut self, row: usize) -> &mut [F] {
-        let output = self.output;
-        let (h, stride) = self.h_slice_mut();
-        &mut h[row * stride..][..output]
-    }
-
-    /// `[b, H]` of a state of the cell, `[b, P]` of h.
-    pub(super) fn plane(&self, state: usize, hidden: usize) -> ArrayView2<'_, F> {
-        match &self.projected {
-            Some(h) if state == 0 => h.view(),
-            _ => {
-                let columns = state * hidden..(state + 1) * hidden;
-                self.cell.slice(s![.., columns])
-            }
-        }
-    }
-
-    /// [`States::plane`], for writing.
-    pub(super) fn plane_mut(&mut self, state: usize, hidden: usize) -> ArrayViewMut2<'_, F> {
-        match &mut self.projected {
-            Some(h) if state == 0 => h.view_mut(),
-            _ => {
-                let columns = state * hidden..(state + 1) * hidden;
-                self.cell.slice_mut(s![.., columns])
-            }
-        }
-    }
-}
-
-/// The elements of some rows of a state in a tensor `[S][D, B, ·]`, and its width.
-fn range<F>(layer: &Layer<'_, F>, state: usize, rows: &Range<usize>) -> (Range<usize>, usize) {
-    let shape = &layer.shape;
-    let width = if state == 0 {
-        shape.output
-    } else {
-        shape.hidden
-    };
-    let row = layer.direction * shape.batch + rows.start;
-    let first = shape.state_offset(state) + row * width;
-    (first..first + rows.len() * width, width)
 }
 
 /// Which states are kept.

@@ -1,9 +1,8 @@
 //! Backpropagation through the steps of a recurrent layer.
 
 use super::panels::{Panels, Start};
-use super::recurrent::{
-    CONTIGUOUS, GateProducts, Layer, States, ZoneoutMask, lengths, view, view_mut,
-};
+use super::recurrent::{CONTIGUOUS, GateProducts, Layer, ZoneoutMask, lengths, view, view_mut};
+use super::states::States;
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{BackwardRow, InnerBackwardRow};
@@ -62,11 +61,11 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
             .as_ref()
             .map(|mask| mask.index_axis(Axis(0), direction));
         let weight_hh = view(&weight_hh, (gate_width, output));
+        let products = GateProducts::new(&op.cell, hidden, weight_hh, mask, true);
         let layer = Layer {
             cell: &op.cell,
             shape,
             direction,
-            products: GateProducts::new(&op.cell, hidden, weight_hh, mask, true),
             projection: weight_hr
                 .as_deref()
                 .map(|weight| Panels::new(view(weight, (output, hidden)))),
@@ -107,7 +106,7 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
         threads::for_each(tasks, |(rows, gradients): (&Range<usize>, _)| {
             let saved = saved.slice(s![rows.clone(), .., ..]);
             let d_y = d_y.slice(s![.., rows.clone(), ..]);
-            layer.backward(rows, saved, d_y, op.wants_initial, gradients);
+            layer.backward(&products, rows, (saved, d_y), op.wants_initial, gradients);
         });
         let end = shape.state_offset(op.cell.states());
         for (rows, (states, d_diagonal)) in chunks.iter().zip(&gradients) {
@@ -140,9 +139,9 @@ impl<F: Real> Layer<'_, F> {
     /// saved: `[b, T, K·H]`, d_y: `[T, b, P]`.
     fn backward(
         &self,
+        products: &GateProducts<'_, F>,
         rows: &Range<usize>,
-        saved: ArrayView3<'_, F>,
-        d_y: ArrayView3<'_, F>,
+        (saved, d_y): (ArrayView3<'_, F>, ArrayView3<'_, F>),
         wants_initial: bool,
         gradients: Gradients<'_, F>,
     ) {
@@ -157,7 +156,7 @@ impl<F: Real> Layer<'_, F> {
         let hidden = self.shape.hidden;
         let (early, gates) = (self.cell.early_gates(), self.cell.gates());
         let lengths = &self.lengths[rows.clone()];
-        let mut scratch = self.products.scratch(batch);
+        let mut scratch = products.scratch(batch);
         let mut d_inner = vec![F::zero(); if early < gates { batch * hidden } else { 0 }];
         let mut projection = self.projection.as_ref().map(|weights| {
             let d_m = Array2::zeros((batch, weights.width()));
@@ -218,8 +217,7 @@ impl<F: Real> Layer<'_, F> {
                 d_inner.fill(F::zero());
                 let d_r_t = d_r.as_ref().unwrap_or(&d_x).view();
                 let to = (&mut d_inner[..], hidden);
-                self.products
-                    .add_back(rows, early..gates, d_r_t, to, &mut scratch);
+                products.add_back(rows, early..gates, d_r_t, to, &mut scratch);
                 for row in (0..batch).filter(live) {
                     let mut d_r = d_r.as_mut().map(|d_r| d_r.row_mut(row));
                     F::cell_inner_backward(
@@ -253,8 +251,7 @@ impl<F: Real> Layer<'_, F> {
             if step > 0 || wants_initial {
                 let d_r = d_r.as_ref().unwrap_or(&d_x).view();
                 let to = d_states.h_slice_mut();
-                self.products
-                    .add_back(rows, 0..early, d_r, to, &mut scratch);
+                products.add_back(rows, 0..early, d_r, to, &mut scratch);
             }
         }
     }

@@ -1,15 +1,17 @@
 //! The steps of a recurrent layer.
 
+use super::aligned::Aligned;
 use super::input_product::{InputProduct, XGates, padded};
 use super::panels::{Panels, Start};
 use super::recurrent::{
-    CONTIGUOUS, GateProducts, Layer, States, ZoneoutMask, lengths, view, view_mut,
+    CONTIGUOUS, GateProducts, Layer, Scratch, ZoneoutMask, lengths, view, view_mut,
 };
+use super::states::States;
 use super::{Memory, threads};
 use crate::Real;
-use crate::cell::{ForwardRow, InnerRow};
+use crate::cell::{CellRef, ForwardRow, InnerRow, STEP_ROWS, StepRows, TakesSteps};
 use crate::program::{Op, RecurrentForward, RecurrentShape};
-use ndarray::{Array2, ArrayViewMut3, Axis, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, s};
 use std::ops::Range;
 
 /// r = R h₋ + b_hh, then the cell, for every step; the batch split over threads, each of which walks its rows' whole sequence.
@@ -67,11 +69,24 @@ pub(super) fn recurrent_forward<F: Real>(
             .as_ref()
             .map(|mask| mask.index_axis(Axis(0), direction));
         let weight_hh = view(&weight_hh, (gate_width, output));
+        // With a mask or a projection the product is not one of h₋, or h not the cell's.
+        let plain = mask.is_none() && weight_hr.is_none() && rows <= STEP_ROWS;
+        let products = match F::takes_steps(op.cell.erased()).filter(|_| plain) {
+            Some(cell) => Products::ByUnits {
+                cell,
+                weights: Panels::of_units(weight_hh, op.cell.gates()),
+                bias: bias_of_units(bias_hh.as_deref(), &op.cell, hidden),
+            },
+            None => {
+                let gates = GateProducts::new(&op.cell, hidden, weight_hh, mask, false);
+                let bias = padded(bias_hh.as_deref(), gates.width());
+                Products::ByGates(gates, bias)
+            }
+        };
         let layer = Layer {
             cell: &op.cell,
             shape,
             direction,
-            products: GateProducts::new(&op.cell, hidden, weight_hh, mask, false),
             projection: weight_hr.as_deref().map(|weight| {
                 let weight = view(weight, (output, hidden));
                 Panels::new(weight.reversed_axes())
@@ -80,7 +95,6 @@ pub(super) fn recurrent_forward<F: Real>(
             zoneout,
             lengths: &lengths,
         };
-        let bias_hh = padded(bias_hh.as_deref(), layer.products.width());
         let product = inputs.get(direction).map(|op| match op {
             Op::Gemm(op) => InputProduct::new(op, &shape, memory),
             _ => unreachable!("inputs are products"),
@@ -121,10 +135,58 @@ pub(super) fn recurrent_forward<F: Real>(
                 Some(product) => XGates::left(product, rows, direction == 1),
                 None => XGates::Ready(x_gates.slice(s![.., rows.clone(), ..])),
             };
-            layer.forward(rows, x_gates, &bias_hh, states, outputs);
+            layer.forward(&products, rows, x_gates, states, outputs);
         });
         for (rows, states) in chunks.iter().zip(&states) {
             states.store(&mut last, &layer, rows);
+        }
+    }
+}
+
+/// How r = R h₋ + b_hh comes about.
+enum Products<'a, F> {
+    /// By a cell that takes it with its step: R and b_hh by [units](Panels::of_units).
+    ByUnits {
+        cell: &'a dyn TakesSteps<F>,
+        weights: Panels<F>,
+        bias: Vec<F>,
+    },
+    /// Before the cell, with b_hh as wide as r.
+    ByGates(GateProducts<'a, F>, Vec<F>),
+}
+
+/// b_hh, zeros where there is none, as [`Panels::of_units`] has the columns.
+fn bias_of_units<F: Real>(bias: Option<&[F]>, cell: &CellRef, hidden: usize) -> Vec<F> {
+    let (gates, (lanes, _)) = (cell.gates(), F::lanes_and_vectors());
+    let mut by_units = vec![F::zero(); gates * hidden.next_multiple_of(lanes)];
+    for (gate, bias) in bias.unwrap_or(&[]).chunks(hidden).enumerate() {
+        for (block, units) in bias.chunks(lanes).enumerate() {
+            let first = (block * gates + gate) * lanes;
+            by_units[first..first + units.len()].copy_from_slice(units);
+        }
+    }
+    by_units
+}
+
+/// What they work in.
+struct Room<F> {
+    /// r of all rows for a panel of units.
+    of_panel: Aligned<F>,
+    /// r, `[b, width]`
+    r: Array2<F>,
+    scratch: Option<Scratch<F>>,
+}
+
+impl<F: Real> Products<'_, F> {
+    fn room(&self, batch: usize) -> Room<F> {
+        let (of_panel, width, scratch) = match self {
+            Self::ByUnits { weights, .. } => (batch * weights.panel_width(), 0, None),
+            Self::ByGates(gates, _) => (0, gates.width(), Some(gates.scratch(batch))),
+        };
+        Room {
+            of_panel: Aligned::zeros(of_panel),
+            r: Array2::zeros((batch, width)),
+            scratch,
         }
     }
 }
@@ -140,28 +202,26 @@ struct Outputs<'a, F> {
 }
 
 impl<F: Real> Layer<'_, F> {
-    /// x_gates: `[T, b, G·H]`, bias_hh: as wide as r.
     fn forward(
         &self,
+        products: &Products<'_, F>,
         rows: &Range<usize>,
         mut x_gates: XGates<'_, F>,
-        bias_hh: &[F],
         states: &mut States<F>,
         mut outputs: Outputs<'_, F>,
     ) {
         let (steps, batch) = (self.shape.steps, rows.len());
         let hidden = self.shape.hidden;
-        let (early, gates) = (self.cell.early_gates(), self.cell.gates());
-        let gate_width = gates * hidden;
         let lengths = &self.lengths[rows.clone()];
-        let mut scratch = self.products.scratch(batch);
-        let mut r = Array2::zeros((batch, self.products.width()));
+        let mut room = products.room(batch);
         let mut projection = self.projection.as_ref().map(|weights| {
             let projected = Array2::zeros((batch, weights.width()));
             let zeros = vec![F::zero(); weights.width()];
             (weights, zeros, projected)
         });
-        let mut before = self.zoneout.map(|_| states.clone());
+        let by_units = matches!(products, Products::ByUnits { .. });
+        let mut before = (by_units || self.zoneout.is_some()).then(|| states.clone());
+        let mut has_step = vec![true; batch];
         for step in 0..steps {
             let t = self.time(step);
             let live = |row: &usize| t < lengths[*row];
@@ -175,40 +235,50 @@ impl<F: Real> Layer<'_, F> {
             if !(0..batch).any(|row| live(&row)) {
                 continue;
             }
-            let h_before = (states.h(), bias_hh);
-            self.products
-                .begin(rows, 0..early, h_before, &mut r, &mut scratch);
-            if let Some(inner) = inner.as_mut().filter(|_| early < gates) {
-                for row in (0..batch).filter(live) {
-                    F::cell_inner(
-                        self.cell.erased(),
-                        InnerRow {
-                            x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                            r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                            state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
-                            inner: inner.row_mut(row).into_slice().expect(CONTIGUOUS),
-                        },
+            let saved = outputs.saved.as_mut().map(|s| s.index_axis_mut(Axis(1), t));
+            match (products, &mut before) {
+                (
+                    Products::ByUnits {
+                        cell,
+                        weights,
+                        bias,
+                    },
+                    Some(before),
+                ) => {
+                    std::mem::swap(before, states);
+                    for (row, has_step) in has_step.iter_mut().enumerate() {
+                        *has_step = live(&row);
+                        if !*has_step {
+                            states.cell.row_mut(row).assign(&before.cell.row(row));
+                        }
+                    }
+                    cell.step_rows(StepRows {
+                        weights,
+                        bias,
+                        back: step % 2 == 1,
+                        x,
+                        before: before.cell.view(),
+                        state: states.cell.view_mut(),
+                        saved,
+                        live: &has_step,
+                        r: &mut room.of_panel,
+                    });
+                }
+                (Products::ByGates(gates, bias), before) => {
+                    if let Some(before) = before {
+                        before.copy_from(states);
+                    }
+                    let inner = inner.as_mut();
+                    self.step_by_gates(
+                        (gates, bias),
+                        (rows, &live),
+                        x,
+                        states,
+                        (inner, saved),
+                        &mut room,
                     );
                 }
-                let inner = inner.view();
-                self.products
-                    .add(rows, early..gates, inner, &mut r, &mut scratch);
-            }
-            if let Some(before) = &mut before {
-                before.clone_from(states);
-            }
-            for row in (0..batch).filter(live) {
-                let mut saved = outputs.saved.as_mut().map(|s| s.slice_mut(s![row, t, ..]));
-                F::cell_forward(
-                    self.cell.erased(),
-                    ForwardRow {
-                        x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                        r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                        diagonal: self.diagonal,
-                        state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                        saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
-                    },
-                );
+                (Products::ByUnits { .. }, None) => unreachable!("then old states are kept"),
             }
             // With a projection the cell's first state is m, and h = W_hr m.
             if let Some((weights, zeros, projected)) = &mut projection {
@@ -235,6 +305,55 @@ impl<F: Real> Layer<'_, F> {
                 let y = y.row_mut(row).into_slice().expect(CONTIGUOUS);
                 y.copy_from_slice(states.h_row_mut(row));
             }
+        }
+    }
+
+    /// r, then v and what r owes to it, then the cell, of the rows that have the step. `kept`: v `[b, H]` and what is saved `[b, K·H]`.
+    fn step_by_gates(
+        &self,
+        (products, bias): (&GateProducts<'_, F>, &[F]),
+        (rows, live): (&Range<usize>, &impl Fn(&usize) -> bool),
+        x: ArrayView2<'_, F>,
+        states: &mut States<F>,
+        (inner, mut saved): (
+            Option<&mut ArrayViewMut2<'_, F>>,
+            Option<ArrayViewMut2<'_, F>>,
+        ),
+        room: &mut Room<F>,
+    ) {
+        let (early, gates) = (self.cell.early_gates(), self.cell.gates());
+        let gate_width = gates * self.shape.hidden;
+        let Some(scratch) = &mut room.scratch else {
+            return;
+        };
+        let r = &mut room.r;
+        products.begin(rows, 0..early, (states.h(), bias), r, scratch);
+        if let Some(inner) = inner.filter(|_| early < gates) {
+            for row in (0..rows.len()).filter(live) {
+                F::cell_inner(
+                    self.cell.erased(),
+                    InnerRow {
+                        x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                        r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                        state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
+                        inner: inner.row_mut(row).into_slice().expect(CONTIGUOUS),
+                    },
+                );
+            }
+            products.add(rows, early..gates, inner.view(), r, scratch);
+        }
+        for row in (0..rows.len()).filter(live) {
+            let mut saved = saved.as_mut().map(|saved| saved.row_mut(row));
+            F::cell_forward(
+                self.cell.erased(),
+                ForwardRow {
+                    x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                    r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                    diagonal: self.diagonal,
+                    state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
+                    saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
+                },
+            );
         }
     }
 

@@ -60,6 +60,22 @@ pub(super) trait Kernel {
     fn buffers(&self) -> Vec<&wgpu::Buffer>;
 }
 
+/// The text of a kernel's file.
+macro_rules! shader {
+    ($kernel:literal) => {
+        $crate::cell::WgslSource {
+            file: concat!("shaders/", $kernel, ".wgsl"),
+            text: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/shaders/",
+                $kernel,
+                ".wgsl"
+            )),
+            rust: (file!(), line!()),
+        }
+    };
+}
+
 /// Declares a kernel: a struct of its buffers and one of its parameters (u32 or f32).
 macro_rules! kernel {
     (
@@ -86,16 +102,7 @@ macro_rules! kernel {
             type Params = $params;
             const INFO: $crate::gpu::kernel::KernelInfo = $crate::gpu::kernel::KernelInfo {
                 name: $kernel,
-                source: $crate::cell::WgslSource {
-                    file: concat!("shaders/", $kernel, ".wgsl"),
-                    text: include_str!(concat!(
-                        env!("CARGO_MANIFEST_DIR"),
-                        "/shaders/",
-                        $kernel,
-                        ".wgsl"
-                    )),
-                    rust: (file!(), line!()),
-                },
+                source: $crate::gpu::kernel::shader!($kernel),
                 libraries: &[$($($library),*)?],
                 weights: &[$($($weights),*)?],
                 takes_cell: false $(|| $cell)?,
@@ -133,16 +140,7 @@ macro_rules! kernel {
             type Params = <$like<'static> as $crate::gpu::kernel::Kernel>::Params;
             const INFO: $crate::gpu::kernel::KernelInfo = $crate::gpu::kernel::KernelInfo {
                 name: $kernel,
-                source: $crate::cell::WgslSource {
-                    file: concat!("shaders/", $kernel, ".wgsl"),
-                    text: include_str!(concat!(
-                        env!("CARGO_MANIFEST_DIR"),
-                        "/shaders/",
-                        $kernel,
-                        ".wgsl"
-                    )),
-                    rust: (file!(), line!()),
-                },
+                source: $crate::gpu::kernel::shader!($kernel),
                 libraries: &[$($library),*],
                 weights: &[$($weights),*],
                 constants: &[$(($constant, $value)),*],
@@ -156,7 +154,7 @@ macro_rules! kernel {
         }
     };
 }
-pub(super) use kernel;
+pub(super) use {kernel, shader};
 
 /// All kernels.
 pub(super) fn all() -> Vec<&'static KernelInfo> {

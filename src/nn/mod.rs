@@ -3,6 +3,7 @@
 //! Weights have PyTorch's names, shapes and order, on every device.
 
 pub(crate) mod budget;
+mod builder;
 mod cache;
 mod last_step;
 mod linear;
@@ -12,10 +13,11 @@ mod recurrent;
 mod sequential;
 mod softmax;
 
+pub use builder::SequentialBuilder;
 pub use linear::Linear;
 pub use parameters::{Parameters, Weights};
 pub use recurrent::{Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentConfig, State, Vjp};
-pub use sequential::{Sequential, SequentialBuilder};
+pub use sequential::Sequential;
 
 pub(crate) use cache::ShapeCache;
 pub(crate) use module::{Mode, Value};

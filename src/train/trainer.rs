@@ -1,15 +1,18 @@
 //! Training steps.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod blocking;
+mod compiled;
+
+use self::compiled::Compiled;
 use super::loss::Loss;
-use super::optimizer::{Optimizer, Step};
+use super::optimizer::Optimizer;
 use super::shared::{Externals, LossSum};
 use crate::Real;
 use crate::data::{Batch, Dataset, Values};
 use crate::error::{Error, Result, check_positive};
 use crate::executable::{Copy, Executable};
-use crate::nn::{Mode, Sequential, ShapeCache, Value, budget, check_lengths};
-use crate::profile::ExecutionPlan;
-use crate::program::{ClipNorm, Slice, TensorId};
+use crate::nn::{Sequential, ShapeCache, budget, check_lengths};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
@@ -53,52 +56,6 @@ pub struct Trainer {
     evaluation: ShapeCache<(usize, usize, bool), Compiled>,
     /// The optimizer's step alone, for gradients of the caller's own.
     update: Option<Executable>,
-}
-
-/// A program for one shape.
-#[derive(Debug)]
-struct Compiled {
-    executable: Executable,
-    places: Places,
-}
-
-/// Where its inputs are.
-#[derive(Debug)]
-struct Places {
-    mode: Mode,
-    x: TensorId,
-    target: TensorId,
-    /// What each step of each row counts, where that depends on the lengths, and the model's output's shape.
-    row_weights: Option<(TensorId, Vec<usize>)>,
-}
-
-impl Compiled {
-    /// Runs the program with what a batch needs written or copied first, by `execute`.
-    fn run<R>(
-        &self,
-        batch: &Batch,
-        loss: &Loss,
-        random: (u64, u64),
-        execute: impl FnOnce(&Executable, &[Copy<'_>]) -> Result<R>,
-    ) -> Result<R> {
-        let Self { executable, places } = self;
-        let lengths = batch.lengths.as_deref();
-        places.mode.write(executable, lengths, Some(random))?;
-        if let (Some((id, output)), Some(lengths)) = (&places.row_weights, lengths) {
-            let weights = loss.row_weights(output, lengths);
-            executable.tensor(*id).write_slice(0, &weights)?;
-        }
-        let x = batch.x.load(executable.tensor(places.x))?;
-        let target = batch.target.load(executable.tensor(places.target))?;
-        let copies: Vec<_> = x.into_iter().chain(target).collect();
-        execute(executable, &copies)
-    }
-}
-
-/// T, B and whether there are lengths: what a batch's program is compiled for.
-fn key(batch: &Batch) -> (usize, usize, bool) {
-    let shape = batch.x.shape();
-    (shape[0], shape[1], batch.lengths.is_some())
 }
 
 impl Trainer {
@@ -366,153 +323,5 @@ impl Trainer {
             }
         }
         Ok(())
-    }
-
-    /// Runs the program for a batch's shape, by `execute`.
-    fn run<R>(
-        &self,
-        batch: &Batch,
-        train: bool,
-        execute: impl FnOnce(&Executable, &[Copy<'_>]) -> Result<R>,
-    ) -> Result<R> {
-        let random = (self.seed, self.steps);
-        let cache = if train {
-            &self.training
-        } else {
-            &self.evaluation
-        };
-        let compile = || self.compile(batch, train);
-        cache.with(self.model.device(), key(batch), compile, |compiled| {
-            compiled.run(batch, &self.loss, random, execute)
-        })
-    }
-
-    /// The plan of a training step.
-    pub(super) fn training_plan(&self, batch: &Batch) -> Result<ExecutionPlan> {
-        self.check(batch)?;
-        let compile = || self.compile(batch, true);
-        let plan = |compiled: &Compiled| Ok(compiled.executable.plan());
-        let device = self.model.device();
-        self.training.with(device, key(batch), compile, plan)
-    }
-
-    fn compile(&self, batch: &Batch, train: bool) -> Result<Compiled> {
-        let (externals, places) = self.write_within_budget(batch, train)?;
-        let executable = externals.compile(self.model.device())?;
-        Ok(Compiled { executable, places })
-    }
-
-    fn write_within_budget(&self, batch: &Batch, train: bool) -> Result<(Externals, Places)> {
-        let memory_budget = self.memory_budget.filter(|_| train);
-        let write = |segment| self.write(batch, train, segment);
-        let (device, steps) = (self.model.device(), batch.x.shape()[0]);
-        budget::within(memory_budget, device, steps, write, |written| {
-            &written.0.program
-        })
-    }
-
-    /// Writes the program for a batch's shape; `segment`: the steps of a part of a recurrence.
-    fn write(&self, batch: &Batch, train: bool, segment: Option<usize>) -> (Externals, Places) {
-        let mut externals = Externals::default();
-        let parameters = self.model.parameters();
-        let values = externals.add("the weights", parameters.flat());
-        let gradient = train.then(|| externals.add("the gradients", &self.gradients));
-        let sum = if train {
-            &self.training_loss
-        } else {
-            &self.evaluation_loss
-        };
-        let loss = externals.add("the loss", &sum.sum);
-        let shape = batch.x.shape();
-        let lengths = batch.lengths.as_ref().map(|_| shape[1]);
-        let random = train && self.model.is_random();
-        let mode = Mode::new(&mut externals.program, train, lengths, random).segment(segment);
-        // The input's own gradient is not wanted, so that the first layer need not compute it.
-        let x = Value::new(&mut externals.program, "x", shape, false).keep(&mut externals.program);
-        let target = externals.program.tensor("target", batch.target.shape());
-        let ids = (x.slice.tensor, target.tensor);
-        let weights = parameters.slices(values, gradient);
-        let program = &mut externals.program;
-        let (output, backward) = self.model.emit(program, &weights, x, mode);
-        let every_step = output.shape.len() == 3;
-        let row_weights = lengths.filter(|_| every_step).map(|batch| {
-            let shape = [shape[0], batch];
-            program.tensor("weights of steps", &shape)
-        });
-        self.loss
-            .emit(program, &output, target, loss, shape[1], row_weights);
-        if let Some(gradient) = gradient {
-            backward(&mut externals.program);
-            self.emit_update(&mut externals, values, gradient);
-        }
-        let places = Places {
-            mode,
-            x: ids.0,
-            target: ids.1,
-            row_weights: row_weights.map(|weights| (weights.tensor, output.shape)),
-        };
-        (externals, places)
-    }
-
-    /// Writes clipping and the optimizer's step.
-    fn emit_update(&self, externals: &mut Externals, values: Slice, gradient: Slice) {
-        let clip = self.clip_norm.map(|max_norm| {
-            let clip = externals.add("the gradient norm", &self.clip);
-            externals.program.push(ClipNorm {
-                gradient,
-                max_norm,
-                clip,
-            });
-            clip
-        });
-        let scalars = externals.add("the optimizer's numbers", &self.scalars);
-        let states: Vec<_> = self
-            .states
-            .iter()
-            .map(|state| externals.add("the optimizer's state", state))
-            .collect();
-        let step = Step {
-            parameter: values,
-            gradient,
-            states: &states,
-            scalars,
-            clip,
-        };
-        self.optimizer.emit(&mut externals.program, step);
-    }
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-impl Trainer {
-    /// Blocking [`Trainer::take_loss_async`].
-    ///
-    /// # Errors
-    /// As [`Trainer::take_loss_async`].
-    pub fn take_loss(&mut self) -> Result<f64> {
-        pollster::block_on(self.take_loss_async())
-    }
-
-    /// Blocking [`Trainer::evaluate_async`].
-    ///
-    /// # Errors
-    /// As [`Trainer::evaluate_async`].
-    pub fn evaluate(&mut self, data: &dyn Dataset, batch_size: usize) -> Result<f64> {
-        pollster::block_on(self.evaluate_async(data, batch_size))
-    }
-
-    /// Blocking [`Trainer::gradients_async`].
-    ///
-    /// # Errors
-    /// As [`Trainer::gradients_async`].
-    pub fn gradients<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
-        pollster::block_on(self.gradients_async())
-    }
-
-    /// Blocking [`Trainer::gradient_norm_async`].
-    ///
-    /// # Errors
-    /// As [`Trainer::gradient_norm_async`].
-    pub fn gradient_norm(&self) -> Result<Option<f64>> {
-        pollster::block_on(self.gradient_norm_async())
     }
 }

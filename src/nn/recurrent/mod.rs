@@ -2,6 +2,7 @@
 
 mod backward;
 mod callable;
+mod check;
 mod config;
 mod layer;
 mod options;
@@ -14,12 +15,12 @@ mod tests;
 mod weight_gradient;
 
 pub use callable::{Input, Recurrent, State, Vjp};
+pub(crate) use check::check_lengths;
 #[cfg(feature = "safetensors")]
 pub(crate) use config::Regularisers;
 pub use config::{Bias, RecurrentConfig};
 #[cfg(feature = "safetensors")]
 pub(crate) use runner::RecurrentStack;
-pub(crate) use runner::check_lengths;
 pub use single_step::{CellVjp, RecurrentCell};
 #[cfg(feature = "safetensors")]
 pub(crate) use stack::Stack;

@@ -3,7 +3,7 @@
 use super::callable::{Input, State, Vjp};
 use super::stack::{Stack, Surroundings};
 use crate::device::Device;
-use crate::error::{Error, Result, check_positive, check_shape};
+use crate::error::{Result, check_shape};
 use crate::executable::{Copy, Executable};
 use crate::nn::budget;
 use crate::nn::cache::ShapeCache;
@@ -15,22 +15,22 @@ use crate::tensor::Tensor;
 /// A [`Stack`] with weights on a device.
 #[derive(Debug)]
 pub(crate) struct RecurrentStack {
-    stack: Stack,
-    device: Device,
+    pub(super) stack: Stack,
+    pub(super) device: Device,
     parameters: Parameters,
     memory_budget: Option<usize>,
     compiled: ShapeCache<Key, Compiled>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Key {
-    steps: usize,
-    batch: usize,
-    lengths: bool,
-    random: bool,
-    initial: bool,
-    gradient: bool,
-    d_last: bool,
+pub(super) struct Key {
+    pub(super) steps: usize,
+    pub(super) batch: usize,
+    pub(super) lengths: bool,
+    pub(super) random: bool,
+    pub(super) initial: bool,
+    pub(super) gradient: bool,
+    pub(super) d_last: bool,
 }
 
 /// An executable and where its inputs and outputs are.
@@ -153,84 +153,6 @@ impl RecurrentStack {
             c.executable.run_with(&before, &after)
         })?;
         Ok(result)
-    }
-
-    /// `Ok` where the arguments of [`RecurrentStack::forward`] fit.
-    #[cfg(feature = "safetensors")]
-    pub(crate) fn check(&self, input: Input<'_>, state: Option<&State>) -> Result<()> {
-        self.key(input, state).map(drop)
-    }
-
-    fn key(&self, input: Input<'_>, state: Option<&State>) -> Result<Key> {
-        let x = input.x;
-        x.check_device("x", &self.device)?;
-        let (steps, batch) = match *x.shape() {
-            [batch, steps, features]
-                if features == self.stack.input_size && self.stack.batch_first =>
-            {
-                (steps, batch)
-            }
-            [steps, batch, features]
-                if features == self.stack.input_size && !self.stack.batch_first =>
-            {
-                (steps, batch)
-            }
-            _ => {
-                let order = if self.stack.batch_first {
-                    "B, T"
-                } else {
-                    "T, B"
-                };
-                let expected = format!("[{order}, {}]", self.stack.input_size);
-                return Err(Error::shape("x", x.shape(), expected));
-            }
-        };
-        check_positive("x: T", steps)?;
-        check_positive("x: B", batch)?;
-        if let Some(lengths) = input.lengths {
-            check_lengths(lengths, steps, batch)?;
-        }
-        self.check_state("state", state, |state| {
-            self.stack.state_shape(state, batch).to_vec()
-        })?;
-        Ok(Key {
-            steps,
-            batch,
-            lengths: input.lengths.is_some(),
-            random: input.random.is_some() && self.stack.is_random(),
-            initial: state.is_some(),
-            gradient: false,
-            d_last: false,
-        })
-    }
-
-    /// `Ok` where there is no state, or one with all parts, each of the shape that is asked for.
-    pub(super) fn check_state(
-        &self,
-        argument: &str,
-        state: Option<&State>,
-        shape: impl Fn(usize) -> Vec<usize>,
-    ) -> Result<()> {
-        let Some(state) = state else { return Ok(()) };
-        let expected = self.stack.cell.states();
-        if state.parts.len() != expected {
-            let got = format!("{} states", state.parts.len());
-            return Err(Error::argument(
-                argument,
-                got,
-                format!("{expected} for {}", self.stack.cell.name()),
-            ));
-        }
-        for (index, part) in state.parts.iter().enumerate() {
-            let name = match index {
-                0 => format!("{argument}.h"),
-                1 => format!("{argument}.c"),
-                _ => format!("{argument}, part {index}"),
-            };
-            part.check_device(&name, &self.device)?;
-            check_shape(&name, part.shape(), &shape(index))?;
-        }
-        Ok(())
     }
 
     fn zeros(&self, shape: &[usize]) -> Result<Tensor> {
@@ -399,14 +321,5 @@ impl Compiled {
             to: (to, 0),
             len: from.len,
         }
-    }
-}
-
-/// `Ok` where there is one length for each row, none above T.
-pub(crate) fn check_lengths(lengths: &[usize], steps: usize, batch: usize) -> Result<()> {
-    check_shape("lengths", &[lengths.len()], &[batch])?;
-    match lengths.iter().find(|length| **length > steps) {
-        Some(bad) => Err(Error::argument("lengths", bad, format!("0 to T = {steps}"))),
-        None => Ok(()),
     }
 }

@@ -6,8 +6,11 @@ use crate::runs::{Arrays, Run, random};
 use bptt::Device;
 use bptt::cell::{Activation, Cell};
 use bptt::data::Batch;
-use bptt::nn::{Bias, GruConfig, LstmConfig, Parameters, RecurrentConfig, RnnConfig, Sequential};
-use bptt::train::{Mse, Sgd, SoftmaxCrossEntropy, Trainer};
+use bptt::nn::{
+    Bias, GruConfig, LstmConfig, Parameters, RecurrentConfig, RnnConfig, Sequential,
+    SequentialBuilder,
+};
+use bptt::train::{Loss, Mse, Sgd, SoftmaxCrossEntropy, Trainer};
 use bptt::verify::{Mismatch, compare};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
@@ -153,63 +156,39 @@ pub fn check_trainer(mut trainer: Trainer, batch: &Batch) {
     .unwrap();
 }
 
+/// A trainer of the model with a loss, whose steps change nothing.
+fn trainer(model: SequentialBuilder, loss: impl Into<Loss>) -> Trainer {
+    let model = model.build(&Device::cpu_f64(), 1).unwrap();
+    let trainer = Trainer::new(model, Sgd::new(0.0)).unwrap();
+    trainer.loss(loss).unwrap()
+}
+
 #[test]
 fn squared_error_of_every_step_and_of_the_last() {
-    let device = Device::cpu_f64();
     for mse in [Mse::mean(), Mse::sum(), Mse::half_sum()] {
-        let model = Sequential::new(3)
-            .lstm(LstmConfig::hidden(4))
-            .linear(2)
-            .build(&device, 1)
-            .unwrap();
-        let trainer = Trainer::new(model, Sgd::new(0.0))
-            .unwrap()
-            .loss(mse)
-            .unwrap();
-        check_trainer(
-            trainer,
-            &Batch::new(random(1, &[5, 2, 3]), random(2, &[5, 2, 2])),
-        );
+        let model = Sequential::new(3).lstm(LstmConfig::hidden(4)).linear(2);
+        let batch = Batch::new(random(1, &[5, 2, 3]), random(2, &[5, 2, 2]));
+        check_trainer(trainer(model, mse), &batch);
     }
     let model = Sequential::new(3)
         .gru(GruConfig::hidden(4))
         .last_step()
         .linear(2)
         .softmax();
-    let model = model.build(&device, 1).unwrap();
-    let trainer = Trainer::new(model, Sgd::new(0.0)).unwrap();
-    check_trainer(
-        trainer,
-        &Batch::new(random(1, &[5, 3, 3]), random(2, &[3, 2])),
-    );
+    let batch = Batch::new(random(1, &[5, 3, 3]), random(2, &[3, 2]));
+    check_trainer(trainer(model, Mse::mean()), &batch);
 }
 
 #[test]
 fn cross_entropy_of_every_step_and_of_the_last() {
-    let device = Device::cpu_f64();
-    let model = Sequential::new(3)
-        .rnn(RnnConfig::hidden(4))
-        .linear(5)
-        .build(&device, 1)
-        .unwrap();
-    let trainer = Trainer::new(model, Sgd::new(0.0))
-        .unwrap()
-        .loss(SoftmaxCrossEntropy)
-        .unwrap();
+    let model = Sequential::new(3).rnn(RnnConfig::hidden(4)).linear(5);
     let classes = ndarray::Array2::from_shape_fn((4, 2), |(t, b)| ((3 * t + b) % 5) as u32);
-    check_trainer(trainer, &Batch::new(random(1, &[4, 2, 3]), classes));
+    let batch = Batch::new(random(1, &[4, 2, 3]), classes);
+    check_trainer(trainer(model, SoftmaxCrossEntropy), &batch);
     let model = Sequential::new(3)
         .lstm(LstmConfig::hidden(4))
         .last_step()
-        .linear(5)
-        .build(&device, 1)
-        .unwrap();
-    let trainer = Trainer::new(model, Sgd::new(0.0))
-        .unwrap()
-        .loss(SoftmaxCrossEntropy)
-        .unwrap();
-    check_trainer(
-        trainer,
-        &Batch::new(random(1, &[4, 2, 3]), ndarray::arr1(&[4_u32, 0])),
-    );
+        .linear(5);
+    let batch = Batch::new(random(1, &[4, 2, 3]), ndarray::arr1(&[4_u32, 0]));
+    check_trainer(trainer(model, SoftmaxCrossEntropy), &batch);
 }

@@ -1,0 +1,42 @@
+//! Blocking twins of the trainer's asynchronous functions.
+
+use super::Trainer;
+use crate::Real;
+use crate::data::Dataset;
+use crate::error::Result;
+use ndarray::ArrayD;
+use std::collections::BTreeMap;
+
+impl Trainer {
+    /// Blocking [`Trainer::take_loss_async`].
+    ///
+    /// # Errors
+    /// As [`Trainer::take_loss_async`].
+    pub fn take_loss(&mut self) -> Result<f64> {
+        pollster::block_on(self.take_loss_async())
+    }
+
+    /// Blocking [`Trainer::evaluate_async`].
+    ///
+    /// # Errors
+    /// As [`Trainer::evaluate_async`].
+    pub fn evaluate(&mut self, data: &dyn Dataset, batch_size: usize) -> Result<f64> {
+        pollster::block_on(self.evaluate_async(data, batch_size))
+    }
+
+    /// Blocking [`Trainer::gradients_async`].
+    ///
+    /// # Errors
+    /// As [`Trainer::gradients_async`].
+    pub fn gradients<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
+        pollster::block_on(self.gradients_async())
+    }
+
+    /// Blocking [`Trainer::gradient_norm_async`].
+    ///
+    /// # Errors
+    /// As [`Trainer::gradient_norm_async`].
+    pub fn gradient_norm(&self) -> Result<Option<f64>> {
+        pollster::block_on(self.gradient_norm_async())
+    }
+}
