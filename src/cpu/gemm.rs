@@ -6,7 +6,7 @@ use crate::Real;
 use crate::program::Gemm;
 use crate::trusted::product;
 
-/// How many times more operations a product does in the time than other work: below as many more, a second thread does not pay.
+/// A product does about this many times the operations of other work in the same time, and needs that many more to be worth a thread.
 const QUICK: usize = 16;
 
 /// c = op(a) · op(b) (+ bias) (+ c)

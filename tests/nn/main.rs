@@ -5,6 +5,7 @@ mod common;
 
 mod choices;
 mod comparison;
+mod cpu;
 mod data;
 mod device;
 mod errors;

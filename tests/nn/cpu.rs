@@ -1,0 +1,70 @@
+//! What only the CPU path does: two ways of a step, and callers' tensors that stand in for a program's own.
+
+use crate::runs::{Run, SINGLE_THROUGH_TIME, check, random, tensor};
+use bptt::Device;
+use bptt::cell::Cell;
+use bptt::data::Batch;
+use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig, RnnConfig, Sequential};
+use bptt::train::{Adam, Trainer};
+
+/// Few rows, which take a step with its product, and more than do so, over several registers of units, the last not full; forward and back,
+/// with and without zoneout.
+fn both_ways<C: Cell + Clone>(config: fn(usize, usize) -> RecurrentConfig<C>) {
+    for hidden in [1, 16, 70] {
+        for batch in [3, 11] {
+            for zoneout in [0.0, 0.3] {
+                let config = config(5, hidden).zoneout(zoneout, zoneout);
+                let run = Run::new(config.bidirectional(true), [7, batch, 5]);
+                let run = Run {
+                    train: Some((1, 2)),
+                    ..run.ragged()
+                };
+                let place = format!("H = {hidden}, B = {batch}, zoneout {zoneout}");
+                let expected = run.on(&Device::cpu_f64());
+                check(
+                    &place,
+                    &run.on(&Device::cpu()),
+                    &expected,
+                    SINGLE_THROUGH_TIME,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn few_rows_and_many_agree_with_double_precision() {
+    both_ways(LstmConfig::new);
+    both_ways(GruConfig::new);
+    both_ways(RnnConfig::new);
+}
+
+#[test]
+fn results_and_inputs_stay_as_they_are_in_later_calls() {
+    let device = Device::cpu();
+    // [T, B, F] of more elements than are copied.
+    let shape = [40, 4, 16];
+    let model = Sequential::new(16)
+        .lstm(LstmConfig::hidden(16))
+        .build(&device, 1);
+    let model = model.unwrap();
+    let given = [random(1, &shape), random(2, &shape)];
+    let x = [&given[0], &given[1]].map(|x| tensor(&device, x));
+    let first = model.forward(&x[0]).unwrap();
+    let expected = first.to_array::<f64>().unwrap();
+    let second = model.forward(&x[1]).unwrap();
+    assert_ne!(second.to_array::<f64>().unwrap(), expected);
+    assert_eq!(first.to_array::<f64>().unwrap(), expected);
+    let mut trainer = Trainer::new(model, Adam::new(1e-2)).unwrap();
+    for _ in 0..3 {
+        trainer
+            .step(&Batch::new(x[0].clone(), x[1].clone()))
+            .unwrap();
+    }
+    assert_eq!(first.to_array::<f64>().unwrap(), expected);
+    for (x, given) in x.iter().zip(&given) {
+        assert_eq!(&x.to_array::<f64>().unwrap(), given);
+    }
+    let third = trainer.model().forward(&x[0]).unwrap();
+    assert_ne!(third.to_array::<f64>().unwrap(), expected);
+}
