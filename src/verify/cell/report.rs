@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// What [`check_cell`] found.
+/// What [`check_cell`](super::check_cell) found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellReport {
     /// The cell's name.
     pub cell: String,
     /// The worst difference of a derivative from finite differences, relative to 1 + its size.
     pub derivatives: f64,
-    /// For each device, the worst relative difference ([`compare`](super::compare)) of its results from the Rust half's in f64.
+    /// For each device, the worst relative difference ([`compare`](crate::verify::compare)) of its results from the Rust half's in f64.
     pub devices: Vec<(String, f64)>,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for CellFault {
     }
 }
 
-/// All that [`check_cell`] found wrong, a line each.
+/// All that [`check_cell`](super::check_cell) found wrong, a line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CellFaults(pub Vec<CellFault>);
 
