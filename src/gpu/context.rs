@@ -60,7 +60,7 @@ pub(crate) struct Context {
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
     info: AdapterInfo,
     /// Whether there are subgroups of at least [`recurrent_choice::SUBGROUP`] invocations.
-    subgroups: bool,
+    pub(super) subgroups: bool,
     /// What replaces the choice made for a recurrence.
     recurrent_choice: Mutex<Option<RecurrentChoice>>,
     precision: Mutex<Precision>,

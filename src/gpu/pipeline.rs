@@ -86,16 +86,16 @@ impl Context {
                 available: self.limits.max_storage_buffers_per_shader_stage.into(),
             });
         }
-        if kernel.subgroups && !self.device.features().contains(wgpu::Features::SUBGROUP) {
-            let reason = format!("{}: the device has no subgroups", kernel.name);
-            return Err(Error::Gpu(reason));
-        }
         let is_text = |name: &str| kernel.constants.iter().any(|(known, _)| *known == name);
         let (text, overrides): (Vec<_>, Vec<_>) =
             (variant.overrides.iter().copied()).partition(|(name, _)| is_text(name));
         let text: Vec<_> = (text.into_iter().map(|(name, value)| (name, value as u32))).collect();
         let mut shader = compose(kernel, variant.cell, &text, variant.half);
-        if kernel.subgroups && cfg!(target_arch = "wasm32") {
+        if shader.subgroups && !self.device.features().contains(wgpu::Features::SUBGROUP) {
+            let reason = format!("{}: the device has no subgroups", shader.name);
+            return Err(Error::Gpu(reason));
+        }
+        if shader.subgroups && cfg!(target_arch = "wasm32") {
             // Browsers want it, naga knows no such directive. On the line of the first file's comment, so that lines keep their numbers.
             shader.text.insert_str(0, "enable subgroups; ");
         }

@@ -18,6 +18,15 @@ pub const SIZES: [(usize, usize, usize); 9] = [
 pub const TRANSPOSITIONS: [(bool, bool); 4] =
     [(false, false), (false, true), (true, false), (true, true)];
 
+/// An operand's rows and columns in memory.
+fn side(transpose: bool, rows: usize, columns: usize) -> (usize, usize) {
+    if transpose {
+        (columns, rows)
+    } else {
+        (rows, columns)
+    }
+}
+
 pub fn case(
     size: (usize, usize, usize),
     transpose: (bool, bool),
@@ -26,15 +35,8 @@ pub fn case(
 ) -> Case {
     let (m, n, k) = size;
     let mut case = Case::new(7);
-    let sides = |transpose, rows, columns| {
-        if transpose {
-            (columns, rows)
-        } else {
-            (rows, columns)
-        }
-    };
-    let (a_rows, a_columns) = sides(transpose.0, m, k);
-    let (b_rows, b_columns) = sides(transpose.1, k, n);
+    let (a_rows, a_columns) = side(transpose.0, m, k);
+    let (b_rows, b_columns) = side(transpose.1, k, n);
     let a = case
         .random("a", &[a_rows, a_columns], 1.0)
         .matrix(a_rows, a_columns);
@@ -136,13 +138,6 @@ pub fn inside_case(
 ) -> Case {
     let (m, n, k) = size;
     let mut case = Case::new(9);
-    let side = |transpose, rows, columns| {
-        if transpose {
-            (columns, rows)
-        } else {
-            (rows, columns)
-        }
-    };
     let stride = |(_, columns): (usize, usize)| columns.next_multiple_of(align) + align;
     let (a_side, b_side) = (side(transpose.0, m, k), side(transpose.1, k, n));
     let a = inside(&mut case, "a", a_side, align, stride(a_side));

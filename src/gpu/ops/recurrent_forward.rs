@@ -3,15 +3,14 @@
 use super::carry::{Carry, Layout};
 use super::pack_recurrent::Constants;
 use super::recurrence::{NONE, Recurrence, ZoneoutParams};
-use super::recurrent_trial::{Recurrent, Trial};
+use super::recurrent_trial::{Parts, Recurrent, Trial};
 use super::{flag, offset};
-use crate::cell::CellRef;
 use crate::error::Result;
 use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
-use crate::program::{self, RecurrentShape, RecurrentWeights, Slice};
+use crate::program::{self, RecurrentShape};
 
 kernel! {
     /// Steps, each a product and what follows from it
@@ -42,17 +41,13 @@ const PROJECT: u32 = 4;
 impl Recurrent for program::RecurrentForward {
     const NAME: &'static str = "forward";
 
-    fn cell(&self) -> &CellRef {
-        &self.cell
-    }
-    fn shape(&self) -> RecurrentShape {
-        self.shape
-    }
-    fn weights(&self) -> RecurrentWeights {
-        self.weights
-    }
-    fn mask(&self) -> Option<Slice> {
-        self.mask
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            cell: &self.cell,
+            shape: self.shape,
+            weights: self.weights,
+            mask: self.mask,
+        }
     }
 
     fn trial(&self, trial: &mut Trial) -> Self {

@@ -11,15 +11,20 @@ use crate::program::{PerDirection, Program, RecurrentShape, RecurrentWeights, Se
 const STEPS: usize = 32;
 const ELEMENTS: usize = 1 << 22;
 
+/// What the choice depends on, the same in both directions of time.
+pub(super) struct Parts<'a> {
+    pub(super) cell: &'a CellRef,
+    pub(super) shape: RecurrentShape,
+    pub(super) weights: RecurrentWeights,
+    pub(super) mask: Option<Slice>,
+}
+
 /// An operation that a [`RecurrentChoice`] says how to run.
 pub(super) trait Recurrent: Sized {
     /// What it is, one word.
     const NAME: &'static str;
 
-    fn cell(&self) -> &CellRef;
-    fn shape(&self) -> RecurrentShape;
-    fn weights(&self) -> RecurrentWeights;
-    fn mask(&self) -> Option<Slice>;
+    fn parts(&self) -> Parts<'_>;
 
     /// The operation over all of a trial's steps and over tensors that it adds, without zoneout, lengths or states.
     fn trial(&self, trial: &mut Trial) -> Self;
@@ -42,8 +47,13 @@ pub(super) struct Trial {
 
 impl Trial {
     fn new(op: &impl Recurrent) -> Self {
-        let shape = op.shape();
-        let gates = op.cell().gates() * shape.hidden;
+        let Parts {
+            cell,
+            shape,
+            weights: of,
+            mask,
+        } = op.parts();
+        let gates = cell.gates() * shape.hidden;
         let RecurrentShape {
             batch,
             hidden,
@@ -63,20 +73,15 @@ impl Trial {
                 stride: len,
             })
         };
-        let of = op.weights();
         let weights = RecurrentWeights {
             weight_hh: each("weight_hh", Some(of.weight_hh), gates * output)
                 .unwrap_or(of.weight_hh),
             bias_hh: each("bias_hh", of.bias_hh, gates),
             weight_hr: each("weight_hr", of.weight_hr, output * hidden),
-            weight_diag: each(
-                "weight_diag",
-                of.weight_diag,
-                op.cell().diagonals() * hidden,
-            ),
+            weight_diag: each("weight_diag", of.weight_diag, cell.diagonals() * hidden),
         };
-        let gates = op.cell().gates();
-        let mask = (op.mask()).map(|_| program.tensor("mask", &[directions, batch, gates, output]));
+        let mask_shape = [directions, batch, cell.gates(), output];
+        let mask = mask.map(|_| program.tensor("mask", &mask_shape));
         Self {
             segment: Segment::whole(&shape),
             program,
@@ -93,8 +98,9 @@ pub(super) fn lower<T: Recurrent>(op: &T, plan: &mut PlanBuilder<'_>) -> Result<
     let choice = match context.forced_recurrent_choice() {
         Some(choice) => choice,
         None => {
+            let Parts { cell, shape, .. } = op.parts();
             let mut candidates = vec![];
-            for choice in context.recurrent_choices(&op.shape(), op.cell().gates()) {
+            for choice in context.recurrent_choices(&shape, cell.gates()) {
                 let choice = op.effective(choice);
                 if !candidates.contains(&choice) {
                     candidates.push(choice);
@@ -129,12 +135,17 @@ fn trial<T: Recurrent>(
 
 /// Recurrences of one class share a choice: a cell, sizes to a factor of two, the options that change the products, and the precision.
 fn class<T: Recurrent>(op: &T, half: bool) -> String {
-    let shape = op.shape();
+    let Parts {
+        cell,
+        shape,
+        weights,
+        mask,
+    } = op.parts();
     let [batch, hidden, output] =
         [shape.batch, shape.hidden, shape.output].map(|size| size.max(1).ilog2());
-    let (cell, gates) = (op.cell().name(), op.cell().gates());
-    let projected = op.weights().weight_hr.map_or("", |_| " projected");
-    let masked = op.mask().map_or("", |_| " masked");
+    let (cell, gates) = (cell.name(), cell.gates());
+    let projected = weights.weight_hr.map_or("", |_| " projected");
+    let masked = mask.map_or("", |_| " masked");
     let half = if half { " half" } else { "" };
     format!(
         "{} {cell} {gates} {batch} {hidden} {output} {}{projected}{masked}{half}",

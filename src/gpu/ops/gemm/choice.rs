@@ -98,22 +98,16 @@ fn fits(context: &Context, kernel: GemmKernel) -> bool {
         GemmKernel::Scalar => 32,
         GemmKernel::Register { group, .. } | GemmKernel::Subgroup { group, .. } => group,
         GemmKernel::Workgroup { side } => (64 / side) * (64 / side),
-        GemmKernel::Cooperative => return false,
+        GemmKernel::Cooperative => 64,
     };
     let limits = &context.limits;
-    let subgroups = || {
-        context
-            .device()
-            .features()
-            .contains(wgpu::Features::SUBGROUP)
-            && context.device().adapter_info().subgroup_min_size >= 8
-    };
     invocations <= limits.max_compute_invocations_per_workgroup
         && invocations <= limits.max_compute_workgroup_size_x
         && match kernel {
             GemmKernel::Scalar | GemmKernel::Register { .. } => true,
-            GemmKernel::Subgroup { .. } => subgroups(),
+            GemmKernel::Subgroup { .. } => context.subgroups,
             GemmKernel::Workgroup { .. } => limits.max_compute_workgroup_storage_size >= 8192,
+            // See `Product::cooperative`.
             GemmKernel::Cooperative => false,
         }
 }
