@@ -143,7 +143,7 @@ impl Executable {
         let mut stand_in = |copy: &Copy<'_>, (inner, outer): (&Tensor, &Tensor), input: bool| {
             let place = |tensor: &Tensor| {
                 let buffer = select(tensor.storage())?;
-                own.iter().position(|own| Arc::ptr_eq(own, buffer))
+                own.iter().position(|own| own.is(buffer))
             };
             let whole =
                 copy.len >= WORTH_STANDING_IN && copy.len == inner.len() && copy.len == outer.len();
@@ -158,7 +158,7 @@ impl Executable {
                 (Some(index), None, Some(buffer))
                     if whole && once && !(input && plan.written[index]) =>
                 {
-                    buffers.to_mut()[index] = Arc::clone(buffer);
+                    buffers.to_mut()[index] = buffer.clone();
                     true
                 }
                 _ => false,

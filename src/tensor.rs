@@ -5,8 +5,6 @@ use crate::cpu::Buffer;
 use crate::device::{Device, Kind, Scalar};
 use crate::error::{Error, Result, check_shape};
 use ndarray::{Array, ArrayD, ArrayRef, Dimension};
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Storage {
@@ -64,8 +62,8 @@ impl Tensor {
             });
         };
         let storage = match device.kind() {
-            Kind::Cpu(Scalar::F32) => Storage::F32(Arc::new(RwLock::new(vec![0.0; len]))),
-            Kind::Cpu(Scalar::F64) => Storage::F64(Arc::new(RwLock::new(vec![0.0; len]))),
+            Kind::Cpu(Scalar::F32) => Storage::F32(Buffer::zeros(len)),
+            Kind::Cpu(Scalar::F64) => Storage::F64(Buffer::zeros(len)),
             Kind::Gpu(context) => Storage::Gpu(context.storage(&format!("{name} {shape:?}"), len)?),
         };
         Ok(Self {
@@ -163,8 +161,8 @@ impl Tensor {
 
     pub(crate) fn shares_memory_with(&self, other: &Self) -> bool {
         match (&self.storage, &other.storage) {
-            (Storage::F32(a), Storage::F32(b)) => Arc::ptr_eq(a, b),
-            (Storage::F64(a), Storage::F64(b)) => Arc::ptr_eq(a, b),
+            (Storage::F32(a), Storage::F32(b)) => a.is(b),
+            (Storage::F64(a), Storage::F64(b)) => a.is(b),
             (Storage::Gpu(a), Storage::Gpu(b)) => a == b,
             _ => false,
         }
@@ -214,10 +212,10 @@ impl Tensor {
         debug_assert!(offset + values.len() <= self.len());
         match &self.storage {
             Storage::F32(buffer) => {
-                convert(values, &mut lock_mut(buffer)[offset..offset + values.len()])
+                convert(values, &mut buffer.write()[offset..offset + values.len()])
             }
             Storage::F64(buffer) => {
-                convert(values, &mut lock_mut(buffer)[offset..offset + values.len()])
+                convert(values, &mut buffer.write()[offset..offset + values.len()])
             }
             Storage::Gpu(buffer) => match bytemuck::try_cast_slice::<F, f32>(values) {
                 Ok(values) if size_of::<F>() == size_of::<f32>() => {
@@ -248,8 +246,8 @@ impl Tensor {
     pub(crate) async fn read_slice<F: Real>(&self, offset: usize, len: usize) -> Result<Vec<F>> {
         let mut values = vec![F::zero(); len];
         match &self.storage {
-            Storage::F32(buffer) => convert(&lock(buffer)[offset..offset + len], &mut values),
-            Storage::F64(buffer) => convert(&lock(buffer)[offset..offset + len], &mut values),
+            Storage::F32(buffer) => convert(&buffer.read()[offset..offset + len], &mut values),
+            Storage::F64(buffer) => convert(&buffer.read()[offset..offset + len], &mut values),
             Storage::Gpu(buffer) => {
                 convert(
                     &self.device.context()?.read(buffer, offset, len).await?,
@@ -291,14 +289,6 @@ impl Tensor {
     }
 }
 
-fn lock<F>(buffer: &Buffer<F>) -> RwLockReadGuard<'_, Vec<F>> {
-    buffer.read_recursive()
-}
-
-fn lock_mut<F>(buffer: &Buffer<F>) -> RwLockWriteGuard<'_, Vec<F>> {
-    buffer.write()
-}
-
 fn convert<A: Real, B: Real>(from: &[A], to: &mut [B]) {
     to.iter_mut()
         .zip(from)
@@ -306,5 +296,5 @@ fn convert<A: Real, B: Real>(from: &[A], to: &mut [B]) {
 }
 
 fn copy<F: Real>(from: &Buffer<F>, from_offset: usize, to: &Buffer<F>, offset: usize, len: usize) {
-    lock_mut(to)[offset..offset + len].copy_from_slice(&lock(from)[from_offset..from_offset + len]);
+    to.write()[offset..offset + len].copy_from_slice(&from.read()[from_offset..from_offset + len]);
 }

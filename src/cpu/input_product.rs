@@ -1,12 +1,14 @@
 //! The input's part of the pre-activations, a block of steps at a time, so that it is in the cache when the cell takes it.
 
-use super::memory::{Memory, Reading, matrix};
+use super::buffer::Form;
+use super::memory::{Memory, Reading};
 use super::panels::{Panels, Start};
 use super::recurrent::{CONTIGUOUS, view};
 use crate::Real;
 use crate::program::{Gemm, Matrix, RecurrentShape};
 use ndarray::{Array3, ArrayView2, ArrayView3, Axis, ShapeBuilder, s};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Elements of a block that a near cache holds, and the rows it has at least, so that reading W pays.
 const BLOCK: usize = 1 << 17;
@@ -24,15 +26,20 @@ pub(super) struct InputProduct<'a, F> {
     x: Reading<'a, F>,
     matrix: Matrix,
     steps: usize,
-    weights: Panels<F>,
+    weights: Arc<Panels<F>>,
     /// As wide as the product.
     bias: Vec<F>,
 }
 
 impl<'a, F: Real> InputProduct<'a, F> {
-    pub(super) fn new(op: &Gemm, shape: &RecurrentShape, memory: &Memory<'a, F>) -> Self {
-        let weights = memory.read(op.b.extent());
-        let weights = Panels::new(matrix(&weights, op.b).reversed_axes());
+    /// `keep`: the packed weights.
+    pub(super) fn new(
+        op: &Gemm,
+        shape: &RecurrentShape,
+        memory: &Memory<'a, F>,
+        keep: bool,
+    ) -> Self {
+        let weights = memory.packed(op.b, Form::Transposed, keep);
         let bias = op.bias.map(|bias| memory.read(bias));
         Self {
             x: memory.read(op.a.extent()),

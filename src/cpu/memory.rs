@@ -1,14 +1,13 @@
 //! Tensors in memory, and the views that operations take of them.
 
+use super::buffer::{Buffer, Contents, Form};
+use super::panels::Panels;
 use crate::Real;
 use crate::program::{Matrix, Slice};
 use ndarray::{ArrayView2, ArrayViewMut2, Ix2, ShapeBuilder, StrideShape};
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-
-/// A tensor's memory, shared between programs.
-pub(crate) type Buffer<F> = Arc<RwLock<Vec<F>>>;
 
 /// The memory of a program's tensors.
 pub(crate) struct Memory<'a, F> {
@@ -22,10 +21,13 @@ impl<'a, F: Real> Memory<'a, F> {
 
     /// A slice for reading.
     pub(crate) fn read(&self, slice: Slice) -> Reading<'a, F> {
-        let guard = self.buffers[slice.tensor.0]
-            // Recursive: an operation may read two slices of one tensor, and a waiting writer must not come between.
-            .read_recursive();
+        let guard = self.buffers[slice.tensor.0].read();
         Reading { guard, slice }
+    }
+
+    /// A matrix, packed; `keep`: until its tensor is next written to.
+    pub(super) fn packed(&self, of: Matrix, form: Form, keep: bool) -> Arc<Panels<F>> {
+        self.buffers[of.tensor.0].read().packed(of, form, keep)
     }
 
     /// The lengths of sequences, which programs carry as floats.
@@ -52,7 +54,7 @@ impl<'a, F: Real> Memory<'a, F> {
 
 /// Two slices of one tensor, locked for writing.
 pub(crate) struct WritingTwo<'a, F> {
-    guard: Option<RwLockWriteGuard<'a, Vec<F>>>,
+    guard: Option<RwLockWriteGuard<'a, Contents<F>>>,
     slices: (Option<Slice>, Option<Slice>),
 }
 
@@ -84,7 +86,7 @@ impl<F> WritingTwo<'_, F> {
 
 /// A locked slice; derefs to its elements.
 pub(crate) struct Reading<'a, F> {
-    guard: RwLockReadGuard<'a, Vec<F>>,
+    guard: RwLockReadGuard<'a, Contents<F>>,
     slice: Slice,
 }
 
@@ -97,7 +99,7 @@ impl<F> Deref for Reading<'_, F> {
 
 /// A slice locked for writing; derefs to its elements.
 pub(crate) struct Writing<'a, F> {
-    guard: RwLockWriteGuard<'a, Vec<F>>,
+    guard: RwLockWriteGuard<'a, Contents<F>>,
     slice: Slice,
 }
 

@@ -5,6 +5,7 @@
 
 mod adam;
 mod aligned;
+mod buffer;
 mod clip_norm;
 mod column_sum;
 mod dropout;
@@ -30,7 +31,8 @@ mod states;
 mod swap_axes;
 mod threads;
 
-pub(crate) use memory::{Buffer, Memory};
+pub(crate) use buffer::Buffer;
+pub(crate) use memory::Memory;
 pub use panels::PanelScalar;
 
 use crate::Real;

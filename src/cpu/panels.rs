@@ -7,6 +7,7 @@ use ndarray::{ArrayView2, ArrayView3, Axis, s};
 use pulp::{Arch, Simd, WithSimd};
 
 /// A matrix `[K, N]` as panels of some vectors of columns, each panel `[K, width]`; the last is filled up with zeros.
+#[derive(Debug)]
 pub struct Panels<F> {
     inputs: usize,
     /// Columns of all panels, those that fill up included.

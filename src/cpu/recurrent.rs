@@ -5,12 +5,13 @@ use super::panels::{Panels, Start};
 use crate::Real;
 use crate::cell::CellRef;
 use crate::philox::{Stream, threshold};
-use crate::program::{RecurrentShape, Segment, Slice, Zoneout};
+use crate::program::{Matrix, RecurrentShape, Segment, Slice, Zoneout};
 use ndarray::{
     Array2, ArrayView, ArrayView2, ArrayView3, ArrayViewMut, Axis, Dimension, NewAxis, StrideShape,
     s,
 };
 use std::ops::Range;
+use std::sync::Arc;
 
 pub(super) const CONTIGUOUS: &str = "rows are contiguous";
 
@@ -58,7 +59,7 @@ pub(super) struct Layer<'a, F> {
     pub(super) shape: RecurrentShape,
     pub(super) direction: usize,
     /// The projection: forward `[H, P]`, backward `[P, H]`.
-    pub(super) projection: Option<Panels<F>>,
+    pub(super) projection: Option<Arc<Panels<F>>>,
     /// `[V·H]`
     pub(super) diagonal: &'a [F],
     pub(super) zoneout: Option<ZoneoutMask>,
@@ -76,7 +77,7 @@ impl<F: Real> Layer<'_, F> {
 pub(super) struct GateProducts<'a, F> {
     hidden: usize,
     /// Gates, and their weights.
-    groups: Vec<(Range<usize>, Panels<F>)>,
+    groups: Vec<(Range<usize>, Arc<Panels<F>>)>,
     /// `[B, G, P]`: then every gate is a group.
     mask: Option<ArrayView3<'a, F>>,
     /// Room for a product's input and for its output.
@@ -94,13 +95,13 @@ pub(super) struct Scratch<F> {
 }
 
 impl<'a, F: Real> GateProducts<'a, F> {
-    /// weight_hh: `[G·H, P]`, packed once for all steps; `back` for the products with its transpose.
+    /// weight_hh: `[G·H, P]`; `pack` packs some of its rows, once for all steps.
     pub(super) fn new(
         cell: &CellRef,
         hidden: usize,
-        weight_hh: ArrayView2<'_, F>,
+        weight_hh: Matrix,
         mask: Option<ArrayView3<'a, F>>,
-        back: bool,
+        pack: impl Fn(Matrix) -> Arc<Panels<F>>,
     ) -> Self {
         let (early, gates) = (cell.early_gates(), cell.gates());
         let ranges: Vec<Range<usize>> = match mask {
@@ -113,9 +114,8 @@ impl<'a, F: Real> GateProducts<'a, F> {
         let groups: Vec<_> = ranges
             .into_iter()
             .map(|gates| {
-                let rows = weight_hh.slice(s![gates.start * hidden..gates.end * hidden, ..]);
-                let panels = Panels::new(if back { rows } else { rows.reversed_axes() });
-                (gates, panels)
+                let rows = weight_hh.rows(gates.start * hidden, gates.len() * hidden);
+                (gates, pack(rows))
             })
             .collect();
         let output_width = groups.iter().map(|(_, panels)| panels.width()).max();
@@ -124,7 +124,7 @@ impl<'a, F: Real> GateProducts<'a, F> {
             hidden,
             groups,
             mask,
-            input_width: weight_hh.ncols(),
+            input_width: weight_hh.columns,
             output_width,
             zeros: vec![F::zero(); output_width],
         }
@@ -154,7 +154,10 @@ impl<'a, F: Real> GateProducts<'a, F> {
         }
     }
 
-    fn groups(&self, gates: &Range<usize>) -> impl Iterator<Item = &(Range<usize>, Panels<F>)> {
+    fn groups(
+        &self,
+        gates: &Range<usize>,
+    ) -> impl Iterator<Item = &(Range<usize>, Arc<Panels<F>>)> {
         let gates = gates.clone();
         self.groups
             .iter()

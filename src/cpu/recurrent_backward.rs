@@ -1,6 +1,7 @@
 //! Backpropagation through the steps of a recurrent layer.
 
-use super::panels::{Panels, Start};
+use super::buffer::Form;
+use super::panels::Start;
 use super::recurrent::{CONTIGUOUS, GateProducts, Layer, ZoneoutMask, lengths, view, view_mut};
 use super::states::States;
 use super::{Memory, threads};
@@ -53,22 +54,23 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
         .collect();
     for direction in 0..directions {
         let lengths = lengths(memory, op.lengths, &shape, (op.segment, direction));
-        let weight_hh = memory.read(op.weights.weight_hh.of(direction));
         let read = |weight: PerDirection| memory.read(weight.of(direction));
-        let weight_hr = op.weights.weight_hr.map(read);
         let diagonal = op.weights.weight_diag.map(read);
         let mask = mask
             .as_ref()
             .map(|mask| mask.index_axis(Axis(0), direction));
-        let weight_hh = view(&weight_hh, (gate_width, output));
-        let products = GateProducts::new(&op.cell, hidden, weight_hh, mask, true);
+        let weight_hh = op.weights.weight_hh.of(direction);
+        let weight_hh = weight_hh.matrix(gate_width, output);
+        let pack = |weights| memory.packed(weights, Form::Plain, false);
+        let products = GateProducts::new(&op.cell, hidden, weight_hh, mask, pack);
         let layer = Layer {
             cell: &op.cell,
             shape,
             direction,
-            projection: weight_hr
-                .as_deref()
-                .map(|weight| Panels::new(view(weight, (output, hidden)))),
+            projection: op.weights.weight_hr.map(|weight| {
+                let weight = weight.of(direction).matrix(output, hidden);
+                pack(weight)
+            }),
             diagonal: diagonal.as_deref().unwrap_or(&[]),
             zoneout,
             lengths: &lengths,

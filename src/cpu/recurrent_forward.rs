@@ -1,6 +1,7 @@
 //! The steps of a recurrent layer.
 
 use super::aligned::Aligned;
+use super::buffer::Form;
 use super::input_product::{InputProduct, XGates, padded};
 use super::panels::{Panels, Start};
 use super::recurrent::{
@@ -13,6 +14,7 @@ use crate::cell::{CellRef, ForwardRow, InnerRow, STEP_ROWS, StepRows, TakesSteps
 use crate::program::{Op, RecurrentForward, RecurrentShape};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, s};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// r = R h₋ + b_hh, then the cell, for every step; the batch split over threads, each of which walks its rows' whole sequence.
 /// `inputs` are the products that x_gates consist of, one a direction, where they are left to this function.
@@ -31,6 +33,9 @@ pub(super) fn recurrent_forward<F: Real>(
     } = shape;
     let gate_width = op.cell.gates() * hidden;
     let saved_width = op.cell.saved() * hidden;
+    // In training the weights change at every step, and the memory is wanted elsewhere.
+    let keep = op.saved.is_none();
+    let pack = |weights, form| memory.packed(weights, form, keep);
     let x_gates = memory.read(op.x_gates);
     let x_gates = view(&x_gates, (steps, batch, directions, gate_width));
     let zoneout = ZoneoutMask::new(op.zoneout, &shape, op.segment, memory);
@@ -60,25 +65,26 @@ pub(super) fn recurrent_forward<F: Real>(
         .collect();
     for direction in 0..directions {
         let lengths = lengths(memory, op.lengths, &shape, (op.segment, direction));
-        let weight_hh = memory.read(op.weights.weight_hh.of(direction));
         let read = |weight: crate::program::PerDirection| memory.read(weight.of(direction));
         let bias_hh = op.weights.bias_hh.map(read);
-        let weight_hr = op.weights.weight_hr.map(read);
         let diagonal = op.weights.weight_diag.map(read);
         let mask = mask
             .as_ref()
             .map(|mask| mask.index_axis(Axis(0), direction));
-        let weight_hh = view(&weight_hh, (gate_width, output));
+        let weight_hh = op.weights.weight_hh.of(direction);
+        let weight_hh = weight_hh.matrix(gate_width, output);
+        let weight_hr = op.weights.weight_hr;
         // With a mask or a projection the product is not one of h₋, or h not the cell's.
         let plain = mask.is_none() && weight_hr.is_none() && rows <= STEP_ROWS;
         let products = match F::takes_steps(op.cell.erased()).filter(|_| plain) {
             Some(cell) => Products::ByUnits {
                 cell,
-                weights: Panels::of_units(weight_hh, op.cell.gates()),
+                weights: pack(weight_hh, Form::OfUnits(op.cell.gates())),
                 bias: bias_of_units(bias_hh.as_deref(), &op.cell, hidden),
             },
             None => {
-                let gates = GateProducts::new(&op.cell, hidden, weight_hh, mask, false);
+                let pack = |rows| pack(rows, Form::Transposed);
+                let gates = GateProducts::new(&op.cell, hidden, weight_hh, mask, pack);
                 let bias = padded(bias_hh.as_deref(), gates.width());
                 Products::ByGates(gates, bias)
             }
@@ -87,16 +93,16 @@ pub(super) fn recurrent_forward<F: Real>(
             cell: &op.cell,
             shape,
             direction,
-            projection: weight_hr.as_deref().map(|weight| {
-                let weight = view(weight, (output, hidden));
-                Panels::new(weight.reversed_axes())
+            projection: weight_hr.map(|weight| {
+                let weight = weight.of(direction).matrix(output, hidden);
+                pack(weight, Form::Transposed)
             }),
             diagonal: diagonal.as_deref().unwrap_or(&[]),
             zoneout,
             lengths: &lengths,
         };
         let product = inputs.get(direction).map(|op| match op {
-            Op::Gemm(op) => InputProduct::new(op, &shape, memory),
+            Op::Gemm(op) => InputProduct::new(op, &shape, memory, keep),
             _ => unreachable!("inputs are products"),
         });
         let x_gates = x_gates.slice(s![.., .., direction, ..]);
@@ -148,7 +154,7 @@ enum Products<'a, F> {
     /// By a cell that takes it with its step: R and b_hh by [units](Panels::of_units).
     ByUnits {
         cell: &'a dyn TakesSteps<F>,
-        weights: Panels<F>,
+        weights: Arc<Panels<F>>,
         bias: Vec<F>,
     },
     /// Before the cell, with b_hh as wide as r.

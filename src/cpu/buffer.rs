@@ -1,0 +1,148 @@
+//! A tensor's memory, with what is made of it and kept until it is written to.
+
+use super::memory::matrix;
+use super::panels::Panels;
+use crate::Real;
+use crate::program::Matrix;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+/// A tensor's memory, shared between programs.
+#[derive(Debug)]
+pub(crate) struct Buffer<F>(Arc<RwLock<Contents<F>>>);
+
+impl<F> Clone for Buffer<F> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<F: Real> Buffer<F> {
+    pub(crate) fn zeros(len: usize) -> Self {
+        let contents = Contents {
+            numbers: vec![F::zero(); len],
+            packed: Mutex::default(),
+        };
+        Self(Arc::new(RwLock::new(contents)))
+    }
+}
+
+impl<F> Buffer<F> {
+    /// Whether the two are one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Recursive: an operation may read two slices of one tensor, and a waiting writer must not come between.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Contents<F>> {
+        self.0.read_recursive()
+    }
+
+    /// Forgets what was kept.
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Contents<F>> {
+        let mut contents = self.0.write();
+        contents.packed.get_mut().clear();
+        contents
+    }
+}
+
+/// How a matrix is packed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Form {
+    /// For products with it.
+    Plain,
+    /// For products with its transpose.
+    Transposed,
+    /// As [`Panels::of_units`] does for so many gates.
+    OfUnits(usize),
+}
+
+/// A matrix of a tensor, whatever a program calls that, and its form: offset, rows, columns, stride.
+type Key = ([usize; 4], Form);
+
+/// A tensor's numbers.
+#[derive(Debug)]
+pub(crate) struct Contents<F> {
+    numbers: Vec<F>,
+    packed: Mutex<Vec<(Key, Arc<Panels<F>>)>>,
+}
+
+impl<F: Real> Contents<F> {
+    /// A matrix of the tensor, packed; `keep`: until the tensor is next written to, for whoever asks for the same.
+    pub(super) fn packed(&self, of: Matrix, form: Form, keep: bool) -> Arc<Panels<F>> {
+        let key = ([of.offset, of.rows, of.columns, of.row_stride], form);
+        let known = |packed: &[(Key, Arc<Panels<F>>)]| {
+            let same = packed.iter().find(|(known, _)| *known == key);
+            same.map(|(_, panels)| Arc::clone(panels))
+        };
+        if let Some(panels) = known(&self.packed.lock()) {
+            return panels;
+        }
+        let extent = of.extent();
+        let values = matrix(&self.numbers[extent.offset..][..extent.len], of);
+        let panels = Arc::new(match form {
+            Form::Plain => Panels::new(values),
+            Form::Transposed => Panels::new(values.reversed_axes()),
+            Form::OfUnits(gates) => Panels::of_units(values, gates),
+        });
+        if keep {
+            let mut packed = self.packed.lock();
+            // Another thread may have been faster.
+            if known(&packed).is_none() {
+                packed.push((key, Arc::clone(&panels)));
+            }
+        }
+        panels
+    }
+}
+
+impl<F> Deref for Contents<F> {
+    type Target = [F];
+    fn deref(&self) -> &[F] {
+        &self.numbers
+    }
+}
+
+impl<F> DerefMut for Contents<F> {
+    fn deref_mut(&mut self) -> &mut [F] {
+        &mut self.numbers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::{Program, Slice};
+
+    #[test]
+    fn what_is_packed_is_kept_until_the_next_write() {
+        let mut program = Program::default();
+        let tensor = program.tensor("weights", &[12]);
+        let of = |offset| {
+            Slice {
+                offset,
+                len: 6,
+                tensor: tensor.tensor,
+            }
+            .matrix(2, 3)
+        };
+        let buffer = Buffer::<f32>::zeros(12);
+        let pack = |offset, form, keep| buffer.read().packed(of(offset), form, keep);
+        let passing = pack(0, Form::Plain, false);
+        let kept = pack(0, Form::Plain, true);
+        assert!(!Arc::ptr_eq(&passing, &kept));
+        for keep in [false, true] {
+            assert!(Arc::ptr_eq(&kept, &pack(0, Form::Plain, keep)));
+        }
+        for (offset, form) in [
+            (6, Form::Plain),
+            (0, Form::Transposed),
+            (0, Form::OfUnits(2)),
+        ] {
+            assert!(!Arc::ptr_eq(&kept, &pack(offset, form, true)));
+        }
+        buffer.write()[0] = 1.0;
+        assert!(!Arc::ptr_eq(&kept, &pack(0, Form::Plain, true)));
+    }
+}
