@@ -96,7 +96,7 @@ impl Executable {
             Kind::Gpu(context) => {
                 let buffers: Vec<_> = tensors
                     .iter()
-                    .filter_map(|tensor| tensor.wgpu_buffer().cloned())
+                    .filter_map(|tensor| tensor.gpu_buffer().cloned())
                     .collect();
                 Runner::Gpu(Arc::clone(context), Plan::new(context, &program, &buffers)?)
             }
@@ -322,7 +322,7 @@ fn gpu_copies<'a>(copies: &[Copy<'a>]) -> Vec<crate::gpu::Copy<'a>> {
     let place = |(tensor, offset): (&'a Tensor, usize)| {
         (
             tensor
-                .wgpu_buffer()
+                .gpu_buffer()
                 .expect("tensors of a GPU program are on the GPU"),
             offset,
         )

@@ -4,13 +4,14 @@ use crate::Real;
 use crate::cpu::Buffer;
 use crate::device::{Device, Kind, Scalar};
 use crate::error::{Error, Result, check_shape};
+use crate::gpu;
 use ndarray::{Array, ArrayD, ArrayRef, Dimension};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Storage {
     F32(Buffer<f32>),
     F64(Buffer<f64>),
-    Gpu(wgpu::Buffer),
+    Gpu(gpu::Buffer),
 }
 
 impl Storage {
@@ -64,7 +65,10 @@ impl Tensor {
         let storage = match device.kind() {
             Kind::Cpu(Scalar::F32) => Storage::F32(Buffer::zeros(len)),
             Kind::Cpu(Scalar::F64) => Storage::F64(Buffer::zeros(len)),
-            Kind::Gpu(context) => Storage::Gpu(context.storage(&format!("{name} {shape:?}"), len)?),
+            Kind::Gpu(context) => {
+                let buffer = context.storage(&format!("{name} {shape:?}"), len)?;
+                Storage::Gpu(gpu::Buffer::new(buffer))
+            }
         };
         Ok(Self {
             device: device.clone(),
@@ -123,12 +127,18 @@ impl Tensor {
         Ok(Self {
             device: device.clone(),
             shape: shape.to_vec(),
-            storage: Storage::Gpu(buffer),
+            storage: Storage::Gpu(gpu::Buffer::shared(buffer)),
         })
     }
 
-    /// Its buffer, where it is on a GPU.
+    /// Its buffer, where it is on a GPU. As the caller may write to it at any time, what is made of a weight for the kernels is made
+    /// anew at every run from then on.
     pub fn wgpu_buffer(&self) -> Option<&wgpu::Buffer> {
+        self.gpu_buffer().map(gpu::Buffer::share)
+    }
+
+    /// Its buffer, for this crate.
+    pub(crate) fn gpu_buffer(&self) -> Option<&gpu::Buffer> {
         match &self.storage {
             Storage::Gpu(buffer) => Some(buffer),
             _ => None,
@@ -163,7 +173,7 @@ impl Tensor {
         match (&self.storage, &other.storage) {
             (Storage::F32(a), Storage::F32(b)) => a.is(b),
             (Storage::F64(a), Storage::F64(b)) => a.is(b),
-            (Storage::Gpu(a), Storage::Gpu(b)) => a == b,
+            (Storage::Gpu(a), Storage::Gpu(b)) => **a == **b,
             _ => false,
         }
     }

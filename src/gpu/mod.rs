@@ -5,6 +5,7 @@
 //! `shaders/`.
 
 pub(crate) mod adapter;
+mod buffer;
 mod compose;
 mod context;
 mod kernel;
@@ -19,6 +20,7 @@ mod transfer;
 mod tuner;
 
 pub use adapter::{AdapterInfo, AdapterKind};
+pub(crate) use buffer::Buffer;
 pub use compose::{Shader, shaders};
 pub(crate) use context::Context;
 pub use context::Counters;

@@ -1,6 +1,7 @@
 //! A program on a GPU: dispatches that are built once and submitted together.
 
 use super::Context;
+use super::buffer::{Buffer, Kept};
 use super::kernel::Kernel;
 use super::ops::{self, Carry, Halves, Packings};
 use super::pipeline::{Pipeline, Variant};
@@ -9,6 +10,7 @@ use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::profile::Launch;
 use crate::program::{Program, Slice, TensorId};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,6 +20,10 @@ use std::sync::atomic::Ordering;
 #[derive(Debug)]
 pub(crate) struct Plan {
     dispatches: Vec<Dispatch>,
+    /// What dispatches made that need not run again until what they read is written to.
+    kept: Mutex<Vec<Kept>>,
+    /// The tensors that a run writes to.
+    written: Vec<Buffer>,
     /// Name and elements of the memory that operations have for themselves.
     scratch: Vec<(String, usize)>,
 }
@@ -30,15 +36,13 @@ struct Dispatch {
     bind_group: wgpu::BindGroup,
     params_offset: u32,
     workgroups: [u32; 3],
+    /// Index in what is kept.
+    kept: Option<usize>,
 }
 
 impl Plan {
     /// Lowers a checked program over its tensors' buffers, one a tensor.
-    pub(crate) fn new(
-        context: &Context,
-        program: &Program,
-        buffers: &[wgpu::Buffer],
-    ) -> Result<Self> {
+    pub(crate) fn new(context: &Context, program: &Program, buffers: &[Buffer]) -> Result<Self> {
         let mut builder = PlanBuilder::new(context, buffers)?;
         for (index, op) in program.ops().iter().enumerate() {
             builder.operation = index;
@@ -46,6 +50,11 @@ impl Plan {
             let written = program.written(op);
             builder.packings.forget(&written);
             builder.halves.forget(&written);
+            for tensor in written {
+                if !builder.written.contains(&tensor) {
+                    builder.written.push(tensor);
+                }
+            }
             builder
                 .reusable
                 .iter_mut()
@@ -54,7 +63,7 @@ impl Plan {
         builder.finish()
     }
 
-    /// Submits the copies and all dispatches, in one compute pass, as one submit, without waiting.
+    /// Submits the copies and all dispatches but for those whose results still hold, in one compute pass, as one submit, without waiting.
     pub(crate) fn run(
         &self,
         context: &Context,
@@ -62,24 +71,42 @@ impl Plan {
         after: &[Copy<'_>],
     ) -> Result<()> {
         context.check()?;
+        // Held until all is submitted, so that no other run counts on what this one is yet to make.
+        let mut kept = self.kept.lock();
+        before.iter().for_each(|copy| copy.to.0.wrote());
+        let hold: Vec<_> = kept.iter_mut().map(Kept::holds).collect();
         let mut encoder = context
             .device
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         before.iter().for_each(|copy| copy.encode(&mut encoder));
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            self.encode(&mut pass, 0..self.dispatches.len());
+            self.encode(&mut pass, 0..self.dispatches.len(), &hold);
         }
         after.iter().for_each(|copy| copy.encode(&mut encoder));
-        context.guarded("a run", || context.submit(encoder.finish()))?;
-        self.count_dispatches(context);
+        let submitted = context.guarded("a run", || context.submit(encoder.finish()));
+        if submitted.is_err() {
+            kept.iter_mut().for_each(Kept::forget);
+        }
+        submitted?;
+        let left_out = hold.into_iter().filter(|holds| *holds).count();
+        self.submitted(context, before, after, left_out);
         Ok(())
     }
 
-    /// Encodes some of the dispatches.
-    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>, which: Range<usize>) {
+    /// Encodes some of the dispatches, without those of which `hold` says that their results do.
+    pub(super) fn encode(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        which: Range<usize>,
+        hold: &[bool],
+    ) {
         let mut current: Option<&Arc<Pipeline>> = None;
+        let holds = |kept: usize| hold.get(kept).is_some_and(|holds| *holds);
         for dispatch in &self.dispatches[which] {
+            if dispatch.kept.is_some_and(holds) {
+                continue;
+            }
             if current.is_none_or(|current| !Arc::ptr_eq(current, &dispatch.pipeline)) {
                 pass.set_pipeline(&dispatch.pipeline.pipeline);
                 current = Some(&dispatch.pipeline);
@@ -90,8 +117,18 @@ impl Plan {
         }
     }
 
-    pub(super) fn count_dispatches(&self, context: &Context) {
-        let dispatches = self.dispatches.len() as u64;
+    /// Keeps the books of a run that was submitted.
+    pub(super) fn submitted(
+        &self,
+        context: &Context,
+        before: &[Copy<'_>],
+        after: &[Copy<'_>],
+        left_out: usize,
+    ) {
+        self.written.iter().for_each(Buffer::wrote);
+        let copies = before.iter().chain(after);
+        copies.for_each(|copy| copy.to.0.wrote());
+        let dispatches = (self.dispatches.len() - left_out) as u64;
         let counter = &context.counters.dispatches;
         counter.fetch_add(dispatches, Ordering::Relaxed);
     }
@@ -132,7 +169,7 @@ impl Plan {
 /// Collects dispatches while operations are lowered.
 pub(super) struct PlanBuilder<'a> {
     context: &'a Context,
-    buffers: &'a [wgpu::Buffer],
+    buffers: &'a [Buffer],
     /// Stand-ins for bindings that a dispatch does not use: one for reading and one for writing, as WebGPU forbids one
     /// buffer in both roles.
     unused: [wgpu::Buffer; 2],
@@ -148,6 +185,9 @@ pub(super) struct PlanBuilder<'a> {
     pub(super) carries: Vec<Carry>,
     params: Vec<u8>,
     pending: Vec<Pending>,
+    kept: Vec<Kept>,
+    /// What the operations so far write to.
+    written: Vec<TensorId>,
     /// Index of the operation that is being lowered.
     operation: usize,
     /// Name and elements of all of it.
@@ -161,11 +201,12 @@ struct Pending {
     params_offset: usize,
     params_size: usize,
     workgroups: [u32; 3],
+    kept: Option<usize>,
 }
 
 impl<'a> PlanBuilder<'a> {
     /// Without dispatches yet.
-    pub(super) fn new(context: &'a Context, buffers: &'a [wgpu::Buffer]) -> Result<Self> {
+    pub(super) fn new(context: &'a Context, buffers: &'a [Buffer]) -> Result<Self> {
         // Four numbers, as some kernels read vectors.
         let unused = [
             context.storage("an unused binding", 4)?,
@@ -182,6 +223,8 @@ impl<'a> PlanBuilder<'a> {
             carries: vec![],
             params: vec![],
             pending: vec![],
+            kept: vec![],
+            written: vec![],
             operation: 0,
             scratch: vec![],
         })
@@ -252,6 +295,33 @@ impl<'a> PlanBuilder<'a> {
         params: K::Params,
         workgroups: [u32; 3],
     ) -> Result<()> {
+        self.add(kernel, variant, params, workgroups, None)
+    }
+
+    /// Appends a dispatch that makes something of tensors which lasts from run to run, and which later runs leave out until one of the
+    /// tensors is written to.
+    pub(super) fn dispatch_once<K: Kernel>(
+        &mut self,
+        kernel: &K,
+        variant: &Variant<'_>,
+        params: K::Params,
+        workgroups: [u32; 3],
+        of: impl IntoIterator<Item = TensorId>,
+    ) -> Result<()> {
+        let sources = of.into_iter().map(|tensor| self.buffers[tensor.0].clone());
+        self.kept.push(Kept::new(sources.collect()));
+        let kept = Some(self.kept.len() - 1);
+        self.add(kernel, variant, params, workgroups, kept)
+    }
+
+    fn add<K: Kernel>(
+        &mut self,
+        kernel: &K,
+        variant: &Variant<'_>,
+        params: K::Params,
+        workgroups: [u32; 3],
+        kept: Option<usize>,
+    ) -> Result<()> {
         if workgroups.contains(&0) {
             return Ok(());
         }
@@ -267,6 +337,7 @@ impl<'a> PlanBuilder<'a> {
             params_offset,
             params_size: size_of::<K::Params>(),
             workgroups,
+            kept,
         });
         Ok(())
     }
@@ -313,12 +384,16 @@ impl<'a> PlanBuilder<'a> {
                 bind_group: bind_groups[&key].clone(),
                 params_offset: pending.params_offset as u32,
                 workgroups: pending.workgroups,
+                kept: pending.kept,
             });
         }
         let mut scratch = self.scratch;
         scratch.push(("parameters of the dispatches".to_owned(), size as usize / 4));
+        let written = self.written.iter();
         Ok(Plan {
             dispatches,
+            kept: Mutex::new(self.kept),
+            written: written.map(|id| self.buffers[id.0].clone()).collect(),
             scratch,
         })
     }

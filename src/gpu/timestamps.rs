@@ -49,7 +49,7 @@ impl Plan {
                     }),
                 };
                 let mut pass = encoder.begin_compute_pass(&descriptor);
-                self.encode(&mut pass, first..first + count);
+                self.encode(&mut pass, first..first + count, &[]);
                 first += count;
             }
             after.iter().for_each(|copy| copy.encode(&mut encoder));
@@ -60,7 +60,7 @@ impl Plan {
             }
             context.submit(encoder.finish())
         })?;
-        self.count_dispatches(context);
+        self.submitted(context, before, after, 0);
         let wait = wgpu::PollType::Wait {
             submission_index: Some(index),
             timeout: None,

@@ -1,14 +1,14 @@
 //! Data to and from the GPU.
 
-use super::Context;
+use super::{Buffer, Context};
 use crate::error::{Error, Result};
 use futures::channel::oneshot;
 use std::sync::atomic::Ordering;
 
 /// A copy of `len` floats between two buffers, each with the float it starts at.
 pub(crate) struct Copy<'a> {
-    pub(crate) from: (&'a wgpu::Buffer, usize),
-    pub(crate) to: (&'a wgpu::Buffer, usize),
+    pub(crate) from: (&'a Buffer, usize),
+    pub(crate) to: (&'a Buffer, usize),
     pub(crate) len: usize,
 }
 
@@ -30,12 +30,13 @@ impl Copy<'_> {
 
 impl Context {
     /// Writes floats into storage, `offset` floats from its start; ordered before the next submit.
-    pub(crate) fn write(&self, buffer: &wgpu::Buffer, offset: usize, values: &[f32]) -> Result<()> {
+    pub(crate) fn write(&self, buffer: &Buffer, offset: usize, values: &[f32]) -> Result<()> {
         if !values.is_empty() {
             self.guarded("writing to a tensor", || {
                 self.queue
                     .write_buffer(buffer, 4 * offset as u64, bytemuck::cast_slice(values));
             })?;
+            buffer.wrote();
         }
         self.check()
     }
@@ -48,7 +49,9 @@ impl Context {
                 .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             copies.iter().for_each(|copy| copy.encode(&mut encoder));
             self.submit(encoder.finish());
-        })
+        })?;
+        copies.iter().for_each(|copy| copy.to.0.wrote());
+        Ok(())
     }
 
     /// Reads `len` floats, `offset` floats from the start, once all work submitted so far is done.

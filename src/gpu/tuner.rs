@@ -225,6 +225,7 @@ fn time(
 mod tests {
     use super::*;
     use crate::device::Precision;
+    use crate::gpu::Buffer;
     use crate::gpu::adapter::Wish;
     use crate::gpu::ops;
     use crate::gpu::plan::PlanBuilder;
@@ -272,7 +273,7 @@ mod tests {
         // Away from what this user's other processes remember.
         context.store.forget();
         let tuner = Tuner::default();
-        let buffers = [context.storage("work", 1 << 20).unwrap()];
+        let buffers = [Buffer::new(context.storage("work", 1 << 20).unwrap())];
         let target = Slice {
             tensor: TensorId(0),
             offset: 0,

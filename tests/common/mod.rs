@@ -149,7 +149,21 @@ impl Case {
         self.outputs.push(slice);
     }
 
+    /// Gives one of the given tensors other numbers.
+    pub fn set(&mut self, slice: Slice, values: Vec<f32>) {
+        let input = self.inputs.iter_mut();
+        let mut given = input.filter(|(given, _)| given.tensor == slice.tensor);
+        given.next().unwrap().1 = values;
+    }
+
     pub fn run(&self, device: &Device) -> Vec<(String, ArrayD<f64>)> {
+        let executable = self.compile(device);
+        executable.run().unwrap();
+        self.read(&executable)
+    }
+
+    /// The program, ready to run.
+    pub fn compile(&self, device: &Device) -> Executable {
         let executable = Executable::new(device, self.program.clone(), &[]).unwrap();
         for id in self.program.ids() {
             // Every tensor is poisoned first: what the program forgets to write stays NaN.
@@ -162,7 +176,11 @@ impl Case {
                 .write(&array(&spec.shape, values))
                 .unwrap();
         }
-        executable.run().unwrap();
+        executable
+    }
+
+    /// What it has given.
+    pub fn read(&self, executable: &Executable) -> Vec<(String, ArrayD<f64>)> {
         let read = |slice: &Slice| {
             (
                 self.name(*slice).to_owned(),

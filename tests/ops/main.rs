@@ -11,6 +11,7 @@ mod fill;
 mod gather_last;
 mod gemm;
 mod gemm_half;
+mod kept;
 mod mse;
 mod multiply;
 mod program;

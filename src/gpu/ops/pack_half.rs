@@ -50,7 +50,7 @@ impl Half {
             return Ok(half.clone());
         }
         let buffer = plan.lasting("weights in f16", Self::len(matrix))?;
-        let half = Self::pack(matrix, buffer, plan)?;
+        let half = Self::pack(matrix, buffer, plan, true)?;
         plan.halves.known.push((matrix, half.clone()));
         Ok(half)
     }
@@ -58,7 +58,7 @@ impl Half {
     /// Numbers that no other operation takes.
     pub(super) fn of_numbers(matrix: Matrix, plan: &mut PlanBuilder<'_>) -> Result<Self> {
         let buffer = plan.scratch("an operand in f16", Self::len(matrix))?;
-        Self::pack(matrix, buffer, plan)
+        Self::pack(matrix, buffer, plan, false)
     }
 
     fn stride(matrix: Matrix) -> usize {
@@ -70,7 +70,13 @@ impl Half {
         (matrix.rows * Self::stride(matrix) / 2).max(PADDING)
     }
 
-    fn pack(matrix: Matrix, buffer: wgpu::Buffer, plan: &mut PlanBuilder<'_>) -> Result<Self> {
+    /// `lasts`: whether nothing else is put into the buffer.
+    fn pack(
+        matrix: Matrix,
+        buffer: wgpu::Buffer,
+        plan: &mut PlanBuilder<'_>,
+        lasts: bool,
+    ) -> Result<Self> {
         let stride = Self::stride(matrix);
         let width = stride / 4;
         let kernel = PackHalf {
@@ -85,7 +91,12 @@ impl Half {
             width: width as u32,
         };
         let workgroups = plan.workgroups((matrix.rows * width).div_ceil(GROUP), 1)?;
-        plan.dispatch(&kernel, &Variant::default(), params, workgroups)?;
+        let variant = Variant::default();
+        if lasts {
+            plan.dispatch_once(&kernel, &variant, params, workgroups, [matrix.tensor])?;
+        } else {
+            plan.dispatch(&kernel, &variant, params, workgroups)?;
+        }
         Ok(Self { buffer, stride })
     }
 }

@@ -180,7 +180,10 @@ impl Constants {
             ..Variant::default()
         };
         let workgroups = plan.workgroups(len.div_ceil(GROUP), 1)?;
-        plan.dispatch(&kernel, &variant, params, workgroups)?;
+        let weights = [first(bias_hh), first(weight_hr), first(weight_diag)];
+        let of = weights.into_iter().chain([self.mask]).flatten();
+        let of = of.chain([weight_hh.first]).map(|slice| slice.tensor);
+        plan.dispatch_once(&kernel, &variant, params, workgroups, of)?;
         Ok(Packed {
             projection: (projection_at / 4) as u32,
             bias: bias_at as u32,

@@ -2,9 +2,9 @@
 
 use crate::cell::CellRef;
 use crate::error::Result;
-use crate::gpu::Context;
 use crate::gpu::plan::{Plan, PlanBuilder};
 use crate::gpu::recurrent_choice::RecurrentChoice;
+use crate::gpu::{Buffer, Context};
 use crate::program::{PerDirection, Program, RecurrentShape, RecurrentWeights, Segment, Slice};
 
 /// Steps and elements of `[T, B, D, G·H]` of a trial, at most, but two steps.
@@ -124,7 +124,7 @@ fn trial<T: Recurrent>(
     let mut trial = Trial::new(op);
     let op = op.trial(&mut trial);
     let buffers = (trial.program.tensors().iter())
-        .map(|spec| context.storage(&spec.name, spec.len()))
+        .map(|spec| Ok(Buffer::new(context.storage(&spec.name, spec.len())?)))
         .collect::<Result<Vec<_>>>()?;
     let mut plan = PlanBuilder::new(context, &buffers)?;
     for _ in 0..repeats {

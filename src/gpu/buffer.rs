@@ -1,0 +1,84 @@
+//! A tensor's buffer, and when it was last written to.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// A tensor's buffer, shared between programs.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer {
+    buffer: wgpu::Buffer,
+    writes: Arc<Writes>,
+}
+
+#[derive(Debug, Default)]
+struct Writes {
+    count: AtomicU64,
+    /// Whether there may be others, as the program around this crate has the buffer too.
+    unseen: AtomicBool,
+}
+
+impl Buffer {
+    /// A buffer that nobody else has.
+    pub(crate) fn new(buffer: wgpu::Buffer) -> Self {
+        let writes = Arc::default();
+        Self { buffer, writes }
+    }
+
+    /// A buffer of the program around this crate.
+    pub(crate) fn shared(buffer: wgpu::Buffer) -> Self {
+        let buffer = Self::new(buffer);
+        buffer.share();
+        buffer
+    }
+
+    /// The buffer for the program around this crate, which may write to it from now on.
+    pub(crate) fn share(&self) -> &wgpu::Buffer {
+        self.writes.unseen.store(true, Ordering::Relaxed);
+        &self.buffer
+    }
+
+    /// Says that work was submitted that writes to it. Not before: others would take the new edition for one that they can read.
+    pub(super) fn wrote(&self) {
+        self.writes.count.fetch_add(1, Ordering::Release);
+    }
+
+    /// A number that changes with every write; none where writes may go unseen.
+    pub(super) fn edition(&self) -> Option<u64> {
+        let seen = !self.writes.unseen.load(Ordering::Relaxed);
+        seen.then(|| self.writes.count.load(Ordering::Acquire))
+    }
+}
+
+impl Deref for Buffer {
+    type Target = wgpu::Buffer;
+    fn deref(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+}
+
+/// The tensors that a dispatch reads and the editions of which its results were made, while those hold.
+#[derive(Debug)]
+pub(super) struct Kept {
+    sources: Vec<Buffer>,
+    editions: Option<Vec<u64>>,
+}
+
+impl Kept {
+    pub(super) fn new(sources: Vec<Buffer>) -> Self {
+        let editions = None;
+        Self { sources, editions }
+    }
+
+    /// Whether the results still hold; if not, they do once the dispatch is submitted.
+    pub(super) fn holds(&mut self) -> bool {
+        let now: Option<Vec<_>> = self.sources.iter().map(Buffer::edition).collect();
+        let holds = now.is_some() && now == self.editions;
+        self.editions = now;
+        holds
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.editions = None;
+    }
+}

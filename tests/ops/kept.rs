@@ -1,0 +1,167 @@
+//! What is made of weights is kept from run to run, and made anew when a weight has changed, by whatever way.
+
+use crate::common::{Case, every_device, gpu, rng, uniform};
+use crate::gemm::own_gpu;
+use crate::recurrent_forward::{Options, forward};
+use bptt::cell::{CellRef, builtin};
+use bptt::program::{Fill, Gemm, Program, RecurrentForward, Slice};
+use bptt::{Device, Executable, Precision};
+use ndarray::ArrayD;
+
+/// A recurrence with all that is packed, as in inference, and the tensors of that: R, biases, projection, diagonal weights, mask.
+fn recurrence(masked: bool) -> (Case, Vec<Slice>) {
+    let mut case = Case::new(21);
+    let has_all = |cell: &CellRef| cell.diagonals() > 0 && cell.states() > 1;
+    let cell = builtin().into_iter().find(has_all).unwrap();
+    let options = Options {
+        directions: 2,
+        projected: true,
+        masked,
+        ..Options::PLAIN
+    };
+    let (op, _) = forward(&mut case, &cell, (3, 2, 5), options);
+    let op = RecurrentForward { saved: None, ..op };
+    let weights = [
+        Some(op.weights.weight_hh),
+        op.weights.bias_hh,
+        op.weights.weight_hr,
+        op.weights.weight_diag,
+    ];
+    let weights = weights.map(|weight| weight.unwrap().first);
+    let tensors = weights.into_iter().chain(op.mask).collect();
+    case.program.push(op);
+    (case, tensors)
+}
+
+fn values(case: &Case, tensor: Slice, seed: u64) -> Vec<f32> {
+    let len = case.program.spec(tensor.tensor).len();
+    uniform(&mut rng(seed), len, 0.5)
+}
+
+type Results = Vec<(String, ArrayD<f64>)>;
+
+fn run(case: &Case, executable: &Executable) -> Results {
+    executable.run().unwrap();
+    case.read(executable)
+}
+
+/// Results before, with the weights as they were and after `change` has given a tensor other numbers, which must be what the same
+/// program makes of them from the start.
+fn check(
+    device: &Device,
+    case: &mut Case,
+    tensor: Slice,
+    change: impl Fn(&Executable, &[f32]),
+) -> Results {
+    let executable = case.compile(device);
+    let before = run(case, &executable);
+    assert_eq!(run(case, &executable), before);
+    for seed in [1, 2] {
+        let values = values(case, tensor, seed);
+        change(&executable, &values);
+        case.set(tensor, values);
+        let after = run(case, &executable);
+        let name = &case.program.spec(tensor.tensor).name;
+        assert_eq!(after, case.run(device), "{name} on {device}");
+        assert_ne!(after, before, "{name} on {device}");
+        assert_eq!(run(case, &executable), after, "{name} on {device}");
+    }
+    before
+}
+
+fn write(tensor: Slice) -> impl Fn(&Executable, &[f32]) {
+    move |executable, values| {
+        let target = executable.tensor(tensor.tensor);
+        let values = ArrayD::from_shape_vec(target.shape(), values.to_vec());
+        target.write(&values.unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_write_to_any_of_the_tensors_is_seen() {
+    for device in every_device() {
+        for masked in [false, true] {
+            let tensors = recurrence(masked).1.len();
+            for index in 0..tensors {
+                let (mut case, tensors) = recurrence(masked);
+                check(&device, &mut case, tensors[index], write(tensors[index]));
+            }
+        }
+    }
+}
+
+#[test]
+fn another_program_that_writes_is_seen() {
+    for device in every_device() {
+        let (mut case, tensors) = recurrence(false);
+        let tensor = tensors[0];
+        let executable = case.compile(&device);
+        let before = run(&case, &executable);
+        let weights = executable.tensor(tensor.tensor).clone();
+        let mut other = Program::new();
+        let target = other.external(0, "weights", weights.shape());
+        other.push(Fill {
+            target,
+            value: 0.125,
+        });
+        let other = Executable::new(&device, other, &[weights]).unwrap();
+        other.run().unwrap();
+        case.set(tensor, vec![0.125; target.len]);
+        let after = run(&case, &executable);
+        assert_eq!(after, case.run(&device), "{device}");
+        assert_ne!(after, before, "{device}");
+    }
+}
+
+#[test]
+fn what_the_caller_writes_to_the_buffer_is_seen() {
+    let Some(device) = gpu() else { return };
+    for index in 0..2 {
+        let (mut case, tensors) = recurrence(false);
+        let tensor = tensors[index];
+        check(&device, &mut case, tensor, |executable, values| {
+            let buffer = executable.tensor(tensor.tensor).wgpu_buffer().unwrap();
+            let (_, queue) = device.wgpu().unwrap();
+            queue.write_buffer(buffer, 0, bytemuck::cast_slice(values));
+        });
+    }
+}
+
+#[test]
+fn weights_are_packed_in_the_first_run_alone() {
+    let Some(device) = own_gpu() else { return };
+    let (case, tensors) = recurrence(false);
+    let executable = case.compile(&device);
+    let dispatches = || {
+        let before = device.counters().dispatches;
+        executable.run().unwrap();
+        device.counters().dispatches - before
+    };
+    let first = dispatches();
+    assert_eq!(first, executable.kernels().len() as u64);
+    assert_eq!([dispatches(), dispatches()], [first - 1; 2]);
+    write(tensors[0])(&executable, &values(&case, tensors[0], 3));
+    assert_eq!([dispatches(), dispatches()], [first, first - 1]);
+    // Whoever has a buffer may write to it at any time.
+    executable.tensor(tensors[0].tensor).wgpu_buffer().unwrap();
+    assert_eq!([dispatches(), dispatches()], [first; 2]);
+}
+
+#[test]
+fn weights_in_f16() {
+    let Some(device) = own_gpu() else { return };
+    device.set_precision(Precision::F16).unwrap();
+    let mut case = Case::new(5);
+    let a = case.random("a", &[6, 8], 1.0);
+    let b = case.random("weights", &[12, 8], 1.0);
+    let c = case.output("c", &[6, 12]);
+    let (a, c) = (a.matrix(6, 8), c.matrix(6, 12));
+    case.program.push(Gemm {
+        transpose_b: true,
+        weights: true,
+        ..Gemm::new(a, b.matrix(12, 8), c)
+    });
+    let before = check(&device, &mut case, b, write(b));
+    let device = Device::gpu().unwrap();
+    assert_ne!(case.run(&device), before);
+}
