@@ -6,7 +6,6 @@ struct CarryParams {
     width: u32,
     from_at: u32,
     from_width: u32,
-    has_from: u32,
     to_at: u32,
     to_width: u32,
     rest: u32,
@@ -37,7 +36,7 @@ fn main(
         found = index % params.to_width < params.width;
     }
     var value = 0.0;
-    if found && params.has_from != 0u {
+    if found {
         value = from_states[params.from_at + at];
     }
     to_states[params.to_at + index] = value;

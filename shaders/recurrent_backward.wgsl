@@ -24,6 +24,7 @@ struct RecurrentBackwardParams {
     d_r_taken: u32,
     take_at: u32,
     leave_at: u32,
+    fresh: u32,
     d_x: u32,
     d_r: u32,
     d_h: u32,
@@ -79,11 +80,13 @@ fn phase(which: u32, at: Place, first_own: u32, lane: u32) {
     let inputs = select(params.hidden, params.output, which == CELL);
     let quads = (inputs + 31u) / 32u * 8u;
     var source: array<u32, ROWS>;
-    var live = !RAGGED;
+    // Zeros need no product.
+    let zeros = fresh && !of_this_step;
+    var live = !RAGGED && !zeros;
     for (var row = 0u; row < ROWS; row++) {
         let b = min(at.first_row + row, params.batch - 1u);
         if RAGGED {
-            live = live || t_read(at.step, reverse, of_this_step) < row_steps(direction, b);
+            live = live || (!zeros && t_read(at.step, reverse, of_this_step) < row_steps(direction, b));
         }
         if of_this_step {
             let start = select(params.d_r, params.d_h, which == CELL);
@@ -94,7 +97,7 @@ fn phase(which: u32, at: Place, first_own: u32, lane: u32) {
     }
     let source_stride = select(quads * 4u, inputs, of_this_step);
     let stride = (units + 3u) / 4u * 4u;
-    let count = select(0u, quads, live);
+    let count = select(0u, quads_taken(inputs), live);
     let column = min(first_own, stride - OUTPUTS);
     var product: Sums;
     for (var gate = first_gate; gate < end_gate; gate++) {

@@ -24,6 +24,7 @@ struct RecurrentForwardParams {
     leave_width: u32,
     take_at: u32,
     leave_at: u32,
+    fresh: u32,
     y: u32,
     inner: u32,
     early: u32,
@@ -78,11 +79,13 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
 
     // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are not stored.
     var source: array<u32, ROWS>;
-    var live = !RAGGED;
+    // Zeros need no product.
+    let zeros = fresh && !from_inner;
+    var live = !RAGGED && !zeros;
     for (var row = 0u; row < ROWS; row++) {
         let b = min(at.first_row + row, params.batch - 1u);
         if RAGGED {
-            live = live || t < row_steps(direction, b);
+            live = live || (!zeros && t < row_steps(direction, b));
         }
         if from_inner {
             source[row] = params.inner + ((t * params.batch + b) * params.directions + direction) * hidden;
@@ -105,10 +108,10 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
             }
         }
     }
-    let blocks = (inputs + 31u) / 32u;
-    let count = select(0u, blocks * 8u, live);
+    let quads = (inputs + 31u) / 32u * 8u;
+    let count = select(0u, quads_taken(inputs), live);
     let stride = units * columns;
-    var weight_at = (direction * blocks * 8u * units + unit) * columns;
+    var weight_at = (direction * quads * units + unit) * columns;
     if which == PROJECT {
         weight_at += params.project_at;
     }

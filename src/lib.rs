@@ -25,7 +25,7 @@ pub use error::{Error, Result};
 pub use executable::Executable;
 pub use gpu::{
     Access, AdapterInfo, AdapterKind, BindingInfo, Counters, GemmKernel, KernelInfo,
-    RecurrentChoice, Shader, shaders,
+    RecurrentChoice, RecurrentWalk, Shader, shaders,
 };
 pub use program::Program;
 pub use real::Real;

@@ -1,12 +1,14 @@
 // How the recurrence kernels walk the steps, and what they hand from one to the next. RESIDENT: a workgroup owns its rows' whole sequence and
-// walks all units, so that only its own invocations wait for each other between steps. Else a dispatch is one phase of one step, and a workgroup
-// UNITS times OWN_UNITS units. A kernel has `params` with batch, hidden, output, directions, steps, step, count, take_at and leave_at,
-// `before` and `after`, the functions step_of and phase, and OWN_UNITS, the units of an invocation.
+// walks all units, so that only its own invocations wait for each other between steps; ALONE: an invocation does, and none waits. Else a
+// dispatch is one phase of one step, and a workgroup UNITS times OWN_UNITS units. A kernel has `params` with batch, hidden, output, directions,
+// steps, step, count, take_at, leave_at and fresh, `before` and `after`, the functions step_of and phase, OWN_UNITS, the units of an invocation, and
+// LANES, the invocations that load 4 inputs each for all.
 
 override PHASE: u32 = 0u;
 // RESIDENT: the phase that follows PHASE in each step.
 override SECOND: u32 = 99u;
 override RESIDENT: bool = false;
+override ALONE: bool = false;
 override UNITS: u32 = 64u;
 
 const NONE: u32 = 99u;
@@ -14,6 +16,8 @@ const NONE: u32 = 99u;
 // Where in `before` and `after` the numbers lie that a step takes and leaves. RESIDENT: both in `after`, whose halves change places each step.
 var<private> taken: u32;
 var<private> left: u32;
+// Whether the step takes zeros, whatever lies there: it is the first.
+var<private> fresh: bool;
 
 // What a workgroup is at.
 struct Place {
@@ -26,18 +30,19 @@ fn run(workgroup: vec3<u32>, workgroups: vec3<u32>, local: u32, lane: u32) {
     let group = linear_workgroup(workgroup, workgroups);
     taken = params.take_at;
     left = params.leave_at;
-    if RESIDENT {
+    fresh = params.fresh != 0u;
+    if ALONE {
+        run_alone((group * UNITS + local) * ROWS, workgroup.z);
+    } else if RESIDENT {
         for (var i = 0u; i < params.count; i++) {
             let at = Place(group * ROWS, workgroup.z, step_of(i));
-            all_units(PHASE, at, local, lane);
+            all_units(PHASE, at, local, UNITS, lane);
             storageBarrier();
             if SECOND != NONE {
-                all_units(SECOND, at, local, lane);
+                all_units(SECOND, at, local, UNITS, lane);
                 storageBarrier();
             }
-            let next = taken;
-            taken = left;
-            left = next;
+            next_step();
         }
     } else {
         let blocks = (units_of(PHASE) + UNITS * OWN_UNITS - 1u) / (UNITS * OWN_UNITS);
@@ -46,11 +51,38 @@ fn run(workgroup: vec3<u32>, workgroups: vec3<u32>, local: u32, lane: u32) {
     }
 }
 
-fn all_units(which: u32, at: Place, local: u32, lane: u32) {
+fn run_alone(first_row: u32, direction: u32) {
+    if first_row >= params.batch {
+        return;
+    }
+    for (var i = 0u; i < params.count; i++) {
+        let at = Place(first_row, direction, step_of(i));
+        all_units(PHASE, at, 0u, 1u, 0u);
+        if SECOND != NONE {
+            all_units(SECOND, at, 0u, 1u, 0u);
+        }
+        next_step();
+    }
+}
+
+fn next_step() {
+    let next = taken;
+    taken = left;
+    left = next;
+    fresh = false;
+}
+
+// Of one of so many invocations.
+fn all_units(which: u32, at: Place, local: u32, invocations: u32, lane: u32) {
     let units = units_of(which);
-    for (var block = 0u; block < units; block += UNITS * OWN_UNITS) {
+    for (var block = 0u; block < units; block += invocations * OWN_UNITS) {
         phase(which, at, block + local * OWN_UNITS, lane);
     }
+}
+
+// The vectors of 4 inputs that a product takes, of those that weights have.
+fn quads_taken(inputs: u32) -> u32 {
+    return (inputs + 4u * LANES - 1u) / (4u * LANES) * LANES;
 }
 
 fn units_of(which: u32) -> u32 {
@@ -60,12 +92,12 @@ fn units_of(which: u32) -> u32 {
 // A number of the step before.
 fn take(at: u32) -> f32 {
     if RESIDENT {
-        return after[taken + at];
+        return select(after[taken + at], 0.0, fresh);
     }
-    return before[(taken + at) / 4u][(taken + at) % 4u];
+    return select(before[(taken + at) / 4u][(taken + at) % 4u], 0.0, fresh);
 }
 
-// Four of them, from a multiple of four on.
+// Four of them, from a multiple of four on. Not of a fresh step.
 fn take_four(at: u32) -> vec4<f32> {
     if RESIDENT {
         let first = taken + at;

@@ -27,5 +27,5 @@ pub use context::Counters;
 pub use kernel::{Access, BindingInfo, KernelInfo};
 pub use ops::GemmKernel;
 pub(crate) use plan::Plan;
-pub use recurrent_choice::RecurrentChoice;
+pub use recurrent_choice::{RecurrentChoice, RecurrentWalk};
 pub(crate) use transfer::Copy;

@@ -44,6 +44,7 @@ impl Plan {
     /// Lowers a checked program over its tensors' buffers, one a tensor.
     pub(crate) fn new(context: &Context, program: &Program, buffers: &[Buffer]) -> Result<Self> {
         let mut builder = PlanBuilder::new(context, buffers)?;
+        builder.unread = program.unread();
         for (index, op) in program.ops().iter().enumerate() {
             builder.operation = index;
             ops::lower(op, &mut builder)?;
@@ -186,6 +187,8 @@ pub(super) struct PlanBuilder<'a> {
     params: Vec<u8>,
     pending: Vec<Pending>,
     kept: Vec<Kept>,
+    /// For each tensor, whether nothing reads it; empty where that is not known.
+    unread: Vec<bool>,
     /// What the operations so far write to.
     written: Vec<TensorId>,
     /// Index of the operation that is being lowered.
@@ -224,6 +227,7 @@ impl<'a> PlanBuilder<'a> {
             params: vec![],
             pending: vec![],
             kept: vec![],
+            unread: vec![],
             written: vec![],
             operation: 0,
             scratch: vec![],
@@ -250,6 +254,11 @@ impl<'a> PlanBuilder<'a> {
         slice
             .map_or(&self.unused[1], |slice| self.buffer(slice.tensor))
             .clone()
+    }
+
+    /// Whether nothing reads what is written to a tensor.
+    pub(super) fn is_unread(&self, id: TensorId) -> bool {
+        self.unread.get(id.0).is_some_and(|unread| *unread)
     }
 
     /// Memory that no other operation reads what this one leaves in.

@@ -1,9 +1,23 @@
 //! How the recurrence kernels run on an adapter.
 
+use self::RecurrentWalk::{Device, Invocation, Workgroup};
 use super::adapter::AdapterKind;
 use super::tuner::Choice;
 use crate::error::{Error, Result};
 use crate::program::RecurrentShape;
+
+/// Who walks the steps of a recurrent layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RecurrentWalk {
+    /// Each step is a dispatch, or two, and all of the device works on it.
+    Device,
+    /// A workgroup walks the whole sequence of its batch rows, its invocations waiting for each other at every step: dispatches do not grow with
+    /// T, but for a limit on the rounds of a dispatch.
+    Workgroup,
+    /// So does a single invocation, which waits for nobody: for layers of a few units.
+    Invocation,
+}
 
 /// How the steps of a recurrent layer are cut into dispatches, workgroups and invocations.
 ///
@@ -11,19 +25,21 @@ use crate::program::RecurrentShape;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct RecurrentChoice {
-    /// Whether a workgroup walks the whole sequence of its batch rows, so that the dispatches do not grow with T (but for a limit on the
-    /// rounds of a dispatch). Else each step is a dispatch, or two, and all of the device works on it.
-    pub resident: bool,
+    /// Who walks the steps.
+    pub walk: RecurrentWalk,
     /// Batch rows of an invocation, 1 to 16: each weight it loads serves them all.
     pub rows: usize,
     /// Neighbouring units of an invocation backwards, 1, 2 or 4: each input it loads serves them all. Forward it is the gates of one unit.
     pub outputs: usize,
-    /// Whether the invocations of a subgroup load inputs for each other.
+    /// Whether the invocations of a subgroup load inputs for each other; those that walk by themselves cannot.
     pub subgroups: bool,
 }
 
 /// Invocations that load inputs for each other: `LANES` in `product_subgroup.wgsl`.
 pub(crate) const SUBGROUP: u32 = 8;
+
+/// Weights of R up to which an invocation may walk the steps by itself.
+const ALONE: usize = 1024;
 
 /// Inputs of a product are padded to a multiple of this.
 pub(crate) const INPUTS: usize = 32;
@@ -31,10 +47,10 @@ pub(crate) const INPUTS: usize = 32;
 impl Choice for RecurrentChoice {
     const FAMILY: &'static str = "recurrence";
     fn name(self) -> String {
-        let how = if self.resident {
-            "resident"
-        } else {
-            "stepwise"
+        let how = match self.walk {
+            Device => "stepwise",
+            Workgroup => "resident",
+            Invocation => "alone",
         };
         let subgroups = if self.subgroups { " subgroups" } else { "" };
         format!("{how} {} {}{subgroups}", self.rows, self.outputs)
@@ -42,13 +58,13 @@ impl Choice for RecurrentChoice {
 }
 
 impl RecurrentChoice {
-    /// Resident or not, with the other numbers as they suit an adapter by and large.
+    /// A choice of these.
     ///
     /// # Errors
-    /// [`Error::Argument`] for `rows` or `outputs` other than those named.
-    pub fn new(resident: bool, rows: usize, outputs: usize, subgroups: bool) -> Result<Self> {
+    /// [`Error::Argument`] for `rows` or `outputs` other than those named, and for `subgroups` with [`RecurrentWalk::Invocation`].
+    pub fn new(walk: RecurrentWalk, rows: usize, outputs: usize, subgroups: bool) -> Result<Self> {
         let choice = Self {
-            resident,
+            walk,
             rows,
             outputs,
             subgroups,
@@ -65,6 +81,10 @@ impl RecurrentChoice {
         if ![1, 2, 4].contains(&self.outputs) {
             return Err(Error::argument("outputs", self.outputs, "1, 2 or 4"));
         }
+        if self.subgroups && self.walk == Invocation {
+            let expected = "false where invocations walk by themselves";
+            return Err(Error::argument("subgroups", true, expected));
+        }
         Ok(())
     }
 
@@ -77,28 +97,39 @@ impl RecurrentChoice {
         weight_bytes: usize,
     ) -> Vec<Self> {
         let best = Self::of(kind, subgroups, shape, gates, weight_bytes);
-        let Self { resident, rows, .. } = best;
+        let rows = best.rows;
+        let (walk, other) = match best.walk {
+            Device => (Device, Workgroup),
+            _ => (Workgroup, Device),
+        };
+        // A longer sequence of one invocation is for few weights.
+        let alone = (gates * shape.hidden * shape.output <= ALONE).then_some((Invocation, 1, 1));
         let others: &[_] = if kind == AdapterKind::Software {
-            &[(false, 16, 4), (false, 16, 2), (false, 8, 4), (false, 4, 4)]
+            &[
+                (Device, 16, 4),
+                (Device, 16, 2),
+                (Device, 8, 4),
+                (Device, 4, 4),
+            ]
         } else {
             // Fewer rows give more workgroups, more rows more work for each weight.
             &[
-                (!resident, rows, 1),
-                (resident, 1, 1),
-                (!resident, 1, 1),
-                (false, 8, 1),
-                (false, 4, 4),
-                (true, 2, 1),
-                (true, 8, 1),
+                (other, rows, 1),
+                (walk, 1, 1),
+                (other, 1, 1),
+                (Device, 8, 1),
+                (Device, 4, 4),
+                (Workgroup, 2, 1),
+                (Workgroup, 8, 1),
             ]
         };
         let mut candidates = vec![best];
-        for (resident, rows, outputs) in others {
+        for (walk, rows, outputs) in alone.iter().chain(others) {
             let other = Self {
-                resident: *resident,
+                walk: *walk,
                 rows: *rows,
                 outputs: *outputs,
-                subgroups,
+                subgroups: subgroups && *walk != Invocation,
             };
             if other.rows <= shape.batch.next_power_of_two() && !candidates.contains(&other) {
                 candidates.push(other);
@@ -121,13 +152,18 @@ impl RecurrentChoice {
         let rows = most.min(shape.batch.next_power_of_two());
         let weights = gates * shape.hidden * shape.output;
         // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch. Software adapters: Mesa's
-        // llvmpipe compiles kernels with barriers for minutes.
-        let resident = !software && weights * weight_bytes <= 400_000;
+        // llvmpipe compiles kernels with barriers for minutes, and its invocations are as fast as any.
+        let walk = match software {
+            true if weights <= ALONE => Invocation,
+            false if weights * weight_bytes <= 400_000 => Workgroup,
+            _ => Device,
+        };
+        let alone = walk == Invocation;
         Self {
-            resident,
-            rows,
-            outputs: if software && rows > 1 { 4 } else { 1 },
-            subgroups,
+            walk,
+            rows: if alone { 1 } else { rows },
+            outputs: if software && rows > 1 && !alone { 4 } else { 1 },
+            subgroups: subgroups && !alone,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which tensors of a program share memory.
 
-use super::{Op, Program, Role, TensorId, check};
+use super::{Op, Program, Role, TensorId, TensorSpec, check};
 use crate::error::{Error, Result};
 use std::cmp::Reverse;
 use std::ops::RangeInclusive;
@@ -95,6 +95,19 @@ impl Program {
         let operands = check::check(self, op).ok();
         let writes = operands.iter().flat_map(|operands| operands.writes());
         writes.map(|(_, slice)| slice.tensor).collect()
+    }
+
+    /// For each tensor, whether nothing ever reads it.
+    pub(crate) fn unread(&self) -> Vec<bool> {
+        let temporary = |spec: &TensorSpec| spec.role == Role::Temporary;
+        let mut unread: Vec<_> = self.tensors.iter().map(temporary).collect();
+        let operands = self.ops.iter().filter_map(|op| check::check(self, op).ok());
+        for operands in operands {
+            for (_, slice) in operands.reads() {
+                unread[slice.tensor.0] = false;
+            }
+        }
+        unread
     }
 
     fn lifetimes(&self) -> Result<Vec<Lifetime>> {

@@ -4,7 +4,7 @@ use crate::common::gpu;
 use crate::runs::{Run, SINGLE_THROUGH_TIME, check};
 use bptt::cell::Cell;
 use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig};
-use bptt::{Device, Error, RecurrentChoice};
+use bptt::{Device, Error, RecurrentChoice, RecurrentWalk};
 
 /// A device that no other test works on, whose choice can be set.
 fn own_gpu() -> Option<Device> {
@@ -12,7 +12,7 @@ fn own_gpu() -> Option<Device> {
 }
 
 fn has_subgroups(device: &Device) -> bool {
-    let choice = RecurrentChoice::new(false, 1, 1, true).unwrap();
+    let choice = RecurrentChoice::new(RecurrentWalk::Device, 1, 1, true).unwrap();
     let found = device.set_recurrent_choice(Some(choice)).is_ok();
     device.set_recurrent_choice(None).unwrap();
     found
@@ -55,7 +55,7 @@ fn steps_as_dispatches() {
         if subgroups && !has_subgroups(&device) {
             continue;
         }
-        let choice = RecurrentChoice::new(false, rows, outputs, subgroups).unwrap();
+        let choice = RecurrentChoice::new(RecurrentWalk::Device, rows, outputs, subgroups).unwrap();
         device.set_recurrent_choice(Some(choice)).unwrap();
         every_kind(&format!("{choice:?}"), &device, [5, 3, 4]);
     }
@@ -64,23 +64,40 @@ fn steps_as_dispatches() {
 #[test]
 fn resident() {
     let Some(device) = own_gpu() else { return };
-    let choice = RecurrentChoice::new(true, 1, 1, false).unwrap();
+    let choice = RecurrentChoice::new(RecurrentWalk::Workgroup, 1, 1, false).unwrap();
     device.set_recurrent_choice(Some(choice)).unwrap();
     every_kind("resident", &device, [5, 3, 4]);
     // More units than a workgroup has invocations.
     compare("wide", &device, LstmConfig::new(2, 261), [3, 2, 2]);
     if has_subgroups(&device) {
-        let choice = RecurrentChoice::new(true, 3, 2, true).unwrap();
+        let choice = RecurrentChoice::new(RecurrentWalk::Workgroup, 3, 2, true).unwrap();
         device.set_recurrent_choice(Some(choice)).unwrap();
         every_kind("resident, subgroups", &device, [5, 4, 4]);
+    }
+}
+
+#[test]
+fn alone() {
+    let Some(device) = own_gpu() else { return };
+    // Several workgroups, the last not full; an invocation for several rows and units.
+    for (rows, outputs, batch) in [(1, 1, 3), (2, 2, 3), (1, 4, 70)] {
+        let choice = RecurrentChoice::new(RecurrentWalk::Invocation, rows, outputs, false);
+        device.set_recurrent_choice(Some(choice.unwrap())).unwrap();
+        every_kind(&format!("alone, {rows} rows"), &device, [5, batch, 4]);
     }
 }
 
 /// The dispatches of a resident layer do not grow with T, but for a limit on the rounds of a dispatch.
 #[test]
 fn resident_dispatches() {
+    for walk in [RecurrentWalk::Workgroup, RecurrentWalk::Invocation] {
+        resident_dispatches_of(walk);
+    }
+}
+
+fn resident_dispatches_of(walk: RecurrentWalk) {
     let Some(device) = own_gpu() else { return };
-    let choice = RecurrentChoice::new(true, 1, 1, false).unwrap();
+    let choice = RecurrentChoice::new(walk, 1, 1, false).unwrap();
     device.set_recurrent_choice(Some(choice)).unwrap();
     let dispatches = |steps: usize| {
         let run = Run::new(LstmConfig::new(2, 3), [steps, 1, 2]);
@@ -100,18 +117,22 @@ fn resident_dispatches() {
 
 #[test]
 fn choices_that_cannot_be() {
-    let rows = RecurrentChoice::new(true, 17, 1, false)
+    let rows = RecurrentChoice::new(RecurrentWalk::Workgroup, 17, 1, false)
         .unwrap_err()
         .to_string();
     assert!(rows.contains("rows") && rows.contains("17"), "{rows}");
-    let outputs = RecurrentChoice::new(true, 8, 3, false)
+    let outputs = RecurrentChoice::new(RecurrentWalk::Workgroup, 8, 3, false)
         .unwrap_err()
         .to_string();
     assert!(
         outputs.contains("outputs") && outputs.contains('3'),
         "{outputs}"
     );
-    let mut choice = RecurrentChoice::new(true, 1, 1, false).unwrap();
+    let subgroups = RecurrentChoice::new(RecurrentWalk::Invocation, 1, 1, true)
+        .unwrap_err()
+        .to_string();
+    assert!(subgroups.contains("subgroups: true"), "{subgroups}");
+    let mut choice = RecurrentChoice::new(RecurrentWalk::Workgroup, 1, 1, false).unwrap();
     let cpu = Device::cpu().set_recurrent_choice(Some(choice));
     assert!(matches!(cpu, Err(Error::Argument { .. })), "{cpu:?}");
     let Some(device) = own_gpu() else { return };

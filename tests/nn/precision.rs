@@ -6,7 +6,7 @@ use bptt::cell::Cell;
 use bptt::data::Batch;
 use bptt::nn::{GruConfig, LstmConfig, Recurrent, RecurrentConfig, Sequential};
 use bptt::train::{Adam, Trainer};
-use bptt::{Device, GemmKernel, Precision, RecurrentChoice};
+use bptt::{Device, GemmKernel, Precision, RecurrentChoice, RecurrentWalk};
 
 /// A device that no other test works on.
 fn half_gpu() -> Option<Device> {
@@ -62,8 +62,14 @@ fn layers_forward_and_backward() {
 #[test]
 fn every_way_of_running_the_steps() {
     let Some(device) = half_gpu() else { return };
-    for (resident, subgroups) in [(false, false), (true, false), (false, true)] {
-        let choice = RecurrentChoice::new(resident, 2, 4, subgroups).unwrap();
+    let ways = [
+        (RecurrentWalk::Device, false),
+        (RecurrentWalk::Workgroup, false),
+        (RecurrentWalk::Invocation, false),
+        (RecurrentWalk::Device, true),
+    ];
+    for (walk, subgroups) in ways {
+        let choice = RecurrentChoice::new(walk, 2, 4, subgroups).unwrap();
         // Not every device has subgroups.
         if device.set_recurrent_choice(Some(choice)).is_ok() {
             // All that is packed: both matrices, biases, mask.

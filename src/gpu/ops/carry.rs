@@ -1,6 +1,6 @@
 //! What the steps of a recurrence hand on: states, with h's rows padded, and what the backward pass adds.
 
-use super::{GROUP, flag, offset};
+use super::GROUP;
 use crate::error::Result;
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
@@ -10,7 +10,7 @@ use crate::program::Slice;
 kernel! {
     /// States moved between a tensor and the memory that a step hands them on in
     Shift = "carry", CarryParams {
-        rows: u32, width: u32, from_at: u32, from_width: u32, has_from: u32, to_at: u32, to_width: u32, rest: u32, len: u32,
+        rows: u32, width: u32, from_at: u32, from_width: u32, to_at: u32, to_width: u32, rest: u32, len: u32,
     }
     bindings { from_states: Read, to_states: ReadWrite }
 }
@@ -38,7 +38,7 @@ pub(super) struct Layout {
 pub(crate) struct Carry {
     layout: Layout,
     resident: bool,
-    /// New memory is zero, and nothing ever writes to the padding. By step: two, and one that stays zero.
+    /// New memory is zero, and nothing ever writes to the padding.
     buffers: Vec<wgpu::Buffer>,
 }
 
@@ -48,6 +48,8 @@ pub(super) struct Hands {
     pub(super) after: wgpu::Buffer,
     pub(super) take_at: u32,
     pub(super) leave_at: u32,
+    /// Whether the step takes zeros instead.
+    pub(super) fresh: bool,
 }
 
 impl Carry {
@@ -60,7 +62,7 @@ impl Carry {
         let (count, len) = if resident {
             (1, 2 * layout.len)
         } else {
-            (3, layout.len)
+            (2, layout.len)
         };
         let buffers = (0..count)
             .map(|_| plan.lasting("what steps hand on", len))
@@ -74,28 +76,26 @@ impl Carry {
         Ok(carry)
     }
 
-    /// Starts with `states`, zeros where absent.
-    pub(super) fn load(&self, plan: &mut PlanBuilder<'_>, states: Option<Slice>) -> Result<()> {
-        if states.is_none() && !self.resident {
-            return Ok(());
-        }
+    /// Starts with `states`.
+    pub(super) fn load(&self, plan: &mut PlanBuilder<'_>, states: Slice) -> Result<()> {
         let layout = self.layout;
         let params = CarryParams {
             rows: layout.rows as u32,
             width: layout.width as u32,
-            from_at: offset(states),
+            from_at: states.offset as u32,
             from_width: layout.width as u32,
-            has_from: flag(states.is_some()),
             to_at: 0,
             to_width: layout.h_width as u32,
             rest: layout.states as u32,
             len: layout.len as u32,
         };
-        self.shift(plan, &plan.read_or_unused(states), &self.buffers[0], params)
+        let from = plan.buffer(states.tensor);
+        self.shift(plan, from, &self.buffers[0], params)
     }
 
-    /// The memory of a step, counted from 0. `zeros`: whether the first begins with those.
-    pub(super) fn hands(&self, plan: &PlanBuilder<'_>, step: usize, zeros: bool) -> Hands {
+    /// The memory of a step, counted from 0. `loaded`: whether the first has any.
+    pub(super) fn hands(&self, plan: &PlanBuilder<'_>, step: usize, loaded: bool) -> Hands {
+        let fresh = step == 0 && !loaded;
         let (now, next) = (step % 2, (step + 1) % 2);
         if self.resident {
             return Hands {
@@ -103,14 +103,15 @@ impl Carry {
                 after: self.buffers[0].clone(),
                 take_at: (now * self.layout.len) as u32,
                 leave_at: (next * self.layout.len) as u32,
+                fresh,
             };
         }
-        let before = if step == 0 && zeros { 2 } else { now };
         Hands {
-            before: self.buffers[before].clone(),
+            before: self.buffers[now].clone(),
             after: self.buffers[next].clone(),
             take_at: 0,
             leave_at: 0,
+            fresh,
         }
     }
 
@@ -127,6 +128,7 @@ impl Carry {
             after: plan.buffer(to.tensor).clone(),
             take_at: take_at as u32,
             leave_at: to.offset as u32,
+            fresh: false,
         }
     }
 
@@ -145,7 +147,6 @@ impl Carry {
             width: layout.width as u32,
             from_at: hands.take_at,
             from_width: layout.h_width as u32,
-            has_from: 1,
             to_at: hands.leave_at,
             to_width: layout.width as u32,
             rest: rest as u32,

@@ -6,7 +6,7 @@ use crate::gpu::compose::Tile;
 use crate::gpu::kernel::Kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
-use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice, SUBGROUP};
+use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice, RecurrentWalk, SUBGROUP};
 use crate::philox::threshold;
 use crate::program::{RecurrentShape, Slice, Zoneout};
 use std::ops::Range;
@@ -37,12 +37,21 @@ pub(super) struct Recurrence<'a> {
 }
 
 impl Recurrence<'_> {
+    /// Whether a dispatch does many steps.
+    pub(super) fn resident(&self) -> bool {
+        self.choice.walk != RecurrentWalk::Device
+    }
+
+    fn alone(&self) -> bool {
+        self.choice.walk == RecurrentWalk::Invocation
+    }
+
     /// The dispatches over all steps, each with one or two phases.
     pub(super) fn parts(&self, phases: &[u32], plan: &PlanBuilder<'_>) -> Vec<Part> {
         let steps = self.shape.steps;
         let first = phases[0];
         let second = phases.get(1).copied();
-        if self.choice.resident {
+        if self.resident() {
             let most = (ROUNDS / self.rounds(phases.len(), most_invocations(plan))).max(1);
             return (0..steps)
                 .step_by(most)
@@ -66,21 +75,38 @@ impl Recurrence<'_> {
     fn rounds(&self, phases: usize, most: usize) -> usize {
         let RecurrentShape { hidden, output, .. } = self.shape;
         let widest = hidden.max(output);
-        let blocks = widest.div_ceil(self.invocations(widest, most) * self.units);
+        let sharing = if self.alone() {
+            1
+        } else {
+            self.invocations(widest, most)
+        };
+        let blocks = widest.div_ceil(sharing * self.units);
         // A round takes 4 inputs, and with subgroups eight of them are a round of another loop; backwards every gate has its own loops.
-        let products = widest.div_ceil(INPUTS) * if self.choice.subgroups { 9 } else { 8 };
+        let products = match self.choice.subgroups {
+            true => widest.div_ceil(INPUTS) * 9,
+            false => widest.div_ceil(4),
+        };
         let around = 4 * self.tile.rows as usize + 8;
         phases * blocks * (self.cell.gates() * (products + 1) + around)
     }
 
     /// Invocations of a workgroup, on a device that allows `most`.
     fn invocations(&self, units: usize, most: usize) -> usize {
+        if self.alone() {
+            // Of as many batch rows; one number, as each is a pipeline.
+            return most.min(32);
+        }
         let wanted = units.div_ceil(self.units);
-        if self.choice.resident {
+        if self.resident() {
             return wanted.next_multiple_of(32).min(most).min(256);
         }
         // Small layers spread over more workgroups, so that more of a GPU has work.
         if wanted <= 256 { 32 } else { 64 }
+    }
+
+    /// Groups of batch rows that an invocation takes.
+    fn tiles(&self) -> usize {
+        self.shape.batch.div_ceil(self.tile.rows as usize)
     }
 
     /// A dispatch over `units` units.
@@ -94,21 +120,21 @@ impl Recurrence<'_> {
     ) -> Result<()> {
         let RecurrentShape { hidden, output, .. } = self.shape;
         // A resident workgroup does both phases.
-        let units = if self.choice.resident {
+        let units = if self.resident() {
             hidden.max(output)
         } else {
             units
         };
         let invocations = self.invocations(units, most_invocations(plan));
         overrides.push(("UNITS", invocations as f64));
-        overrides.push(("RESIDENT", f64::from(u32::from(self.choice.resident))));
-        let tiles = self.shape.batch.div_ceil(self.tile.rows as usize);
-        let blocks = if self.choice.resident {
-            1
-        } else {
-            units.div_ceil(invocations * self.units)
+        overrides.push(("RESIDENT", f64::from(u32::from(self.resident()))));
+        overrides.push(("ALONE", f64::from(u32::from(self.alone()))));
+        let workgroups = match self.choice.walk {
+            RecurrentWalk::Device => self.tiles() * units.div_ceil(invocations * self.units),
+            RecurrentWalk::Workgroup => self.tiles(),
+            RecurrentWalk::Invocation => self.tiles().div_ceil(invocations),
         };
-        let workgroups = plan.workgroups(blocks * tiles, self.shape.directions)?;
+        let workgroups = plan.workgroups(workgroups, self.shape.directions)?;
         let cell = Some((self.cell, self.tile));
         let variant = Variant {
             cell,

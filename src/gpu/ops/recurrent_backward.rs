@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
-use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
+use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice, RecurrentWalk};
 use crate::program::{self, GatesLayout, RecurrentShape};
 
 kernel! {
@@ -18,7 +18,7 @@ kernel! {
     RecurrentBackward = "recurrent_backward", RecurrentBackwardParams {
         steps: u32, batch: u32, hidden: u32, output: u32, directions: u32, step: u32, count: u32, project_at: u32,
         diagonal: u32, mask: u32, saved: u32, d_y: u32, lengths: u32, d_diagonal: u32,
-        d_r_taken: u32, take_at: u32, leave_at: u32, d_x: u32, d_r: u32, d_h: u32, rng: u32, site: u32, zoneout_random: u32, zoneout_threshold_h: u32,
+        d_r_taken: u32, take_at: u32, leave_at: u32, fresh: u32, d_x: u32, d_r: u32, d_h: u32, rng: u32, site: u32, zoneout_random: u32, zoneout_threshold_h: u32,
         zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32, segment_first: u32,
         segment_total: u32,
     }
@@ -143,8 +143,10 @@ fn lower(
         len: d_r_taken + rows * d_r_width,
     };
     let d_last = Some(op.d_state).filter(|_| op.has_d_last);
-    let carry = Carry::new(plan, choice.resident, carry_layout)?;
-    carry.load(plan, d_last)?;
+    let carry = Carry::new(plan, recurrence.resident(), carry_layout)?;
+    if let Some(d_last) = d_last {
+        carry.load(plan, d_last)?;
+    }
     let add = |plan: &mut PlanBuilder<'_>,
                recurrence: &Recurrence<'_>,
                part: &Part,
@@ -188,6 +190,7 @@ fn lower(
             d_r_taken: d_r_taken as u32,
             take_at: hands.take_at,
             leave_at: hands.leave_at,
+            fresh: flag(hands.fresh),
             d_x: gates(layout.d_x),
             d_r: gates(layout.d_r),
             d_h: gates(layout.d_h),
@@ -205,7 +208,7 @@ fn lower(
         recurrence.dispatch(plan, &kernel, params, overrides, units)
     };
     for part in recurrence.parts(phases, plan) {
-        let hands = carry.hands(plan, part.steps.start, d_last.is_none());
+        let hands = carry.hands(plan, part.steps.start, d_last.is_some());
         add(plan, &recurrence, &part, hands, false)?;
     }
     if op.wants_initial || sums > 0 {
@@ -213,7 +216,7 @@ fn lower(
     }
     if op.wants_initial {
         recurrence.choice = RecurrentChoice {
-            resident: false,
+            walk: RecurrentWalk::Device,
             ..choice
         };
         let part = Part {

@@ -16,7 +16,7 @@ kernel! {
     /// Steps, each a product and what follows from it
     RecurrentForward = "recurrent_forward", RecurrentForwardParams {
         steps: u32, batch: u32, hidden: u32, output: u32, directions: u32, step: u32, count: u32, project_at: u32,
-        x_gates: u32, bias: u32, diagonal: u32, mask: u32, lengths: u32, h_width: u32, leave_width: u32, take_at: u32, leave_at: u32, y: u32,
+        x_gates: u32, bias: u32, diagonal: u32, mask: u32, lengths: u32, h_width: u32, leave_width: u32, take_at: u32, leave_at: u32, fresh: u32, y: u32,
         inner: u32, early: u32, saved: u32, rng: u32, site: u32, zoneout_random: u32,
         zoneout_threshold_h: u32, zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32,
         segment_first: u32, segment_total: u32,
@@ -140,13 +140,16 @@ fn lower(
         sums: 0,
         len: (rows * h_width + states).next_multiple_of(4),
     };
-    let carry = Carry::new(plan, choice.resident, layout)?;
-    carry.load(plan, op.initial)?;
+    let carry = Carry::new(plan, recurrence.resident(), layout)?;
+    if let Some(initial) = op.initial {
+        carry.load(plan, initial)?;
+    }
+    let wants_last = !plan.is_unread(op.last.tensor);
     let inner = offset(op.inner);
     for part in recurrence.parts(phases, plan) {
         let (phase, second) = part.phases;
-        let mut hands = carry.hands(plan, part.steps.start, op.initial.is_none());
-        let ends = part.steps.end == steps && !choice.resident;
+        let mut hands = carry.hands(plan, part.steps.start, op.initial.is_some());
+        let ends = wants_last && part.steps.end == steps && !recurrence.resident();
         if ends {
             // The last step leaves the states where they are wanted.
             hands.after = plan.buffer(op.last.tensor).clone();
@@ -187,6 +190,7 @@ fn lower(
             leave_width: if ends { output } else { h_width } as u32,
             take_at: hands.take_at,
             leave_at: hands.leave_at,
+            fresh: flag(hands.fresh),
             y: op.y.offset as u32,
             inner,
             early: inner + (op.shape.rows() * hidden) as u32,
@@ -204,7 +208,7 @@ fn lower(
         let units = if phase == PROJECT { output } else { hidden };
         recurrence.dispatch(plan, &kernel, params, overrides, units)?;
     }
-    if choice.resident {
+    if wants_last && recurrence.resident() {
         carry.store(plan, steps, op.last)?;
     }
     Ok(())

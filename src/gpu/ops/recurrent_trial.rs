@@ -159,6 +159,7 @@ mod tests {
     use super::*;
     use crate::cell::{Gru, Lstm, Reset};
     use crate::device::Precision;
+    use crate::gpu::RecurrentWalk::{Device, Invocation, Workgroup};
     use crate::gpu::adapter::Wish;
     use crate::program::{self, Op, TensorId};
 
@@ -173,8 +174,8 @@ mod tests {
         let own = op.trial(&mut short);
         short.program.push(own);
         short.program.check().unwrap();
-        for (resident, rows) in [(false, 2), (true, 1)] {
-            let choice = RecurrentChoice::new(resident, rows, 1, false).unwrap();
+        for (walk, rows) in [(Device, 2), (Workgroup, 1), (Invocation, 1)] {
+            let choice = RecurrentChoice::new(walk, rows, 1, false).unwrap();
             let plan = trial(context, op, choice, 2).unwrap();
             plan.run(context, &[], &[]).unwrap();
         }

@@ -190,6 +190,7 @@ impl RecurrentStack {
             initial: (key.initial).then(|| program.tensor("initial states", &states(false))),
             d_state: (key.gradient).then(|| program.tensor("d.states", &states(true))),
             has_d_last: key.d_last,
+            wants_last: true,
         };
         let shape = |features: usize| {
             if self.stack.batch_first {

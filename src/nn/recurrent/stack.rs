@@ -36,6 +36,8 @@ pub(crate) struct Surroundings {
     pub(crate) d_state: Option<Slice>,
     /// Whether `d_state` is given and not only taken.
     pub(crate) has_d_last: bool,
+    /// Whether somebody reads the last states.
+    pub(crate) wants_last: bool,
 }
 
 impl Stack {
@@ -101,7 +103,7 @@ impl Stack {
         )
     }
 
-    /// Writes all layers. Returns y, the tensor of the last states, and the backward pass.
+    /// Writes all layers. Returns y, the tensor of the last states (for others only where they are wanted), and the backward pass.
     pub(crate) fn emit(
         &self,
         program: &mut Program,
@@ -112,7 +114,11 @@ impl Stack {
     ) -> (Value, Slice, Backward) {
         let [steps, batch] = [x.shape[0], x.shape[1]];
         let shape = self.shape(steps, batch);
-        let last = program.tensor("last states", &[self.states_len(batch, false)]);
+        let last_shape = [self.states_len(batch, false)];
+        let last = match around.wants_last {
+            true => program.tensor("last states", &last_shape),
+            false => program.temporary("last states", &last_shape),
+        };
         // The backward pass needs somewhere to carry the gradients of the states, wanted or not.
         let d_state = around.d_state.or_else(|| {
             let len = self.states_len(batch, true);
