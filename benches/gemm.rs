@@ -1,7 +1,7 @@
 //! Matrix products against the machine's own peak: `cargo bench --bench gemm [-- --device cpu|gpu] [WORKLOAD] [--kernel Subgroup] [--f16]`.
 //!
-//! The products of the recurrent workloads (README.md, "How fast"): the input's, that of the input's gradient, and the weight gradient. On
-//! a GPU the one that is chosen, then every kernel; with `--f16` weights are f16. The peak is that of multiply-adds in registers only: on a GPU a shader of them,
+//! The products of the recurrent workloads (README.md, "How fast"): the input's, that of the input's gradient, the weight gradient, and the two that
+//! the recurrence has at every step, as products of their own. On a GPU the one that is chosen, then every kernel; with `--f16` weights are f16. The peak is that of multiply-adds in registers only: on a GPU a shader of them,
 //! on the CPU a loop on every core, with the widest instructions there are.
 
 mod common;
@@ -21,12 +21,14 @@ const WORKLOADS: [(&str, [usize; 4]); 3] = [
 /// The products of an LSTM layer: name, M, N, K, which operand is transposed.
 fn products(
     [inputs, hidden, steps, batch]: [usize; 4],
-) -> [(&'static str, [usize; 3], (bool, bool)); 3] {
+) -> [(&'static str, [usize; 3], (bool, bool)); 5] {
     let (rows, gates) = (steps * batch, 4 * hidden);
     [
         ("input", [rows, gates, inputs], (false, true)),
         ("dx", [rows, inputs, gates], (false, false)),
         ("dW", [gates, inputs, rows], (true, false)),
+        ("step", [batch, gates, hidden], (false, true)),
+        ("step back", [batch, hidden, gates], (false, false)),
     ]
 }
 
