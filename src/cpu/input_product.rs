@@ -4,15 +4,20 @@ use super::buffer::Form;
 use super::memory::{Memory, Reading};
 use super::panels::{Panels, Start};
 use super::recurrent::{CONTIGUOUS, view};
+use super::threads;
 use crate::Real;
 use crate::program::{Gemm, Matrix, RecurrentShape};
 use ndarray::{Array3, ArrayView2, ArrayView3, Axis, ShapeBuilder, s};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Elements of a block that a near cache holds, and the rows it has at least, so that reading W pays.
 const BLOCK: usize = 1 << 17;
 const BLOCK_ROWS: usize = 256;
+
+/// Parts of a sequence that two threads compute, and its elements at most.
+const PARTS: usize = 8;
+const WHOLE: usize = 1 << 20;
 
 /// A bias, zeros where there is none, and zeros up to the width of a product.
 pub(super) fn padded<F: Real>(bias: Option<&[F]>, width: usize) -> Vec<F> {
@@ -50,6 +55,21 @@ impl<'a, F: Real> InputProduct<'a, F> {
         }
     }
 
+    /// x_gates `[t, b, width]` of x `[t, b, I]`.
+    fn block(&self, x: ArrayView3<'_, F>) -> Array3<F> {
+        let (steps, rows, _) = x.dim();
+        let mut block = Array3::zeros((steps, rows, self.weights.width()));
+        self.fill_block(x, &mut block);
+        block
+    }
+
+    /// The same, into the first steps of a block.
+    fn fill_block(&self, x: ArrayView3<'_, F>, block: &mut Array3<F>) {
+        let (bias, width) = (Start::Row(&self.bias), self.weights.width());
+        let to = block.as_slice_mut().expect(CONTIGUOUS);
+        self.weights.product(x, bias, to, width);
+    }
+
     /// `[T, B, I]`
     fn x(&self) -> ArrayView3<'_, F> {
         let Matrix {
@@ -67,10 +87,65 @@ impl<'a, F: Real> InputProduct<'a, F> {
     }
 }
 
+/// The x_gates of some rows over the whole sequence, in parts, each computed by the thread that first wants it.
+pub(super) struct Parts<'a, F> {
+    product: &'a InputProduct<'a, F>,
+    /// `[T, b, I]`
+    x: ArrayView3<'a, F>,
+    /// Steps of a part.
+    steps: usize,
+    /// Each `[steps of the part, b, width]`, in the order of steps.
+    parts: [OnceLock<Array3<F>>; PARTS],
+    /// Whether time runs backwards.
+    reverse: bool,
+}
+
+impl<'a, F: Real> Parts<'a, F> {
+    /// None where a second thread would not pay, or the whole were large.
+    pub(super) fn new(
+        product: &'a InputProduct<'a, F>,
+        rows: &Range<usize>,
+        reverse: bool,
+    ) -> Option<Self> {
+        let (x, width) = (product.x(), product.weights.width());
+        let elements = product.steps * rows.len() * width;
+        let pays = threads::split(2 * elements * x.dim().2, 2) > 1;
+        (pays && elements <= WHOLE).then(|| Self {
+            product,
+            x: x.slice_move(s![.., rows.clone(), ..]),
+            steps: product.steps.div_ceil(PARTS),
+            parts: std::array::from_fn(|_| OnceLock::new()),
+            reverse,
+        })
+    }
+
+    /// A part, and the first time in it.
+    fn part(&self, index: usize) -> (&Array3<F>, usize) {
+        let all = self.product.steps;
+        let first = (index * self.steps).min(all);
+        let end = (first + self.steps).min(all);
+        let start = if self.reverse { all - end } else { first };
+        let part = self.parts[index].get_or_init(|| {
+            let x = self.x.slice(s![start..start + end - first, .., ..]);
+            self.product.block(x)
+        });
+        (part, start)
+    }
+
+    /// All parts but the first, which whoever walks the steps needs at once.
+    pub(super) fn ahead(&self) {
+        (1..PARTS).for_each(|index| {
+            self.part(index);
+        });
+    }
+}
+
 /// The x_gates of some rows.
 pub(super) enum XGates<'a, F> {
     /// `[T, b, G·H]`
     Ready(ArrayView3<'a, F>),
+    /// Computed by two threads.
+    Shared(&'a Parts<'a, F>),
     /// To be computed from x `[T, b, I]`.
     Left {
         product: &'a InputProduct<'a, F>,
@@ -107,6 +182,10 @@ impl<'a, F: Real> XGates<'a, F> {
     pub(super) fn at(&mut self, step: usize, t: usize) -> ArrayView2<'_, F> {
         match self {
             Self::Ready(x_gates) => x_gates.index_axis(Axis(0), t),
+            Self::Shared(parts) => {
+                let (part, start) = parts.part(step / parts.steps);
+                part.index_axis(Axis(0), t - start)
+            }
             Self::Left {
                 product,
                 x,
@@ -114,15 +193,12 @@ impl<'a, F: Real> XGates<'a, F> {
                 start,
                 reverse,
             } => {
-                let (length, _, width) = block.dim();
+                let length = block.dim().0;
                 if step.is_multiple_of(length) {
                     let left = length.min(product.steps - step);
                     *start = if *reverse { t + 1 - left } else { t };
                     let x = x.slice(s![*start..*start + left, .., ..]);
-                    let to = block.as_slice_mut().expect(CONTIGUOUS);
-                    product
-                        .weights
-                        .product(x, Start::Row(&product.bias), to, width);
+                    product.fill_block(x, block);
                 }
                 block.index_axis(Axis(0), t - *start)
             }

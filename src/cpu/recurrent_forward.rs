@@ -2,7 +2,7 @@
 
 use super::aligned::Aligned;
 use super::buffer::Form;
-use super::input_product::{InputProduct, XGates, padded};
+use super::input_product::{InputProduct, Parts, XGates, padded};
 use super::panels::{Panels, Start};
 use super::recurrent::{
     CONTIGUOUS, GateProducts, Layer, Scratch, ZoneoutMask, lengths, view, view_mut,
@@ -136,12 +136,20 @@ pub(super) fn recurrent_forward<F: Real>(
                 (rows, states, outputs)
             })
             .collect();
+        let alone = chunks.len() == 1;
         threads::for_each(tasks, |(rows, states, outputs)| {
-            let x_gates = match &product {
-                Some(product) => XGates::left(product, rows, direction == 1),
-                None => XGates::Ready(x_gates.slice(s![.., rows.clone(), ..])),
+            let shared = product.as_ref().filter(|_| alone);
+            let shared = shared.and_then(|product| Parts::new(product, rows, direction == 1));
+            let x_gates = match (&product, &shared) {
+                (_, Some(parts)) => XGates::Shared(parts),
+                (Some(product), None) => XGates::left(product, rows, direction == 1),
+                (None, None) => XGates::Ready(x_gates.slice(s![.., rows.clone(), ..])),
             };
-            layer.forward(&products, rows, x_gates, states, outputs);
+            let walk = || layer.forward(&products, rows, x_gates, states, outputs);
+            match &shared {
+                Some(parts) => threads::beside(|| parts.ahead(), walk),
+                None => walk(),
+            }
         });
         for (rows, states) in chunks.iter().zip(&states) {
             states.store(&mut last, &layer, rows);

@@ -22,6 +22,14 @@ pub(super) fn for_each<T: Send>(tasks: Vec<T>, run: impl Fn(T) + Sync) {
     }
 }
 
+/// Runs a function on this thread while another thread, once one is free, runs `aside`.
+pub(super) fn beside(aside: impl FnOnce() + Send, run: impl FnOnce()) {
+    rayon::in_place_scope(|scope| {
+        scope.spawn(|_| aside());
+        run();
+    });
+}
+
 /// [`for_each`], on this thread alone where the work (in floating-point operations or as much) is small.
 pub(super) fn for_each_of<T: Send>(work: usize, tasks: Vec<T>, run: impl Fn(T) + Sync) {
     if split(work, tasks.len()) > 1 {
