@@ -1,17 +1,18 @@
 //! A program on a GPU: dispatches that are built once and submitted together.
 
+mod builder;
+
+pub(super) use builder::PlanBuilder;
+
 use super::Context;
 use super::buffer::{Buffer, Kept};
-use super::kernel::Kernel;
-use super::ops::{self, Carry, Halves, Packings};
-use super::pipeline::{Pipeline, Variant};
+use super::ops;
+use super::pipeline::Pipeline;
 use super::transfer::Copy;
-use crate::device::Precision;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::profile::Launch;
-use crate::program::{Program, Slice, TensorId};
+use crate::program::Program;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -43,23 +44,11 @@ struct Dispatch {
 impl Plan {
     /// Lowers a checked program over its tensors' buffers, one a tensor.
     pub(crate) fn new(context: &Context, program: &Program, buffers: &[Buffer]) -> Result<Self> {
-        let mut builder = PlanBuilder::new(context, buffers)?;
-        builder.unread = program.unread();
+        let mut builder = PlanBuilder::of(context, program, buffers)?;
         for (index, op) in program.ops().iter().enumerate() {
-            builder.operation = index;
+            builder.begin(index);
             ops::lower(op, &mut builder)?;
-            let written = program.written(op);
-            builder.packings.forget(&written);
-            builder.halves.forget(&written);
-            for tensor in written {
-                if !builder.written.contains(&tensor) {
-                    builder.written.push(tensor);
-                }
-            }
-            builder
-                .reusable
-                .iter_mut()
-                .for_each(|(_, free)| *free = true);
+            builder.end(&program.written(op));
         }
         builder.finish()
     }
@@ -165,274 +154,4 @@ impl Plan {
     pub(crate) fn scratch(&self) -> &[(String, usize)] {
         &self.scratch
     }
-}
-
-/// Collects dispatches while operations are lowered.
-pub(super) struct PlanBuilder<'a> {
-    context: &'a Context,
-    buffers: &'a [Buffer],
-    /// Stand-ins for bindings that a dispatch does not use: one for reading and one for writing, as WebGPU forbids one
-    /// buffer in both roles.
-    unused: [wgpu::Buffer; 2],
-    /// What operations worked in, and whether the one being lowered does not.
-    reusable: Vec<(wgpu::Buffer, bool)>,
-    /// Whether weights are read in f16.
-    pub(super) half: bool,
-    /// What was packed and has not changed since.
-    pub(super) packings: Packings,
-    /// What was rounded to f16 and has not changed since.
-    pub(super) halves: Halves,
-    /// Memory that steps of recurrences hand their states on in.
-    pub(super) carries: Vec<Carry>,
-    params: Vec<u8>,
-    pending: Vec<Pending>,
-    kept: Vec<Kept>,
-    /// For each tensor, whether nothing reads it; empty where that is not known.
-    unread: Vec<bool>,
-    /// What the operations so far write to.
-    written: Vec<TensorId>,
-    /// Index of the operation that is being lowered.
-    operation: usize,
-    /// Name and elements of all of it.
-    scratch: Vec<(String, usize)>,
-}
-
-struct Pending {
-    operation: usize,
-    pipeline: Arc<Pipeline>,
-    buffers: Vec<wgpu::Buffer>,
-    params_offset: usize,
-    params_size: usize,
-    workgroups: [u32; 3],
-    kept: Option<usize>,
-}
-
-impl<'a> PlanBuilder<'a> {
-    /// Without dispatches yet.
-    pub(super) fn new(context: &'a Context, buffers: &'a [Buffer]) -> Result<Self> {
-        // Four numbers, as some kernels read vectors.
-        let unused = [
-            context.storage("an unused binding", 4)?,
-            context.storage("an unused binding", 4)?,
-        ];
-        Ok(Self {
-            context,
-            buffers,
-            unused,
-            reusable: vec![],
-            half: context.precision() == Precision::F16,
-            packings: Packings::default(),
-            halves: Halves::default(),
-            carries: vec![],
-            params: vec![],
-            pending: vec![],
-            kept: vec![],
-            unread: vec![],
-            written: vec![],
-            operation: 0,
-            scratch: vec![],
-        })
-    }
-
-    pub(super) fn context(&self) -> &'a Context {
-        self.context
-    }
-
-    pub(super) fn buffer(&self, id: TensorId) -> &'a wgpu::Buffer {
-        &self.buffers[id.0]
-    }
-
-    /// A slice's buffer, or the stand-in for reading.
-    pub(super) fn read_or_unused(&self, slice: Option<Slice>) -> wgpu::Buffer {
-        slice
-            .map_or(&self.unused[0], |slice| self.buffer(slice.tensor))
-            .clone()
-    }
-
-    /// A slice's buffer, or the stand-in for writing.
-    pub(super) fn write_or_unused(&self, slice: Option<Slice>) -> wgpu::Buffer {
-        slice
-            .map_or(&self.unused[1], |slice| self.buffer(slice.tensor))
-            .clone()
-    }
-
-    /// Whether nothing reads what is written to a tensor.
-    pub(super) fn is_unread(&self, id: TensorId) -> bool {
-        self.unread.get(id.0).is_some_and(|unread| *unread)
-    }
-
-    /// Memory that no other operation reads what this one leaves in.
-    pub(super) fn scratch(&mut self, what: &str, len: usize) -> Result<wgpu::Buffer> {
-        let fits =
-            |(buffer, free): &&mut (wgpu::Buffer, bool)| *free && buffer.size() >= 4 * len as u64;
-        if let Some((buffer, free)) = self.reusable.iter_mut().find(fits) {
-            *free = false;
-            return Ok(buffer.clone());
-        }
-        let buffer = self.lasting(what, len)?;
-        self.reusable.push((buffer.clone(), false));
-        Ok(buffer)
-    }
-
-    /// Memory that later operations read too.
-    pub(super) fn lasting(&mut self, what: &str, len: usize) -> Result<wgpu::Buffer> {
-        self.scratch.push((what.to_owned(), len.max(1)));
-        self.context.storage(what, len)
-    }
-
-    /// Workgroups for `count` of them, spread over two dimensions where one does not hold them.
-    pub(super) fn workgroups(&self, count: usize, z: usize) -> Result<[u32; 3]> {
-        let most = self.context.limits.max_compute_workgroups_per_dimension as usize;
-        let rows = count.div_ceil(most);
-        if rows > most {
-            return Err(Error::Limit {
-                what: "a dispatch".to_owned(),
-                needed: rows as u64,
-                limit: "max_compute_workgroups_per_dimension",
-                available: most as u64,
-            });
-        }
-        let columns = count.div_ceil(rows.max(1));
-        Ok([columns as u32, rows as u32, z as u32])
-    }
-
-    /// Appends a dispatch; one of no workgroups is left out.
-    pub(super) fn dispatch<K: Kernel>(
-        &mut self,
-        kernel: &K,
-        variant: &Variant<'_>,
-        params: K::Params,
-        workgroups: [u32; 3],
-    ) -> Result<()> {
-        self.add(kernel, variant, params, workgroups, None)
-    }
-
-    /// Appends a dispatch that makes something of tensors which lasts from run to run, and which later runs leave out until one of the
-    /// tensors is written to.
-    pub(super) fn dispatch_once<K: Kernel>(
-        &mut self,
-        kernel: &K,
-        variant: &Variant<'_>,
-        params: K::Params,
-        workgroups: [u32; 3],
-        of: impl IntoIterator<Item = TensorId>,
-    ) -> Result<()> {
-        let sources = of.into_iter().map(|tensor| self.buffers[tensor.0].clone());
-        self.kept.push(Kept::new(sources.collect()));
-        let kept = Some(self.kept.len() - 1);
-        self.add(kernel, variant, params, workgroups, kept)
-    }
-
-    fn add<K: Kernel>(
-        &mut self,
-        kernel: &K,
-        variant: &Variant<'_>,
-        params: K::Params,
-        workgroups: [u32; 3],
-        kept: Option<usize>,
-    ) -> Result<()> {
-        if workgroups.contains(&0) {
-            return Ok(());
-        }
-        let pipeline = self.context.pipeline::<K>(variant)?;
-        let alignment = self.context.limits.min_storage_buffer_offset_alignment as usize;
-        let params_offset = self.params.len().next_multiple_of(alignment);
-        self.params.resize(params_offset, 0);
-        self.params.extend_from_slice(bytemuck::bytes_of(&params));
-        self.pending.push(Pending {
-            operation: self.operation,
-            pipeline,
-            buffers: kernel.buffers().into_iter().cloned().collect(),
-            params_offset,
-            params_size: size_of::<K::Params>(),
-            workgroups,
-            kept,
-        });
-        Ok(())
-    }
-
-    /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers a pipeline is used with.
-    pub(super) fn finish(self) -> Result<Plan> {
-        let context = self.context;
-        // A binding reaches past the last parameters by no more than the largest of them.
-        let size = (self.params.len() as u64 + 256).next_multiple_of(4);
-        if size > context.limits.max_buffer_size {
-            return Err(Error::Limit {
-                what: "a plan's parameters".to_owned(),
-                needed: size,
-                limit: "max_buffer_size",
-                available: context.limits.max_buffer_size,
-            });
-        }
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
-        let params = context.buffer("a plan's parameters", size, usage)?;
-        context.guarded("a plan's parameters", || {
-            context.queue.write_buffer(&params, 0, &self.params)
-        })?;
-        #[allow(
-            clippy::mutable_key_type,
-            reason = "buffers are compared and hashed by identity"
-        )]
-        let mut bind_groups = HashMap::new();
-        let mut dispatches = Vec::with_capacity(self.pending.len());
-        for pending in self.pending {
-            let key = (Arc::as_ptr(&pending.pipeline), pending.buffers);
-            if !bind_groups.contains_key(&key) {
-                let bind_group = bind_group(
-                    context,
-                    &pending.pipeline,
-                    &params,
-                    pending.params_size,
-                    &key.1,
-                )?;
-                bind_groups.insert(key.clone(), bind_group);
-            }
-            dispatches.push(Dispatch {
-                operation: pending.operation,
-                pipeline: pending.pipeline,
-                bind_group: bind_groups[&key].clone(),
-                params_offset: pending.params_offset as u32,
-                workgroups: pending.workgroups,
-                kept: pending.kept,
-            });
-        }
-        let mut scratch = self.scratch;
-        scratch.push(("parameters of the dispatches".to_owned(), size as usize / 4));
-        let written = self.written.iter();
-        Ok(Plan {
-            dispatches,
-            kept: Mutex::new(self.kept),
-            written: written.map(|id| self.buffers[id.0].clone()).collect(),
-            scratch,
-        })
-    }
-}
-
-fn bind_group(
-    context: &Context,
-    pipeline: &Pipeline,
-    all_params: &wgpu::Buffer,
-    params_size: usize,
-    buffers: &[wgpu::Buffer],
-) -> Result<wgpu::BindGroup> {
-    context.counters.bind_groups.fetch_add(1, Ordering::Relaxed);
-    let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-        buffer: all_params,
-        offset: 0,
-        size: std::num::NonZeroU64::new(params_size as u64),
-    });
-    let storage = buffers.iter().map(wgpu::Buffer::as_entire_binding);
-    let entries: Vec<_> = std::iter::once(params)
-        .chain(storage)
-        .zip(0..)
-        .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
-        .collect();
-    let descriptor = wgpu::BindGroupDescriptor {
-        label: Some(&pipeline.name),
-        layout: &pipeline.layout,
-        entries: &entries,
-    };
-    context.guarded(&format!("the bindings of {}", pipeline.name), || {
-        context.device.create_bind_group(&descriptor)
-    })
 }

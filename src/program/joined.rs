@@ -61,3 +61,6 @@ fn is_input(op: &Op, recurrent: &RecurrentForward, direction: usize) -> bool {
     let form = (product.transpose_a, product.transpose_b, product.accumulate);
     apart && form == (false, true, false) && product.c == gates.columns(direction * width, width)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,8 @@
 use crate::common::gpu;
 use crate::runs::{Run, SINGLE_THROUGH_TIME, check};
 use bptt::cell::Cell;
-use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig};
-use bptt::{Device, Error, RecurrentChoice, RecurrentWalk};
+use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig, Sequential};
+use bptt::{Device, Error, RecurrentChoice, RecurrentWalk, Tensor};
 
 /// A device that no other test works on, whose choice can be set.
 fn own_gpu() -> Option<Device> {
@@ -113,6 +113,27 @@ fn resident_dispatches_of(walk: RecurrentWalk) {
     // Several dispatches, each going on where the one before stopped.
     let many = dispatches(3000);
     assert!(many > few && many < few + 40, "{many}, of 10 steps {few}");
+}
+
+/// Nobody gives a `Sequential` states or reads them, and its weights stay as they are: no dispatch is for those.
+#[test]
+fn inference_takes_a_product_and_a_recurrence_a_layer() {
+    let Some(device) = own_gpu() else { return };
+    for walk in [RecurrentWalk::Workgroup, RecurrentWalk::Invocation] {
+        let choice = RecurrentChoice::new(walk, 1, 1, false).unwrap();
+        device.set_recurrent_choice(Some(choice)).unwrap();
+        let model = Sequential::new(3)
+            .gru(GruConfig::hidden(5))
+            .lstm(LstmConfig::hidden(4));
+        let model = model.build(&device, 1).unwrap();
+        let x = Tensor::zeros(&device, &[6, 2, 3]).unwrap();
+        let dispatches = || {
+            let before = device.counters().dispatches;
+            model.forward(&x).unwrap();
+            device.counters().dispatches - before
+        };
+        assert_eq!([dispatches(), dispatches()], [6, 4], "{walk:?}");
+    }
 }
 
 #[test]
