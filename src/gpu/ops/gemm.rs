@@ -86,6 +86,10 @@ const BLOCK: (usize, usize) = (8, 128);
 /// after 65,535 rounds together.
 const STEPS: usize = 1 << 15;
 
+/// The same on a software adapter where every step reads another row of both operands: more rows than this are more pages than a core's
+/// translation buffer holds (the weight gradient of LSTM 512/512/100/64 took twice as long in one dispatch).
+const ROWS: usize = 1 << 10;
+
 /// A product over buffers.
 struct Product {
     size: [usize; 3],
@@ -188,12 +192,17 @@ fn part_steps(k: usize, parts: usize) -> usize {
     k.div_ceil(parts).next_multiple_of(4)
 }
 
-/// Which kernel adds up which steps: from the first, to the one before the end.
-fn segments(kernel: GemmKernel, whole: usize, k: usize) -> Vec<(GemmKernel, usize, usize)> {
+/// Which kernel adds up which steps, `most` at a time: from the first, to the one before the end.
+fn segments(
+    kernel: GemmKernel,
+    whole: usize,
+    k: usize,
+    most: usize,
+) -> Vec<(GemmKernel, usize, usize)> {
     let mut segments = vec![];
     for (kernel, from, to) in [(kernel, 0, whole), (GemmKernel::Scalar, whole, k)] {
-        let firsts = (from..to).step_by(STEPS);
-        segments.extend(firsts.map(|first| (kernel, first, to.min(first + STEPS))));
+        let firsts = (from..to).step_by(most);
+        segments.extend(firsts.map(|first| (kernel, first, to.min(first + most))));
     }
     if k == 0 {
         // Without any step there is still a sum: 0.
@@ -213,7 +222,12 @@ impl Product {
             GemmKernel::Scalar => 0,
             _ => k - k % 4,
         };
-        for (kernel, first, end) in segments(kernel, whole, k) {
+        let software = plan.context().info().kind == AdapterKind::Software;
+        let most = match self.transpose {
+            (true, false) if software => ROWS,
+            _ => STEPS,
+        };
+        for (kernel, first, end) in segments(kernel, whole, k, most) {
             let at = |start: u32, stride: u32| start + first as u32 * stride;
             let step = |across, stride| if across { stride } else { 1 };
             let params = GemmParams {
