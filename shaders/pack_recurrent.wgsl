@@ -1,4 +1,4 @@
-// What is constant over a sequence, packed into one buffer, once a run: the weights so that 4 inputs of one column are one vec4, columns that
+// What is constant over a sequence, packed into one buffer, once until it changes: the weights so that 4 inputs of one column are one vec4, columns that
 // an invocation owns are neighbours, and inputs past the last are zeros up to a multiple of 32; then biases, diagonal weights and mask. HALF: both
 // weights in f16, two a word.
 //   forward     W [D][G·U, K] to [D, K/4, U, G], W_hr [D][P, H] to [D, H/4, P]; biases [D][G·U] to [D, U, G]; mask [D, B, G, K] to [D, B, G, K/4]

@@ -81,7 +81,7 @@ fn phase(which: u32, at: Place, first_own: u32, lane: u32) {
     let quads = (inputs + 31u) / 32u * 8u;
     var source: array<u32, ROWS>;
     // Zeros need no product.
-    let zeros = fresh && !of_this_step;
+    let zeros = at.fresh && !of_this_step;
     var live = !RAGGED && !zeros;
     for (var row = 0u; row < ROWS; row++) {
         let b = min(at.first_row + row, params.batch - 1u);
@@ -135,7 +135,7 @@ fn phase(which: u32, at: Place, first_own: u32, lane: u32) {
             if which == INNER {
                 finish_inner(results[row][i], direction, t, b, first_own + i, past);
             } else {
-                finish(which, results[row][i], direction, t, b, first_own + i, past);
+                finish(which, results[row][i], at, t, b, first_own + i, past);
             }
         }
     }

@@ -80,7 +80,7 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
     // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are not stored.
     var source: array<u32, ROWS>;
     // Zeros need no product.
-    let zeros = fresh && !from_inner;
+    let zeros = at.fresh && !from_inner;
     var live = !RAGGED && !zeros;
     for (var row = 0u; row < ROWS; row++) {
         let b = min(at.first_row + row, params.batch - 1u);
@@ -131,7 +131,7 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
         if RAGGED {
             past = t >= row_steps(direction, b);
         }
-        finish(which, results[row], direction, t, b, unit, past);
+        finish(which, results[row], at, t, b, unit, past);
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Precision {
     /// As they are.
     #[default]
     F32,
-    /// From a copy in f16, made once a run, with half the bytes to read: 11 bits of mantissa, rounded to nearest even; below 6e-5 fewer bits, below
+    /// From a copy in f16, made anew when they change, with half the bytes to read: 11 bits of mantissa, rounded to nearest even; below 6e-5 fewer bits, below
     /// 3e-8 zero; above 65,504 held at that.
     F16,
 }

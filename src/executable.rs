@@ -193,7 +193,8 @@ impl Executable {
         )
     }
 
-    /// Runs the program and times each part of it; waits until it is done.
+    /// Runs the program and times each part of it; waits until it is done. All parts run, those too that [`Executable::run`] leaves out on a GPU
+    /// as their results still hold (weights are packed once until they change).
     ///
     /// # Errors
     /// [`Error::Feature`] on a GPU device that was opened without `TIMESTAMP_QUERY` (a [`Device`] of this crate's opening has it where
@@ -278,7 +279,7 @@ impl Executable {
         &self.program
     }
 
-    /// The kernels a run dispatches, in order; none on a CPU.
+    /// The kernels a first run dispatches, in order; none on a CPU. Later runs leave out those that pack weights which did not change.
     pub fn kernels(&self) -> Vec<&str> {
         match &self.runner {
             Runner::Gpu(_, plan) => plan.kernels().collect(),

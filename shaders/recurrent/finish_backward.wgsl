@@ -11,14 +11,15 @@ fn saved_values(direction: u32, t: u32, b: u32, unit: u32) -> array<f32, SAVED> 
 }
 
 // What follows from the product, for one unit of one row; past: whether the row is past its length.
-fn finish(which: u32, product: f32, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
+fn finish(which: u32, product: f32, at: Place, t: u32, b: u32, unit: u32, past: bool) {
+    let direction = at.direction;
     let place = (t * params.batch + b) * params.directions + direction;
     // With a projection the cell does not know h, and PROJECT has only h.
     let first_state = select(0u, 1u, which == CELL);
     let end_state = select(STATES, 1u, which == PROJECT);
     var in: CellBackIn;
     for (var s = first_state; s < end_state; s++) {
-        in.d_state[s] = take(state_at(params.output, s, direction, b, unit));
+        in.d_state[s] = take(at.fresh, state_at(params.output, s, direction, b, unit));
     }
     in.d_state[0] += product;
     if AFTER_FIRST {
@@ -29,7 +30,7 @@ fn finish(which: u32, product: f32, direction: u32, t: u32, b: u32, unit: u32, p
         for (var s = first_state; s < end_state; s++) {
             leave(state_at(params.output, s, direction, b, unit), in.d_state[s]);
         }
-        finish_past(which, place, direction, b, unit);
+        finish_past(which, place, at, b, unit);
         return;
     }
     if which != CELL {
@@ -67,8 +68,8 @@ fn finish(which: u32, product: f32, direction: u32, t: u32, b: u32, unit: u32, p
         }
     }
     for (var v = 0u; v < DIAGONALS; v++) {
-        let at = d_diagonal_at(v, direction, b, unit);
-        leave(at, take(at) + result.d_diagonal[v]);
+        let sum_at = d_diagonal_at(v, direction, b, unit);
+        leave(sum_at, take(at.fresh, sum_at) + result.d_diagonal[v]);
     }
 }
 
@@ -77,7 +78,8 @@ fn d_diagonal_at(v: u32, direction: u32, b: u32, unit: u32) -> u32 {
 }
 
 // A row past its length has no gradients, and hands on the sums over time.
-fn finish_past(which: u32, place: u32, direction: u32, b: u32, unit: u32) {
+fn finish_past(which: u32, place: u32, at: Place, b: u32, unit: u32) {
+    let direction = at.direction;
     if which == PROJECT {
         d_gates[params.d_h + place * params.output + unit] = 0.0;
         return;
@@ -91,8 +93,8 @@ fn finish_past(which: u32, place: u32, direction: u32, b: u32, unit: u32) {
         }
     }
     for (var v = 0u; v < DIAGONALS; v++) {
-        let at = d_diagonal_at(v, direction, b, unit);
-        leave(at, take(at));
+        let sum_at = d_diagonal_at(v, direction, b, unit);
+        leave(sum_at, take(at.fresh, sum_at));
     }
 }
 

@@ -1,8 +1,9 @@
 // What follows from the product in recurrent_forward, for one unit of one row: the cell, zoneout, and the stores.
 
 // What follows from the product, for one unit of one row; past: whether the row is past its length.
-fn finish(which: u32, r_product: array<f32, OUTPUTS>, direction: u32, t: u32, b: u32, unit: u32, past: bool) {
+fn finish(which: u32, r_product: array<f32, OUTPUTS>, at: Place, t: u32, b: u32, unit: u32, past: bool) {
     let hidden = params.hidden;
+    let direction = at.direction;
     let place = (t * params.batch + b) * params.directions + direction;
     let inner_at = params.inner + place * hidden + unit;
     let early_at = params.early + (direction * params.batch + b) * EARLY_GATES * hidden + unit;
@@ -16,7 +17,7 @@ fn finish(which: u32, r_product: array<f32, OUTPUTS>, direction: u32, t: u32, b:
     var in: CellIn;
     in.r = r_product;
     for (var s = first_state; s < end_state; s++) {
-        in.before[s] = take(state_at(params.h_width, s, direction, b, unit));
+        in.before[s] = take(at.fresh, state_at(params.h_width, s, direction, b, unit));
     }
     if past {
         if which == CELL {

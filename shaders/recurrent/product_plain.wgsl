@@ -11,6 +11,21 @@ fn main(
     run(workgroup, workgroups, local, 0u);
 }
 
+// All steps of ROWS batch rows, by one invocation.
+fn run_alone(first_row: u32, direction: u32) {
+    if first_row >= params.batch {
+        return;
+    }
+    for (var i = 0u; i < params.count; i++) {
+        let at = place_of(first_row, direction, i);
+        all_units(PHASE, at, 0u, 1u, 0u);
+        if SECOND != NONE {
+            all_units(SECOND, at, 0u, 1u, 0u);
+        }
+        next_step();
+    }
+}
+
 // Adds the product of 4 · LANES inputs of each row with the columns `first` to `end`; the weights of a column and 4 inputs lie at `first_at`,
 // those of the next 4 inputs `stride` behind.
 fn multiply(inputs: Inputs, first_at: u32, stride: u32, first: u32, end: u32, sum: ptr<function, Sums>) {

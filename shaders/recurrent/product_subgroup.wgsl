@@ -13,6 +13,9 @@ fn main(
     run(workgroup, workgroups, local, lane % LANES);
 }
 
+// An invocation that is alone has no lanes to pass inputs round.
+fn run_alone(first_row: u32, direction: u32) {}
+
 // As in product_plain, for the inputs of all eight lanes. The loop keeps the kernel short: drivers that compile for a CPU need it.
 fn multiply(inputs: Inputs, first_at: u32, stride: u32, first: u32, end: u32, sum: ptr<function, Sums>) {
     for (var lane = 0u; lane < LANES; lane++) {

@@ -1,8 +1,8 @@
 // How the recurrence kernels walk the steps, and what they hand from one to the next. RESIDENT: a workgroup owns its rows' whole sequence and
-// walks all units, so that only its own invocations wait for each other between steps; ALONE: an invocation does, and none waits. Else a
-// dispatch is one phase of one step, and a workgroup UNITS times OWN_UNITS units. A kernel has `params` with batch, hidden, output, directions,
-// steps, step, count, take_at, leave_at and fresh, `before` and `after`, the functions step_of and phase, OWN_UNITS, the units of an invocation, and
-// LANES, the invocations that load 4 inputs each for all.
+// walks all units, so that only its own invocations wait for each other between steps; RESIDENT and ALONE: an invocation does, and none waits.
+// Else a dispatch is one phase of one step, and a workgroup UNITS times OWN_UNITS units. A kernel has `params` with batch, hidden, output,
+// directions, steps, step, count, take_at, leave_at and fresh, `before` and `after`, the functions step_of and phase, OWN_UNITS, the units of an
+// invocation, and of its product LANES, the invocations that load 4 inputs each for all, and the function run_alone.
 
 override PHASE: u32 = 0u;
 // RESIDENT: the phase that follows PHASE in each step.
@@ -16,26 +16,24 @@ const NONE: u32 = 99u;
 // Where in `before` and `after` the numbers lie that a step takes and leaves. RESIDENT: both in `after`, whose halves change places each step.
 var<private> taken: u32;
 var<private> left: u32;
-// Whether the step takes zeros, whatever lies there: it is the first.
-var<private> fresh: bool;
-
-// What a workgroup is at.
+// What a workgroup is at, or with ALONE an invocation.
 struct Place {
     first_row: u32,
     direction: u32,
     step: u32,
+    // Whether the step takes zeros, whatever lies there: it is the first. Here, as only what is handed down is known to be uniform.
+    fresh: bool,
 }
 
 fn run(workgroup: vec3<u32>, workgroups: vec3<u32>, local: u32, lane: u32) {
     let group = linear_workgroup(workgroup, workgroups);
     taken = params.take_at;
     left = params.leave_at;
-    fresh = params.fresh != 0u;
     if ALONE {
         run_alone((group * UNITS + local) * ROWS, workgroup.z);
     } else if RESIDENT {
         for (var i = 0u; i < params.count; i++) {
-            let at = Place(group * ROWS, workgroup.z, step_of(i));
+            let at = place_of(group * ROWS, workgroup.z, i);
             all_units(PHASE, at, local, UNITS, lane);
             storageBarrier();
             if SECOND != NONE {
@@ -47,29 +45,18 @@ fn run(workgroup: vec3<u32>, workgroups: vec3<u32>, local: u32, lane: u32) {
     } else {
         let blocks = (units_of(PHASE) + UNITS * OWN_UNITS - 1u) / (UNITS * OWN_UNITS);
         let unit = ((group % blocks) * UNITS + local) * OWN_UNITS;
-        phase(PHASE, Place((group / blocks) * ROWS, workgroup.z, step_of(0u)), unit, lane);
+        phase(PHASE, place_of((group / blocks) * ROWS, workgroup.z, 0u), unit, lane);
     }
 }
 
-fn run_alone(first_row: u32, direction: u32) {
-    if first_row >= params.batch {
-        return;
-    }
-    for (var i = 0u; i < params.count; i++) {
-        let at = Place(first_row, direction, step_of(i));
-        all_units(PHASE, at, 0u, 1u, 0u);
-        if SECOND != NONE {
-            all_units(SECOND, at, 0u, 1u, 0u);
-        }
-        next_step();
-    }
+fn place_of(first_row: u32, direction: u32, i: u32) -> Place {
+    return Place(first_row, direction, step_of(i), params.fresh != 0u && i == 0u);
 }
 
 fn next_step() {
     let next = taken;
     taken = left;
     left = next;
-    fresh = false;
 }
 
 // Of one of so many invocations.
@@ -90,7 +77,7 @@ fn units_of(which: u32) -> u32 {
 }
 
 // A number of the step before.
-fn take(at: u32) -> f32 {
+fn take(fresh: bool, at: u32) -> f32 {
     if RESIDENT {
         return select(after[taken + at], 0.0, fresh);
     }

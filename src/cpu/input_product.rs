@@ -1,4 +1,5 @@
-//! The input's part of the pre-activations, a block of steps at a time, so that it is in the cache when the cell takes it.
+//! The input's part of the pre-activations, a block of steps at a time, so that it is in the cache when the cell takes it; where only one thread
+//! walks steps, by a second one, ahead of it.
 
 use super::buffer::Form;
 use super::memory::{Memory, Reading};
@@ -15,8 +16,9 @@ use std::sync::{Arc, OnceLock};
 const BLOCK: usize = 1 << 17;
 const BLOCK_ROWS: usize = 256;
 
-/// Parts of a sequence that two threads compute, and its elements at most.
+/// Parts of a sequence that two threads compute, its steps at least and its elements at most.
 const PARTS: usize = 8;
+const STEPS: usize = 16 * PARTS;
 const WHOLE: usize = 1 << 20;
 
 /// A bias, zeros where there is none, and zeros up to the width of a product.
@@ -109,7 +111,8 @@ impl<'a, F: Real> Parts<'a, F> {
     ) -> Option<Self> {
         let (x, width) = (product.x(), product.weights.width());
         let elements = product.steps * rows.len() * width;
-        let pays = threads::split(2 * elements * x.dim().2, 2) > 1;
+        // Each part reads all of W, which few steps do not repay.
+        let pays = product.steps >= STEPS && threads::split(2 * elements * x.dim().2, 2) > 1;
         (pays && elements <= WHOLE).then(|| Self {
             product,
             x: x.slice_move(s![.., rows.clone(), ..]),

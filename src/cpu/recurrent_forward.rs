@@ -33,7 +33,7 @@ pub(super) fn recurrent_forward<F: Real>(
     } = shape;
     let gate_width = op.cell.gates() * hidden;
     let saved_width = op.cell.saved() * hidden;
-    // In training the weights change at every step, and the memory is wanted elsewhere.
+    // A pass that a backward pass follows is training: the weights are about to change, and the memory is wanted elsewhere.
     let keep = op.saved.is_none();
     let pack = |weights, form| memory.packed(weights, form, keep);
     let x_gates = memory.read(op.x_gates);

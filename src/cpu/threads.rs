@@ -22,7 +22,7 @@ pub(super) fn for_each<T: Send>(tasks: Vec<T>, run: impl Fn(T) + Sync) {
     }
 }
 
-/// Runs a function on this thread while another thread, once one is free, runs `aside`.
+/// Runs a function on this thread while another thread runs `aside`. Returns when both are done, so it waits where no thread is free.
 pub(super) fn beside(aside: impl FnOnce() + Send, run: impl FnOnce()) {
     rayon::in_place_scope(|scope| {
         scope.spawn(|_| aside());

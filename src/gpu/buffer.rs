@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[derive(Clone, Debug)]
 pub(crate) struct Buffer {
     buffer: wgpu::Buffer,
-    writes: Arc<Writes>,
+    written: Arc<Writes>,
 }
 
 #[derive(Debug, Default)]
@@ -21,8 +21,8 @@ struct Writes {
 impl Buffer {
     /// A buffer that nobody else has.
     pub(crate) fn new(buffer: wgpu::Buffer) -> Self {
-        let writes = Arc::default();
-        Self { buffer, writes }
+        let written = Arc::default();
+        Self { buffer, written }
     }
 
     /// A buffer of the program around this crate.
@@ -34,19 +34,20 @@ impl Buffer {
 
     /// The buffer for the program around this crate, which may write to it from now on.
     pub(crate) fn share(&self) -> &wgpu::Buffer {
-        self.writes.unseen.store(true, Ordering::Relaxed);
+        self.written.unseen.store(true, Ordering::Relaxed);
         &self.buffer
     }
 
-    /// Says that work was submitted that writes to it. Not before: others would take the new edition for one that they can read.
-    pub(super) fn wrote(&self) {
-        self.writes.count.fetch_add(1, Ordering::Release);
+    /// Says that what is queued next writes to it. Under [`Context::order`](super::Context), or others would take the new edition for one that
+    /// they can read.
+    pub(super) fn writes(&self) {
+        self.written.count.fetch_add(1, Ordering::Release);
     }
 
     /// A number that changes with every write; none where writes may go unseen.
     pub(super) fn edition(&self) -> Option<u64> {
-        let seen = !self.writes.unseen.load(Ordering::Relaxed);
-        seen.then(|| self.writes.count.load(Ordering::Acquire))
+        let seen = !self.written.unseen.load(Ordering::Relaxed);
+        seen.then(|| self.written.count.load(Ordering::Acquire))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::program::RecurrentShape;
 use crate::trusted;
 use futures::FutureExt;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, ReentrantMutex};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -56,6 +56,9 @@ pub(crate) struct Context {
     pub(super) counters: AtomicCounters,
     pub(super) tuner: Tuner,
     pub(super) store: Store,
+    /// Held from where a submit or a write looks at or changes the editions of tensors until it is queued, so that editions change in the order
+    /// of the queue. Reentrant, as wgpu calls a program's callbacks from a submit.
+    pub(super) order: ReentrantMutex<()>,
     /// Idle readback buffers.
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
     info: AdapterInfo,
@@ -147,6 +150,7 @@ impl Context {
             cooperative: None,
             tuner: Tuner::default(),
             store: Store::open(&device),
+            order: ReentrantMutex::default(),
             info: info.into(),
             device,
             queue,

@@ -60,11 +60,15 @@ impl Plan {
         before: &[Copy<'_>],
         after: &[Copy<'_>],
     ) -> Result<()> {
-        context.check()?;
-        // Held until all is submitted, so that no other run counts on what this one is yet to make.
-        let mut kept = self.kept.lock();
-        before.iter().for_each(|copy| copy.to.0.wrote());
-        let hold: Vec<_> = kept.iter_mut().map(Kept::holds).collect();
+        if let Err(fault) = context.check() {
+            // Earlier work may not have been done.
+            self.kept.lock().iter_mut().for_each(Kept::forget);
+            return Err(fault);
+        }
+        let _order = context.order.lock();
+        before.iter().for_each(|copy| copy.to.0.writes());
+        let hold: Vec<_> = self.kept.lock().iter_mut().map(Kept::holds).collect();
+        self.writes(after);
         let mut encoder = context
             .device
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -76,12 +80,11 @@ impl Plan {
         after.iter().for_each(|copy| copy.encode(&mut encoder));
         let submitted = context.guarded("a run", || context.submit(encoder.finish()));
         if submitted.is_err() {
-            kept.iter_mut().for_each(Kept::forget);
+            self.kept.lock().iter_mut().for_each(Kept::forget);
         }
-        submitted?;
         let left_out = hold.into_iter().filter(|holds| *holds).count();
-        self.submitted(context, before, after, left_out);
-        Ok(())
+        self.count(context, left_out);
+        submitted.map(|_| ())
     }
 
     /// Encodes some of the dispatches, without those of which `hold` says that their results do.
@@ -107,17 +110,14 @@ impl Plan {
         }
     }
 
-    /// Keeps the books of a run that was submitted.
-    pub(super) fn submitted(
-        &self,
-        context: &Context,
-        before: &[Copy<'_>],
-        after: &[Copy<'_>],
-        left_out: usize,
-    ) {
-        self.written.iter().for_each(Buffer::wrote);
-        let copies = before.iter().chain(after);
-        copies.for_each(|copy| copy.to.0.wrote());
+    /// Says that the next submit writes to all that a run and the copies behind it write to.
+    pub(super) fn writes(&self, after: &[Copy<'_>]) {
+        self.written.iter().for_each(Buffer::writes);
+        after.iter().for_each(|copy| copy.to.0.writes());
+    }
+
+    /// Counts the dispatches of a run.
+    pub(super) fn count(&self, context: &Context, left_out: usize) {
         let dispatches = (self.dispatches.len() - left_out) as u64;
         let counter = &context.counters.dispatches;
         counter.fetch_add(dispatches, Ordering::Relaxed);

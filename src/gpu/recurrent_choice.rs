@@ -88,6 +88,11 @@ impl RecurrentChoice {
         Ok(())
     }
 
+    /// Whether a step is short enough for a single invocation.
+    fn suits_one(shape: &RecurrentShape, gates: usize) -> bool {
+        gates * shape.hidden.max(shape.output).pow(2) <= ALONE
+    }
+
     /// What the tuner chooses from, the best guess first.
     pub(crate) fn candidates(
         kind: AdapterKind,
@@ -102,10 +107,11 @@ impl RecurrentChoice {
             Device => (Device, Workgroup),
             _ => (Workgroup, Device),
         };
-        // A longer sequence of one invocation is for few weights.
-        let alone = (gates * shape.hidden * shape.output <= ALONE).then_some((Invocation, 1, 1));
+        let alone = Self::suits_one(shape, gates).then_some((Invocation, 1, 1));
         let others: &[_] = if kind == AdapterKind::Software {
             &[
+                (Device, 1, 1),
+                (Device, 2, 4),
                 (Device, 16, 4),
                 (Device, 16, 2),
                 (Device, 8, 4),
@@ -154,7 +160,7 @@ impl RecurrentChoice {
         // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch. Software adapters: Mesa's
         // llvmpipe compiles kernels with barriers for minutes, and its invocations are as fast as any.
         let walk = match software {
-            true if weights <= ALONE => Invocation,
+            true if Self::suits_one(shape, gates) => Invocation,
             false if weights * weight_bytes <= 400_000 => Workgroup,
             _ => Device,
         };

@@ -32,6 +32,9 @@ impl Plan {
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let ticks = context.buffer("the timestamps", bytes, usage)?;
         let start = Instant::now();
+        let order = context.order.lock();
+        before.iter().for_each(|copy| copy.to.0.writes());
+        self.writes(after);
         let index = context.guarded("a profiled run", || {
             let mut encoder = context
                 .device
@@ -60,7 +63,8 @@ impl Plan {
             }
             context.submit(encoder.finish())
         })?;
-        self.submitted(context, before, after, 0);
+        drop(order);
+        self.count(context, 0);
         let wait = wgpu::PollType::Wait {
             submission_index: Some(index),
             timeout: None,

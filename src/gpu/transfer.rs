@@ -32,26 +32,27 @@ impl Context {
     /// Writes floats into storage, `offset` floats from its start; ordered before the next submit.
     pub(crate) fn write(&self, buffer: &Buffer, offset: usize, values: &[f32]) -> Result<()> {
         if !values.is_empty() {
+            let _order = self.order.lock();
+            buffer.writes();
             self.guarded("writing to a tensor", || {
                 self.queue
                     .write_buffer(buffer, 4 * offset as u64, bytemuck::cast_slice(values));
             })?;
-            buffer.wrote();
         }
         self.check()
     }
 
     /// Copies between tensors, as a submit of its own.
     pub(crate) fn copy(&self, copies: &[Copy<'_>]) -> Result<()> {
+        let _order = self.order.lock();
+        copies.iter().for_each(|copy| copy.to.0.writes());
         self.guarded("copying a tensor", || {
             let mut encoder = self
                 .device
                 .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             copies.iter().for_each(|copy| copy.encode(&mut encoder));
             self.submit(encoder.finish());
-        })?;
-        copies.iter().for_each(|copy| copy.to.0.wrote());
-        Ok(())
+        })
     }
 
     /// Reads `len` floats, `offset` floats from the start, once all work submitted so far is done.

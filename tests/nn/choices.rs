@@ -1,10 +1,11 @@
-//! Every way of running the steps on a GPU against the reference: dispatch by step and resident, with and without subgroups.
+//! Every way of running the steps on a GPU against the reference: dispatch by step, resident and alone, with and without subgroups.
 
 use crate::common::gpu;
-use crate::runs::{Run, SINGLE_THROUGH_TIME, check};
+use crate::runs::{Arrays, Run, SINGLE_THROUGH_TIME, check};
 use bptt::cell::Cell;
 use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig, Sequential};
 use bptt::{Device, Error, RecurrentChoice, RecurrentWalk, Tensor};
+use ndarray::ArrayD;
 
 /// A device that no other test works on, whose choice can be set.
 fn own_gpu() -> Option<Device> {
@@ -84,6 +85,68 @@ fn alone() {
         let choice = RecurrentChoice::new(RecurrentWalk::Invocation, rows, outputs, false);
         device.set_recurrent_choice(Some(choice.unwrap())).unwrap();
         every_kind(&format!("alone, {rows} rows"), &device, [5, batch, 4]);
+    }
+    // More rounds of loops a step than some drivers do in a dispatch, so steps are dispatches after all.
+    compare("wide", &device, LstmConfig::new(2, 301), [3, 2, 2]);
+}
+
+/// Runs a layer twice that nobody gives states or their gradients: the second time, on other numbers, what steps hand on is used memory.
+fn compare_second<C: Cell>(
+    place: &str,
+    device: &Device,
+    config: RecurrentConfig<C>,
+    size: [usize; 3],
+) {
+    let plain = Run {
+        initial: false,
+        d_last: false,
+        ..Run::new(config, size)
+    };
+    let ragged = plain.clone().ragged();
+    let least = Some(plain.least_budget(device));
+    for (kind, run, budget) in [
+        ("plain", &plain, None),
+        ("ragged", &ragged, None),
+        ("frugal", &plain, least),
+    ] {
+        let second = |device: &Device, budget| {
+            let layer = run.layer(device).memory_budget(budget);
+            let first = run.arrays(&layer);
+            let both = |arrays: &Arrays| {
+                let mut results = run.forward(&layer, arrays, device);
+                results.extend(run.vjp(&layer, arrays, device));
+                results
+            };
+            if device.is_gpu() {
+                both(&first);
+            }
+            let other = |values: &ArrayD<f64>| values.mapv(|value| 0.25 - value);
+            let (x, d_y) = (other(&first.x), other(&first.d_y));
+            both(&Arrays { x, d_y, ..first })
+        };
+        let got = second(device, budget);
+        let expected = second(&Device::cpu_f64(), None);
+        let place = format!("{place}, {kind}");
+        check(&place, &got, &expected, SINGLE_THROUGH_TIME);
+    }
+}
+
+#[test]
+fn a_first_step_takes_zeros_from_used_memory() {
+    let Some(device) = own_gpu() else { return };
+    for walk in [
+        RecurrentWalk::Device,
+        RecurrentWalk::Workgroup,
+        RecurrentWalk::Invocation,
+    ] {
+        let choice = RecurrentChoice::new(walk, 2, 2, false).unwrap();
+        device.set_recurrent_choice(Some(choice)).unwrap();
+        let size = [6, 3, 4];
+        let lstm = LstmConfig::new(4, 7).proj_size(3).peepholes(true).layers(2);
+        let lstm = lstm.bidirectional(true);
+        compare_second(&format!("{walk:?}: lstm"), &device, lstm, size);
+        let gru = GruConfig::new(4, 5).reset_after(false);
+        compare_second(&format!("{walk:?}: gru"), &device, gru, size);
     }
 }
 

@@ -1,12 +1,12 @@
 //! Training within a memory budget: the same gradients as without one, from less memory, or an error that says how much it takes.
 
 use crate::common::{devices, rng};
-use crate::runs::{Run, check};
+use crate::runs::{Run, check, least};
+use bptt::Device;
 use bptt::cell::Cell;
 use bptt::data::Batch;
 use bptt::nn::{Bias, GruConfig, LstmConfig, RecurrentConfig, RnnConfig, Sequential};
 use bptt::train::{Sgd, Trainer};
-use bptt::{Device, Error};
 use ndarray::{Array2, Array3};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
@@ -25,14 +25,6 @@ fn options<C: Cell>(config: RecurrentConfig<C>, rng: &mut ChaCha8Rng) -> Recurre
         .layers(rng.random_range(1..=3))
         .bidirectional(rng.random_bool(0.5))
         .bias(bias[rng.random_range(0..3)])
-}
-
-/// What the error of a budget of one byte says is needed.
-fn least(error: &Error) -> usize {
-    let text = error.to_string();
-    assert!(text.starts_with("memory_budget: 1 bytes"), "{text}");
-    let number = text.split("at least the ").nth(1).unwrap();
-    number.split(' ').next().unwrap().parse().unwrap()
 }
 
 /// A stack without and with a budget: the least it takes, and more.
@@ -64,9 +56,7 @@ fn compare<C: Cell>(
             }
         };
         let expected = run.on(device);
-        let layer = within(1).layer(device);
-        let outcome = run.product(&layer, &run.arrays(&layer), device);
-        let least = least(&outcome.unwrap_err());
+        let least = run.least_budget(device);
         for budget in [least, least + least / 6, 2 * least] {
             let run = within(budget);
             let exact = if device.to_string() == "CPU (f64)" {

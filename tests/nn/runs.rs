@@ -4,7 +4,7 @@ use crate::common::{array, devices, rng, uniform};
 use bptt::cell::Cell;
 use bptt::nn::{Input, Recurrent, RecurrentConfig, State, Vjp};
 use bptt::verify::{DOUBLE, compare};
-use bptt::{Device, Tensor};
+use bptt::{Device, Error, Tensor};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -54,6 +54,14 @@ pub fn check(place: &str, got: &Results, expected: &Results, tolerance: f64) {
             panic!("{place}: {mismatch}");
         }
     }
+}
+
+/// What the error of a budget of one byte says is needed.
+pub fn least(error: &Error) -> usize {
+    let text = error.to_string();
+    assert!(text.starts_with("memory_budget: 1 bytes"), "{text}");
+    let number = text.split("at least the ").nth(1).unwrap();
+    number.split(' ').next().unwrap().parse().unwrap()
 }
 
 /// A layer and what it is run on. Weights and numbers are drawn from fixed seeds, the same on every device.
@@ -183,6 +191,13 @@ impl<C: Cell> Run<C> {
         let (initial, d_last) = (given(&arrays.initial), given(&arrays.d_last));
         let (x, d_y) = (tensor(device, &arrays.x), tensor(device, &arrays.d_y));
         layer.vjp(self.input(&x), initial.as_ref(), &d_y, d_last.as_ref())
+    }
+
+    /// The least bytes that the vector-Jacobian product can work in.
+    pub fn least_budget(&self, device: &Device) -> usize {
+        let layer = self.layer(device).memory_budget(Some(1));
+        let outcome = self.product(&layer, &self.arrays(&layer), device);
+        least(&outcome.unwrap_err())
     }
 
     pub fn vjp(&self, layer: &Recurrent<C>, arrays: &Arrays, device: &Device) -> Results {

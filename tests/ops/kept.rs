@@ -4,12 +4,13 @@ use crate::common::{Case, every_device, gpu, rng, uniform};
 use crate::gemm::own_gpu;
 use crate::recurrent_forward::{Options, forward};
 use bptt::cell::{CellRef, builtin};
-use bptt::program::{Fill, Gemm, Program, RecurrentForward, Slice};
-use bptt::{Device, Executable, Precision};
+use bptt::program::{Fill, Gemm, Op, Program, RecurrentForward, Slice};
+use bptt::{Device, Error, Executable, Precision, RecurrentChoice, RecurrentWalk, Tensor};
 use ndarray::ArrayD;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A recurrence with all that is packed, as in inference, and the tensors of that: R, biases, projection, diagonal weights, mask.
-fn recurrence(masked: bool) -> (Case, Vec<Slice>) {
+fn recurrence(steps: usize, masked: bool) -> (Case, Vec<Slice>) {
     let mut case = Case::new(21);
     let has_all = |cell: &CellRef| cell.diagonals() > 0 && cell.states() > 1;
     let cell = builtin().into_iter().find(has_all).unwrap();
@@ -19,7 +20,7 @@ fn recurrence(masked: bool) -> (Case, Vec<Slice>) {
         masked,
         ..Options::PLAIN
     };
-    let (op, _) = forward(&mut case, &cell, (3, 2, 5), options);
+    let (op, _) = forward(&mut case, &cell, (steps, 2, 5), options);
     let op = RecurrentForward { saved: None, ..op };
     let weights = [
         Some(op.weights.weight_hh),
@@ -31,6 +32,15 @@ fn recurrence(masked: bool) -> (Case, Vec<Slice>) {
     let tensors = weights.into_iter().chain(op.mask).collect();
     case.program.push(op);
     (case, tensors)
+}
+
+/// What enters the gates from the input.
+fn x_gates(case: &Case) -> Slice {
+    let x_gates = |op: &Op| match op {
+        Op::RecurrentForward(op) => Some(op.x_gates),
+        _ => None,
+    };
+    case.program.ops().iter().find_map(x_gates).unwrap()
 }
 
 fn values(case: &Case, tensor: Slice, seed: u64) -> Vec<f32> {
@@ -81,9 +91,9 @@ fn write(tensor: Slice) -> impl Fn(&Executable, &[f32]) {
 fn a_write_to_any_of_the_tensors_is_seen() {
     for device in every_device() {
         for masked in [false, true] {
-            let tensors = recurrence(masked).1.len();
+            let tensors = recurrence(3, masked).1.len();
             for index in 0..tensors {
-                let (mut case, tensors) = recurrence(masked);
+                let (mut case, tensors) = recurrence(3, masked);
                 check(&device, &mut case, tensors[index], write(tensors[index]));
             }
         }
@@ -93,31 +103,85 @@ fn a_write_to_any_of_the_tensors_is_seen() {
 #[test]
 fn another_program_that_writes_is_seen() {
     for device in every_device() {
-        let (mut case, tensors) = recurrence(false);
-        let tensor = tensors[0];
-        let executable = case.compile(&device);
-        let before = run(&case, &executable);
-        let weights = executable.tensor(tensor.tensor).clone();
-        let mut other = Program::new();
-        let target = other.external(0, "weights", weights.shape());
-        other.push(Fill {
-            target,
-            value: 0.125,
-        });
-        let other = Executable::new(&device, other, &[weights]).unwrap();
-        other.run().unwrap();
-        case.set(tensor, vec![0.125; target.len]);
-        let after = run(&case, &executable);
-        assert_eq!(after, case.run(&device), "{device}");
-        assert_ne!(after, before, "{device}");
+        for profiled in [false, true] {
+            let (mut case, tensors) = recurrence(3, false);
+            let tensor = tensors[0];
+            let executable = case.compile(&device);
+            let before = run(&case, &executable);
+            let weights = executable.tensor(tensor.tensor).clone();
+            let mut other = Program::new();
+            let target = other.external(0, "weights", weights.shape());
+            let value = 0.125;
+            other.push(Fill { target, value });
+            let other = Executable::new(&device, other, &[weights]).unwrap();
+            if profiled {
+                match other.profile() {
+                    Err(Error::Feature { .. }) => continue,
+                    outcome => drop(outcome.unwrap()),
+                }
+            } else {
+                other.run().unwrap();
+            }
+            case.set(tensor, vec![value; target.len]);
+            let after = run(&case, &executable);
+            assert_eq!(after, case.run(&device), "{device}");
+            assert_ne!(after, before, "{device}");
+        }
     }
+}
+
+/// A run sees all that another program writes, or none of it.
+#[test]
+fn writes_of_another_thread_are_seen_together() {
+    let Some(device) = own_gpu() else { return };
+    // Many dispatches, so that a run takes its time to be made.
+    let choice = RecurrentChoice::new(RecurrentWalk::Device, 1, 1, false).unwrap();
+    device.set_recurrent_choice(Some(choice)).unwrap();
+    let (case, tensors) = recurrence(100, false);
+    let executable = case.compile(&device);
+    // One that is kept as it was packed, and one that is read as it is.
+    let tensors = [tensors[0], x_gates(&case)];
+    let fill = [0.125, -0.25].map(|value| {
+        let mut program = Program::new();
+        let held = tensors.map(|tensor| executable.tensor(tensor.tensor).clone());
+        for (index, held) in held.iter().enumerate() {
+            let target = program.external(index, "weights", held.shape());
+            program.push(Fill { target, value });
+        }
+        Executable::new(&device, program, &held).unwrap()
+    });
+    let mut expected = vec![];
+    for fill in &fill {
+        fill.run().unwrap();
+        expected.push(run(&case, &executable));
+    }
+    assert_ne!(expected[0], expected[1]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for fill in &fill {
+                    fill.run().unwrap();
+                    device.wait().unwrap();
+                }
+            }
+        });
+        for _ in 0..100 {
+            let got = run(&case, &executable);
+            if !expected.contains(&got) {
+                done.store(true, Ordering::Relaxed);
+                panic!("neither of both");
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]
 fn what_the_caller_writes_to_the_buffer_is_seen() {
     let Some(device) = gpu() else { return };
     for index in 0..2 {
-        let (mut case, tensors) = recurrence(false);
+        let (mut case, tensors) = recurrence(3, false);
         let tensor = tensors[index];
         check(&device, &mut case, tensor, |executable, values| {
             let buffer = executable.tensor(tensor.tensor).wgpu_buffer().unwrap();
@@ -127,10 +191,45 @@ fn what_the_caller_writes_to_the_buffer_is_seen() {
     }
 }
 
+/// Packed weights made of a buffer of the caller's never outlast a run.
+#[test]
+fn what_the_caller_writes_to_a_buffer_of_its_own_is_seen() {
+    let Some(device) = own_gpu() else { return };
+    device.set_precision(Precision::F16).unwrap();
+    let (wgpu, queue) = device.wgpu().unwrap();
+    let buffer = wgpu.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 4 * 4 * 8,
+        usage: wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let weights = Tensor::from_wgpu(&device, buffer.clone(), &[4, 8]).unwrap();
+    let mut program = Program::new();
+    let a = program.tensor("a", &[2, 8]);
+    let b = program.external(0, "weights", &[4, 8]);
+    let c = program.tensor("c", &[2, 4]);
+    let target = a;
+    program.push(Fill { target, value: 1.0 });
+    program.push(Gemm {
+        transpose_b: true,
+        weights: true,
+        ..Gemm::new(a.matrix(2, 8), b.matrix(4, 8), c.matrix(2, 4))
+    });
+    let executable = Executable::new(&device, program, &[weights]).unwrap();
+    for value in [0.5f32, 0.25, -2.0] {
+        queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&[value; 32]));
+        executable.run().unwrap();
+        let c = executable.tensor(c.tensor).to_array::<f32>().unwrap();
+        assert_eq!(c, ArrayD::from_elem(vec![2, 4], 8.0 * value));
+    }
+}
+
 #[test]
 fn weights_are_packed_in_the_first_run_alone() {
     let Some(device) = own_gpu() else { return };
-    let (case, tensors) = recurrence(false);
+    let (case, tensors) = recurrence(3, false);
     let executable = case.compile(&device);
     let dispatches = || {
         let before = device.counters().dispatches;

@@ -1,4 +1,4 @@
-//! What is constant over a sequence, packed into one buffer, once a run: operations that take the same find it packed.
+//! What is constant over a sequence, packed into one buffer, once until it changes: operations that take the same find it packed.
 
 use super::{GROUP, flag, offset};
 use crate::error::Result;
@@ -180,7 +180,7 @@ impl Constants {
             ..Variant::default()
         };
         let workgroups = plan.workgroups(len.div_ceil(GROUP), 1)?;
-        let weights = [first(bias_hh), first(weight_hr), first(weight_diag)];
+        let weights = [first(bias), first(weight_hr), first(weight_diag)];
         let of = weights.into_iter().chain([self.mask]).flatten();
         let of = of.chain([weight_hh.first]).map(|slice| slice.tensor);
         plan.dispatch_once(&kernel, &variant, params, workgroups, of)?;

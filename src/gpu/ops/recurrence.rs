@@ -71,6 +71,11 @@ impl Recurrence<'_> {
             .collect()
     }
 
+    /// Whether a dispatch can do a step with all its phases.
+    pub(super) fn step_fits(&self, phases: usize, plan: &PlanBuilder<'_>) -> bool {
+        self.rounds(phases, most_invocations(plan)) <= 3 * ROUNDS
+    }
+
     /// At most so many rounds of loops takes a step.
     fn rounds(&self, phases: usize, most: usize) -> usize {
         let RecurrentShape { hidden, output, .. } = self.shape;

@@ -28,7 +28,7 @@ kernel! {
     }
     libraries [PHILOX, RECURRENT, WALK, FINISH_BACKWARD]
     weights [WEIGHT, WEIGHT_HALF]
-    overrides ["PHASE", "SECOND", "RESIDENT", "AFTER_FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
+    overrides ["PHASE", "SECOND", "RESIDENT", "ALONE", "AFTER_FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }
 
@@ -126,6 +126,9 @@ fn lower(
             subgroups: choice.subgroups,
         },
     };
+    if !recurrence.step_fits(phases.len(), plan) {
+        recurrence.choice.walk = RecurrentWalk::Device;
+    }
     let zoneout = ZoneoutParams::new(op.zoneout);
     let layout = GatesLayout::new(&op.cell, &op.shape, projected);
     let gates = |part: usize| (op.d_gates.offset + part) as u32;

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
-use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
+use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice, RecurrentWalk};
 use crate::program::{self, RecurrentShape};
 
 kernel! {
@@ -27,7 +27,7 @@ kernel! {
     }
     libraries [PHILOX, RECURRENT, WALK, FINISH_FORWARD]
     weights [WEIGHT, WEIGHT_HALF]
-    overrides ["PHASE", "SECOND", "RESIDENT", "KEEPS", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
+    overrides ["PHASE", "SECOND", "RESIDENT", "ALONE", "KEEPS", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }
 
@@ -116,7 +116,7 @@ fn lower(
         (false, Some(_)) => &[CELL, PROJECT],
         (false, None) => &[WHOLE],
     };
-    let recurrence = Recurrence {
+    let mut recurrence = Recurrence {
         cell: &op.cell,
         shape: op.shape,
         choice,
@@ -128,6 +128,9 @@ fn lower(
             subgroups: choice.subgroups,
         },
     };
+    if !recurrence.step_fits(phases.len(), plan) {
+        recurrence.choice.walk = RecurrentWalk::Device;
+    }
     let zoneout = ZoneoutParams::new(op.zoneout);
     let h_width = output.next_multiple_of(INPUTS);
     let rows = directions * batch;

@@ -192,6 +192,9 @@ impl<'a> PlanBuilder<'a> {
         workgroups: [u32; 3],
         of: impl IntoIterator<Item = TensorId>,
     ) -> Result<()> {
+        if workgroups.contains(&0) {
+            return Ok(());
+        }
         let sources = of.into_iter().map(|tensor| self.buffers[tensor.0].clone());
         self.kept.push(Kept::new(sources.collect()));
         let kept = Some(self.kept.len() - 1);
