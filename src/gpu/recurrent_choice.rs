@@ -93,6 +93,21 @@ impl RecurrentChoice {
         gates * shape.hidden.max(shape.output).pow(2) <= ALONE
     }
 
+    /// A single invocation for each row of a batch.
+    fn one(shape: &RecurrentShape) -> Self {
+        Self {
+            walk: Invocation,
+            rows: 1,
+            // Of few units, most of a block of four were none.
+            outputs: if shape.hidden.min(shape.output) < 8 {
+                1
+            } else {
+                4
+            },
+            subgroups: false,
+        }
+    }
+
     /// What the tuner chooses from, the best guess first.
     pub(crate) fn candidates(
         kind: AdapterKind,
@@ -107,7 +122,6 @@ impl RecurrentChoice {
             Device => (Device, Workgroup),
             _ => (Workgroup, Device),
         };
-        let alone = Self::suits_one(shape, gates).then_some((Invocation, 1, 1));
         let others: &[_] = if kind == AdapterKind::Software {
             &[
                 (Device, 1, 1),
@@ -129,14 +143,15 @@ impl RecurrentChoice {
                 (Workgroup, 8, 1),
             ]
         };
+        let others = others.iter().map(|(walk, rows, outputs)| Self {
+            walk: *walk,
+            rows: *rows,
+            outputs: *outputs,
+            subgroups,
+        });
+        let alone = Self::suits_one(shape, gates).then(|| Self::one(shape));
         let mut candidates = vec![best];
-        for (walk, rows, outputs) in alone.iter().chain(others) {
-            let other = Self {
-                walk: *walk,
-                rows: *rows,
-                outputs: *outputs,
-                subgroups: subgroups && *walk != Invocation,
-            };
+        for other in alone.into_iter().chain(others) {
             if other.rows <= shape.batch.next_power_of_two() && !candidates.contains(&other) {
                 candidates.push(other);
             }
@@ -159,17 +174,15 @@ impl RecurrentChoice {
         let weights = gates * shape.hidden * shape.output;
         // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch. Software adapters: Mesa's
         // llvmpipe compiles kernels with barriers for minutes, and its invocations are as fast as any.
-        let walk = match software {
-            true if Self::suits_one(shape, gates) => Invocation,
-            false if weights * weight_bytes <= 400_000 => Workgroup,
-            _ => Device,
-        };
-        let alone = walk == Invocation;
+        if software && Self::suits_one(shape, gates) {
+            return Self::one(shape);
+        }
+        let resident = !software && weights * weight_bytes <= 400_000;
         Self {
-            walk,
-            rows: if alone { 1 } else { rows },
-            outputs: if software && rows > 1 && !alone { 4 } else { 1 },
-            subgroups: subgroups && !alone,
+            walk: if resident { Workgroup } else { Device },
+            rows,
+            outputs: if software && rows > 1 { 4 } else { 1 },
+            subgroups,
         }
     }
 }
