@@ -78,6 +78,9 @@ fn bias_and_accumulation_together() {
 #[test]
 fn a_long_inner_dimension() {
     case((7, 5, 20_000), (true, false), false, false).check(SINGLE);
+    for (bias, accumulate) in [(false, false), (true, false), (true, true)] {
+        case((100, 260, 2_101), (true, false), bias, accumulate).check(SINGLE);
+    }
     // More than one dispatch adds up, bias and what was there counted once.
     for k in [1 << 15, (1 << 15) + 1, 150_001] {
         for transpose in TRANSPOSITIONS {

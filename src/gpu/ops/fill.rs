@@ -15,14 +15,22 @@ kernel! {
 
 pub(super) fn lower(op: &program::Fill, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let program::Fill { target, value } = *op;
-    let kernel = Fill {
-        output: plan.buffer(target.tensor),
-    };
+    let output = plan.buffer(target.tensor);
+    fill(plan, output, (target.offset, target.len), value)
+}
+
+/// Makes `len` floats of a buffer, `offset` floats from its start, all `value`.
+pub(super) fn fill(
+    plan: &mut PlanBuilder<'_>,
+    output: &wgpu::Buffer,
+    (offset, len): (usize, usize),
+    value: f32,
+) -> Result<()> {
     let params = FillParams {
-        offset: target.offset as u32,
-        len: target.len as u32,
+        offset: offset as u32,
+        len: len as u32,
         value,
     };
-    let workgroups = plan.workgroups(target.len.div_ceil(GROUP), 1)?;
-    plan.dispatch(&kernel, &Variant::default(), params, workgroups)
+    let workgroups = plan.workgroups(len.div_ceil(GROUP), 1)?;
+    plan.dispatch(&Fill { output }, &Variant::default(), params, workgroups)
 }

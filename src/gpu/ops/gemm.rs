@@ -4,6 +4,7 @@ mod choice;
 
 pub use choice::GemmKernel;
 
+use super::fill::fill;
 use super::pack_half::Half;
 use super::{flag, offset};
 use crate::error::Result;
@@ -227,7 +228,15 @@ impl Product {
             (true, false) if software => ROWS,
             _ => STEPS,
         };
-        for (kernel, first, end) in segments(kernel, whole, k, most) {
+        let segments = segments(kernel, whole, k, most);
+        let [m, n, _] = self.size;
+        let mut accumulate = self.extras.accumulate;
+        if segments.len() > 1 && !accumulate && self.params.c_stride as usize == n {
+            // One variant for all of them: a software adapter takes a quarter of a second to compile another.
+            fill(plan, &self.c, (self.params.c as usize, m * n), 0.0)?;
+            accumulate = true;
+        }
+        for (kernel, first, end) in segments {
             let at = |start: u32, stride: u32| start + first as u32 * stride;
             let step = |across, stride| if across { stride } else { 1 };
             let params = GemmParams {
@@ -239,7 +248,7 @@ impl Product {
             };
             let extras = Extras {
                 bias: self.extras.bias && end == k,
-                accumulate: self.extras.accumulate || first > 0,
+                accumulate: accumulate || first > 0,
             };
             self.dispatch_one(plan, kernel, (params, extras), (&self.c, 1))?;
         }
