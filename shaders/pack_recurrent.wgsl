@@ -1,7 +1,8 @@
 // What is constant over a sequence, packed into one buffer, once until it changes: the weights so that 4 inputs of one column are one vec4, columns that
-// an invocation owns are neighbours, and inputs past the last are zeros up to a multiple of 32; then biases, diagonal weights and mask. HALF: both
-// weights in f16, two a word.
-//   forward     W [D][G·U, K] to [D, K/4, U, G], W_hr [D][P, H] to [D, H/4, P]; biases [D][G·U] to [D, U, G]; mask [D, B, G, K] to [D, B, G, K/4]
+// an invocation owns are neighbours, and inputs past the last are zeros up to a multiple of 32; then biases, diagonal weights, mask, and the weights of the
+// inputs with their biases. HALF: both weights in f16, two a word; not those of the inputs.
+//   forward     W [D][G·U, K] to [D, K/4, U, G], W_hr [D][P, H] to [D, H/4, P]; biases [D][G·U] to [D, U, G]; mask [D, B, G, K] to [D, B, G, K/4];
+//               W_ih [D][G·U, I] and b_ih [D][G·U] to [D, I + 1, U, G]
 //   TRANSPOSED  W [D][G·K, U] to [D, G, K/4, U], W_hr [D][P, H] to [D, P/4, H], U and H up to a multiple of 4; mask as it is
 
 struct PackRecurrentParams {
@@ -23,10 +24,18 @@ struct PackRecurrentParams {
     mask: u32,
     mask_inputs: u32,
     mask_width: u32,
+    input: u32,
+    input_stride: u32,
+    input_bias: u32,
+    input_bias_stride: u32,
+    has_input_bias: u32,
+    layer_inputs: u32,
     projection_at: u32,
     bias_at: u32,
     diagonal_at: u32,
     mask_at: u32,
+    input_at: u32,
+    input_end: u32,
     len: u32,
 }
 
@@ -36,7 +45,8 @@ struct PackRecurrentParams {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> diagonal: array<f32>;     // [D][V·U]
 @group(0) @binding(5) var<storage, read> mask: array<f32>;
-@group(0) @binding(6) var<storage, read_write> packed: array<u32>; // the bits of f32, or of two f16
+@group(0) @binding(6) var<storage, read> input: array<f32>;        // W_ih, and b_ih in the same tensor
+@group(0) @binding(7) var<storage, read_write> packed: array<u32>; // the bits of f32, or of two f16
 
 override TRANSPOSED: bool = false;
 override HALF: bool = false;
@@ -73,14 +83,32 @@ fn main(
         if width > 0u {
             value = diagonal[params.diagonal + direction * params.diagonal_stride + (i - params.diagonal_at) % width];
         }
-    } else {
+    } else if i < params.input_at {
         let k = (i - params.mask_at) % params.mask_width;
         let row = (i - params.mask_at) / params.mask_width;
         if k < params.mask_inputs {
             value = mask[params.mask + row * params.mask_inputs + k];
         }
+    } else if i < params.input_end {
+        value = input_element(i - params.input_at);
     }
     packed[i] = bitcast<u32>(value);
+}
+
+// Element i of the packed weights of the inputs.
+fn input_element(i: u32) -> f32 {
+    let width = params.units * params.gates;
+    let column = i % width;
+    let row = (column % params.gates) * params.units + column / params.gates;
+    let k = (i / width) % (params.layer_inputs + 1u);
+    let direction = i / (width * (params.layer_inputs + 1u));
+    if k < params.layer_inputs {
+        return input[params.input + direction * params.input_stride + row * params.layer_inputs + k];
+    }
+    if params.has_input_bias != 0u {
+        return input[params.input_bias + direction * params.input_bias_stride + row];
+    }
+    return 0.0;
 }
 
 // Element i of both packed matrices, one behind the other.

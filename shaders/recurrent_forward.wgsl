@@ -16,6 +16,10 @@ struct RecurrentForwardParams {
     count: u32,
     project_at: u32,
     x_gates: u32,
+    x_back: u32,
+    x_stride: u32,
+    inputs: u32,
+    input_at: u32,
     bias: u32,
     diagonal: u32,
     mask: u32,
@@ -41,8 +45,8 @@ struct RecurrentForwardParams {
 }
 
 @group(0) @binding(0) var<storage, read> params: RecurrentForwardParams;
-@group(0) @binding(1) var<storage, read> x_gates: array<f32>;     // [T, B, D, G·H]
-@group(0) @binding(2) var<storage, read> weight: array<Packed>; // of 4 inputs: [D, P/4, H, G]; [D, H/4, P]; [D, H, G]; [D, V, H]; [D, B, G, P/4]
+@group(0) @binding(1) var<storage, read> x_gates: array<f32>;     // [T, B, D, G·H]; FOLDED: x [T, B, I]
+@group(0) @binding(2) var<storage, read> weight: array<Packed>; // of 4 inputs: [D, P/4, H, G]; [D, H/4, P]; [D, H, G]; [D, V, H]; [D, B, G, P/4]; [D, I + 1, H, G]
 @group(0) @binding(3) var<storage, read> lengths: array<f32>;     // [B], whole numbers; unused unless RAGGED. Seed and step [8]
 @group(0) @binding(4) var<storage, read> before: array<vec4<f32>>; // [S][D, B, ·], the states so far, h padded to `h_width` with zeros
 @group(0) @binding(5) var<storage, read_write> after: array<f32>; // the same after the step; RESIDENT: both
@@ -54,6 +58,8 @@ const EARLY: u32 = 1u;
 const LATE: u32 = 2u;
 const CELL: u32 = 3u;
 const PROJECT: u32 = 4u;
+// Whether W x + b_ih is computed here, from x that starts at x_gates, direction 1's at x_back.
+override FOLDED: bool = false;
 // Whether what the backward pass reads is kept.
 override KEEPS: bool = false;
 // Whether rows have lengths. Past its length a row holds its states and gives 0.

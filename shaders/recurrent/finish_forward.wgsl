@@ -34,8 +34,12 @@ fn finish(which: u32, r_product: array<f32, OUTPUTS>, at: Place, t: u32, b: u32,
     if which == PROJECT {
         new_state[0] = in.r[0];
     } else {
-        for (var gate = 0u; gate < GATES; gate++) {
-            in.x[gate] = x_gates[params.x_gates + (place * GATES + gate) * hidden + unit];
+        if FOLDED {
+            in.x = input_product(direction, t, b, unit);
+        } else {
+            for (var gate = 0u; gate < GATES; gate++) {
+                in.x[gate] = x_gates[params.x_gates + (place * GATES + gate) * hidden + unit];
+            }
         }
         if which == EARLY {
             for (var gate = 0u; gate < EARLY_GATES; gate++) {
@@ -80,4 +84,22 @@ fn finish(which: u32, r_product: array<f32, OUTPUTS>, at: Place, t: u32, b: u32,
     if which != CELL {
         y[params.y + place * params.output + unit] = new_state[0];
     }
+}
+
+// W x + b_ih of a unit's gates, added up as a product of its own would be.
+fn input_product(direction: u32, t: u32, b: u32, unit: u32) -> array<f32, GATES> {
+    let x_at = select(params.x_gates, params.x_back, direction == 1u) + (t * params.batch + b) * params.x_stride;
+    var weight_at = params.input_at + (direction * (params.inputs + 1u) * params.hidden + unit) * GATES;
+    var sum: array<f32, GATES>;
+    for (var k = 0u; k < params.inputs; k++) {
+        let x = x_gates[x_at + k];
+        for (var gate = 0u; gate < GATES; gate++) {
+            sum[gate] = fma(x, packed(weight_at + gate), sum[gate]);
+        }
+        weight_at += params.hidden * GATES;
+    }
+    for (var gate = 0u; gate < GATES; gate++) {
+        sum[gate] += packed(weight_at + gate);
+    }
+    return sum;
 }

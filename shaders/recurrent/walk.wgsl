@@ -16,6 +16,7 @@ const NONE: u32 = 99u;
 // Where in `before` and `after` the numbers lie that a step takes and leaves. RESIDENT: both in `after`, whose halves change places each step.
 var<private> taken: u32;
 var<private> left: u32;
+
 // What a workgroup is at, or with ALONE an invocation.
 struct Place {
     first_row: u32,

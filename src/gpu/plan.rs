@@ -11,7 +11,7 @@ use super::pipeline::Pipeline;
 use super::transfer::Copy;
 use crate::error::Result;
 use crate::profile::Launch;
-use crate::program::Program;
+use crate::program::{Op, Program};
 use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,7 +45,12 @@ impl Plan {
     /// Lowers a checked program over its tensors' buffers, one a tensor.
     pub(crate) fn new(context: &Context, program: &Program, buffers: &[Buffer]) -> Result<Self> {
         let mut builder = PlanBuilder::of(context, program, buffers)?;
+        let left = program.left_to_recurrence();
         for (index, op) in program.ops().iter().enumerate() {
+            if let (Op::Gemm(product), true) = (op, left[index]) {
+                builder.leave(product);
+                continue;
+            }
             builder.begin(index);
             ops::lower(op, &mut builder)?;
             builder.end(&program.written(op));

@@ -1,7 +1,7 @@
 //! What an executable will do, as data.
 
 use super::table::{Align, table};
-use crate::program::{Program, Role};
+use crate::program::{Cost, Op, Program, Role};
 use std::fmt;
 
 /// A dispatch, or an operation on a CPU.
@@ -170,9 +170,11 @@ impl PlannedKernel {
 }
 
 /// Consecutive launches of one operation and kernel, each with its part of the operation's cost: the kernels of the operation's
-/// name share it by their dispatches, others (which pack or add up) have none of it.
+/// name share it by their dispatches, others (which pack or add up) have none of it. An operation without launches is done by the one
+/// behind it.
 pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> Vec<PlannedKernel> {
     let mut groups = vec![];
+    let mut first = 0;
     for of_one in launches.chunk_by(|a, b| a.operation == b.operation) {
         let operation = of_one[0].operation;
         let op = &program.ops()[operation];
@@ -187,7 +189,9 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
         };
         let is_main = |launch: &&Launch<'_>| launch.kernel.starts_with(main);
         let all = of_one.iter().filter(is_main).count() as u64;
-        let cost = op.cost();
+        let done = &program.ops()[first..=operation];
+        let cost = done.iter().map(Op::cost).fold(Cost::default(), Cost::and);
+        first = operation + 1;
         let [once, bytes] =
             [1, all].map(|dispatches| cost.bytes_in(dispatches).saturating_mul(width) / 4);
         for group in of_one.chunk_by(|a, b| a.kernel == b.kernel) {

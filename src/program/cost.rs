@@ -41,6 +41,17 @@ impl Cost {
         }
     }
 
+    /// What two operations take that one kernel does.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            flops: self.flops.saturating_add(other.flops),
+            read: self.read.saturating_add(other.read),
+            written: self.written.saturating_add(other.written),
+            steps: self.steps.max(other.steps),
+            again: self.again.saturating_add(other.again),
+        }
+    }
+
     /// Bytes moved, where what is needed again is kept.
     pub fn bytes(&self) -> u64 {
         self.read.saturating_add(self.written)

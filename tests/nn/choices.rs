@@ -4,7 +4,7 @@ use crate::common::gpu;
 use crate::runs::{Arrays, Run, SINGLE_THROUGH_TIME, check};
 use bptt::cell::Cell;
 use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig, Sequential};
-use bptt::{Device, Error, RecurrentChoice, RecurrentWalk, Tensor};
+use bptt::{Device, Error, Precision, RecurrentChoice, RecurrentWalk, Tensor};
 use ndarray::ArrayD;
 
 /// A device that no other test works on, whose choice can be set.
@@ -178,11 +178,15 @@ fn resident_dispatches_of(walk: RecurrentWalk) {
     assert!(many > few && many < few + 40, "{many}, of 10 steps {few}");
 }
 
-/// Nobody gives a `Sequential` states or reads them, and its weights stay as they are: no dispatch is for those.
+/// Nobody gives a `Sequential` states or reads them, and its weights stay as they are: no dispatch is for those. An invocation that walks the
+/// steps takes the little product too.
 #[test]
 fn inference_takes_a_product_and_a_recurrence_a_layer() {
     let Some(device) = own_gpu() else { return };
-    for walk in [RecurrentWalk::Workgroup, RecurrentWalk::Invocation] {
+    for (walk, expected) in [
+        (RecurrentWalk::Workgroup, [6, 4]),
+        (RecurrentWalk::Invocation, [4, 2]),
+    ] {
         let choice = RecurrentChoice::new(walk, 1, 1, false).unwrap();
         device.set_recurrent_choice(Some(choice)).unwrap();
         let model = Sequential::new(3)
@@ -195,8 +199,59 @@ fn inference_takes_a_product_and_a_recurrence_a_layer() {
             model.forward(&x).unwrap();
             device.counters().dispatches - before
         };
-        assert_eq!([dispatches(), dispatches()], [6, 4], "{walk:?}");
+        assert_eq!([dispatches(), dispatches()], expected, "{walk:?}");
     }
+}
+
+/// Dispatches of a forward pass and a vector-Jacobian product, whose results must have the same bits as by step.
+fn folded<C: Cell>(device: &Device, run: &Run<C>, budget: Option<usize>) -> [u64; 2] {
+    let mut seen = vec![];
+    for walk in [RecurrentWalk::Invocation, RecurrentWalk::Device] {
+        let choice = RecurrentChoice::new(walk, 2, 2, false).unwrap();
+        device.set_recurrent_choice(Some(choice)).unwrap();
+        let layer = run.layer(device).memory_budget(budget);
+        let arrays = run.arrays(&layer);
+        let before = device.counters().dispatches;
+        let mut results = run.forward(&layer, &arrays, device);
+        results.extend(run.vjp(&layer, &arrays, device));
+        seen.push((results, device.counters().dispatches - before));
+    }
+    let [(alone, few), (by_step, many)] = seen.try_into().unwrap();
+    assert_eq!(alone, by_step);
+    [few, many]
+}
+
+/// An input product that goes with the steps gives what one of its own does, to the bit: with biases and without, lengths, masks, projections,
+/// late gates, both directions, parts of a sequence.
+#[test]
+fn input_products_go_with_the_steps() {
+    let Some(device) = own_gpu() else { return };
+    let lstm = LstmConfig::new(3, 5);
+    let all = lstm.clone().layers(2).bidirectional(true).proj_size(2);
+    let all = all.recurrent_dropout(0.3).peepholes(true);
+    let plain = Run::new(lstm.clone(), [6, 3, 3]);
+    for run in [
+        Run::new(all, [6, 3, 3]).ragged(),
+        Run::new(lstm.clone().bias(false), [6, 3, 3]),
+        Run {
+            batch_first: true,
+            ..plain.clone()
+        },
+    ] {
+        let [few, many] = folded(&device, &run, None);
+        assert!(few < many);
+    }
+    let gru = GruConfig::new(3, 5).reset_after(false).bidirectional(true);
+    let gru = Run::new(gru, [6, 3, 3]);
+    folded(&device, &gru, None);
+    folded(&device, &gru, Some(gru.least_budget(&device)));
+    let [few, _] = folded(&device, &plain, None);
+    // A product each, forward and again in the vector-Jacobian product.
+    let larger = Run::new(LstmConfig::new(70, 5), [6, 3, 70]);
+    assert_eq!(folded(&device, &larger, None)[0], few + 2);
+    // In f16 weights are rounded before.
+    device.set_precision(Precision::F16).unwrap();
+    assert!(folded(&device, &plain, None)[0] >= few + 2);
 }
 
 #[test]

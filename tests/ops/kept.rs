@@ -5,6 +5,7 @@ use crate::gemm::own_gpu;
 use crate::recurrent_forward::{Options, forward};
 use bptt::cell::{CellRef, builtin};
 use bptt::program::{Fill, Gemm, Op, Program, RecurrentForward, Slice};
+use bptt::verify::SINGLE;
 use bptt::{Device, Error, Executable, Precision, RecurrentChoice, RecurrentWalk, Tensor};
 use ndarray::ArrayD;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,6 +99,36 @@ fn a_write_to_any_of_the_tensors_is_seen() {
             }
         }
     }
+}
+
+/// Weights of the inputs that are packed with R, as the walk by invocations packs them.
+#[test]
+fn a_write_to_the_weights_of_the_inputs_is_seen() {
+    let Some(device) = own_gpu() else { return };
+    let choice = RecurrentChoice::new(RecurrentWalk::Invocation, 1, 1, false).unwrap();
+    device.set_recurrent_choice(Some(choice)).unwrap();
+    let mut case = Case::new(22);
+    let cell = builtin().remove(0);
+    let options = Options {
+        with: false,
+        ..Options::PLAIN
+    };
+    let (op, _) = forward(&mut case, &cell, (4, 2, 5), options);
+    let width = cell.gates() * 5;
+    let x = case.random("x", &[8, 3], 1.0);
+    let weight = case.random("weight_ih", &[width, 3], 1.0);
+    let x_gates = case.program.temporary("gates of x", &[8, width]);
+    let product = Gemm::new(
+        x.matrix(8, 3),
+        weight.matrix(width, 3),
+        x_gates.matrix(8, width),
+    );
+    case.program.push(product.transpose_b());
+    case.program.push(RecurrentForward { x_gates, ..op });
+    let executable = case.compile(&device);
+    assert!(!executable.kernels().contains(&"gemm"));
+    check(&device, &mut case, weight, write(weight));
+    case.check(SINGLE);
 }
 
 #[test]

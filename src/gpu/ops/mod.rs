@@ -8,6 +8,7 @@ mod dropout;
 mod fill;
 mod gather_last;
 mod gemm;
+mod input_product;
 mod mse;
 mod multiply;
 mod pack_half;

@@ -1,5 +1,6 @@
 //! What is constant over a sequence, packed into one buffer, once until it changes: operations that take the same find it packed.
 
+use super::input_product::InputWeights;
 use super::{GROUP, flag, offset};
 use crate::error::Result;
 use crate::gpu::compose::HALF;
@@ -10,14 +11,15 @@ use crate::gpu::recurrent_choice::INPUTS;
 use crate::program::{PerDirection, RecurrentShape, RecurrentWeights, Slice, TensorId};
 
 kernel! {
-    /// Weights of the recurrence and of the projection, biases, diagonal weights and mask as the recurrence kernels read them
+    /// Weights of the recurrence, of the projection and of the inputs, biases, diagonal weights and mask as the recurrence kernels read them
     PackRecurrent = "pack_recurrent", PackRecurrentParams {
         units: u32, inputs: u32, gates: u32, projected_units: u32, projected_inputs: u32, diagonals: u32,
         weight: u32, weight_stride: u32, projection: u32, projection_stride: u32, bias: u32, bias_stride: u32, has_bias: u32,
         diagonal: u32, diagonal_stride: u32, mask: u32, mask_inputs: u32, mask_width: u32,
-        projection_at: u32, bias_at: u32, diagonal_at: u32, mask_at: u32, len: u32,
+        input: u32, input_stride: u32, input_bias: u32, input_bias_stride: u32, has_input_bias: u32, layer_inputs: u32,
+        projection_at: u32, bias_at: u32, diagonal_at: u32, mask_at: u32, input_at: u32, input_end: u32, len: u32,
     }
-    bindings { weight: Read, projection: Read, bias: Read, diagonal: Read, mask: Read, packed: ReadWrite }
+    bindings { weight: Read, projection: Read, bias: Read, diagonal: Read, mask: Read, input: Read, packed: ReadWrite }
     libraries [HALF]
     overrides ["TRANSPOSED", "HALF"]
 }
@@ -33,6 +35,8 @@ pub(super) struct Constants {
     pub(super) weights: RecurrentWeights,
     /// `[D, B, G, P]`
     pub(super) mask: Option<Slice>,
+    /// The weights of the inputs, where the steps take their product too.
+    pub(super) input: Option<InputWeights>,
     /// Whether for the backward pass.
     pub(super) transposed: bool,
 }
@@ -51,7 +55,8 @@ impl Packings {
             let weights = &constants.weights;
             let of = [weights.bias_hh, weights.weight_hr, weights.weight_diag];
             let of = of.map(|weight| weight.map(|weight| weight.first));
-            let whole = [Some(weights.weight_hh.first), constants.mask];
+            let input = constants.input.map(|input| input.weight_ih.first);
+            let whole = [Some(weights.weight_hh.first), constants.mask, input];
             of.iter().chain(&whole).all(stands)
         });
     }
@@ -65,6 +70,7 @@ pub(super) struct Packed {
     pub(super) bias: u32,
     pub(super) diagonal: u32,
     pub(super) mask: u32,
+    pub(super) input: u32,
 }
 
 impl Constants {
@@ -133,17 +139,24 @@ impl Constants {
             padded(output)
         };
         let masked = self.mask.map_or(0, |_| directions * batch * self.gates);
-        let len = (mask_at + masked * mask_width).next_multiple_of(4);
+        let input_at = mask_at + masked * mask_width;
+        // The bias is a row more.
+        let input_rows = self.input.map_or(0, |input| input.inputs + 1);
+        let input_end = input_at + directions * input_rows * self.gates * hidden;
+        let len = input_end.next_multiple_of(4);
         let buffer = plan.lasting("packed recurrent weights", len)?;
         let first = |weight: Option<PerDirection>| weight.map(|weight| weight.first);
         let stride = |weight: Option<PerDirection>| weight.map_or(0, |weight| weight.stride as u32);
         let bias = bias_hh.filter(|_| !self.transposed);
+        let input = self.input.map(|input| input.weight_ih);
+        let input_bias = self.input.and_then(|input| input.bias_ih);
         let kernel = PackRecurrent {
             weight: plan.buffer(weight_hh.first.tensor),
             projection: &plan.read_or_unused(first(weight_hr)),
             bias: &plan.read_or_unused(first(bias)),
             diagonal: &plan.read_or_unused(first(weight_diag)),
             mask: &plan.read_or_unused(self.mask),
+            input: &plan.read_or_unused(first(input)),
             packed: &buffer,
         };
         let params = PackRecurrentParams {
@@ -165,10 +178,18 @@ impl Constants {
             mask: offset(self.mask),
             mask_inputs: output as u32,
             mask_width: mask_width as u32,
+            input: offset(first(input)),
+            input_stride: stride(input),
+            input_bias: offset(first(input_bias)),
+            input_bias_stride: stride(input_bias),
+            has_input_bias: flag(input_bias.is_some()),
+            layer_inputs: self.input.map_or(0, |input| input.inputs as u32),
             projection_at: projection_at as u32,
             bias_at: bias_at as u32,
             diagonal_at: diagonal_at as u32,
             mask_at: mask_at as u32,
+            input_at: input_at as u32,
+            input_end: input_end as u32,
             len: len as u32,
         };
         let overrides = [("TRANSPOSED", self.transposed), ("HALF", plan.half)];
@@ -180,7 +201,12 @@ impl Constants {
             ..Variant::default()
         };
         let workgroups = plan.workgroups(len.div_ceil(GROUP), 1)?;
-        let weights = [first(bias), first(weight_hr), first(weight_diag)];
+        let weights = [
+            first(bias),
+            first(weight_hr),
+            first(weight_diag),
+            first(input),
+        ];
         let of = weights.into_iter().chain([self.mask]).flatten();
         let of = of.chain([weight_hh.first]).map(|slice| slice.tensor);
         plan.dispatch_once(&kernel, &variant, params, workgroups, of)?;
@@ -189,6 +215,7 @@ impl Constants {
             bias: bias_at as u32,
             diagonal: diagonal_at as u32,
             mask: (mask_at / if self.transposed { 1 } else { 4 }) as u32,
+            input: input_at as u32,
             buffer,
         })
     }

@@ -15,6 +15,9 @@ use std::ops::Range;
 /// It bounds a dispatch's time as well, which drivers do.
 const ROUNDS: usize = 20_000;
 
+/// Rounds that a step may take: within what llvmpipe does.
+const STEP_ROUNDS: usize = 3 * ROUNDS;
+
 /// No second phase, as the shaders number it.
 pub(super) const NONE: u32 = 99;
 
@@ -34,25 +37,38 @@ pub(super) struct Recurrence<'a> {
     /// Units of one invocation, and accumulators.
     pub(super) units: usize,
     pub(super) tile: Tile,
+    /// The phases of a step, by their numbers in the shader.
+    pub(super) phases: &'static [u32],
+    /// Inputs of the layer that each step's product takes too.
+    pub(super) inputs: usize,
 }
 
 impl Recurrence<'_> {
+    /// With steps as dispatches where one with all its phases does not fit in a dispatch.
+    pub(super) fn fitting(mut self, plan: &PlanBuilder<'_>) -> Self {
+        if self.rounds(most_invocations(plan)) > STEP_ROUNDS {
+            self.choice.walk = RecurrentWalk::Device;
+        }
+        self
+    }
+
     /// Whether a dispatch does many steps.
     pub(super) fn resident(&self) -> bool {
         self.choice.walk != RecurrentWalk::Device
     }
 
-    fn alone(&self) -> bool {
+    /// Whether an invocation does.
+    pub(super) fn alone(&self) -> bool {
         self.choice.walk == RecurrentWalk::Invocation
     }
 
     /// The dispatches over all steps, each with one or two phases.
-    pub(super) fn parts(&self, phases: &[u32], plan: &PlanBuilder<'_>) -> Vec<Part> {
-        let steps = self.shape.steps;
+    pub(super) fn parts(&self, plan: &PlanBuilder<'_>) -> Vec<Part> {
+        let (steps, phases) = (self.shape.steps, self.phases);
         let first = phases[0];
         let second = phases.get(1).copied();
         if self.resident() {
-            let most = (ROUNDS / self.rounds(phases.len(), most_invocations(plan))).max(1);
+            let most = (ROUNDS / self.rounds(most_invocations(plan))).max(1);
             return (0..steps)
                 .step_by(most)
                 .map(|start| Part {
@@ -71,13 +87,8 @@ impl Recurrence<'_> {
             .collect()
     }
 
-    /// Whether a dispatch can do a step with all its phases.
-    pub(super) fn step_fits(&self, phases: usize, plan: &PlanBuilder<'_>) -> bool {
-        self.rounds(phases, most_invocations(plan)) <= 3 * ROUNDS
-    }
-
     /// At most so many rounds of loops takes a step.
-    fn rounds(&self, phases: usize, most: usize) -> usize {
+    fn rounds(&self, most: usize) -> usize {
         let RecurrentShape { hidden, output, .. } = self.shape;
         let widest = hidden.max(output);
         let sharing = if self.alone() {
@@ -91,8 +102,10 @@ impl Recurrence<'_> {
             true => widest.div_ceil(INPUTS) * 9,
             false => widest.div_ceil(4),
         };
-        let around = 4 * self.tile.rows as usize + 8;
-        phases * blocks * (self.cell.gates() * (products + 1) + around)
+        let gates = self.cell.gates();
+        let of_row = 4 + self.inputs * (gates + 1);
+        let around = of_row * self.tile.rows as usize + 8;
+        self.phases.len() * blocks * (gates * (products + 1) + around)
     }
 
     /// Invocations of a workgroup, on a device that allows `most`.

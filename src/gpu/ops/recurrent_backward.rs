@@ -105,11 +105,12 @@ fn lower(
         diagonals: op.cell.diagonals(),
         weights: op.weights,
         mask: op.mask,
+        input: None,
         transposed: true,
     }
     .pack(plan)?;
     let projected = op.weights.weight_hr.is_some();
-    let phases: &[u32] = match (op.cell.has_late_gates(), projected) {
+    let phases: &'static [u32] = match (op.cell.has_late_gates(), projected) {
         (true, _) => &[WHOLE, INNER],
         (false, true) => &[PROJECT, CELL],
         (false, false) => &[WHOLE],
@@ -125,10 +126,10 @@ fn lower(
             inputs: 1,
             subgroups: choice.subgroups,
         },
-    };
-    if !recurrence.step_fits(phases.len(), plan) {
-        recurrence.choice.walk = RecurrentWalk::Device;
+        phases,
+        inputs: 0,
     }
+    .fitting(plan);
     let zoneout = ZoneoutParams::new(op.zoneout);
     let layout = GatesLayout::new(&op.cell, &op.shape, projected);
     let gates = |part: usize| (op.d_gates.offset + part) as u32;
@@ -210,7 +211,7 @@ fn lower(
         let units = if phase == PROJECT { output } else { hidden };
         recurrence.dispatch(plan, &kernel, params, overrides, units)
     };
-    for part in recurrence.parts(phases, plan) {
+    for part in recurrence.parts(plan) {
         let hands = carry.hands(plan, part.steps.start, d_last.is_some());
         add(plan, &recurrence, &part, hands, false)?;
     }

@@ -1,6 +1,7 @@
 //! The steps of a recurrent layer: a dispatch packs the weights, then one walks the steps, or one or two do each of them.
 
 use super::carry::{Carry, Layout};
+use super::input_product::{self, InputProduct};
 use super::pack_recurrent::Constants;
 use super::recurrence::{NONE, Recurrence, ZoneoutParams};
 use super::recurrent_trial::{Parts, Recurrent, Trial};
@@ -16,7 +17,7 @@ kernel! {
     /// Steps, each a product and what follows from it
     RecurrentForward = "recurrent_forward", RecurrentForwardParams {
         steps: u32, batch: u32, hidden: u32, output: u32, directions: u32, step: u32, count: u32, project_at: u32,
-        x_gates: u32, bias: u32, diagonal: u32, mask: u32, lengths: u32, h_width: u32, leave_width: u32, take_at: u32, leave_at: u32, fresh: u32, y: u32,
+        x_gates: u32, x_back: u32, x_stride: u32, inputs: u32, input_at: u32, bias: u32, diagonal: u32, mask: u32, lengths: u32, h_width: u32, leave_width: u32, take_at: u32, leave_at: u32, fresh: u32, y: u32,
         inner: u32, early: u32, saved: u32, rng: u32, site: u32, zoneout_random: u32,
         zoneout_threshold_h: u32, zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32,
         segment_first: u32, segment_total: u32,
@@ -27,7 +28,7 @@ kernel! {
     }
     libraries [PHILOX, RECURRENT, WALK, FINISH_FORWARD]
     weights [WEIGHT, WEIGHT_HALF]
-    overrides ["PHASE", "SECOND", "RESIDENT", "ALONE", "KEEPS", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
+    overrides ["PHASE", "SECOND", "RESIDENT", "ALONE", "FOLDED", "KEEPS", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }
 
@@ -102,21 +103,17 @@ fn lower(
         directions,
     } = op.shape;
     let gates = op.cell.gates();
-    let packed = Constants {
-        shape: op.shape,
-        gates,
-        diagonals: op.cell.diagonals(),
-        weights: op.weights,
-        mask: op.mask,
-        transposed: false,
-    }
-    .pack(plan)?;
-    let phases: &[u32] = match (op.cell.has_late_gates(), op.weights.weight_hr) {
+    let phases: &'static [u32] = match (op.cell.has_late_gates(), op.weights.weight_hr) {
         (true, _) => &[EARLY, LATE],
         (false, Some(_)) => &[CELL, PROJECT],
         (false, None) => &[WHOLE],
     };
-    let mut recurrence = Recurrence {
+    let products = plan.take_left();
+    let folded = match choice.walk {
+        RecurrentWalk::Invocation => InputProduct::of(&products, &op.shape, plan.half),
+        _ => None,
+    };
+    let recurrence = Recurrence {
         cell: &op.cell,
         shape: op.shape,
         choice,
@@ -127,10 +124,24 @@ fn lower(
             inputs: op.mask.map_or(1, |_| gates as u32),
             subgroups: choice.subgroups,
         },
-    };
-    if !recurrence.step_fits(phases.len(), plan) {
-        recurrence.choice.walk = RecurrentWalk::Device;
+        phases,
+        inputs: folded.map_or(0, |product| product.weights.inputs),
     }
+    .fitting(plan);
+    let folded = folded.filter(|_| recurrence.alone());
+    if folded.is_none() {
+        input_product::lower(&products, plan)?;
+    }
+    let packed = Constants {
+        shape: op.shape,
+        gates,
+        diagonals: op.cell.diagonals(),
+        weights: op.weights,
+        mask: op.mask,
+        input: folded.map(|product| product.weights),
+        transposed: false,
+    }
+    .pack(plan)?;
     let zoneout = ZoneoutParams::new(op.zoneout);
     let h_width = output.next_multiple_of(INPUTS);
     let rows = directions * batch;
@@ -149,7 +160,8 @@ fn lower(
     }
     let wants_last = !plan.is_unread(op.last.tensor);
     let inner = offset(op.inner);
-    for part in recurrence.parts(phases, plan) {
+    let x = folded.map_or(op.x_gates, |product| product.x.extent());
+    for part in recurrence.parts(plan) {
         let (phase, second) = part.phases;
         let mut hands = carry.hands(plan, part.steps.start, op.initial.is_some());
         let ends = wants_last && part.steps.end == steps && !recurrence.resident();
@@ -159,7 +171,7 @@ fn lower(
             hands.leave_at = op.last.offset as u32;
         }
         let kernel = RecurrentForward {
-            x_gates: plan.buffer(op.x_gates.tensor),
+            x_gates: plan.buffer(x.tensor),
             weight: &packed.buffer,
             lengths: &plan.read_or_unused(op.lengths.or(zoneout.rng)),
             before: &hands.before,
@@ -170,6 +182,7 @@ fn lower(
         let overrides = vec![
             ("PHASE", f64::from(phase)),
             ("SECOND", f64::from(second.unwrap_or(NONE))),
+            ("FOLDED", f64::from(flag(folded.is_some()))),
             ("KEEPS", f64::from(flag(op.saved.is_some()))),
             ("RAGGED", f64::from(flag(op.lengths.is_some()))),
             ("MASKED", f64::from(flag(op.mask.is_some()))),
@@ -184,7 +197,11 @@ fn lower(
             step: part.steps.start as u32,
             count: part.steps.len() as u32,
             project_at: packed.projection,
-            x_gates: op.x_gates.offset as u32,
+            x_gates: x.offset as u32,
+            x_back: folded.map_or(0, |product| product.x_back as u32),
+            x_stride: folded.map_or(0, |product| product.x.row_stride as u32),
+            inputs: recurrence.inputs as u32,
+            input_at: packed.input,
             bias: packed.bias,
             diagonal: packed.diagonal,
             mask: packed.mask,

@@ -8,7 +8,7 @@ use crate::gpu::context::Context;
 use crate::gpu::kernel::Kernel;
 use crate::gpu::ops::{Carry, Halves, Packings};
 use crate::gpu::pipeline::{Pipeline, Variant};
-use crate::program::{Program, Slice, TensorId};
+use crate::program::{Gemm, Program, Slice, TensorId};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub(in crate::gpu) struct PlanBuilder<'a> {
     written: Vec<TensorId>,
     /// Index of the operation that is being lowered.
     operation: usize,
+    /// The products right before it that are left to it.
+    left: Vec<Gemm>,
     /// Name and elements of all of it.
     scratch: Vec<(String, usize)>,
 }
@@ -77,6 +79,7 @@ impl<'a> PlanBuilder<'a> {
             unread: vec![],
             written: vec![],
             operation: 0,
+            left: vec![],
             scratch: vec![],
         })
     }
@@ -93,12 +96,27 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Begins with an operation.
-    pub(super) fn begin(&mut self, operation: usize) {
+    pub(in crate::gpu) fn begin(&mut self, operation: usize) {
         self.operation = operation;
     }
 
+    /// The index of the operation that is being lowered.
+    pub(in crate::gpu) fn operation(&self) -> usize {
+        self.operation
+    }
+
+    /// Leaves a product to the recurrence behind it ([`Program::left_to_recurrence`]).
+    pub(super) fn leave(&mut self, product: &Gemm) {
+        self.left.push(product.clone());
+    }
+
+    /// The products that were left to the operation that is being lowered.
+    pub(in crate::gpu) fn take_left(&mut self) -> Vec<Gemm> {
+        std::mem::take(&mut self.left)
+    }
+
     /// Ends one that wrote to some tensors.
-    pub(super) fn end(&mut self, written: &[TensorId]) {
+    pub(in crate::gpu) fn end(&mut self, written: &[TensorId]) {
         self.packings.forget(written);
         self.halves.forget(written);
         for tensor in written {
