@@ -38,7 +38,7 @@ pub struct RecurrentChoice {
 /// Invocations that load inputs for each other: `LANES` in `product_subgroup.wgsl`.
 pub(crate) const SUBGROUP: u32 = 8;
 
-/// Weights of R up to which an invocation may walk the steps by itself.
+/// G·H² up to which an invocation may walk the steps by itself; of P, where that is larger.
 const ALONE: usize = 1024;
 
 /// Inputs of a product are padded to a multiple of this.
@@ -172,11 +172,11 @@ impl RecurrentChoice {
         let most = if software { 16 } else { 4 };
         let rows = most.min(shape.batch.next_power_of_two());
         let weights = gates * shape.hidden * shape.output;
-        // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch. Software adapters: Mesa's
-        // llvmpipe compiles kernels with barriers for minutes, and its invocations are as fast as any.
         if software && Self::suits_one(shape, gates) {
             return Self::one(shape);
         }
+        // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch. Software adapters: Mesa's
+        // llvmpipe compiles kernels with barriers for minutes, and its invocations are as fast as any.
         let resident = !software && weights * weight_bytes <= 400_000;
         Self {
             walk: if resident { Workgroup } else { Device },

@@ -1,7 +1,7 @@
 //! What an executable will do, as data.
 
 use super::table::{Align, table};
-use crate::program::{Cost, Op, Program, Role};
+use crate::program::{Cost, Program, Role};
 use std::fmt;
 
 /// A dispatch, or an operation on a CPU.
@@ -30,7 +30,8 @@ pub struct PlannedKernel {
     pub invocations: u64,
     /// Steps of which each needs the one before: T of a recurrence, else 1; 0 as `flops`.
     pub steps: u64,
-    /// The operation's [`flops`](crate::program::Cost::flops). 0 for a kernel that only prepares or finishes what another does.
+    /// The operation's [`flops`](crate::program::Cost::flops), and those of input products that a recurrence takes along. 0 for a kernel that only
+    /// prepares or finishes what another does.
     pub flops: u64,
     /// Bytes it must move, [`Cost::bytes_in`](crate::program::Cost::bytes_in) so many dispatches; 0 as `flops`.
     pub bytes: u64,
@@ -170,10 +171,11 @@ impl PlannedKernel {
 }
 
 /// Consecutive launches of one operation and kernel, each with its part of the operation's cost: the kernels of the operation's
-/// name share it by their dispatches, others (which pack or add up) have none of it. An operation without launches is done by the one
-/// behind it.
+/// name share it by their dispatches, others (which pack or add up) have none of it. An input product without launches is done
+/// by the recurrence behind it.
 pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> Vec<PlannedKernel> {
     let mut groups = vec![];
+    let left = program.left_to_recurrence();
     let mut first = 0;
     for of_one in launches.chunk_by(|a, b| a.operation == b.operation) {
         let operation = of_one[0].operation;
@@ -189,8 +191,9 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
         };
         let is_main = |launch: &&Launch<'_>| launch.kernel.starts_with(main);
         let all = of_one.iter().filter(is_main).count() as u64;
-        let done = &program.ops()[first..=operation];
-        let cost = done.iter().map(Op::cost).fold(Cost::default(), Cost::and);
+        let with = (first..operation).filter(|product| left[*product]);
+        let with = with.map(|product| program.ops()[product].cost());
+        let cost = with.fold(op.cost(), Cost::with_product);
         first = operation + 1;
         let [once, bytes] =
             [1, all].map(|dispatches| cost.bytes_in(dispatches).saturating_mul(width) / 4);

@@ -41,14 +41,12 @@ impl Cost {
         }
     }
 
-    /// What two operations take that one kernel does.
-    pub(crate) fn and(self, other: Self) -> Self {
+    /// With a product whose result one kernel makes and takes, so that it is not moved.
+    pub(crate) fn with_product(self, product: Self) -> Self {
         Self {
-            flops: self.flops.saturating_add(other.flops),
-            read: self.read.saturating_add(other.read),
-            written: self.written.saturating_add(other.written),
-            steps: self.steps.max(other.steps),
-            again: self.again.saturating_add(other.again),
+            flops: self.flops.saturating_add(product.flops),
+            read: (self.read.saturating_add(product.read)).saturating_sub(product.written),
+            ..self
         }
     }
 

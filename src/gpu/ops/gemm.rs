@@ -174,7 +174,7 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
 
 /// Parts of k that are summed up side by side, where the rows and columns alone leave the device idle. A function of sizes and kind
 /// of adapter, never of a measurement, as the parts are what decides the order of a sum.
-fn parts(context: &Context, [m, n, k]: [usize; 3]) -> usize {
+pub(super) fn parts(context: &Context, [m, n, k]: [usize; 3]) -> usize {
     const LEAST: usize = 256;
     let wanted = match context.info().kind {
         AdapterKind::Software => 8,
@@ -231,7 +231,8 @@ impl Product {
         let segments = segments(kernel, whole, k, most);
         let [m, n, _] = self.size;
         let mut accumulate = self.extras.accumulate;
-        if segments.len() > 1 && !accumulate && self.params.c_stride as usize == n {
+        let again = segments.windows(2).any(|two| two[0].0 == two[1].0);
+        if again && !accumulate && self.params.c_stride as usize == n {
             // One variant for all of them: a software adapter takes a quarter of a second to compile another.
             fill(plan, &self.c, (self.params.c as usize, m * n), 0.0)?;
             accumulate = true;

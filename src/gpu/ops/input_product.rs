@@ -2,9 +2,11 @@
 //! more time than the product.
 
 use super::gemm;
+use super::recurrence::Recurrence;
 use crate::error::Result;
+use crate::gpu::AdapterKind;
 use crate::gpu::plan::PlanBuilder;
-use crate::program::{Gemm, Matrix, PerDirection, RecurrentShape, Slice};
+use crate::program::{Gemm, Matrix, PerDirection, Slice};
 
 /// Multiply-adds of an input product, over all steps of a row, up to which it takes an invocation less time than a dispatch (measured on Mesa's
 /// llvmpipe: 1.1 to 1.5 times as fast with the product among the steps; at twice as many up to 1.5 times as slow).
@@ -35,9 +37,20 @@ pub(super) struct InputWeights {
 }
 
 impl InputProduct {
-    /// Of the products of all directions, where they have a form that the kernel can take and are little work. `half`: whether weights are read
-    /// in f16, which the kernel does not.
-    pub(super) fn of(products: &[Gemm], shape: &RecurrentShape, half: bool) -> Option<Self> {
+    /// Of the products of all directions, where the recurrence does better with them: an invocation walks the steps, in no more dispatches than
+    /// without, and the products are little work, in a form that the kernel can take and in one part, so that sums have one order.
+    pub(super) fn of(
+        products: &[Gemm],
+        recurrence: &Recurrence<'_>,
+        plan: &PlanBuilder<'_>,
+    ) -> Option<Self> {
+        let (context, shape) = (plan.context(), &recurrence.shape);
+        // The tuner's trials have no products.
+        let known = context.info().kind == AdapterKind::Software
+            || context.forced_recurrent_choice().is_some();
+        if !(known && recurrence.alone()) {
+            return None;
+        }
         let (first, last) = (products.first()?, products.last()?);
         let inputs = first.a.columns;
         let columns = first.c.columns;
@@ -50,10 +63,19 @@ impl InputProduct {
                 && (weights.tensor, weights.row_stride) == (first.b.tensor, inputs)
                 && product.bias.is_some() == first.bias.is_some()
                 && bias_is_beside
-                && !(half && product.weights)
+                // Weights in f16 are rounded first.
+                && !(plan.half && product.weights)
+                && gemm::parts(context, [shape.steps * shape.batch, columns, inputs]) == 1
         });
-        let work = shape.steps * columns * inputs;
-        if !fits || products.len() != shape.directions || work > MOST || shape.batch > ROWS {
+        let work = [shape.steps, columns, inputs, recurrence.phases.len()];
+        let work = work.into_iter().fold(1_usize, usize::saturating_mul);
+        let little = work <= MOST && shape.batch <= ROWS;
+        let with = Recurrence {
+            inputs,
+            ..*recurrence
+        };
+        let in_one = || with.parts(plan).len() == recurrence.parts(plan).len();
+        if !fits || products.len() != shape.directions || !little || !in_one() {
             return None;
         }
         let whole = |of: Matrix| Slice {

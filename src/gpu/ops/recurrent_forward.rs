@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
-use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice, RecurrentWalk};
+use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
 use crate::program::{self, RecurrentShape};
 
 kernel! {
@@ -108,11 +108,6 @@ fn lower(
         (false, Some(_)) => &[CELL, PROJECT],
         (false, None) => &[WHOLE],
     };
-    let products = plan.take_left();
-    let folded = match choice.walk {
-        RecurrentWalk::Invocation => InputProduct::of(&products, &op.shape, plan.half),
-        _ => None,
-    };
     let recurrence = Recurrence {
         cell: &op.cell,
         shape: op.shape,
@@ -125,10 +120,15 @@ fn lower(
             subgroups: choice.subgroups,
         },
         phases,
-        inputs: folded.map_or(0, |product| product.weights.inputs),
+        inputs: 0,
     }
     .fitting(plan);
-    let folded = folded.filter(|_| recurrence.alone());
+    let products = plan.take_left();
+    let folded = InputProduct::of(&products, &recurrence, plan);
+    let recurrence = Recurrence {
+        inputs: folded.map_or(0, |product| product.weights.inputs),
+        ..recurrence
+    };
     if folded.is_none() {
         input_product::lower(&products, plan)?;
     }
