@@ -5,11 +5,11 @@ mod common;
 #[path = "../examples/custom_cell/mgu.rs"]
 mod mgu;
 
+use bptt::Device;
 use bptt::cell::{
-    Activation, Backward, Cell, Forward, Gru, Inner, InnerBackward, Lstm, Rnn, WgslSource,
+    Activation, Backward, Cell, Forward, Gru, Inner, InnerBackward, Lanes, Lstm, Rnn, WgslSource,
 };
 use bptt::verify::check_cell;
-use bptt::{Device, Real};
 use common::{devices, gpu};
 use mgu::Mgu;
 
@@ -161,19 +161,19 @@ impl Cell for Broken {
             ..source
         }
     }
-    fn inner<F: Real>(&self, unit: Inner<'_, F>) -> F {
+    fn inner<N: Lanes>(&self, unit: Inner<'_, N>) -> N {
         Mgu.inner(unit)
     }
-    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
         if self.nan {
-            unit.saved[2] = F::nan();
+            unit.saved[2] = unit.x[0].constant(f64::NAN);
             return;
         }
         Mgu.forward(unit);
     }
-    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+    fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
         let (wrong, not_shared) = (self.backward, self.not_shared);
-        let one = F::one();
+        let one = unit.saved[0].constant(1.0);
         let (forget, candidate, h_before) = (unit.saved[0], unit.saved[1], unit.saved[2]);
         let d_h = unit.d_state[0];
         unit.d_x[0] = d_h * (candidate - h_before) * forget * (one - forget);
@@ -190,14 +190,10 @@ impl Cell for Broken {
         }
         unit.d_state[0] = d_h * (one - forget);
     }
-    fn inner_backward<F: Real>(&self, unit: InnerBackward<'_, F>) {
+    fn inner_backward<N: Lanes>(&self, unit: InnerBackward<'_, N>) {
         let (forget, h_before) = (unit.saved[0], unit.saved[2]);
-        let sign = if self.inner_backward {
-            -F::one()
-        } else {
-            F::one()
-        };
-        let d_forget = unit.d_inner * h_before * forget * (F::one() - forget);
+        let sign = forget.constant(if self.inner_backward { -1.0 } else { 1.0 });
+        let d_forget = unit.d_inner * h_before * forget * forget.complement();
         unit.d_x[0] += d_forget;
         unit.d_r[0] += d_forget;
         unit.d_state[0] += sign * unit.d_inner * forget;

@@ -3,8 +3,8 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use bptt::cell::{Backward, Cell, CellRef, Forward, Lstm, WgslSource, builtin};
-use bptt::{Access, KernelInfo, Real, Shader, shaders};
+use bptt::cell::{Backward, Cell, CellRef, Forward, Lanes, Lstm, WgslSource, builtin};
+use bptt::{Access, KernelInfo, Shader, shaders};
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
 
@@ -200,8 +200,8 @@ fn counts_of_the_two_halves_must_agree() {
         fn wgsl(&self) -> WgslSource {
             Cell::wgsl(&Lstm::default())
         }
-        fn forward<F: Real>(&self, _: Forward<'_, F>) {}
-        fn backward<F: Real>(&self, _: Backward<'_, F>) {}
+        fn forward<N: Lanes>(&self, _: Forward<'_, N>) {}
+        fn backward<N: Lanes>(&self, _: Backward<'_, N>) {}
     }
     let Some(device) = common::gpu() else {
         return;

@@ -1,7 +1,6 @@
 //! The minimal gated unit's Rust half.
 
-use bptt::Real;
-use bptt::cell::{Backward, Cell, Forward, Inner, InnerBackward, WgslSource};
+use bptt::cell::{Backward, Cell, Forward, Inner, InnerBackward, Lanes, WgslSource};
 
 /// The minimal gated unit (Zhou, Wu, Zhang & Zhou, "Minimal gated unit for recurrent neural networks", 2016): a GRU with one gate.
 ///
@@ -36,34 +35,33 @@ impl Cell for Mgu {
         bptt::wgsl!("examples/custom_cell/mgu.wgsl")
     }
 
-    fn inner<F: Real>(&self, unit: Inner<'_, F>) -> F {
+    fn inner<N: Lanes>(&self, unit: Inner<'_, N>) -> N {
         (unit.x[0] + unit.r[0]).sigmoid() * unit.state[0]
     }
 
-    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
         let forget = (unit.x[0] + unit.r[0]).sigmoid();
         let candidate = (unit.x[1] + unit.r[1]).tanh();
         let h_before = unit.state[0];
-        unit.state[0] = (F::one() - forget) * h_before + forget * candidate;
+        unit.state[0] = forget.complement() * h_before + forget * candidate;
         unit.saved[0] = forget;
         unit.saved[1] = candidate;
         unit.saved[2] = h_before;
     }
 
-    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
-        let one = F::one();
+    fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
         let (forget, candidate, h_before) = (unit.saved[0], unit.saved[1], unit.saved[2]);
         let d_h = unit.d_state[0];
-        unit.d_x[0] = d_h * (candidate - h_before) * forget * (one - forget);
-        unit.d_x[1] = d_h * forget * (one - candidate * candidate);
+        unit.d_x[0] = d_h * (candidate - h_before) * forget * forget.complement();
+        unit.d_x[1] = d_h * forget * (candidate * candidate).complement();
         unit.d_r.copy_from_slice(unit.d_x);
-        unit.d_state[0] = d_h * (one - forget);
+        unit.d_state[0] = d_h * forget.complement();
     }
 
     /// What the gradient of f⊙h₋ adds.
-    fn inner_backward<F: Real>(&self, unit: InnerBackward<'_, F>) {
+    fn inner_backward<N: Lanes>(&self, unit: InnerBackward<'_, N>) {
         let (forget, h_before) = (unit.saved[0], unit.saved[2]);
-        let d_forget = unit.d_inner * h_before * forget * (F::one() - forget);
+        let d_forget = unit.d_inner * h_before * forget * forget.complement();
         unit.d_x[0] += d_forget;
         unit.d_r[0] += d_forget;
         unit.d_state[0] += unit.d_inner * forget;

@@ -1,6 +1,6 @@
 //! The activation functions of ONNX' recurrent operators.
 
-use crate::Real;
+use super::Lanes;
 use crate::error::{Error, Result};
 
 /// An activation function of one argument, as in ONNX' `RNN`, `GRU` and `LSTM`, whose alpha and beta it takes.
@@ -94,99 +94,80 @@ impl Activation {
     }
 
     /// f(x)
-    #[inline]
-    pub fn apply<F: Real>(self, x: F) -> F {
-        let (zero, one) = (F::zero(), F::one());
+    #[inline(always)]
+    pub fn apply<N: Lanes>(self, x: N) -> N {
+        let zero = x.zero();
         match self {
             Self::Sigmoid => x.sigmoid(),
-            Self::Tanh => x.fast_tanh(),
-            // Comparisons and not `max` and `min`, which would turn a NaN into a number.
-            Self::Relu if x < zero => zero,
-            Self::Relu => x,
+            Self::Tanh => x.tanh(),
+            Self::Relu => x.where_positive(x, zero),
             Self::HardSigmoid { alpha, beta } => {
-                let line = number::<F>(alpha) * x + number(beta);
-                if line < zero {
-                    zero
-                } else if line > one {
-                    one
-                } else {
-                    line
-                }
+                let line = x.constant(alpha) * x + x.constant(beta);
+                let line = line.where_positive(line, zero);
+                line.complement().where_positive(line, x.constant(1.0))
             }
-            Self::Softsign => x / (one + x.abs()),
-            Self::LeakyRelu { alpha } if x < zero => number::<F>(alpha) * x,
-            Self::LeakyRelu { .. } => x,
-            Self::Elu { alpha } if x < zero => number::<F>(alpha) * x.exp_m1(),
-            Self::Elu { .. } => x,
-            Self::Affine { alpha, beta } => number::<F>(alpha) * x + number(beta),
-            Self::ScaledTanh { alpha, beta } => {
-                number::<F>(alpha) * (number::<F>(beta) * x).fast_tanh()
-            }
-            Self::ThresholdedRelu { alpha } if x <= number(alpha) => zero,
-            Self::ThresholdedRelu { .. } => x,
-            // ln(1 + eˣ) = max(0, x) + ln(1 + e^−|x|), which does not overflow.
-            Self::Softplus => (if x < zero { zero } else { x }) + (-x.abs()).exp().ln_1p(),
+            Self::Softsign => x / (x.constant(1.0) + x.abs()),
+            Self::LeakyRelu { alpha } => x.where_positive(x, x.constant(alpha) * x),
+            Self::Elu { alpha } => x.where_positive(x, x.constant(alpha) * x.exp_m1()),
+            Self::Affine { alpha, beta } => x.constant(alpha) * x + x.constant(beta),
+            Self::ScaledTanh { alpha, beta } => x.constant(alpha) * (x.constant(beta) * x).tanh(),
+            Self::ThresholdedRelu { alpha } => (x - x.constant(alpha)).where_positive(x, zero),
+            Self::Softplus => x.softplus(),
         }
     }
 
     /// f′(x); 0 at the kinks of ReLU and hard sigmoid.
-    #[inline]
-    pub fn derivative<F: Real>(self, x: F) -> F {
-        let (zero, one) = (F::zero(), F::one());
-        let step = |above: bool| if above { one } else { zero };
+    #[inline(always)]
+    pub fn derivative<N: Lanes>(self, x: N) -> N {
+        let (zero, one) = (x.zero(), x.constant(1.0));
         match self {
             Self::Sigmoid => {
                 let y = x.sigmoid();
-                y * (one - y)
+                y * y.complement()
             }
             Self::Tanh => {
-                let y = x.fast_tanh();
-                one - y * y
+                let y = x.tanh();
+                (y * y).complement()
             }
-            Self::Relu => step(x > zero),
+            Self::Relu => x.where_positive(one, zero),
             Self::HardSigmoid { alpha, beta } => {
-                let line = number::<F>(alpha) * x + number(beta);
-                number::<F>(alpha) * step(line > zero && line < one)
+                let line = x.constant(alpha) * x + x.constant(beta);
+                let inside = line.complement().where_positive(x.constant(alpha), zero);
+                line.where_positive(inside, zero)
             }
             Self::Softsign => {
                 let size = one + x.abs();
                 one / (size * size)
             }
-            Self::LeakyRelu { alpha } if x < zero => number(alpha),
-            Self::Elu { alpha } if x < zero => number::<F>(alpha) * x.exp(),
-            Self::LeakyRelu { .. } | Self::Elu { .. } => one,
-            Self::Affine { alpha, .. } => number(alpha),
+            // At 0 that of the right.
+            Self::LeakyRelu { alpha } => (-x).where_positive(x.constant(alpha), one),
+            Self::Elu { alpha } => (-x).where_positive(x.constant(alpha) * x.exp(), one),
+            Self::Affine { alpha, .. } => x.constant(alpha),
             Self::ScaledTanh { alpha, beta } => {
-                let y = (number::<F>(beta) * x).fast_tanh();
-                number::<F>(alpha) * number(beta) * (one - y * y)
+                let y = (x.constant(beta) * x).tanh();
+                x.constant(alpha * beta) * (y * y).complement()
             }
-            Self::ThresholdedRelu { alpha } => step(x > number(alpha)),
+            Self::ThresholdedRelu { alpha } => (x - x.constant(alpha)).where_positive(one, zero),
             Self::Softplus => x.sigmoid(),
         }
     }
 }
 
-fn number<F: Real>(value: f64) -> F {
-    F::from_double(value)
+/// x held to ±bound, where there is one; NaN stays.
+#[inline(always)]
+pub(super) fn clip<N: Lanes>(x: N, bound: Option<f64>) -> N {
+    let Some(bound) = bound else { return x };
+    let (least, most) = (x.constant(-bound), x.constant(bound));
+    let below = (most - x).where_positive(x, most);
+    (below - least).where_positive(below, least)
 }
 
-/// x held to ±bound, where there is one.
-#[inline]
-pub(super) fn clip<F: Real>(x: F, bound: Option<f64>) -> F {
-    match bound.map(number::<F>) {
-        Some(bound) if x > bound => bound,
-        Some(bound) if x < -bound => -bound,
-        _ => x,
-    }
-}
-
-/// The derivative of [`clip`]: 1 inside, 0 outside.
-#[inline]
-pub(super) fn clip_derivative<F: Real>(x: F, bound: Option<f64>) -> F {
-    match bound.map(number::<F>) {
-        Some(bound) if x > bound || x < -bound => F::zero(),
-        _ => F::one(),
-    }
+/// The derivative of [`clip`]: 1 inside and at the bounds, 0 outside.
+#[inline(always)]
+pub(super) fn clip_derivative<N: Lanes>(x: N, bound: Option<f64>) -> N {
+    let one = x.constant(1.0);
+    let Some(bound) = bound else { return one };
+    (x.abs() - x.constant(bound)).where_positive(x.zero(), one)
 }
 
 /// A gate's activation behind ONNX' clip of its argument.
@@ -197,12 +178,12 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    #[inline]
-    pub(super) fn apply<F: Real>(self, x: F) -> F {
+    #[inline(always)]
+    pub(super) fn apply<N: Lanes>(self, x: N) -> N {
         self.activation.apply(clip(x, self.clip))
     }
-    #[inline]
-    pub(super) fn derivative<F: Real>(self, x: F) -> F {
+    #[inline(always)]
+    pub(super) fn derivative<N: Lanes>(self, x: N) -> N {
         self.activation.derivative(clip(x, self.clip)) * clip_derivative(x, self.clip)
     }
 }

@@ -1,9 +1,9 @@
 //! The GRU with options: [`Gru`]'s functions where it is not plain.
 
-use super::{Backward, Forward, Gru, Inner, InnerBackward, Reset};
-use crate::Real;
+use super::{Backward, Forward, Gru, Inner, InnerBackward, Lanes, Reset};
 
-pub(super) fn forward<F: Real>(gru: &Gru, unit: Forward<'_, F>) {
+#[inline(always)]
+pub(super) fn forward<N: Lanes>(gru: &Gru, unit: Forward<'_, N>) {
     let (x, r) = (unit.x, unit.r);
     let (reset, update) = (x[0] + r[0], x[1] + r[1]);
     let candidate = match gru.reset {
@@ -12,7 +12,7 @@ pub(super) fn forward<F: Real>(gru: &Gru, unit: Forward<'_, F>) {
     };
     let h_before = unit.state[0];
     let z = gru.gate(1).apply(update);
-    unit.state[0] = (F::one() - z) * gru.gate(2).apply(candidate) + z * h_before;
+    unit.state[0] = z.complement() * gru.gate(2).apply(candidate) + z * h_before;
     unit.saved[0] = reset;
     unit.saved[1] = update;
     unit.saved[2] = candidate;
@@ -22,12 +22,13 @@ pub(super) fn forward<F: Real>(gru: &Gru, unit: Forward<'_, F>) {
     }
 }
 
-pub(super) fn backward<F: Real>(gru: &Gru, unit: Backward<'_, F>) {
+#[inline(always)]
+pub(super) fn backward<N: Lanes>(gru: &Gru, unit: Backward<'_, N>) {
     let saved = unit.saved;
     let (reset, update, candidate, h_before) = (saved[0], saved[1], saved[2], saved[3]);
     let (z, n) = (gru.gate(1).apply(update), gru.gate(2).apply(candidate));
     let d_h = unit.d_state[0];
-    let d_n = d_h * (F::one() - z) * gru.gate(2).derivative(candidate);
+    let d_n = d_h * z.complement() * gru.gate(2).derivative(candidate);
     let d_z = d_h * (h_before - n) * gru.gate(1).derivative(update);
     let (d_x, d_r) = (unit.d_x, unit.d_r);
     (d_x[1], d_r[1]) = (d_z, d_z);
@@ -39,7 +40,7 @@ pub(super) fn backward<F: Real>(gru: &Gru, unit: Backward<'_, F>) {
         }
         // The reset gate's is what the gradient of r⊙h₋ brings.
         Reset::Before => {
-            d_x[0] = F::zero();
+            d_x[0] = d_h.zero();
             d_r[2] = d_n;
         }
     }
@@ -48,11 +49,13 @@ pub(super) fn backward<F: Real>(gru: &Gru, unit: Backward<'_, F>) {
 }
 
 /// r⊙h₋
-pub(super) fn inner<F: Real>(gru: &Gru, unit: Inner<'_, F>) -> F {
+#[inline(always)]
+pub(super) fn inner<N: Lanes>(gru: &Gru, unit: Inner<'_, N>) -> N {
     gru.gate(0).apply(unit.x[0] + unit.r[0]) * unit.state[0]
 }
 
-pub(super) fn inner_backward<F: Real>(gru: &Gru, unit: InnerBackward<'_, F>) {
+#[inline(always)]
+pub(super) fn inner_backward<N: Lanes>(gru: &Gru, unit: InnerBackward<'_, N>) {
     let (reset, h_before) = (unit.saved[0], unit.saved[3]);
     let d_reset = unit.d_inner * h_before * gru.gate(0).derivative(reset);
     unit.d_x[0] += d_reset;

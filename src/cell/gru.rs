@@ -3,9 +3,9 @@
 use super::activation::{Gate, check_clip, constants};
 use super::plain::PlainGru;
 use super::{
-    Activation, Backward, Cell, CellRef, Forward, Inner, InnerBackward, WgslSource, general_gru,
+    Activation, Backward, Cell, CellRef, Forward, Inner, InnerBackward, Lanes, WgslSource,
+    general_gru,
 };
-use crate::Real;
 use crate::error::Result;
 
 /// Where a GRU's reset gate acts.
@@ -110,29 +110,29 @@ impl Cell for Gru {
 
     fn share(self) -> CellRef {
         if self.plain() {
-            CellRef::plain(PlainGru)
+            CellRef::of(PlainGru)
         } else {
             CellRef::of(self)
         }
     }
 
     #[inline(always)]
-    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
         general_gru::forward(self, unit);
     }
 
     #[inline(always)]
-    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+    fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
         general_gru::backward(self, unit);
     }
 
     #[inline(always)]
-    fn inner<F: Real>(&self, unit: Inner<'_, F>) -> F {
+    fn inner<N: Lanes>(&self, unit: Inner<'_, N>) -> N {
         general_gru::inner(self, unit)
     }
 
     #[inline(always)]
-    fn inner_backward<F: Real>(&self, unit: InnerBackward<'_, F>) {
+    fn inner_backward<N: Lanes>(&self, unit: InnerBackward<'_, N>) {
         general_gru::inner_backward(self, unit);
     }
 }

@@ -2,8 +2,7 @@
 
 use super::activation::{Gate, check_clip, constants};
 use super::plain::PlainLstm;
-use super::{Activation, Backward, Cell, CellRef, Forward, WgslSource, general_lstm};
-use crate::Real;
+use super::{Activation, Backward, Cell, CellRef, Forward, Lanes, WgslSource, general_lstm};
 use crate::error::Result;
 
 /// Gates i, f, g, o (PyTorch's order); states h, c (Hochreiter & Schmidhuber, 1997; Gers et al., 2000; PyTorch's `nn.LSTM`):
@@ -107,19 +106,19 @@ impl Cell for Lstm {
 
     fn share(self) -> CellRef {
         if self.plain() {
-            CellRef::plain(PlainLstm)
+            CellRef::of(PlainLstm)
         } else {
             CellRef::of(self)
         }
     }
 
     #[inline(always)]
-    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
         general_lstm::forward(self, unit);
     }
 
     #[inline(always)]
-    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+    fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
         general_lstm::backward(self, unit);
     }
 }

@@ -1,7 +1,7 @@
 //! Recurrent cells: data plus a few pointwise functions.
 //!
 //! The recurrence kernels of both devices are generic. A cell gives its counts, its forward and its backward function for one
-//! hidden unit, once in Rust (generic over [`Real`]) and once in WGSL, and is known to the crate by one line in [`builtin`].
+//! hidden unit, once in Rust (generic over [`Lanes`]: one number, or a register of them) and once in WGSL, and is known to the crate by one line in [`builtin`].
 //!
 //! Per unit j and step t, with x = (W x_t + b_ih) and r = (R h₋ + b_hh) the two parts of the G pre-activations:
 //!
@@ -30,19 +30,20 @@ mod lstm;
 mod plain;
 mod rnn;
 mod row;
+mod units;
 mod vectors;
 
 pub use activation::Activation;
 pub use erased::CellRef;
 pub(crate) use erased::ErasedCell;
 pub use gru::{Gru, Reset};
+pub use lanes::Lanes;
 pub use lstm::Lstm;
 pub use rnn::Rnn;
 pub(crate) use row::{
     BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, STEP_ROWS, StepRows, TakesSteps,
 };
 
-use crate::Real;
 use crate::error::Result;
 
 /// The most gates, states, saved values or diagonal weights a cell may have.
@@ -71,67 +72,67 @@ macro_rules! wgsl {
     };
 }
 
-/// One unit of one step: what [`Cell::forward`] reads and writes.
+/// One unit (or a register of them) of one step: what [`Cell::forward`] reads and writes.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Forward<'a, F> {
+pub struct Forward<'a, N> {
     /// `[G]`: W x + b_ih.
-    pub x: &'a [F],
+    pub x: &'a [N],
     /// `[G]`: R h₋ + b_hh.
-    pub r: &'a [F],
+    pub r: &'a [N],
     /// `[V]`: the unit's diagonal weights.
-    pub diagonal: &'a [F],
+    pub diagonal: &'a [N],
     /// `[S]`: the old states in, the new ones out. With a projection, state 0 is nothing at first and the projection's input
     /// in the end.
-    pub state: &'a mut [F],
+    pub state: &'a mut [N],
     /// `[K]`, out: for the backward pass.
-    pub saved: &'a mut [F],
+    pub saved: &'a mut [N],
 }
 
-/// One unit of one step back: what [`Cell::backward`] reads and writes.
+/// One unit (or a register of them) of one step back: what [`Cell::backward`] reads and writes.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Backward<'a, F> {
+pub struct Backward<'a, N> {
     /// `[K]`: as the forward pass left it.
-    pub saved: &'a [F],
+    pub saved: &'a [N],
     /// `[V]`: the unit's diagonal weights.
-    pub diagonal: &'a [F],
+    pub diagonal: &'a [N],
     /// `[S]`: the gradient of the new states in, the direct gradient of the old ones out.
-    pub d_state: &'a mut [F],
+    pub d_state: &'a mut [N],
     /// `[G]`, out: the gradient of x.
-    pub d_x: &'a mut [F],
+    pub d_x: &'a mut [N],
     /// `[G]`, out: the gradient of r.
-    pub d_r: &'a mut [F],
+    pub d_r: &'a mut [N],
     /// `[V]`, out: the gradient of the diagonal weights at this step.
-    pub d_diagonal: &'a mut [F],
+    pub d_diagonal: &'a mut [N],
 }
 
 /// One unit between the two products of a step: what [`Cell::inner`] reads.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Inner<'a, F> {
+pub struct Inner<'a, N> {
     /// `[G]`: W x + b_ih.
-    pub x: &'a [F],
+    pub x: &'a [N],
     /// `[E]`: R h₋ + b_hh of the early gates.
-    pub r: &'a [F],
+    pub r: &'a [N],
     /// `[S]`: the old states.
-    pub state: &'a [F],
+    pub state: &'a [N],
 }
 
 /// One unit between the two products of a step back: what [`Cell::inner_backward`] reads and writes.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct InnerBackward<'a, F> {
+pub struct InnerBackward<'a, N> {
     /// `[K]`: as the forward pass left it.
-    pub saved: &'a [F],
+    pub saved: &'a [N],
     /// The gradient of v.
-    pub d_inner: F,
+    pub d_inner: N,
     /// `[S]`, added to: the direct gradient of the old states.
-    pub d_state: &'a mut [F],
+    pub d_state: &'a mut [N],
     /// `[G]`, added to: the gradient of x.
-    pub d_x: &'a mut [F],
+    pub d_x: &'a mut [N],
     /// `[G]`, added to: the gradient of r.
-    pub d_r: &'a mut [F],
+    pub d_r: &'a mut [N],
 }
 
 /// A recurrent cell. See the [module](self) for the contract, `examples/custom_cell.rs` for one written outside the crate, and
@@ -175,16 +176,15 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
         CellRef::of(self)
     }
     /// One unit, one step.
-    fn forward<F: Real>(&self, unit: Forward<'_, F>);
+    fn forward<N: Lanes>(&self, unit: Forward<'_, N>);
     /// One unit, one step back.
-    fn backward<F: Real>(&self, unit: Backward<'_, F>);
+    fn backward<N: Lanes>(&self, unit: Backward<'_, N>);
     /// v, the late gates' input. Called only where there are late gates.
-    fn inner<F: Real>(&self, unit: Inner<'_, F>) -> F {
-        let _ = unit;
-        F::nan()
+    fn inner<N: Lanes>(&self, unit: Inner<'_, N>) -> N {
+        unit.x[0].constant(f64::NAN)
     }
     /// What the gradient of v adds to the others. Called only where there are late gates, after [`Cell::backward`].
-    fn inner_backward<F: Real>(&self, unit: InnerBackward<'_, F>) {
+    fn inner_backward<N: Lanes>(&self, unit: InnerBackward<'_, N>) {
         let _ = unit;
     }
 }

@@ -1,9 +1,6 @@
-//! The cells as they are without options: leaner saved values, and functions without branches, which vector instructions take.
+//! The cells as they are without options: what they save spares the backward pass the activations.
 
-use super::lanes::Lanes;
-use super::vectors::Plain;
-use super::{Backward, Cell, Forward, WgslSource};
-use crate::Real;
+use super::{Backward, Cell, Forward, Lanes, WgslSource};
 
 /// [`Rnn`](super::Rnn) with ReLU or else tanh. Saves h.
 #[derive(Clone, Copy, Debug)]
@@ -34,21 +31,10 @@ impl<const RELU: bool> Cell for PlainRnn<RELU> {
     }
 
     #[inline(always)]
-    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
-        self.step(unit);
-    }
-    #[inline(always)]
-    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
-        self.step_back(unit);
-    }
-}
-
-impl<const RELU: bool> Plain for PlainRnn<RELU> {
-    #[inline(always)]
-    fn step<L: Lanes>(&self, unit: Forward<'_, L>) {
+    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
         let pre_activation = unit.x[0] + unit.r[0];
         unit.state[0] = if RELU {
-            pre_activation.where_positive(pre_activation)
+            pre_activation.where_positive(pre_activation, pre_activation.zero())
         } else {
             pre_activation.tanh()
         };
@@ -56,11 +42,11 @@ impl<const RELU: bool> Plain for PlainRnn<RELU> {
     }
 
     #[inline(always)]
-    fn step_back<L: Lanes>(&self, unit: Backward<'_, L>) {
+    fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
         let (d_h, h) = (unit.d_state[0], unit.saved[0]);
         unit.d_x[0] = if RELU {
             // The gradient of max(0, x) at 0 is 0, as in PyTorch.
-            d_h.where_positive(h)
+            h.where_positive(d_h, h.zero())
         } else {
             d_h * (h * h).complement()
         };
@@ -94,18 +80,7 @@ impl Cell for PlainLstm {
     }
 
     #[inline(always)]
-    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
-        self.step(unit);
-    }
-    #[inline(always)]
-    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
-        self.step_back(unit);
-    }
-}
-
-impl Plain for PlainLstm {
-    #[inline(always)]
-    fn step<L: Lanes>(&self, unit: Forward<'_, L>) {
+    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
         let (x, r) = (unit.x, unit.r);
         let input = (x[0] + r[0]).sigmoid();
         let forget = (x[1] + r[1]).sigmoid();
@@ -123,7 +98,7 @@ impl Plain for PlainLstm {
     }
 
     #[inline(always)]
-    fn step_back<L: Lanes>(&self, unit: Backward<'_, L>) {
+    fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
         let saved = unit.saved;
         let (input, forget, candidate, output, c_before) =
             (saved[0], saved[1], saved[2], saved[3], saved[4]);
@@ -166,18 +141,7 @@ impl Cell for PlainGru {
     }
 
     #[inline(always)]
-    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
-        self.step(unit);
-    }
-    #[inline(always)]
-    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
-        self.step_back(unit);
-    }
-}
-
-impl Plain for PlainGru {
-    #[inline(always)]
-    fn step<L: Lanes>(&self, unit: Forward<'_, L>) {
+    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
         let (x, r) = (unit.x, unit.r);
         let reset = (x[0] + r[0]).sigmoid();
         let update = (x[1] + r[1]).sigmoid();
@@ -192,7 +156,7 @@ impl Plain for PlainGru {
     }
 
     #[inline(always)]
-    fn step_back<L: Lanes>(&self, unit: Backward<'_, L>) {
+    fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
         let saved = unit.saved;
         let (reset, update, candidate, r_n, h_before) =
             (saved[0], saved[1], saved[2], saved[3], saved[4]);

@@ -2,8 +2,7 @@
 
 use super::activation::{Gate, check_clip, constants};
 use super::plain::PlainRnn;
-use super::{Activation, Backward, Cell, CellRef, Forward, WgslSource};
-use crate::Real;
+use super::{Activation, Backward, Cell, CellRef, Forward, Lanes, WgslSource};
 use crate::error::Result;
 
 /// h = act(W x + b_ih + R h₋ + b_hh) (Elman, 1990; PyTorch's `nn.RNN`; ONNX' `RNN`).
@@ -59,23 +58,23 @@ impl Cell for Rnn {
 
     fn share(self) -> CellRef {
         match self.name() {
-            "rnn_tanh" => CellRef::plain(PlainRnn::<false>),
-            "rnn_relu" => CellRef::plain(PlainRnn::<true>),
+            "rnn_tanh" => CellRef::of(PlainRnn::<false>),
+            "rnn_relu" => CellRef::of(PlainRnn::<true>),
             _ => CellRef::of(self),
         }
     }
 
     #[inline(always)]
-    fn forward<F: Real>(&self, unit: Forward<'_, F>) {
+    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
         let pre_activation = unit.x[0] + unit.r[0];
         unit.saved[0] = pre_activation;
         unit.state[0] = self.gate().apply(pre_activation);
     }
 
     #[inline(always)]
-    fn backward<F: Real>(&self, unit: Backward<'_, F>) {
+    fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
         unit.d_x[0] = unit.d_state[0] * self.gate().derivative(unit.saved[0]);
         unit.d_r[0] = unit.d_x[0];
-        unit.d_state[0] = F::zero();
+        unit.d_state[0] = unit.d_x[0].zero();
     }
 }

@@ -65,6 +65,8 @@ pub struct StepRows<'a, F> {
     pub weights: &'a Panels<F>,
     /// b_hh, in the order of their columns.
     pub bias: &'a [F],
+    /// `[V, H]`
+    pub diagonal: &'a [F],
     /// Whether units are taken from the last to the first: done every other step, what the nearest cache still holds of R is used first.
     pub back: bool,
     /// `[b, G·H or more]`

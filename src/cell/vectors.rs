@@ -1,37 +1,16 @@
-//! Plain cells applied to whole rows of f32, a register of units at a time.
+//! Cells applied to whole rows of f32, a register of units at a time: in the best vector instructions that the processor has.
 
-use super::lanes::{Lanes, Vector};
+use super::lanes::Vector;
+use super::row::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow};
 use super::{
-    Backward, BackwardRow, Cell, Forward, ForwardRow, MAX_COUNT, STEP_ROWS, StepRows, TakesSteps,
+    Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT, STEP_ROWS, StepRows, TakesSteps,
 };
 use crate::cpu::panels::{Start, single};
 use ndarray::{ArrayView2, Axis};
 use pulp::{Arch, Simd, WithSimd};
 
-/// A cell whose functions take numbers and vectors of them alike: no late gates, no diagonal weights, no branches.
-pub(super) trait Plain: Cell {
-    /// [`Cell::forward`]
-    fn step<L: Lanes>(&self, unit: Forward<'_, L>);
-    /// [`Cell::backward`]
-    fn step_back<L: Lanes>(&self, unit: Backward<'_, L>);
-}
-
-/// A plain cell, whose f32 rows are worked on in vectors. (Not left to the compiler, as with other cells: those are compiled without
-/// fused multiply-adds, which processors without them would have to call.)
-#[derive(Clone, Debug)]
-pub(super) struct InVectors<P>(pub(super) P);
-
-impl<P: Plain> InVectors<P> {
-    pub(super) fn forward(&self, row: ForwardRow<'_, f32>) {
-        Arch::new().dispatch(Row(&self.0, row));
-    }
-    pub(super) fn backward(&self, row: BackwardRow<'_, f32>) {
-        Arch::new().dispatch(Row(&self.0, row));
-    }
-}
-
 /// A row with its cell. A type and not a closure, as closures are not inlined into code for vector instructions.
-struct Row<'a, P, R>(&'a P, R);
+pub(super) struct InVectors<'a, C, R>(pub(super) &'a C, pub(super) R);
 
 /// The units of one register, and the last ones, which may be fewer.
 fn blocks(hidden: usize, lanes: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
@@ -57,7 +36,7 @@ fn store<S: Simd>(vector: Vector<S>, to: &mut [f32]) {
     }
 }
 
-impl<P: Plain> WithSimd for Row<'_, P, ForwardRow<'_, f32>> {
+impl<C: Cell> WithSimd for InVectors<'_, C, ForwardRow<'_, f32>> {
     type Output = ();
 
     #[inline(always)]
@@ -69,16 +48,17 @@ impl<P: Plain> WithSimd for Row<'_, P, ForwardRow<'_, f32>> {
             let part = Part { hidden, units };
             let x = part.load(simd, row.x, gates);
             let r = part.load(simd, row.r, gates);
+            let diagonal = part.load(simd, row.diagonal, cell.diagonals());
             let before = part.load(simd, row.state, states);
             let saved = row.saved.as_deref_mut();
-            part.forward(simd, cell, [x, r, before], row.state, saved);
+            part.forward(simd, cell, [x, r, diagonal, before], row.state, saved);
         }
     }
 }
 
-impl<P: Plain> TakesSteps<f32> for InVectors<P> {
+impl<C: Cell> TakesSteps<f32> for C {
     fn step_rows(&self, rows: StepRows<'_, f32>) {
-        Arch::new().dispatch(Row(&self.0, rows));
+        Arch::new().dispatch(InVectors(self, rows));
     }
 }
 
@@ -90,7 +70,7 @@ fn of_row<'a>(view: &'a ArrayView2<'_, f32>, row: usize) -> &'a [f32] {
 }
 
 /// For a register of units, their product in all gates, then the cell.
-impl<P: Plain> WithSimd for Row<'_, P, StepRows<'_, f32>> {
+impl<C: Cell> WithSimd for InVectors<'_, C, StepRows<'_, f32>> {
     type Output = ();
 
     #[inline(always)]
@@ -108,9 +88,10 @@ impl<P: Plain> WithSimd for Row<'_, P, StepRows<'_, f32>> {
         for index in 0..count {
             let block = if step.back { count - 1 - index } else { index };
             let start = Start::Row(step.bias);
-            single::panel(simd, step.weights, block, h, start, step.r, stride);
+            single::panel(simd, step.weights, (block, gates), h, start, step.r, stride);
             let units = block * lanes..((block + 1) * lanes).min(hidden);
             let (part, products) = (Part { hidden, units }, step.r.chunks_exact(stride));
+            let diagonal = part.load(simd, step.diagonal, cell.diagonals());
             for (row, products) in products
                 .enumerate()
                 .take(batch)
@@ -126,10 +107,19 @@ impl<P: Plain> WithSimd for Row<'_, P, StepRows<'_, f32>> {
                 let state = step.state.row_mut(row).into_slice().expect(CONTIGUOUS);
                 let saved = step.saved.as_mut();
                 let saved = saved.map(|saved| saved.row_mut(row).into_slice().expect(CONTIGUOUS));
-                part.forward(simd, cell, [x, r, before], state, saved);
+                part.forward(simd, cell, [x, r, diagonal, before], state, saved);
             }
         }
     }
+}
+
+/// What some units have in each of up to [`MAX_COUNT`] planes.
+type Vectors<S> = [Vector<S>; MAX_COUNT];
+
+#[inline(always)]
+fn zeros<S: Simd>(simd: S) -> Vectors<S> {
+    let values = simd.splat_f32s(0.0);
+    [Vector { simd, values }; MAX_COUNT]
 }
 
 /// Some units of planes of H: as many as a register has, or fewer.
@@ -146,9 +136,8 @@ impl Part {
 
     /// The units' numbers in the first `count` planes.
     #[inline(always)]
-    fn load<S: Simd>(&self, simd: S, planes: &[f32], count: usize) -> [Vector<S>; MAX_COUNT] {
-        let values = simd.splat_f32s(0.0);
-        let mut vectors = [Vector { simd, values }; MAX_COUNT];
+    fn load<S: Simd>(&self, simd: S, planes: &[f32], count: usize) -> Vectors<S> {
+        let mut vectors = zeros(simd);
         for (index, vector) in vectors.iter_mut().enumerate().take(count) {
             *vector = load(simd, &planes[self.plane(index)]);
         }
@@ -164,21 +153,20 @@ impl Part {
 
     /// The cell of x, r and the old states: new states and what is saved.
     #[inline(always)]
-    fn forward<S: Simd, P: Plain>(
+    fn forward<S: Simd, C: Cell>(
         &self,
         simd: S,
-        cell: &P,
-        [x, r, mut state]: [[Vector<S>; MAX_COUNT]; 3],
+        cell: &C,
+        [x, r, diagonal, mut state]: [Vectors<S>; 4],
         to: &mut [f32],
         keep: Option<&mut [f32]>,
     ) {
         let (gates, states, kept) = (cell.gates(), cell.states(), cell.saved());
-        let values = simd.splat_f32s(0.0);
-        let mut saved = [Vector { simd, values }; MAX_COUNT];
-        cell.step(Forward {
+        let mut saved = zeros(simd);
+        cell.forward(Forward {
             x: &x[..gates],
             r: &r[..gates],
-            diagonal: &[],
+            diagonal: &diagonal[..cell.diagonals()],
             state: &mut state[..states],
             saved: &mut saved[..kept],
         });
@@ -189,43 +177,91 @@ impl Part {
     }
 }
 
-impl<P: Plain> WithSimd for Row<'_, P, BackwardRow<'_, f32>> {
+impl<C: Cell> WithSimd for InVectors<'_, C, BackwardRow<'_, f32>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self(cell, mut row) = self;
+        let (gates, states, diagonals) = (cell.gates(), cell.states(), cell.diagonals());
+        let (kept, hidden) = (cell.saved(), row.d_state.len() / states);
+        for units in blocks(hidden, S::F32_LANES) {
+            let part = Part { hidden, units };
+            let saved = part.load(simd, row.saved, kept);
+            let diagonal = part.load(simd, row.diagonal, diagonals);
+            let mut d_state = part.load(simd, row.d_state, states);
+            let (mut d_x, mut d_r, mut d_diagonal) = (zeros(simd), zeros(simd), zeros(simd));
+            cell.backward(Backward {
+                saved: &saved[..kept],
+                diagonal: &diagonal[..diagonals],
+                d_state: &mut d_state[..states],
+                d_x: &mut d_x[..gates],
+                d_r: &mut d_r[..gates],
+                d_diagonal: &mut d_diagonal[..diagonals],
+            });
+            part.store(&d_state[..states], row.d_state);
+            part.store(&d_x[..gates], row.d_x);
+            if let Some(planes) = row.d_r.as_deref_mut() {
+                part.store(&d_r[..gates], planes);
+            }
+            let mut sums = part.load(simd, row.d_diagonal, diagonals);
+            for (sum, d) in sums.iter_mut().zip(d_diagonal) {
+                *sum += d;
+            }
+            part.store(&sums[..diagonals], row.d_diagonal);
+        }
+    }
+}
+
+impl<C: Cell> WithSimd for InVectors<'_, C, InnerRow<'_, f32>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self(cell, row) = self;
+        let (gates, early, states) = (cell.gates(), cell.early_gates(), cell.states());
+        let hidden = row.inner.len();
+        for units in blocks(hidden, S::F32_LANES) {
+            let part = Part { hidden, units };
+            let inner = cell.inner(Inner {
+                x: &part.load(simd, row.x, gates)[..gates],
+                r: &part.load(simd, row.r, early)[..early],
+                state: &part.load(simd, row.state, states)[..states],
+            });
+            part.store(&[inner], row.inner);
+        }
+    }
+}
+
+impl<C: Cell> WithSimd for InVectors<'_, C, InnerBackwardRow<'_, f32>> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self(cell, mut row) = self;
         let (gates, states, kept) = (cell.gates(), cell.states(), cell.saved());
-        let hidden = row.d_state.len() / states;
-        let values = simd.splat_f32s(0.0);
-        let zeros = [Vector { simd, values }; MAX_COUNT];
+        let hidden = row.d_inner.len();
         for units in blocks(hidden, S::F32_LANES) {
-            let plane = |index: usize| index * hidden + units.start..index * hidden + units.end;
-            let (mut saved, mut d_state, mut d_x, mut d_r) = (zeros, zeros, zeros, zeros);
-            for (index, saved) in saved.iter_mut().enumerate().take(kept) {
-                *saved = load(simd, &row.saved[plane(index)]);
-            }
-            for (index, d_state) in d_state.iter_mut().enumerate().take(states) {
-                *d_state = load(simd, &row.d_state[plane(index)]);
-            }
-            cell.step_back(Backward {
+            let part = Part { hidden, units };
+            let saved = part.load(simd, row.saved, kept);
+            let [d_inner, ..] = part.load(simd, row.d_inner, 1);
+            let mut d_state = part.load(simd, row.d_state, states);
+            let mut d_x = part.load(simd, row.d_x, gates);
+            let mut d_r = match row.d_r.as_deref() {
+                Some(planes) => part.load(simd, planes, gates),
+                None => zeros(simd),
+            };
+            cell.inner_backward(InnerBackward {
                 saved: &saved[..kept],
-                diagonal: &[],
+                d_inner,
                 d_state: &mut d_state[..states],
                 d_x: &mut d_x[..gates],
                 d_r: &mut d_r[..gates],
-                d_diagonal: &mut [],
             });
-            for (index, d_state) in d_state.iter().enumerate().take(states) {
-                store(*d_state, &mut row.d_state[plane(index)]);
-            }
-            for (index, d_x) in d_x.iter().enumerate().take(gates) {
-                store(*d_x, &mut row.d_x[plane(index)]);
-            }
+            part.store(&d_state[..states], row.d_state);
+            part.store(&d_x[..gates], row.d_x);
             if let Some(planes) = row.d_r.as_deref_mut() {
-                for (index, d_r) in d_r.iter().enumerate().take(gates) {
-                    store(*d_r, &mut planes[plane(index)]);
-                }
+                part.store(&d_r[..gates], planes);
             }
         }
     }

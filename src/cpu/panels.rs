@@ -145,6 +145,9 @@ fn pack<F: Real>(matrix: ArrayView2<'_, F>, panel: &mut [F], width: usize) {
     }
 }
 
+/// The most vectors that a panel may have.
+pub(crate) const MOST_VECTORS: usize = 4;
+
 /// Vectors in a full panel: with the rows of a tile, as many sums as the registers hold.
 const fn full_panel(registers: usize) -> usize {
     if registers >= 32 { 4 } else { 2 }
@@ -240,23 +243,24 @@ macro_rules! panels {
             ) {
                 let columns = panels.vectors * S::$lanes;
                 for (index, first) in (0..panels.width).step_by(columns).enumerate() {
-                    panel(simd, panels, index, a, start, &mut c[first..], stride);
+                    let vectors = panels.vectors.min((panels.width - first) / S::$lanes);
+                    let c = &mut c[first..];
+                    panel(simd, panels, (index, vectors), a, start, c, stride);
                 }
             }
 
-            /// One panel: its columns of c.
+            /// One panel of so many vectors ([`MOST_VECTORS`] at most): its columns of c.
             #[inline(always)]
             pub(crate) fn panel<S: Simd>(
                 simd: S,
                 panels: &Panels<$scalar>,
-                index: usize,
+                (index, vectors): (usize, usize),
                 a: &[&[$scalar]],
                 start: Start<'_, $scalar>,
                 c: &mut [$scalar],
                 stride: usize,
             ) {
                 let first = index * panels.vectors * S::$lanes;
-                let vectors = panels.vectors.min((panels.width - first) / S::$lanes);
                 let last = first + vectors * S::$lanes;
                 let part = &panels.values[panels.inputs * first..panels.inputs * last];
                 let (part, _) = S::$as_simd(part);

@@ -269,6 +269,7 @@ impl<F: Real> Layer<'_, F> {
                     cell.step_rows(StepRows {
                         weights,
                         bias,
+                        diagonal: self.diagonal,
                         back: step % 2 == 1,
                         x,
                         before: before.cell.view(),

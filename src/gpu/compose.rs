@@ -226,8 +226,7 @@ pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Real;
-    use crate::cell::{Backward, Cell, Forward, Gru};
+    use crate::cell::{Backward, Cell, Forward, Gru, Lanes};
 
     /// A source of the crate with constants that are not.
     #[derive(Clone, Debug)]
@@ -254,8 +253,8 @@ mod tests {
         fn wgsl_constants(&self) -> String {
             self.0.to_owned()
         }
-        fn forward<F: Real>(&self, _: Forward<'_, F>) {}
-        fn backward<F: Real>(&self, _: Backward<'_, F>) {}
+        fn forward<N: Lanes>(&self, _: Forward<'_, N>) {}
+        fn backward<N: Lanes>(&self, _: Backward<'_, N>) {}
     }
 
     #[test]
