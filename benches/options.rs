@@ -24,7 +24,7 @@ const PARTS: usize = 4;
 struct Case {
     cell: &'static str,
     option: &'static str,
-    build: Box<dyn Fn(&Device) -> bptt::Result<Sequential>>,
+    build: Box<dyn Fn(&Device) -> Sequential>,
     ragged: bool,
 }
 
@@ -55,6 +55,7 @@ fn cases_of<C: Cell>(
                     Sequential::new(inputs)
                         .recurrent(config.clone())
                         .build(device, 1)
+                        .expect("the sizes are positive")
                 }),
                 ragged: option == "ragged",
             }
@@ -159,7 +160,7 @@ impl<'a> Bench<'a> {
     }
 
     fn model(&self) -> Sequential {
-        (self.case.build)(&self.device).expect("the sizes are positive")
+        (self.case.build)(&self.device)
     }
 
     fn input(&self) -> Input<'_> {

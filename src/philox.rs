@@ -1,23 +1,26 @@
 //! Random numbers that are a function of their place: the same on every device, forward and backward, in any order.
 
-/// Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011): four random words for a counter
-/// and a key.
-pub(crate) fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+use pulp::{Arch, Simd, WithSimd};
+
+/// Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011): four random words for each of the
+/// counters in a register, and a key. Word i of all counters lies together.
+#[inline(always)]
+fn philox<S: Simd>(simd: S, counter: [S::u32s; 4], key: [u32; 2]) -> [S::u32s; 4] {
     let ([mut a, mut b, mut c, mut d], [mut key0, mut key1]) = (counter, key);
+    let (first, second) = (simd.splat_u32s(0xD251_1F53), simd.splat_u32s(0xCD9E_8D57));
     for _ in 0..10 {
-        let first = u64::from(a) * 0xD251_1F53;
-        let second = u64::from(c) * 0xCD9E_8D57;
-        (a, b, c, d) = (
-            (second >> 32) as u32 ^ b ^ key0,
-            second as u32,
-            (first >> 32) as u32 ^ d ^ key1,
-            first as u32,
-        );
+        let (low_a, high_a) = simd.widening_mul_u32s(a, first);
+        let (low_c, high_c) = simd.widening_mul_u32s(c, second);
+        let mix = |high, word, key| simd.xor_u32s(simd.xor_u32s(high, word), simd.splat_u32s(key));
+        (a, b, c, d) = (mix(high_c, b, key0), low_c, mix(high_a, d, key1), low_a);
         key0 = key0.wrapping_add(0x9E37_79B9);
         key1 = key1.wrapping_add(0xBB67_AE85);
     }
     [a, b, c, d]
 }
+
+/// The most lanes of a register.
+const LANES: usize = 16;
 
 /// The elements of a tensor that carries seed and step into programs: 16 bits an element, low ones first, exact in f32.
 pub(crate) const RNG_LEN: usize = 8;
@@ -48,9 +51,42 @@ impl Stream {
         }
     }
 
-    /// The four words of a block.
-    pub(crate) fn block(&self, block: u32) -> [u32; 4] {
-        philox([block, self.site, self.step[0], self.step[1]], self.seed)
+    /// The four words of each of some blocks, from `first` on.
+    pub(crate) fn blocks(&self, first: u32, to: &mut [[u32; 4]]) {
+        let stream = *self;
+        Arch::new().dispatch(Blocks { stream, first, to });
+    }
+}
+
+/// Words to be drawn, by code compiled for each set of vector instructions.
+struct Blocks<'a> {
+    stream: Stream,
+    first: u32,
+    to: &'a mut [[u32; 4]],
+}
+
+impl WithSimd for Blocks<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Stream { seed, step, site } = self.stream;
+        let [site, step_0, step_1] = [site, step[0], step[1]].map(|word| simd.splat_u32s(word));
+        let lanes: [u32; LANES] = std::array::from_fn(|lane| lane as u32);
+        let lanes = S::as_simd_u32s(&lanes).0[0];
+        let parts = self.to.chunks_mut(S::U32_LANES);
+        for (first, to) in (self.first..).step_by(S::U32_LANES).zip(parts) {
+            let counter = simd.add_u32s(simd.splat_u32s(first), lanes);
+            let words = philox(simd, [counter, site, step_0, step_1], seed);
+            let words = words.map(|word| {
+                let mut plane = [0; LANES];
+                S::as_mut_simd_u32s(&mut plane).0[0] = word;
+                plane
+            });
+            for (lane, to) in to.iter_mut().enumerate() {
+                *to = words.map(|word| word[lane]);
+            }
+        }
     }
 }
 
@@ -62,25 +98,40 @@ pub(crate) fn threshold(rate: f64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pulp::Scalar;
+
+    fn one(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+        philox(Scalar, counter, key)
+    }
 
     /// The known answers that come with the authors' Random123.
     #[test]
     fn known_answers() {
         assert_eq!(
-            philox([0; 4], [0; 2]),
+            one([0; 4], [0; 2]),
             [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
         );
         assert_eq!(
-            philox([u32::MAX; 4], [u32::MAX; 2]),
+            one([u32::MAX; 4], [u32::MAX; 2]),
             [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
         );
         assert_eq!(
-            philox(
+            one(
                 [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
                 [0xa409_3822, 0x299f_31d0]
             ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
+    }
+
+    #[test]
+    fn blocks_are_numbered_one_by_one() {
+        let stream = Stream::new(&rng_values(1, 2), 3);
+        let mut all = [[0; 4]; 37];
+        stream.blocks(5, &mut all);
+        for (index, words) in (5..).zip(all) {
+            assert_eq!(words, one([index, 3, 2, 0], [1, 0]));
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod softmax_cross_entropy;
 mod states;
 mod swap_axes;
 mod threads;
+mod zoneout;
 
 pub(crate) use buffer::Buffer;
 pub(crate) use memory::Memory;

@@ -1,14 +1,14 @@
-//! What the two directions of time share: the layer's numbers, products by gate, zoneout.
+//! What the two directions of time share: the layer's numbers, products by gate.
 
-use super::Memory;
 use super::panels::{Panels, Start};
+use super::zoneout::ZoneoutMask;
+use super::{Memory, threads};
 use crate::Real;
 use crate::cell::CellRef;
-use crate::philox::{Stream, threshold};
-use crate::program::{Matrix, RecurrentShape, Segment, Slice, Zoneout};
+use crate::program::{Matrix, RecurrentShape, Segment, Slice};
 use ndarray::{
-    Array2, ArrayView, ArrayView2, ArrayView3, ArrayViewMut, Axis, Dimension, NewAxis, StrideShape,
-    s,
+    Array2, ArrayView, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis, Dimension,
+    NewAxis, StrideShape, s,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -51,6 +51,49 @@ pub(super) fn view_mut<F, D: Dimension>(
     shape: impl Into<StrideShape<D>>,
 ) -> ArrayViewMut<'_, F, D> {
     ArrayViewMut::from_shape(shape, elements).expect("the program was checked")
+}
+
+/// How the rows of a layer's directions are split over threads.
+pub(super) struct Tasks {
+    /// Of a task, but for the last of a direction.
+    pub(super) rows: usize,
+    /// Of the tasks of each direction.
+    pub(super) chunks: Vec<Range<usize>>,
+    /// Of all of them, in floating-point operations.
+    pub(super) work: usize,
+}
+
+impl Tasks {
+    pub(super) fn of(shape: &RecurrentShape, gate_width: usize) -> Self {
+        let (batch, directions) = (shape.batch, shape.directions);
+        let work = 2 * shape.rows() * gate_width * shape.output;
+        let tasks = threads::split(work, directions * batch);
+        let rows = batch.div_ceil(tasks.div_ceil(directions));
+        Self {
+            rows,
+            chunks: (0..batch)
+                .step_by(rows)
+                .map(|first| first..(first + rows).min(batch))
+                .collect(),
+            work,
+        }
+    }
+}
+
+/// Parts of some rows each, of which the last takes what is left.
+pub(super) fn parts<F>(
+    mut whole: ArrayViewMut3<'_, F>,
+    axis: Axis,
+    rows: usize,
+) -> impl Iterator<Item = ArrayViewMut3<'_, F>> {
+    let mut parts = vec![];
+    while whole.len_of(axis) > rows {
+        let (part, rest) = whole.split_at(axis, rows);
+        parts.push(part);
+        whole = rest;
+    }
+    parts.push(whole);
+    parts.into_iter()
 }
 
 /// One direction of a layer.
@@ -243,61 +286,5 @@ impl<'a, F: Real> GateProducts<'a, F> {
         let (stride, result) = (result.ncols(), result.as_slice_mut().expect(CONTIGUOUS));
         let zeros = Start::Row(&self.zeros);
         panels.product(input.insert_axis(Axis(0)), zeros, result, stride);
-    }
-}
-
-/// Which states are kept.
-#[derive(Clone, Copy)]
-pub(super) struct ZoneoutMask {
-    rates: [f64; 2],
-    stream: Option<Stream>,
-    shape: RecurrentShape,
-    segment: Segment,
-}
-
-impl ZoneoutMask {
-    pub(super) fn new<F: Real>(
-        zoneout: Option<Zoneout>,
-        shape: &RecurrentShape,
-        segment: Segment,
-        memory: &Memory<'_, F>,
-    ) -> Option<Self> {
-        let Zoneout { rates, random } = zoneout?;
-        let stream = random.map(|(rng, site)| Stream::new(&memory.read(rng), site));
-        let shape = *shape;
-        Some(Self {
-            rates,
-            stream,
-            shape,
-            segment,
-        })
-    }
-
-    /// m of one unit's state: new = (1 − m) old + m computed.
-    pub(super) fn keep<F: Real>(
-        &self,
-        state: usize,
-        (direction, t, row, unit): (usize, usize, usize, usize),
-    ) -> F {
-        let RecurrentShape {
-            steps,
-            batch,
-            hidden,
-            output,
-            ..
-        } = self.shape;
-        let kind = state.min(1);
-        let Some(stream) = self.stream else {
-            return F::from_double(1.0 - self.rates[kind]);
-        };
-        let width = if state == 0 { output } else { hidden };
-        let t = self.segment.start(steps, direction) + t;
-        let block = ((direction * self.segment.total + t) * batch + row) * width + unit;
-        let word = stream.block(block as u32)[kind];
-        if word >= threshold(self.rates[kind]) {
-            F::one()
-        } else {
-            F::zero()
-        }
     }
 }

@@ -2,17 +2,18 @@
 
 use super::buffer::Form;
 use super::panels::Start;
-use super::recurrent::{CONTIGUOUS, GateProducts, Layer, ZoneoutMask, lengths, view, view_mut};
+use super::recurrent::{CONTIGUOUS, GateProducts, Layer, Tasks, lengths, parts, view, view_mut};
 use super::states::States;
+use super::zoneout::{Keep, ZoneoutMask};
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{BackwardRow, InnerBackwardRow};
-use crate::program::{GatesLayout, PerDirection, RecurrentBackward, RecurrentShape};
+use crate::program::{GatesLayout, RecurrentBackward, RecurrentShape};
 use ndarray::{Array2, ArrayView3, ArrayViewMut3, Axis, s};
 use std::ops::Range;
 
-/// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that step's d_r; then the cell. The
-/// batch is split over threads as in the forward pass.
+/// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that step's d_r; then the cell.
+/// Directions and batch are split over threads as in the forward pass.
 pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memory<'_, F>) {
     let shape = op.shape;
     let RecurrentShape {
@@ -29,7 +30,6 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
     let saved = view(&saved, (directions, batch, steps, saved_width));
     let d_y = memory.read(op.d_y);
     let d_y = view(&d_y, (steps, batch, directions, output));
-    let zoneout = ZoneoutMask::new(op.zoneout, &shape, op.segment, memory);
     let mask = op.mask.map(|mask| memory.read(mask));
     let mask = mask
         .as_ref()
@@ -44,18 +44,17 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
     let mut d_r = (!d_r.is_empty()).then(|| view_mut(d_r, gates_shape));
     let mut d_h = (!d_h.is_empty()).then(|| view_mut(d_h, (steps, batch, directions, output)));
 
-    let rows = batch.div_ceil(threads::split(
-        2 * steps * batch * gate_width * output,
-        batch,
-    ));
-    let chunks: Vec<Range<usize>> = (0..batch)
-        .step_by(rows)
-        .map(|first| first..(first + rows).min(batch))
+    let tasks = Tasks::of(&shape, gate_width);
+    let diagonal: Vec<_> = (0..directions)
+        .map(|direction| {
+            let weight = op.weights.weight_diag;
+            weight.map(|weight| memory.read(weight.of(direction)))
+        })
         .collect();
-    for direction in 0..directions {
-        let lengths = lengths(memory, op.lengths, &shape, (op.segment, direction));
-        let read = |weight: PerDirection| memory.read(weight.of(direction));
-        let diagonal = op.weights.weight_diag.map(read);
+    let lengths: Vec<_> = (0..directions)
+        .map(|direction| lengths(memory, op.lengths, &shape, (op.segment, direction)))
+        .collect();
+    let walk = |direction: usize| {
         let mask = mask
             .as_ref()
             .map(|mask| mask.index_axis(Axis(0), direction));
@@ -71,54 +70,58 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
                 let weight = weight.of(direction).matrix(output, hidden);
                 pack(weight)
             }),
-            diagonal: diagonal.as_deref().unwrap_or(&[]),
-            zoneout,
-            lengths: &lengths,
+            diagonal: diagonal[direction].as_deref().unwrap_or(&[]),
+            zoneout: ZoneoutMask::new(op.zoneout, &shape, op.segment, memory),
+            lengths: &lengths[direction],
         };
-        let d_last = op.has_d_last.then_some(&d_state[..]);
-        let mut gradients: Vec<_> = chunks
-            .iter()
-            .map(|rows| {
-                let states = States::load(d_last, &layer, rows);
-                (states, Array2::zeros((rows.len(), diagonal_width)))
-            })
-            .collect();
-        let saved = saved.index_axis(Axis(0), direction);
-        let d_y = d_y.index_axis(Axis(2), direction);
-        let mut d_x = d_x.index_axis_mut(Axis(2), direction);
-        let mut d_r = d_r.as_mut().map(|d| d.index_axis_mut(Axis(2), direction));
-        let mut d_r = d_r.as_mut().map(|d| d.axis_chunks_iter_mut(Axis(1), rows));
-        let mut d_h = d_h.as_mut().map(|d| d.index_axis_mut(Axis(2), direction));
-        let mut d_h = d_h.as_mut().map(|d| d.axis_chunks_iter_mut(Axis(1), rows));
-        let tasks = chunks
-            .iter()
-            .zip(&mut gradients)
-            .zip(d_x.axis_chunks_iter_mut(Axis(1), rows))
-            .map(|((rows, (d_states, d_diagonal)), d_x)| {
-                let gradients = Gradients {
-                    d_x,
-                    d_r: d_r.as_mut().and_then(Iterator::next),
-                    d_h: d_h.as_mut().and_then(Iterator::next),
-                    d_states,
-                    d_diagonal,
-                };
-                (rows, gradients)
-            })
-            .collect();
-        threads::for_each(tasks, |(rows, gradients): (&Range<usize>, _)| {
-            let saved = saved.slice(s![rows.clone(), .., ..]);
-            let d_y = d_y.slice(s![.., rows.clone(), ..]);
-            layer.backward(&products, rows, (saved, d_y), op.wants_initial, gradients);
-        });
-        let end = shape.state_offset(op.cell.states());
-        for (rows, (states, d_diagonal)) in chunks.iter().zip(&gradients) {
-            states.store(&mut d_state, &layer, rows);
-            let first = end + (direction * batch + rows.start) * diagonal_width;
-            view_mut(
-                &mut d_state[first..first + d_diagonal.len()],
-                d_diagonal.dim(),
-            )
-            .assign(d_diagonal);
+        (layer, products)
+    };
+    let walks: Vec<_> = (0..directions).map(walk).collect();
+
+    let d_last = op.has_d_last.then_some(&d_state[..]);
+    let load = |(layer, _): &(Layer<'_, F>, _)| -> Vec<_> {
+        let load = |rows: &Range<usize>| {
+            let states = States::load(d_last, layer, rows);
+            (states, Array2::zeros((rows.len(), diagonal_width)))
+        };
+        tasks.chunks.iter().map(load).collect()
+    };
+    let mut gradients: Vec<_> = walks.iter().map(load).collect();
+    let mut d_r = d_r.as_mut().map(|d| d.axis_iter_mut(Axis(2)));
+    let mut d_h = d_h.as_mut().map(|d| d.axis_iter_mut(Axis(2)));
+    let mut all = vec![];
+    let of_direction = walks
+        .iter()
+        .zip(&mut gradients)
+        .zip(d_x.axis_iter_mut(Axis(2)));
+    for ((walk, gradients), d_x) in of_direction {
+        let of_rows = |whole| parts(whole, Axis(1), tasks.rows);
+        let mut d_r = d_r.as_mut().and_then(Iterator::next).map(of_rows);
+        let mut d_h = d_h.as_mut().and_then(Iterator::next).map(of_rows);
+        let of_rows = tasks.chunks.iter().zip(gradients).zip(of_rows(d_x));
+        for ((rows, (d_states, d_diagonal)), d_x) in of_rows {
+            let gradients = Gradients {
+                d_x,
+                d_r: d_r.as_mut().and_then(Iterator::next),
+                d_h: d_h.as_mut().and_then(Iterator::next),
+                d_states,
+                d_diagonal,
+            };
+            all.push((walk, rows, gradients));
+        }
+    }
+    threads::for_each_of(tasks.work, all, |((layer, products), rows, gradients)| {
+        let saved = saved.slice(s![layer.direction, rows.clone(), .., ..]);
+        let d_y = d_y.slice(s![.., rows.clone(), layer.direction, ..]);
+        layer.backward(products, rows, (saved, d_y), op.wants_initial, gradients);
+    });
+    let end = shape.state_offset(op.cell.states());
+    for ((layer, _), gradients) in walks.iter().zip(&gradients) {
+        for (rows, (states, d_diagonal)) in tasks.chunks.iter().zip(gradients) {
+            states.store(&mut d_state, layer, rows);
+            let first = end + (layer.direction * batch + rows.start) * diagonal_width;
+            let to = &mut d_state[first..first + d_diagonal.len()];
+            view_mut(to, d_diagonal.dim()).assign(d_diagonal);
         }
     }
 }
@@ -165,7 +168,9 @@ impl<F: Real> Layer<'_, F> {
             (weights, vec![F::zero(); weights.width()], d_m)
         });
         // The part of the states' gradients that zoneout passes to the old states, past the cell.
-        let mut passed = self.zoneout.map(|zoneout| (zoneout, d_states.clone()));
+        let mut passed = self
+            .zoneout
+            .map(|zoneout| (zoneout, zoneout.room(), d_states.clone()));
         for step in (0..steps).rev() {
             let t = self.time(step);
             let live = |row: &usize| t < lengths[*row];
@@ -181,10 +186,10 @@ impl<F: Real> Layer<'_, F> {
                 let d_h = d_states.h_row_mut(row).iter_mut();
                 d_h.zip(d_y).for_each(|(d_h, d_y)| *d_h += *d_y);
             }
-            if let Some((zoneout, passed)) = &mut passed {
+            if let Some((zoneout, keep, passed)) = &mut passed {
                 for row in (0..batch).filter(live) {
-                    let place = (t, rows.start + row);
-                    self.zone_out_back(*zoneout, d_states, row, place, passed);
+                    zoneout.draw(keep, (self.direction, t, rows.start + row));
+                    self.zone_out_back(d_states, row, keep, passed);
                 }
             }
             if let (Some((weights, zeros, d_m)), Some(d_h)) = (&mut projection, &mut d_h) {
@@ -240,7 +245,7 @@ impl<F: Real> Layer<'_, F> {
                     d_states.h_row_mut(row).fill(F::zero());
                 }
             }
-            if let Some((_, passed)) = &mut passed {
+            if let Some((_, _, passed)) = &mut passed {
                 for state in 0..self.cell.states() {
                     let mut d = d_states.plane_mut(state, hidden);
                     let passed = passed.plane_mut(state, hidden);
@@ -258,25 +263,21 @@ impl<F: Real> Layer<'_, F> {
         }
     }
 
-    /// Splits the gradient of a row's states into what the cell gets and what passes to the old states; place: t and the row's
-    /// number in the batch.
+    /// Splits the gradient of a row's states into what the cell gets and what passes to the old states.
     fn zone_out_back(
         &self,
-        zoneout: ZoneoutMask,
         d_states: &mut States<F>,
         row: usize,
-        (t, number): (usize, usize),
+        keep: &Keep<F>,
         passed: &mut States<F>,
     ) {
         let hidden = self.shape.hidden;
         for state in 0..self.cell.states() {
-            let mut d = d_states.plane_mut(state, hidden);
-            let mut passed = passed.plane_mut(state, hidden);
-            let units = d.row_mut(row).into_iter().zip(passed.row_mut(row));
-            for (unit, (d, passed)) in units.enumerate() {
-                let keep: F = zoneout.keep(state, (self.direction, t, number, unit));
-                *passed = (F::one() - keep) * *d;
-                *d *= keep;
+            let d = d_states.plane_row_mut(state, hidden, row).iter_mut();
+            let units = d.zip(passed.plane_row_mut(state, hidden, row));
+            for ((d, passed), keep) in units.zip(keep.of(state)) {
+                *passed = (F::one() - *keep) * *d;
+                *d *= *keep;
             }
         }
     }

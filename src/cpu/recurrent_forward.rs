@@ -1,22 +1,22 @@
 //! The steps of a recurrent layer.
 
+mod steps;
+
 use super::aligned::Aligned;
 use super::buffer::Form;
 use super::input_product::{InputProduct, Parts, XGates, padded};
-use super::panels::{Panels, Start};
-use super::recurrent::{
-    CONTIGUOUS, GateProducts, Layer, Scratch, ZoneoutMask, lengths, view, view_mut,
-};
+use super::panels::Panels;
+use super::recurrent::{GateProducts, Layer, Scratch, Tasks, lengths, parts, view, view_mut};
 use super::states::States;
+use super::zoneout::ZoneoutMask;
 use super::{Memory, threads};
 use crate::Real;
-use crate::cell::{CellRef, ForwardRow, InnerRow, STEP_ROWS, StepRows, TakesSteps};
-use crate::program::{Op, RecurrentForward, RecurrentShape};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, s};
-use std::ops::Range;
+use crate::cell::{CellRef, STEP_ROWS, TakesSteps};
+use crate::program::{Op, PerDirection, RecurrentForward, RecurrentShape};
+use ndarray::{Array2, ArrayViewMut3, Axis, s};
 use std::sync::Arc;
 
-/// r = R h₋ + b_hh, then the cell, for every step; the batch split over threads, each of which walks its rows' whole sequence.
+/// r = R h₋ + b_hh, then the cell, for every step; directions and batch split over threads, each of which walks its rows' whole sequence.
 /// `inputs` are the products that x_gates consist of, one a direction, where they are left to this function.
 pub(super) fn recurrent_forward<F: Real>(
     op: &RecurrentForward,
@@ -38,7 +38,6 @@ pub(super) fn recurrent_forward<F: Real>(
     let pack = |weights, form| memory.packed(weights, form, keep);
     let x_gates = memory.read(op.x_gates);
     let x_gates = view(&x_gates, (steps, batch, directions, gate_width));
-    let zoneout = ZoneoutMask::new(op.zoneout, &shape, op.segment, memory);
     let mask = op.mask.map(|mask| memory.read(mask));
     let mask = mask
         .as_ref()
@@ -55,37 +54,36 @@ pub(super) fn recurrent_forward<F: Real>(
     let mut inner =
         inner.map(|inner| view_mut(&mut inner[..inner_len], (steps, batch, directions, hidden)));
 
-    let rows = batch.div_ceil(threads::split(
-        2 * steps * batch * gate_width * output,
-        batch,
-    ));
-    let chunks: Vec<Range<usize>> = (0..batch)
-        .step_by(rows)
-        .map(|first| first..(first + rows).min(batch))
+    let tasks = Tasks::of(&shape, gate_width);
+    let each = |weight: Option<PerDirection>| -> Vec<_> {
+        let read = |direction| weight.map(|weight| memory.read(weight.of(direction)));
+        (0..directions).map(read).collect()
+    };
+    let diagonal = each(op.weights.weight_diag);
+    let bias_hh = each(op.weights.bias_hh);
+    let lengths: Vec<_> = (0..directions)
+        .map(|direction| lengths(memory, op.lengths, &shape, (op.segment, direction)))
         .collect();
-    for direction in 0..directions {
-        let lengths = lengths(memory, op.lengths, &shape, (op.segment, direction));
-        let read = |weight: crate::program::PerDirection| memory.read(weight.of(direction));
-        let bias_hh = op.weights.bias_hh.map(read);
-        let diagonal = op.weights.weight_diag.map(read);
+    let walk = |direction: usize| {
         let mask = mask
             .as_ref()
             .map(|mask| mask.index_axis(Axis(0), direction));
         let weight_hh = op.weights.weight_hh.of(direction);
         let weight_hh = weight_hh.matrix(gate_width, output);
         let weight_hr = op.weights.weight_hr;
+        let bias_hh = bias_hh[direction].as_deref();
         // With a mask or a projection the product is not one of h₋, or h not the cell's.
-        let plain = mask.is_none() && weight_hr.is_none() && rows <= STEP_ROWS;
+        let plain = mask.is_none() && weight_hr.is_none() && tasks.rows <= STEP_ROWS;
         let products = match F::takes_steps(op.cell.erased()).filter(|_| plain) {
             Some(cell) => Products::ByUnits {
                 cell,
                 weights: pack(weight_hh, Form::OfUnits(op.cell.gates())),
-                bias: bias_of_units(bias_hh.as_deref(), &op.cell, hidden),
+                bias: bias_of_units(bias_hh, &op.cell, hidden),
             },
             None => {
                 let pack = |rows| pack(rows, Form::Transposed);
                 let gates = GateProducts::new(&op.cell, hidden, weight_hh, mask, pack);
-                let bias = padded(bias_hh.as_deref(), gates.width());
+                let bias = padded(bias_hh, gates.width());
                 Products::ByGates(gates, bias)
             }
         };
@@ -97,64 +95,81 @@ pub(super) fn recurrent_forward<F: Real>(
                 let weight = weight.of(direction).matrix(output, hidden);
                 pack(weight, Form::Transposed)
             }),
-            diagonal: diagonal.as_deref().unwrap_or(&[]),
-            zoneout,
-            lengths: &lengths,
+            diagonal: diagonal[direction].as_deref().unwrap_or(&[]),
+            zoneout: ZoneoutMask::new(op.zoneout, &shape, op.segment, memory),
+            lengths: &lengths[direction],
         };
-        let product = inputs.get(direction).map(|op| match op {
+        let input = inputs.get(direction).map(|op| match op {
             Op::Gemm(op) => InputProduct::new(op, &shape, memory, keep),
             _ => unreachable!("inputs are products"),
         });
-        let x_gates = x_gates.slice(s![.., .., direction, ..]);
-        let mut states: Vec<_> = chunks
-            .iter()
-            .map(|rows| States::load(initial.as_deref(), &layer, rows))
-            .collect();
-        let mut saved = saved
-            .as_mut()
-            .map(|saved| saved.index_axis_mut(Axis(0), direction));
-        let mut saved = saved
-            .as_mut()
-            .map(|saved| saved.axis_chunks_iter_mut(Axis(0), rows));
-        let mut inner = inner
-            .as_mut()
-            .map(|inner| inner.index_axis_mut(Axis(2), direction));
-        let mut inner = inner
-            .as_mut()
-            .map(|inner| inner.axis_chunks_iter_mut(Axis(1), rows));
-        let mut y = y.index_axis_mut(Axis(2), direction);
-        let tasks = chunks
-            .iter()
-            .zip(&mut states)
-            .zip(y.axis_chunks_iter_mut(Axis(1), rows))
-            .map(|((rows, states), y)| {
-                let outputs = Outputs {
-                    y,
-                    inner: inner.as_mut().and_then(Iterator::next),
-                    saved: saved.as_mut().and_then(Iterator::next),
-                };
-                (rows, states, outputs)
-            })
-            .collect();
-        let alone = chunks.len() == 1;
-        threads::for_each(tasks, |(rows, states, outputs)| {
-            let shared = product.as_ref().filter(|_| alone);
-            let shared = shared.and_then(|product| Parts::new(product, rows, direction == 1));
-            let x_gates = match (&product, &shared) {
-                (_, Some(parts)) => XGates::Shared(parts),
-                (Some(product), None) => XGates::left(product, rows, direction == 1),
-                (None, None) => XGates::Ready(x_gates.slice(s![.., rows.clone(), ..])),
+        Walk {
+            layer,
+            products,
+            input,
+        }
+    };
+    let walks: Vec<_> = (0..directions).map(walk).collect();
+
+    let load = |walk: &Walk<'_, F>| -> Vec<_> {
+        let load = |rows| States::load(initial.as_deref(), &walk.layer, rows);
+        tasks.chunks.iter().map(load).collect()
+    };
+    let mut states: Vec<_> = walks.iter().map(load).collect();
+    let mut saved = saved.as_mut().map(|saved| saved.axis_iter_mut(Axis(0)));
+    let mut inner = inner.as_mut().map(|inner| inner.axis_iter_mut(Axis(2)));
+    let mut all = vec![];
+    let of_direction = walks.iter().zip(&mut states).zip(y.axis_iter_mut(Axis(2)));
+    for ((walk, states), y) in of_direction {
+        let rows = tasks.rows;
+        let saved = saved.as_mut().and_then(Iterator::next);
+        let mut saved = saved.map(|saved| parts(saved, Axis(0), rows));
+        let inner = inner.as_mut().and_then(Iterator::next);
+        let mut inner = inner.map(|inner| parts(inner, Axis(1), rows));
+        let of_rows = tasks.chunks.iter().zip(states).zip(parts(y, Axis(1), rows));
+        for ((rows, states), y) in of_rows {
+            let outputs = Outputs {
+                y,
+                inner: inner.as_mut().and_then(Iterator::next),
+                saved: saved.as_mut().and_then(Iterator::next),
             };
-            let walk = || layer.forward(&products, rows, x_gates, states, outputs);
-            match &shared {
-                Some(parts) => threads::beside(|| parts.ahead(), walk),
-                None => walk(),
-            }
-        });
-        for (rows, states) in chunks.iter().zip(&states) {
-            states.store(&mut last, &layer, rows);
+            all.push((walk, rows, states, outputs));
         }
     }
+    let alone = all.len() == 1;
+    threads::for_each_of(tasks.work, all, |(walk, rows, states, outputs)| {
+        let Walk {
+            layer,
+            products,
+            input,
+        } = walk;
+        let reverse = layer.direction == 1;
+        let shared = input.as_ref().filter(|_| alone);
+        let shared = shared.and_then(|input| Parts::new(input, rows, reverse));
+        let x_gates = match (input, &shared) {
+            (_, Some(parts)) => XGates::Shared(parts),
+            (Some(input), None) => XGates::left(input, rows, reverse),
+            (None, None) => XGates::Ready(x_gates.slice(s![.., rows.clone(), layer.direction, ..])),
+        };
+        let walk = || layer.forward(products, rows, x_gates, states, outputs);
+        match &shared {
+            Some(parts) => threads::beside(|| parts.ahead(), walk),
+            None => walk(),
+        }
+    });
+    for (walk, states) in walks.iter().zip(&states) {
+        for (rows, states) in tasks.chunks.iter().zip(states) {
+            states.store(&mut last, &walk.layer, rows);
+        }
+    }
+}
+
+/// One direction of a layer, and its products.
+struct Walk<'a, F> {
+    layer: Layer<'a, F>,
+    products: Products<'a, F>,
+    /// That of the inputs, where it is left to the walk.
+    input: Option<InputProduct<'a, F>>,
 }
 
 /// How r = R h₋ + b_hh comes about.
@@ -213,184 +228,4 @@ struct Outputs<'a, F> {
     inner: Option<ArrayViewMut3<'a, F>>,
     /// `[b, T, K·H]`
     saved: Option<ArrayViewMut3<'a, F>>,
-}
-
-impl<F: Real> Layer<'_, F> {
-    fn forward(
-        &self,
-        products: &Products<'_, F>,
-        rows: &Range<usize>,
-        mut x_gates: XGates<'_, F>,
-        states: &mut States<F>,
-        mut outputs: Outputs<'_, F>,
-    ) {
-        let (steps, batch) = (self.shape.steps, rows.len());
-        let hidden = self.shape.hidden;
-        let lengths = &self.lengths[rows.clone()];
-        let mut room = products.room(batch);
-        let mut projection = self.projection.as_ref().map(|weights| {
-            let projected = Array2::zeros((batch, weights.width()));
-            let zeros = vec![F::zero(); weights.width()];
-            (weights, zeros, projected)
-        });
-        let by_units = matches!(products, Products::ByUnits { .. });
-        let mut before = (by_units || self.zoneout.is_some()).then(|| states.clone());
-        let mut has_step = vec![true; batch];
-        for step in 0..steps {
-            let t = self.time(step);
-            let live = |row: &usize| t < lengths[*row];
-            let x = x_gates.at(step, t);
-            let mut y = outputs.y.index_axis_mut(Axis(0), t);
-            let mut inner = outputs.inner.as_mut().map(|v| v.index_axis_mut(Axis(0), t));
-            if !(0..batch).all(|row| live(&row)) {
-                y.fill(F::zero());
-                inner.iter_mut().for_each(|inner| inner.fill(F::zero()));
-            }
-            if !(0..batch).any(|row| live(&row)) {
-                continue;
-            }
-            let saved = outputs.saved.as_mut().map(|s| s.index_axis_mut(Axis(1), t));
-            match (products, &mut before) {
-                (
-                    Products::ByUnits {
-                        cell,
-                        weights,
-                        bias,
-                    },
-                    Some(before),
-                ) => {
-                    std::mem::swap(before, states);
-                    for (row, has_step) in has_step.iter_mut().enumerate() {
-                        *has_step = live(&row);
-                        if !*has_step {
-                            states.cell.row_mut(row).assign(&before.cell.row(row));
-                        }
-                    }
-                    cell.step_rows(StepRows {
-                        weights,
-                        bias,
-                        diagonal: self.diagonal,
-                        back: step % 2 == 1,
-                        x,
-                        before: before.cell.view(),
-                        state: states.cell.view_mut(),
-                        saved,
-                        live: &has_step,
-                        r: &mut room.of_panel,
-                    });
-                }
-                (Products::ByGates(gates, bias), before) => {
-                    if let Some(before) = before {
-                        before.copy_from(states);
-                    }
-                    let inner = inner.as_mut();
-                    self.step_by_gates(
-                        (gates, bias),
-                        (rows, &live),
-                        x,
-                        states,
-                        (inner, saved),
-                        &mut room,
-                    );
-                }
-                (Products::ByUnits { .. }, None) => unreachable!("then old states are kept"),
-            }
-            // With a projection the cell's first state is m, and h = W_hr m.
-            if let Some((weights, zeros, projected)) = &mut projection {
-                let m = states.cell.slice(s![.., ..hidden]);
-                if let Some(inner) = &mut inner {
-                    for row in (0..batch).filter(live) {
-                        inner.row_mut(row).assign(&m.row(row));
-                    }
-                }
-                let (stride, result) = (weights.width(), projected.as_slice_mut());
-                let result = result.expect(CONTIGUOUS);
-                weights.product(m.insert_axis(Axis(0)), Start::Row(zeros), result, stride);
-                for row in (0..batch).filter(live) {
-                    let h = states.h_row_mut(row);
-                    let projected = projected.row(row).to_slice().expect(CONTIGUOUS);
-                    h.copy_from_slice(&projected[..h.len()]);
-                }
-            }
-            for row in (0..batch).filter(live) {
-                if let Some(before) = &before {
-                    let place = (t, rows.start + row);
-                    self.zone_out(states, row, place, before);
-                }
-                let y = y.row_mut(row).into_slice().expect(CONTIGUOUS);
-                y.copy_from_slice(states.h_row_mut(row));
-            }
-        }
-    }
-
-    /// r, then v and what r owes to it, then the cell, of the rows that have the step. `kept`: v `[b, H]` and what is saved `[b, K·H]`.
-    fn step_by_gates(
-        &self,
-        (products, bias): (&GateProducts<'_, F>, &[F]),
-        (rows, live): (&Range<usize>, &impl Fn(&usize) -> bool),
-        x: ArrayView2<'_, F>,
-        states: &mut States<F>,
-        (inner, mut saved): (
-            Option<&mut ArrayViewMut2<'_, F>>,
-            Option<ArrayViewMut2<'_, F>>,
-        ),
-        room: &mut Room<F>,
-    ) {
-        let (early, gates) = (self.cell.early_gates(), self.cell.gates());
-        let gate_width = gates * self.shape.hidden;
-        let Some(scratch) = &mut room.scratch else {
-            return;
-        };
-        let r = &mut room.r;
-        products.begin(rows, 0..early, (states.h(), bias), r, scratch);
-        if let Some(inner) = inner.filter(|_| early < gates) {
-            for row in (0..rows.len()).filter(live) {
-                F::cell_inner(
-                    self.cell.erased(),
-                    InnerRow {
-                        x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                        r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                        state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
-                        inner: inner.row_mut(row).into_slice().expect(CONTIGUOUS),
-                    },
-                );
-            }
-            products.add(rows, early..gates, inner.view(), r, scratch);
-        }
-        for row in (0..rows.len()).filter(live) {
-            let mut saved = saved.as_mut().map(|saved| saved.row_mut(row));
-            F::cell_forward(
-                self.cell.erased(),
-                ForwardRow {
-                    x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                    r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                    diagonal: self.diagonal,
-                    state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                    saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
-                },
-            );
-        }
-    }
-
-    /// new = (1 − m) old + m computed, of every state of a row; place: t and the row's number in the batch.
-    fn zone_out(
-        &self,
-        states: &mut States<F>,
-        row: usize,
-        (t, number): (usize, usize),
-        before: &States<F>,
-    ) {
-        let Some(zoneout) = self.zoneout else { return };
-        let hidden = self.shape.hidden;
-        for state in 0..self.cell.states() {
-            let (mut plane, before) =
-                (states.plane_mut(state, hidden), before.plane(state, hidden));
-            let units = plane.row_mut(row).into_iter().zip(before.row(row));
-            for (unit, (new, old)) in units.enumerate() {
-                let keep: F = zoneout.keep(state, (self.direction, t, number, unit));
-                // Not old + m (computed − old), which loses the digits of a small computed state.
-                *new = (F::one() - keep) * *old + keep * *new;
-            }
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use super::recurrent::{CONTIGUOUS, Layer, view, view_mut};
 use crate::Real;
 use crate::program::RecurrentShape;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use std::ops::Range;
 
 /// The states of some rows, `[b, S·H]`. The first plane is h, but with a projection, which has h `[b, P]` beside it.
@@ -89,6 +89,19 @@ impl<F: Real> States<F> {
                 self.cell.slice(s![.., columns])
             }
         }
+    }
+
+    /// A row of [`States::plane`].
+    pub(super) fn plane_row(&self, state: usize, hidden: usize, row: usize) -> &[F] {
+        let row = self.plane(state, hidden).index_axis_move(Axis(0), row);
+        row.to_slice().expect(CONTIGUOUS)
+    }
+
+    /// The same, for writing.
+    pub(super) fn plane_row_mut(&mut self, state: usize, hidden: usize, row: usize) -> &mut [F] {
+        let plane = self.plane_mut(state, hidden);
+        let row = plane.index_axis_move(Axis(0), row);
+        row.into_slice().expect(CONTIGUOUS)
     }
 
     /// [`States::plane`], for writing.

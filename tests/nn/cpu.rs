@@ -1,6 +1,6 @@
 //! What only the CPU path does: two ways of a step, and callers' tensors that stand in for a program's own.
 
-use crate::runs::{Run, SINGLE_THROUGH_TIME, check, random, tensor};
+use crate::runs::{Results, Run, SINGLE_THROUGH_TIME, check, random, tensor};
 use bptt::Device;
 use bptt::cell::Cell;
 use bptt::data::Batch;
@@ -35,6 +35,10 @@ fn both_ways<C: Cell + Clone>(config: fn(usize, usize) -> RecurrentConfig<C>) {
 #[test]
 fn few_rows_and_many_agree_with_double_precision() {
     both_ways(LstmConfig::new);
+    both_ways(|inputs, hidden| {
+        let config = LstmConfig::new(inputs, hidden);
+        config.peepholes(true).clip(1.5).cell_clip(0.8)
+    });
     both_ways(GruConfig::new);
     both_ways(RnnConfig::new);
 }
@@ -69,23 +73,54 @@ fn results_and_inputs_stay_as_they_are_in_later_calls() {
     assert_ne!(third.to_array::<f64>().unwrap(), expected);
 }
 
+/// A run with as many threads.
+fn on<C: Cell>(threads: usize, run: &Run<C>) -> Results {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    pool.build().unwrap().install(|| run.on(&Device::cpu()))
+}
+
+/// The input product, large enough to be worth a second thread, of steps that it cannot part evenly; and two directions at once.
 #[test]
 fn two_threads_on_one_row_change_nothing() {
-    // The input product, large enough to be worth a second thread, of steps that it cannot part evenly.
-    let run = Run::new(LstmConfig::new(33, 65).bidirectional(true), [141, 1, 33]);
-    let run = Run {
-        lengths: Some(vec![100]),
-        ..run
-    };
-    let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        pool.build().unwrap().install(|| run.on(&Device::cpu()))
-    };
-    let one = on(1);
-    assert!(one["y"].iter().any(|y| *y != 0.0));
-    for _ in 0..5 {
-        assert_eq!(on(2), one);
+    for bidirectional in [false, true] {
+        let config = LstmConfig::new(33, 65).bidirectional(bidirectional);
+        let run = Run {
+            lengths: Some(vec![100]),
+            ..Run::new(config, [141, 1, 33])
+        };
+        let one = on(1, &run);
+        assert!(one["y"].iter().any(|y| *y != 0.0));
+        for _ in 0..5 {
+            assert_eq!(on(2, &run), one);
+        }
+        let expected = run.on(&Device::cpu_f64());
+        check("two threads", &one, &expected, SINGLE_THROUGH_TIME);
     }
-    let expected = run.on(&Device::cpu_f64());
-    check("two threads", &one, &expected, SINGLE_THROUGH_TIME);
+}
+
+/// Rows of two directions over more threads than there are directions, with every tensor that is parted among them.
+#[test]
+fn threads_on_rows_and_directions() {
+    fn threads<C: Cell>(config: RecurrentConfig<C>) {
+        let config = config.bidirectional(true).zoneout(0.2, 0.1);
+        let run = Run {
+            train: Some((1, 2)),
+            ..Run::new(config, [48, 11, 9]).ragged()
+        };
+        let expected = run.on(&Device::cpu_f64());
+        for count in [1, 3, 8] {
+            let got = on(count, &run);
+            check(
+                &format!("{count} threads"),
+                &got,
+                &expected,
+                SINGLE_THROUGH_TIME,
+            );
+            assert_eq!(on(count, &run), got);
+        }
+    }
+    threads(LstmConfig::new(9, 70).peepholes(true));
+    threads(LstmConfig::new(9, 70).proj_size(33));
+    threads(GruConfig::new(9, 70));
+    threads(GruConfig::new(9, 70).reset_after(false));
 }

@@ -1,0 +1,184 @@
+//! The walk of some rows of a direction.
+
+use super::{Outputs, Products, Room};
+use crate::Real;
+use crate::cell::{ForwardRow, InnerRow, StepRows};
+use crate::cpu::input_product::XGates;
+use crate::cpu::panels::Start;
+use crate::cpu::recurrent::{CONTIGUOUS, GateProducts, Layer};
+use crate::cpu::states::States;
+use crate::cpu::zoneout::Keep;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use std::ops::Range;
+
+impl<F: Real> Layer<'_, F> {
+    pub(super) fn forward(
+        &self,
+        products: &Products<'_, F>,
+        rows: &Range<usize>,
+        mut x_gates: XGates<'_, F>,
+        states: &mut States<F>,
+        mut outputs: Outputs<'_, F>,
+    ) {
+        let (steps, batch) = (self.shape.steps, rows.len());
+        let hidden = self.shape.hidden;
+        let lengths = &self.lengths[rows.clone()];
+        let mut room = products.room(batch);
+        let mut projection = self.projection.as_ref().map(|weights| {
+            let projected = Array2::zeros((batch, weights.width()));
+            let zeros = vec![F::zero(); weights.width()];
+            (weights, zeros, projected)
+        });
+        let by_units = matches!(products, Products::ByUnits { .. });
+        let mut before = (by_units || self.zoneout.is_some()).then(|| states.clone());
+        let mut zoneout = self.zoneout.map(|zoneout| (zoneout, zoneout.room()));
+        let mut has_step = vec![true; batch];
+        for step in 0..steps {
+            let t = self.time(step);
+            let live = |row: &usize| t < lengths[*row];
+            let x = x_gates.at(step, t);
+            let mut y = outputs.y.index_axis_mut(Axis(0), t);
+            let mut inner = outputs.inner.as_mut().map(|v| v.index_axis_mut(Axis(0), t));
+            if !(0..batch).all(|row| live(&row)) {
+                y.fill(F::zero());
+                inner.iter_mut().for_each(|inner| inner.fill(F::zero()));
+            }
+            if !(0..batch).any(|row| live(&row)) {
+                continue;
+            }
+            let saved = outputs.saved.as_mut().map(|s| s.index_axis_mut(Axis(1), t));
+            match (products, &mut before) {
+                (
+                    Products::ByUnits {
+                        cell,
+                        weights,
+                        bias,
+                    },
+                    Some(before),
+                ) => {
+                    std::mem::swap(before, states);
+                    for (row, has_step) in has_step.iter_mut().enumerate() {
+                        *has_step = live(&row);
+                        if !*has_step {
+                            states.cell.row_mut(row).assign(&before.cell.row(row));
+                        }
+                    }
+                    cell.step_rows(StepRows {
+                        weights,
+                        bias,
+                        diagonal: self.diagonal,
+                        back: step % 2 == 1,
+                        x,
+                        before: before.cell.view(),
+                        state: states.cell.view_mut(),
+                        saved,
+                        live: &has_step,
+                        r: &mut room.of_panel,
+                    });
+                }
+                (Products::ByGates(gates, bias), before) => {
+                    if let Some(before) = before {
+                        before.copy_from(states);
+                    }
+                    let inner = inner.as_mut();
+                    self.step_by_gates(
+                        (gates, bias),
+                        (rows, &live),
+                        x,
+                        states,
+                        (inner, saved),
+                        &mut room,
+                    );
+                }
+                (Products::ByUnits { .. }, None) => unreachable!("then old states are kept"),
+            }
+            // With a projection the cell's first state is m, and h = W_hr m.
+            if let Some((weights, zeros, projected)) = &mut projection {
+                let m = states.cell.slice(s![.., ..hidden]);
+                if let Some(inner) = &mut inner {
+                    for row in (0..batch).filter(live) {
+                        inner.row_mut(row).assign(&m.row(row));
+                    }
+                }
+                let (stride, result) = (weights.width(), projected.as_slice_mut());
+                let result = result.expect(CONTIGUOUS);
+                weights.product(m.insert_axis(Axis(0)), Start::Row(zeros), result, stride);
+                for row in (0..batch).filter(live) {
+                    let h = states.h_row_mut(row);
+                    let projected = projected.row(row).to_slice().expect(CONTIGUOUS);
+                    h.copy_from_slice(&projected[..h.len()]);
+                }
+            }
+            for row in (0..batch).filter(live) {
+                if let (Some(before), Some((zoneout, keep))) = (&before, &mut zoneout) {
+                    zoneout.draw(keep, (self.direction, t, rows.start + row));
+                    self.zone_out(states, row, keep, before);
+                }
+                let y = y.row_mut(row).into_slice().expect(CONTIGUOUS);
+                y.copy_from_slice(states.h_row_mut(row));
+            }
+        }
+    }
+
+    /// r, then v and what r owes to it, then the cell, of the rows that have the step. `kept`: v `[b, H]` and what is saved `[b, K·H]`.
+    fn step_by_gates(
+        &self,
+        (products, bias): (&GateProducts<'_, F>, &[F]),
+        (rows, live): (&Range<usize>, &impl Fn(&usize) -> bool),
+        x: ArrayView2<'_, F>,
+        states: &mut States<F>,
+        (inner, mut saved): (
+            Option<&mut ArrayViewMut2<'_, F>>,
+            Option<ArrayViewMut2<'_, F>>,
+        ),
+        room: &mut Room<F>,
+    ) {
+        let (early, gates) = (self.cell.early_gates(), self.cell.gates());
+        let gate_width = gates * self.shape.hidden;
+        let Some(scratch) = &mut room.scratch else {
+            return;
+        };
+        let r = &mut room.r;
+        products.begin(rows, 0..early, (states.h(), bias), r, scratch);
+        if let Some(inner) = inner.filter(|_| early < gates) {
+            for row in (0..rows.len()).filter(live) {
+                F::cell_inner(
+                    self.cell.erased(),
+                    InnerRow {
+                        x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                        r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                        state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
+                        inner: inner.row_mut(row).into_slice().expect(CONTIGUOUS),
+                    },
+                );
+            }
+            products.add(rows, early..gates, inner.view(), r, scratch);
+        }
+        for row in (0..rows.len()).filter(live) {
+            let mut saved = saved.as_mut().map(|saved| saved.row_mut(row));
+            F::cell_forward(
+                self.cell.erased(),
+                ForwardRow {
+                    x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                    r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                    diagonal: self.diagonal,
+                    state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
+                    saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
+                },
+            );
+        }
+    }
+
+    /// new = (1 − m) old + m computed, of every state of a row.
+    fn zone_out(&self, states: &mut States<F>, row: usize, keep: &Keep<F>, before: &States<F>) {
+        let hidden = self.shape.hidden;
+        for state in 0..self.cell.states() {
+            let new = states.plane_row_mut(state, hidden, row).iter_mut();
+            let units = new.zip(before.plane_row(state, hidden, row));
+            for ((new, old), keep) in units.zip(keep.of(state)) {
+                // Not old + m (computed − old), which loses the digits of a small computed state.
+                *new = (F::one() - *keep) * *old + *keep * *new;
+            }
+        }
+    }
+}
