@@ -41,6 +41,10 @@ pub(crate) const SUBGROUP: u32 = 8;
 /// G·H² up to which an invocation may walk the steps by itself; of P, where that is larger.
 const ALONE: usize = 1024;
 
+/// On a software adapter, G·H·P and rows up to which workgroups do better than dispatches a step: past these, all cores at one step do.
+const RESIDENT_WEIGHTS: usize = 1 << 14;
+const RESIDENT_ROWS: usize = 8;
+
 /// Inputs of a product are padded to a multiple of this.
 pub(crate) const INPUTS: usize = 32;
 
@@ -124,6 +128,7 @@ impl RecurrentChoice {
         };
         let others: &[_] = if kind == AdapterKind::Software {
             &[
+                (other, rows, 2),
                 (Device, 1, 1),
                 (Device, 2, 4),
                 (Device, 16, 4),
@@ -159,7 +164,8 @@ impl RecurrentChoice {
         candidates
     }
 
-    /// The choice where nothing was measured: a function of the adapter's kind, the shape and the bytes of a weight alone.
+    /// The choice where nothing was measured: a function of the adapter's kind, the shape, the bytes of a weight and, on a software adapter,
+    /// the processor's cores alone.
     pub(crate) fn of(
         kind: AdapterKind,
         subgroups: bool,
@@ -167,21 +173,44 @@ impl RecurrentChoice {
         gates: usize,
         weight_bytes: usize,
     ) -> Self {
-        let software = kind == AdapterKind::Software;
-        // A software adapter pays for loads, a GPU for idle lanes.
-        let most = if software { 16 } else { 4 };
-        let rows = most.min(shape.batch.next_power_of_two());
-        let weights = gates * shape.hidden * shape.output;
-        if software && Self::suits_one(shape, gates) {
-            return Self::one(shape);
+        if kind == AdapterKind::Software {
+            return Self::on_software(subgroups, shape, gates);
         }
-        // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch. Software adapters: Mesa's
-        // llvmpipe compiles kernels with barriers for minutes, and its invocations are as fast as any.
-        let resident = !software && weights * weight_bytes <= 400_000;
+        let weights = gates * shape.hidden * shape.output;
+        // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch.
+        let resident = weights * weight_bytes <= 400_000;
         Self {
             walk: if resident { Workgroup } else { Device },
+            // Idle lanes cost a GPU more than loads.
+            rows: shape.batch.next_power_of_two().min(4),
+            outputs: 1,
+            subgroups,
+        }
+    }
+
+    /// On Mesa's llvmpipe, which pays for loads, and for a dispatch some 25 µs to wake its threads (measured).
+    fn on_software(subgroups: bool, shape: &RecurrentShape, gates: usize) -> Self {
+        if Self::suits_one(shape, gates) {
+            return Self::one(shape);
+        }
+        let weights = gates * shape.hidden * shape.output;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let tiles = cores.div_ceil(shape.directions.max(1));
+        let rows = shape.batch.div_ceil(tiles).max(1);
+        if weights <= RESIDENT_WEIGHTS && rows <= RESIDENT_ROWS {
+            return Self {
+                walk: Workgroup,
+                rows,
+                // As many invocations as a workgroup has at least.
+                outputs: if shape.hidden > 32 { 2 } else { 1 },
+                subgroups,
+            };
+        }
+        let rows = shape.batch.next_power_of_two().min(16);
+        Self {
+            walk: Device,
             rows,
-            outputs: if software && rows > 1 { 4 } else { 1 },
+            outputs: if rows > 1 { 4 } else { 1 },
             subgroups,
         }
     }
