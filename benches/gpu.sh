@@ -7,7 +7,7 @@
 #
 #   adapter.txt     adapter, driver, commit, date
 #   tests.txt       the results of all tests, the GPU required (SKIP_TESTS=1 leaves them out)
-#   workloads.csv   every workload on the adapter; PyTorch's with CUDA below, where $PYTHON (python3) imports it
+#   workloads.csv   every workload on the adapter, then with weights in f16; PyTorch's with CUDA below, where $PYTHON (python3) imports it
 #   gemm.csv        matrix products beside the adapter's peak of multiply-adds in registers
 #   kernels.csv     a training step of every workload by kernel, from the adapter's own timestamps
 #
@@ -46,6 +46,7 @@ echo "workloads" >&2
 heading=library,device,threads,workload,cell,phase,repetitions,minimum_ms,median_ms,first_ms
 echo "$heading,gflops,percent_of_peak" >"$record/workloads.csv"
 cargo bench --quiet --bench workloads -- --device gpu "$@" | grep '^bptt' >>"$record/workloads.csv"
+cargo bench --quiet --bench workloads -- --f16 "$@" | grep '^bptt' >>"$record/workloads.csv"
 if "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
     "$python" benches/peers/reference.py "$@"
     "$python" benches/peers/torch_peer.py --device cuda "$@" | sed 's/$/,,/' >>"$record/workloads.csv"

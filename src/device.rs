@@ -200,7 +200,7 @@ impl Device {
     }
 
     /// How weights are read; F32 where it is a CPU, whatever its scalar type.
-    pub(crate) fn precision(&self) -> Precision {
+    pub fn precision(&self) -> Precision {
         self.context()
             .map(|context| context.precision())
             .unwrap_or_default()
