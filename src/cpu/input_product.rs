@@ -109,17 +109,35 @@ impl<'a, F: Real> Parts<'a, F> {
         rows: &Range<usize>,
         reverse: bool,
     ) -> Option<Self> {
-        let (x, width) = (product.x(), product.weights.width());
-        let elements = product.steps * rows.len() * width;
+        let elements = product.steps * rows.len() * product.weights.width();
         // Each part reads all of W, which few steps do not repay.
-        let pays = product.steps >= STEPS && threads::split(2 * elements * x.dim().2, 2) > 1;
-        (pays && elements <= WHOLE).then(|| Self {
+        let work = 2 * elements * product.matrix.columns;
+        let pays = product.steps >= STEPS && threads::split(work, 2) > 1;
+        Self::of(product, rows, reverse).filter(|_| pays)
+    }
+
+    fn of(product: &'a InputProduct<'a, F>, rows: &Range<usize>, reverse: bool) -> Option<Self> {
+        let elements = product.steps * rows.len() * product.weights.width();
+        (elements <= WHOLE).then(|| Self {
             product,
-            x: x.slice_move(s![.., rows.clone(), ..]),
+            x: product.x().slice_move(s![.., rows.clone(), ..]),
             steps: product.steps.div_ceil(PARTS),
             parts: std::array::from_fn(|_| OnceLock::new()),
             reverse,
         })
+    }
+
+    /// All parts, computed by as many threads as there are; None where the whole were large.
+    pub(super) fn at_once(
+        product: &'a InputProduct<'a, F>,
+        rows: &Range<usize>,
+        reverse: bool,
+    ) -> Option<Self> {
+        let parts = Self::of(product, rows, reverse)?;
+        threads::for_each((0..PARTS).collect(), |index| {
+            parts.part(index);
+        });
+        Some(parts)
     }
 
     /// A part, and the first time in it.

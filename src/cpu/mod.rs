@@ -29,6 +29,7 @@ mod softmax_backward;
 mod softmax_cross_entropy;
 mod states;
 mod swap_axes;
+mod team;
 mod threads;
 mod zoneout;
 

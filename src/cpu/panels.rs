@@ -5,6 +5,7 @@ use super::threads;
 use crate::Real;
 use ndarray::{ArrayView2, ArrayView3, Axis, s};
 use pulp::{Arch, Simd, WithSimd};
+use std::ops::Range;
 
 /// A matrix `[K, N]` as panels of some vectors of columns, each panel `[K, width]`; the last is filled up with zeros.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub trait PanelScalar: Sized {
     /// Numbers in a vector of the processor, and vectors in a full panel.
     fn lanes_and_vectors() -> (usize, usize);
     fn product(
-        panels: &Panels<Self>,
+        panels: (&Panels<Self>, Range<usize>),
         a: ArrayView3<'_, Self>,
         start: Start<'_, Self>,
         c: &mut [Self],
@@ -98,6 +99,22 @@ impl<F: Real> Panels<F> {
         self.width
     }
 
+    /// K
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.width.div_ceil(self.panel_width().max(1))
+    }
+
+    /// The columns of some of them.
+    pub(crate) fn columns(&self, panels: &Range<usize>) -> Range<usize> {
+        let column = |panel: usize| (panel * self.panel_width()).min(self.width);
+        column(panels.start)..column(panels.end)
+    }
+
     /// c = start + a · matrix. a: `[M₀, M₁, K]`, whose rows have no gaps, M = M₀ M₁; c: `[M, width]`, a row every `stride`.
     pub(crate) fn product(
         &self,
@@ -106,18 +123,30 @@ impl<F: Real> Panels<F> {
         c: &mut [F],
         stride: usize,
     ) {
+        self.part(0..self.count(), a, start, c, stride);
+    }
+
+    /// The same with the columns of some panels alone, which c has without the others; `start` is of all.
+    pub(crate) fn part(
+        &self,
+        panels: Range<usize>,
+        a: ArrayView3<'_, F>,
+        start: Start<'_, F>,
+        c: &mut [F],
+        stride: usize,
+    ) {
         let (outer, inner, inputs) = a.dim();
-        let rows = outer * inner;
+        let (rows, width) = (outer * inner, self.columns(&panels).len());
         assert!(
             inputs == self.inputs
-                && stride >= self.width
-                && (rows == 0 || c.len() >= (rows - 1) * stride + self.width),
+                && stride >= width
+                && (rows == 0 || c.len() >= (rows - 1) * stride + width),
             "product of {:?} with {} inputs into {} numbers",
             a.dim(),
             self.inputs,
             c.len()
         );
-        F::product(self, a, start, c, stride);
+        F::product((self, panels), a, start, c, stride);
     }
 }
 
@@ -169,7 +198,7 @@ macro_rules! panels {
                 Arch::new().dispatch($module::Sizes)
             }
             fn product(
-                panels: &Panels<Self>,
+                (panels, range): (&Panels<Self>, Range<usize>),
                 a: ArrayView3<'_, Self>,
                 start: Start<'_, Self>,
                 c: &mut [Self],
@@ -177,6 +206,7 @@ macro_rules! panels {
             ) {
                 Arch::new().dispatch($module::Product {
                     panels,
+                    range,
                     a,
                     start,
                     c,
@@ -200,6 +230,7 @@ macro_rules! panels {
 
             pub(super) struct Product<'a> {
                 pub(super) panels: &'a Panels<$scalar>,
+                pub(super) range: Range<usize>,
                 pub(super) a: ArrayView3<'a, $scalar>,
                 pub(super) start: Start<'a, $scalar>,
                 pub(super) c: &'a mut [$scalar],
@@ -223,7 +254,8 @@ macro_rules! panels {
                             if count == GROUP || (i + 1, j + 1) == (outer, inner) {
                                 let c = &mut self.c[first * self.stride..];
                                 let stride = self.stride;
-                                rows(simd, self.panels, &group[..count], self.start, c, stride);
+                                let panels = (self.panels, &self.range);
+                                rows(simd, panels, &group[..count], self.start, c, stride);
                                 (first, count) = (first + count, 0);
                             }
                         }
@@ -231,20 +263,22 @@ macro_rules! panels {
                 }
             }
 
-            /// All panels, for some rows.
+            /// A range of panels, for some rows.
             #[inline(always)]
             fn rows<S: Simd>(
                 simd: S,
-                panels: &Panels<$scalar>,
+                (panels, range): (&Panels<$scalar>, &Range<usize>),
                 a: &[&[$scalar]],
                 start: Start<'_, $scalar>,
                 c: &mut [$scalar],
                 stride: usize,
             ) {
                 let columns = panels.vectors * S::$lanes;
-                for (index, first) in (0..panels.width).step_by(columns).enumerate() {
-                    let vectors = panels.vectors.min((panels.width - first) / S::$lanes);
-                    let c = &mut c[first..];
+                for index in range.clone() {
+                    let vectors = panels
+                        .vectors
+                        .min((panels.width - index * columns) / S::$lanes);
+                    let c = &mut c[(index - range.start) * columns..];
                     panel(simd, panels, (index, vectors), a, start, c, stride);
                 }
             }

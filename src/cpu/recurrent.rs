@@ -2,7 +2,7 @@
 
 use super::panels::{Panels, Start};
 use super::zoneout::ZoneoutMask;
-use super::{Memory, threads};
+use super::{Memory, team, threads};
 use crate::Real;
 use crate::cell::CellRef;
 use crate::program::{Matrix, RecurrentShape, Segment, Slice};
@@ -61,14 +61,26 @@ pub(super) struct Tasks {
     pub(super) chunks: Vec<Range<usize>>,
     /// Of all of them, in floating-point operations.
     pub(super) work: usize,
+    /// Threads that share the products of a task.
+    pub(super) team: usize,
 }
 
 impl Tasks {
-    pub(super) fn of(shape: &RecurrentShape, gate_width: usize) -> Self {
+    /// `whole`: whether one product of h₋ gives all gates, so that threads can share it.
+    pub(super) fn of<F>(shape: &RecurrentShape, gate_width: usize, whole: bool) -> Self {
         let (batch, directions) = (shape.batch, shape.directions);
         let work = 2 * shape.rows() * gate_width * shape.output;
         let tasks = threads::split(work, directions * batch);
-        let rows = batch.div_ceil(tasks.div_ceil(directions));
+        let threads = threads::split(work, usize::MAX) / directions;
+        let matrix = [shape.output, gate_width];
+        let team = match whole {
+            true => team::size::<F>(matrix, batch, shape.steps, threads),
+            false => 1,
+        };
+        let rows = match team {
+            1 => batch.div_ceil(tasks.div_ceil(directions)),
+            _ => batch,
+        };
         Self {
             rows,
             chunks: (0..batch)
@@ -76,6 +88,7 @@ impl Tasks {
                 .map(|first| first..(first + rows).min(batch))
                 .collect(),
             work,
+            team,
         }
     }
 }
@@ -185,6 +198,12 @@ impl<'a, F: Real> GateProducts<'a, F> {
     pub(super) fn width(&self) -> usize {
         let gates = self.groups.last().map_or(0, |(gates, _)| gates.end);
         self.output_width.max(gates * self.hidden)
+    }
+
+    /// [`GateProducts::whole`] of all gates.
+    pub(super) fn all(&self, width: usize) -> Option<&Panels<F>> {
+        let gates = self.groups.last().map_or(0, |(gates, _)| gates.end);
+        self.whole(&(0..gates), width)
     }
 
     /// The weights, where one product gives all gates and its result is as wide as the output: it then needs no scratch.

@@ -4,6 +4,7 @@ use super::buffer::Form;
 use super::panels::Start;
 use super::recurrent::{CONTIGUOUS, GateProducts, Layer, Tasks, lengths, parts, view, view_mut};
 use super::states::States;
+use super::team::{self, Team};
 use super::zoneout::{Keep, ZoneoutMask};
 use super::{Memory, threads};
 use crate::Real;
@@ -44,7 +45,8 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
     let mut d_r = (!d_r.is_empty()).then(|| view_mut(d_r, gates_shape));
     let mut d_h = (!d_h.is_empty()).then(|| view_mut(d_h, (steps, batch, directions, output)));
 
-    let tasks = Tasks::of(&shape, gate_width);
+    let whole = op.mask.is_none() && !op.cell.has_late_gates();
+    let tasks = Tasks::of::<F>(&shape, gate_width, whole);
     let diagonal: Vec<_> = (0..directions)
         .map(|direction| {
             let weight = op.weights.weight_diag;
@@ -113,7 +115,24 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
     threads::for_each_of(tasks.work, all, |((layer, products), rows, gradients)| {
         let saved = saved.slice(s![layer.direction, rows.clone(), .., ..]);
         let d_y = d_y.slice(s![.., rows.clone(), layer.direction, ..]);
-        layer.backward(products, rows, (saved, d_y), op.wants_initial, gradients);
+        let walk = |team: Option<&Team<'_, F>>| {
+            let wants_initial = op.wants_initial;
+            layer.backward(
+                (products, team),
+                rows,
+                (saved, d_y),
+                wants_initial,
+                gradients,
+            );
+        };
+        match products.all(output).filter(|_| tasks.team > 1) {
+            Some(panels) => {
+                team::with((panels, Start::Sum), rows.len(), tasks.team, |team| {
+                    walk(Some(team))
+                });
+            }
+            None => walk(None),
+        }
     });
     let end = shape.state_offset(op.cell.states());
     for ((layer, _), gradients) in walks.iter().zip(&gradients) {
@@ -144,7 +163,7 @@ impl<F: Real> Layer<'_, F> {
     /// saved: `[b, T, K·H]`, d_y: `[T, b, P]`.
     fn backward(
         &self,
-        products: &GateProducts<'_, F>,
+        (products, team): (&GateProducts<'_, F>, Option<&Team<'_, F>>),
         rows: &Range<usize>,
         (saved, d_y): (ArrayView3<'_, F>, ArrayView3<'_, F>),
         wants_initial: bool,
@@ -257,8 +276,11 @@ impl<F: Real> Layer<'_, F> {
             }
             if step > 0 || wants_initial {
                 let d_r = d_r.as_ref().unwrap_or(&d_x).view();
-                let to = d_states.h_slice_mut();
-                products.add_back(rows, 0..early, d_r, to, &mut scratch);
+                let (to, stride) = d_states.h_slice_mut();
+                match team {
+                    Some(team) => team.product(d_r, to, stride),
+                    None => products.add_back(rows, 0..early, d_r, (to, stride), &mut scratch),
+                }
             }
         }
     }

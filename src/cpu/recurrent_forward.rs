@@ -5,9 +5,10 @@ mod steps;
 use super::aligned::Aligned;
 use super::buffer::Form;
 use super::input_product::{InputProduct, Parts, XGates, padded};
-use super::panels::Panels;
+use super::panels::{Panels, Start};
 use super::recurrent::{GateProducts, Layer, Scratch, Tasks, lengths, parts, view, view_mut};
 use super::states::States;
+use super::team::{self, Team};
 use super::zoneout::ZoneoutMask;
 use super::{Memory, threads};
 use crate::Real;
@@ -54,7 +55,8 @@ pub(super) fn recurrent_forward<F: Real>(
     let mut inner =
         inner.map(|inner| view_mut(&mut inner[..inner_len], (steps, batch, directions, hidden)));
 
-    let tasks = Tasks::of(&shape, gate_width);
+    let whole = op.mask.is_none() && !op.cell.has_late_gates();
+    let tasks = Tasks::of::<F>(&shape, gate_width, whole);
     let each = |weight: Option<PerDirection>| -> Vec<_> {
         let read = |direction| weight.map(|weight| memory.read(weight.of(direction)));
         (0..directions).map(read).collect()
@@ -73,7 +75,8 @@ pub(super) fn recurrent_forward<F: Real>(
         let weight_hr = op.weights.weight_hr;
         let bias_hh = bias_hh[direction].as_deref();
         // With a mask or a projection the product is not one of h₋, or h not the cell's.
-        let plain = mask.is_none() && weight_hr.is_none() && tasks.rows <= STEP_ROWS;
+        let plain = mask.is_none() && weight_hr.is_none();
+        let plain = plain && tasks.rows <= STEP_ROWS && tasks.team == 1;
         let products = match F::takes_steps(op.cell.erased()).filter(|_| plain) {
             Some(cell) => Products::ByUnits {
                 cell,
@@ -144,17 +147,26 @@ pub(super) fn recurrent_forward<F: Real>(
             input,
         } = walk;
         let reverse = layer.direction == 1;
-        let shared = input.as_ref().filter(|_| alone);
-        let shared = shared.and_then(|input| Parts::new(input, rows, reverse));
+        let teamed = products.of_team(tasks.team);
+        let shared = match (input, teamed) {
+            (Some(input), Some(_)) => Parts::at_once(input, rows, reverse),
+            (Some(input), None) if alone => Parts::new(input, rows, reverse),
+            _ => None,
+        };
         let x_gates = match (input, &shared) {
             (_, Some(parts)) => XGates::Shared(parts),
             (Some(input), None) => XGates::left(input, rows, reverse),
             (None, None) => XGates::Ready(x_gates.slice(s![.., rows.clone(), layer.direction, ..])),
         };
-        let walk = || layer.forward(products, rows, x_gates, states, outputs);
-        match &shared {
-            Some(parts) => threads::beside(|| parts.ahead(), walk),
-            None => walk(),
+        let walk = |team: Option<&Team<'_, F>>| {
+            layer.forward((products, team), rows, x_gates, states, outputs);
+        };
+        match (teamed, &shared) {
+            (Some(matrix), _) => {
+                team::with(matrix, rows.len(), tasks.team, |team| walk(Some(team)))
+            }
+            (None, Some(parts)) => threads::beside(|| parts.ahead(), || walk(None)),
+            (None, None) => walk(None),
         }
     });
     for (walk, states) in walks.iter().zip(&states) {
@@ -207,6 +219,16 @@ struct Room<F> {
 }
 
 impl<F: Real> Products<'_, F> {
+    /// What a team multiplies with and adds to, where there is to be one.
+    fn of_team(&self, size: usize) -> Option<(&Panels<F>, Start<'_, F>)> {
+        match self {
+            Self::ByGates(gates, bias) if size > 1 => {
+                Some((gates.all(gates.width())?, Start::Row(bias)))
+            }
+            _ => None,
+        }
+    }
+
     fn room(&self, batch: usize) -> Room<F> {
         let (of_panel, width, scratch) = match self {
             Self::ByUnits { weights, .. } => (batch * weights.panel_width(), 0, None),

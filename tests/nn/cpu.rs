@@ -124,3 +124,24 @@ fn threads_on_rows_and_directions() {
     threads(GruConfig::new(9, 70));
     threads(GruConfig::new(9, 70).reset_after(false));
 }
+
+/// Few rows of a layer so large that threads share the columns of its products.
+#[test]
+fn threads_on_columns() {
+    fn threads<C: Cell>(config: RecurrentConfig<C>, batch: usize) {
+        for bidirectional in [false, true] {
+            let config = config.clone().bidirectional(bidirectional);
+            let run = Run::new(config, [40, batch, 9]).ragged();
+            let alone = on(1, &run);
+            let expected = run.on(&Device::cpu_f64());
+            check("one thread", &alone, &expected, SINGLE_THROUGH_TIME);
+            for count in [2, 4, 5] {
+                let place = format!("{count} threads, bidirectional {bidirectional}");
+                check(&place, &on(count, &run), &alone, SINGLE_THROUGH_TIME);
+            }
+        }
+    }
+    threads(LstmConfig::new(9, 200).zoneout(0.2, 0.1), 3);
+    threads(LstmConfig::new(9, 300).proj_size(130), 4);
+    threads(GruConfig::new(9, 257), 3);
+}

@@ -7,6 +7,7 @@ use crate::cpu::input_product::XGates;
 use crate::cpu::panels::Start;
 use crate::cpu::recurrent::{CONTIGUOUS, GateProducts, Layer};
 use crate::cpu::states::States;
+use crate::cpu::team::Team;
 use crate::cpu::zoneout::Keep;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use std::ops::Range;
@@ -14,7 +15,7 @@ use std::ops::Range;
 impl<F: Real> Layer<'_, F> {
     pub(super) fn forward(
         &self,
-        products: &Products<'_, F>,
+        (products, team): (&Products<'_, F>, Option<&Team<'_, F>>),
         rows: &Range<usize>,
         mut x_gates: XGates<'_, F>,
         states: &mut States<F>,
@@ -82,7 +83,7 @@ impl<F: Real> Layer<'_, F> {
                     }
                     let inner = inner.as_mut();
                     self.step_by_gates(
-                        (gates, bias),
+                        (gates, bias, team),
                         (rows, &live),
                         x,
                         states,
@@ -123,7 +124,7 @@ impl<F: Real> Layer<'_, F> {
     /// r, then v and what r owes to it, then the cell, of the rows that have the step. `kept`: v `[b, H]` and what is saved `[b, K·H]`.
     fn step_by_gates(
         &self,
-        (products, bias): (&GateProducts<'_, F>, &[F]),
+        (products, bias, team): (&GateProducts<'_, F>, &[F], Option<&Team<'_, F>>),
         (rows, live): (&Range<usize>, &impl Fn(&usize) -> bool),
         x: ArrayView2<'_, F>,
         states: &mut States<F>,
@@ -139,7 +140,12 @@ impl<F: Real> Layer<'_, F> {
             return;
         };
         let r = &mut room.r;
-        products.begin(rows, 0..early, (states.h(), bias), r, scratch);
+        if let Some(team) = team {
+            let stride = r.ncols();
+            team.product(states.h(), r.as_slice_mut().expect(CONTIGUOUS), stride);
+        } else {
+            products.begin(rows, 0..early, (states.h(), bias), r, scratch);
+        }
         if let Some(inner) = inner.filter(|_| early < gates) {
             for row in (0..rows.len()).filter(live) {
                 F::cell_inner(

@@ -1,0 +1,259 @@
+//! Products of few rows with a large matrix, at every step of a sequence: threads that share the matrix' columns, so that each keeps its part in
+//! its own caches. They wait for each other by spinning, as a step is too short for the system to wake a thread in.
+
+use super::panels::{Panels, Start};
+use super::recurrent::CONTIGUOUS;
+use crate::Real;
+use ndarray::{ArrayView2, ArrayView3, Axis};
+use parking_lot::{Mutex, RwLock};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Floating-point operations of a step from which on a further thread pays: some times what handing it over takes.
+const STEP: usize = 1 << 18;
+
+/// Of a whole sequence, as threads are started for it.
+const SEQUENCE: usize = 1 << 25;
+
+/// Bytes of a matrix that one thread's caches do not hold beside the rest.
+const LARGE: usize = 1 << 19;
+
+/// Rows a thread up to which its part of the columns is better than its part of the rows.
+const ROWS: usize = 4;
+
+/// The threads that should share the columns of `[inputs, outputs]` for the products of `rows` rows at each of `steps` steps, of `threads`.
+pub(super) fn size<F>(
+    [inputs, outputs]: [usize; 2],
+    rows: usize,
+    steps: usize,
+    threads: usize,
+) -> usize {
+    let step = 2 * rows * inputs * outputs;
+    let pays = rows.div_ceil(threads.max(1)) <= ROWS
+        && inputs * outputs * size_of::<F>() >= LARGE
+        && step.saturating_mul(steps) >= SEQUENCE;
+    if pays {
+        threads.min(step / STEP).max(1)
+    } else {
+        1
+    }
+}
+
+/// A number that threads watch, on a cache line of its own.
+#[repr(align(128))]
+struct Watched(AtomicUsize);
+
+/// Looks at a watched number before the system may let another thread of this core run, as there is one where threads outnumber cores or have
+/// just begun.
+const SPINS: u32 = 1 << 7;
+
+/// Nobody wants or gives a product any more.
+const END: usize = usize::MAX;
+
+impl Watched {
+    fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+    fn set(&self, number: usize) {
+        self.0.store(number, Ordering::Release);
+    }
+    /// Spins until it is no longer `old`.
+    fn after(&self, old: usize) -> usize {
+        let mut spins = 0_u32;
+        loop {
+            let now = self.0.load(Ordering::Acquire);
+            if now != old {
+                return now;
+            }
+            spins = spins.wrapping_add(1);
+            if spins.is_multiple_of(SPINS) {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+}
+
+/// Sets a number to [`END`] when this goes, by a panic too, so that no thread waits for one that is gone.
+struct Ends<'a>(&'a Watched);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.set(END);
+    }
+}
+
+/// Threads that compute products with one matrix.
+pub(super) struct Team<'a, F> {
+    panels: &'a Panels<F>,
+    /// What products are added to: a row, or what is there.
+    start: Start<'a, F>,
+    /// How many products were wanted so far.
+    wanted: Watched,
+    /// `[rows, K]`
+    input: RwLock<Vec<F>>,
+    /// The panels of the thread that walks.
+    own: Range<usize>,
+    others: Vec<Member<F>>,
+    zeros: Vec<F>,
+}
+
+/// Another thread of a team.
+struct Member<F> {
+    /// How many products it gave.
+    given: Watched,
+    panels: Range<usize>,
+    /// Its columns of the product, without gaps.
+    result: Mutex<Vec<F>>,
+}
+
+/// Runs a walk with a team of `size` threads, itself among them, for products of `rows` rows. The walk must want one product after the other.
+pub(super) fn with<F: Real, R>(
+    (panels, start): (&Panels<F>, Start<'_, F>),
+    rows: usize,
+    size: usize,
+    walk: impl FnOnce(&Team<'_, F>) -> R,
+) -> R {
+    let count = panels.count();
+    let size = size.clamp(1, count.max(1));
+    let range = |member: usize| member * count / size..(member + 1) * count / size;
+    let member = |member: usize| {
+        let panels_of = range(member);
+        let numbers = rows * panels.columns(&panels_of).len();
+        Member {
+            given: Watched::new(),
+            panels: panels_of,
+            result: Mutex::new(vec![F::zero(); numbers]),
+        }
+    };
+    let team = Team {
+        panels,
+        start,
+        wanted: Watched::new(),
+        input: RwLock::new(vec![F::zero(); rows * panels.inputs()]),
+        own: range(0),
+        others: (1..size).map(member).collect(),
+        zeros: vec![F::zero(); panels.width()],
+    };
+    std::thread::scope(|scope| {
+        for member in &team.others {
+            let team = &team;
+            scope.spawn(move || team.help(member, rows));
+        }
+        let _ends = Ends(&team.wanted);
+        walk(&team)
+    })
+}
+
+impl<F: Real> Team<'_, F> {
+    /// What another thread does until the walk ends.
+    fn help(&self, member: &Member<F>, rows: usize) {
+        let _ends = Ends(&member.given);
+        let width = self.panels.columns(&member.panels).len();
+        let start = match self.start {
+            // The walk adds it.
+            Start::Sum => Start::Row(&self.zeros[..]),
+            row => row,
+        };
+        let mut given = 0;
+        loop {
+            let wanted = self.wanted.after(given);
+            if wanted == END {
+                return;
+            }
+            let input = self.input.read();
+            let a = ArrayView3::from_shape((1, rows, self.panels.inputs()), &input[..]);
+            let a = a.expect("the input is as large");
+            let mut result = member.result.lock();
+            self.panels
+                .part(member.panels.clone(), a, start, &mut result, width);
+            given = wanted;
+            member.given.set(given);
+        }
+    }
+
+    /// c `[rows, ·]`, a row every `stride`, = start + a · matrix. a: `[rows, K]`
+    pub(super) fn product(&self, a: ArrayView2<'_, F>, c: &mut [F], stride: usize) {
+        let inputs = self.panels.inputs();
+        {
+            let mut input = self.input.write();
+            for (to, row) in input.chunks_exact_mut(inputs).zip(a.rows()) {
+                to.copy_from_slice(row.to_slice().expect(CONTIGUOUS));
+            }
+        }
+        // Nobody else counts.
+        let number = self.wanted.0.load(Ordering::Relaxed) + 1;
+        self.wanted.set(number);
+        let own = self.own.clone();
+        self.panels
+            .part(own, a.insert_axis(Axis(0)), self.start, c, stride);
+        for member in &self.others {
+            if member.given.after(number - 1) == END {
+                // Its panic goes on when all threads are joined.
+                return;
+            }
+            let columns = self.panels.columns(&member.panels);
+            let result = member.result.lock();
+            let rows = result.chunks_exact(columns.len());
+            for (row, to) in rows.zip(c.chunks_mut(stride)) {
+                let to = &mut to[columns.clone()];
+                match self.start {
+                    Start::Row(_) => to.copy_from_slice(row),
+                    Start::Sum => to.iter_mut().zip(row).for_each(|(to, sum)| *to += *sum),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    #[test]
+    fn a_team_gives_the_product_of_one_thread() {
+        let matrix = Array2::from_shape_fn((33, 300), |(k, n)| ((k * 7 + n * 3) % 11) as f32 - 4.0);
+        let panels = Panels::new(matrix.view());
+        let (width, rows) = (panels.width(), 5);
+        let bias: Vec<_> = (0..width).map(|column| column as f32).collect();
+        for size in [1, 2, 3, 99] {
+            for start in [Start::Row(&bias[..]), Start::Sum] {
+                let mut got = vec![1.0; rows * width];
+                let mut expected = got.clone();
+                with((&panels, start), rows, size, |team| {
+                    for step in 0..100 {
+                        let a = Array2::from_shape_fn((rows, 33), |(row, k)| {
+                            ((row * 5 + k + step) % 7) as f32
+                        });
+                        team.product(a.view(), &mut got, width);
+                        let a = a.view().insert_axis(Axis(0));
+                        panels.product(a, start, &mut expected, width);
+                        assert_eq!(got, expected, "{size} threads, step {step}");
+                    }
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_that_panics_leaves_no_thread_waiting() {
+        let panels = Panels::new(Array2::<f32>::zeros((9, 300)).view());
+        let outcome = std::panic::catch_unwind(|| {
+            with((&panels, Start::Sum), 1, 2, |_| panic!("on purpose"));
+        });
+        assert!(outcome.is_err());
+    }
+
+    #[test]
+    fn few_rows_of_a_large_matrix_are_worth_a_team() {
+        let size =
+            |rows, hidden, steps, threads| size::<f32>([hidden, 4 * hidden], rows, steps, threads);
+        assert_eq!(size(1, 512, 100, 2), 2);
+        assert_eq!(size(1, 512, 100, 16), 8);
+        assert_eq!(size(1, 512, 1, 2), 1, "few steps");
+        assert_eq!(size(1, 64, 10_000, 2), 1, "a small matrix");
+        assert_eq!(size(64, 512, 100, 2), 1, "many rows");
+    }
+}
