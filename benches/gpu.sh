@@ -46,7 +46,7 @@ echo "workloads" >&2
 heading=library,device,threads,workload,cell,phase,repetitions,minimum_ms,median_ms,first_ms
 echo "$heading,gflops,percent_of_peak" >"$record/workloads.csv"
 cargo bench --quiet --bench workloads -- --device gpu "$@" | grep '^bptt' >>"$record/workloads.csv"
-cargo bench --quiet --bench workloads -- --f16 "$@" | grep '^bptt' >>"$record/workloads.csv"
+cargo bench --quiet --bench workloads -- --f16 "$@" | grep '^bptt' >>"$record/workloads.csv" || echo "f16 failed" >&2
 if "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
     "$python" benches/peers/reference.py "$@"
     "$python" benches/peers/torch_peer.py --device cuda "$@" | sed 's/$/,,/' >>"$record/workloads.csv"

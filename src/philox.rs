@@ -75,7 +75,8 @@ impl WithSimd for Blocks<'_> {
         let lanes: [u32; LANES] = std::array::from_fn(|lane| lane as u32);
         let lanes = S::as_simd_u32s(&lanes).0[0];
         let parts = self.to.chunks_mut(S::U32_LANES);
-        for (first, to) in (self.first..).step_by(S::U32_LANES).zip(parts) {
+        for (part, to) in parts.enumerate() {
+            let first = (self.first).wrapping_add((part * S::U32_LANES) as u32);
             let counter = simd.add_u32s(simd.splat_u32s(first), lanes);
             let words = philox(simd, [counter, site, step_0, step_1], seed);
             let words = words.map(|word| {

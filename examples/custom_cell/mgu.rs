@@ -35,10 +35,12 @@ impl Cell for Mgu {
         bptt::wgsl!("examples/custom_cell/mgu.wgsl")
     }
 
+    #[inline(always)]
     fn inner<N: Lanes>(&self, unit: Inner<'_, N>) -> N {
         (unit.x[0] + unit.r[0]).sigmoid() * unit.state[0]
     }
 
+    #[inline(always)]
     fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
         let forget = (unit.x[0] + unit.r[0]).sigmoid();
         let candidate = (unit.x[1] + unit.r[1]).tanh();
@@ -49,6 +51,7 @@ impl Cell for Mgu {
         unit.saved[2] = h_before;
     }
 
+    #[inline(always)]
     fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
         let (forget, candidate, h_before) = (unit.saved[0], unit.saved[1], unit.saved[2]);
         let d_h = unit.d_state[0];
@@ -59,6 +62,7 @@ impl Cell for Mgu {
     }
 
     /// What the gradient of f⊙h₋ adds.
+    #[inline(always)]
     fn inner_backward<N: Lanes>(&self, unit: InnerBackward<'_, N>) {
         let (forget, h_before) = (unit.saved[0], unit.saved[2]);
         let d_forget = unit.d_inner * h_before * forget * forget.complement();

@@ -116,7 +116,7 @@ impl Activation {
         }
     }
 
-    /// f′(x); 0 at the kinks of ReLU and hard sigmoid.
+    /// f′(x); 0 at the kinks of ReLU and hard sigmoid, anything where x is NaN.
     #[inline(always)]
     pub fn derivative<N: Lanes>(self, x: N) -> N {
         let (zero, one) = (x.zero(), x.constant(1.0));

@@ -6,7 +6,7 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 /// One number (f32, f64), or several f32 side by side in a vector register: what the functions of a [`Cell`](super::Cell) are generic over.
 /// So they have no branches on numbers but [`where_positive`](Lanes::where_positive), and every cell runs in vector instructions.
 ///
-/// Sealed. Errors are those of vectors; f64 has its own precision.
+/// Sealed. Errors and bounds are those of registers; a single f32 or f64 has the standard library's functions.
 pub trait Lanes:
     Copy
     + Add<Output = Self>

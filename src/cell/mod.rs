@@ -175,7 +175,7 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn share(self) -> CellRef {
         CellRef::of(self)
     }
-    /// One unit, one step.
+    /// One unit, one step. Mark it and the others `#[inline(always)]`, or they are not compiled for vector instructions.
     fn forward<N: Lanes>(&self, unit: Forward<'_, N>);
     /// One unit, one step back.
     fn backward<N: Lanes>(&self, unit: Backward<'_, N>);

@@ -1,5 +1,5 @@
 //! The input's part of the pre-activations, a block of steps at a time, so that it is in the cache when the cell takes it; where only one thread
-//! walks steps, by a second one, ahead of it.
+//! walks steps, by a second one, ahead of it; where a team does, by all of them, before it.
 
 use super::buffer::Form;
 use super::memory::{Memory, Reading};
@@ -8,7 +8,7 @@ use super::recurrent::{CONTIGUOUS, view};
 use super::threads;
 use crate::Real;
 use crate::program::{Gemm, Matrix, RecurrentShape};
-use ndarray::{Array3, ArrayView2, ArrayView3, Axis, ShapeBuilder, s};
+use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut3, Axis, ShapeBuilder, s};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 const BLOCK: usize = 1 << 17;
 const BLOCK_ROWS: usize = 256;
 
-/// Parts of a sequence that two threads compute, its steps at least and its elements at most.
+/// Parts of a sequence that several threads compute, its steps at least and its elements at most.
 const PARTS: usize = 8;
 const STEPS: usize = 16 * PARTS;
 const WHOLE: usize = 1 << 20;
@@ -61,14 +61,14 @@ impl<'a, F: Real> InputProduct<'a, F> {
     fn block(&self, x: ArrayView3<'_, F>) -> Array3<F> {
         let (steps, rows, _) = x.dim();
         let mut block = Array3::zeros((steps, rows, self.weights.width()));
-        self.fill_block(x, &mut block);
+        self.fill_block(x, block.view_mut());
         block
     }
 
     /// The same, into the first steps of a block.
-    fn fill_block(&self, x: ArrayView3<'_, F>, block: &mut Array3<F>) {
+    fn fill_block(&self, x: ArrayView3<'_, F>, block: ArrayViewMut3<'_, F>) {
         let (bias, width) = (Start::Row(&self.bias), self.weights.width());
-        let to = block.as_slice_mut().expect(CONTIGUOUS);
+        let to = block.into_slice().expect(CONTIGUOUS);
         self.weights.product(x, bias, to, width);
     }
 
@@ -165,7 +165,7 @@ impl<'a, F: Real> Parts<'a, F> {
 pub(super) enum XGates<'a, F> {
     /// `[T, b, G·H]`
     Ready(ArrayView3<'a, F>),
-    /// Computed by two threads.
+    /// Computed by several threads.
     Shared(&'a Parts<'a, F>),
     /// To be computed from x `[T, b, I]`.
     Left {
@@ -177,6 +177,8 @@ pub(super) enum XGates<'a, F> {
         start: usize,
         /// Whether time runs backwards.
         reverse: bool,
+        /// That compute a block.
+        threads: usize,
     },
 }
 
@@ -185,6 +187,7 @@ impl<'a, F: Real> XGates<'a, F> {
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,
         reverse: bool,
+        threads: usize,
     ) -> Self {
         let x = product.x();
         let width = product.weights.width();
@@ -196,6 +199,7 @@ impl<'a, F: Real> XGates<'a, F> {
             block: Array3::zeros((steps, rows.len(), width)),
             start: 0,
             reverse,
+            threads,
         }
     }
 
@@ -213,13 +217,19 @@ impl<'a, F: Real> XGates<'a, F> {
                 block,
                 start,
                 reverse,
+                threads,
             } => {
                 let length = block.dim().0;
                 if step.is_multiple_of(length) {
                     let left = length.min(product.steps - step);
                     *start = if *reverse { t + 1 - left } else { t };
                     let x = x.slice(s![*start..*start + left, .., ..]);
-                    product.fill_block(x, block);
+                    let steps = left.div_ceil(*threads);
+                    let of_thread = x.axis_chunks_iter(Axis(0), steps);
+                    let to = block.axis_chunks_iter_mut(Axis(0), steps);
+                    threads::for_each(of_thread.zip(to).collect(), |(x, to)| {
+                        product.fill_block(x, to);
+                    });
                 }
                 block.index_axis(Axis(0), t - *start)
             }

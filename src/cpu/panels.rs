@@ -11,6 +11,8 @@ use std::ops::Range;
 #[derive(Debug)]
 pub struct Panels<F> {
     inputs: usize,
+    /// N
+    outputs: usize,
     /// Columns of all panels, those that fill up included.
     width: usize,
     /// Vectors of a panel, but for the last.
@@ -61,6 +63,7 @@ impl<F: Real> Panels<F> {
         }
         Self {
             inputs,
+            outputs,
             width,
             vectors,
             values,
@@ -83,6 +86,7 @@ impl<F: Real> Panels<F> {
         }
         Self {
             inputs,
+            outputs,
             width,
             vectors: gates,
             values,
@@ -102,6 +106,11 @@ impl<F: Real> Panels<F> {
     /// K
     pub(crate) fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// N
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// How many there are.

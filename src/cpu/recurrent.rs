@@ -66,14 +66,14 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// `whole`: whether one product of h₋ gives all gates, so that threads can share it.
-    pub(super) fn of<F>(shape: &RecurrentShape, gate_width: usize, whole: bool) -> Self {
+    /// `one`: whether one product gives all gates ([`GateProducts::one`]), so that threads can share it.
+    pub(super) fn of<F>(shape: &RecurrentShape, gate_width: usize, one: bool) -> Self {
         let (batch, directions) = (shape.batch, shape.directions);
         let work = 2 * shape.rows() * gate_width * shape.output;
         let tasks = threads::split(work, directions * batch);
         let threads = threads::split(work, usize::MAX) / directions;
         let matrix = [shape.output, gate_width];
-        let team = match whole {
+        let team = match one {
             true => team::size::<F>(matrix, batch, shape.steps, threads),
             false => 1,
         };
@@ -200,10 +200,12 @@ impl<'a, F: Real> GateProducts<'a, F> {
         self.output_width.max(gates * self.hidden)
     }
 
-    /// [`GateProducts::whole`] of all gates.
-    pub(super) fn all(&self, width: usize) -> Option<&Panels<F>> {
-        let gates = self.groups.last().map_or(0, |(gates, _)| gates.end);
-        self.whole(&(0..gates), width)
+    /// The weights, where one product gives all gates.
+    pub(super) fn one(&self) -> Option<&Panels<F>> {
+        match &self.groups[..] {
+            [(_, panels)] if self.mask.is_none() => Some(panels),
+            _ => None,
+        }
     }
 
     /// The weights, where one product gives all gates and its result is as wide as the output: it then needs no scratch.

@@ -45,8 +45,8 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
     let mut d_r = (!d_r.is_empty()).then(|| view_mut(d_r, gates_shape));
     let mut d_h = (!d_h.is_empty()).then(|| view_mut(d_h, (steps, batch, directions, output)));
 
-    let whole = op.mask.is_none() && !op.cell.has_late_gates();
-    let tasks = Tasks::of::<F>(&shape, gate_width, whole);
+    let one = op.mask.is_none() && !op.cell.has_late_gates();
+    let tasks = Tasks::of::<F>(&shape, gate_width, one);
     let diagonal: Vec<_> = (0..directions)
         .map(|direction| {
             let weight = op.weights.weight_diag;
@@ -125,7 +125,7 @@ pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memor
                 gradients,
             );
         };
-        match products.all(output).filter(|_| tasks.team > 1) {
+        match products.one().filter(|_| tasks.team > 1) {
             Some(panels) => {
                 team::with((panels, Start::Sum), rows.len(), tasks.team, |team| {
                     walk(Some(team))

@@ -55,8 +55,8 @@ pub(super) fn recurrent_forward<F: Real>(
     let mut inner =
         inner.map(|inner| view_mut(&mut inner[..inner_len], (steps, batch, directions, hidden)));
 
-    let whole = op.mask.is_none() && !op.cell.has_late_gates();
-    let tasks = Tasks::of::<F>(&shape, gate_width, whole);
+    let one = op.mask.is_none() && !op.cell.has_late_gates();
+    let tasks = Tasks::of::<F>(&shape, gate_width, one);
     let each = |weight: Option<PerDirection>| -> Vec<_> {
         let read = |direction| weight.map(|weight| memory.read(weight.of(direction)));
         (0..directions).map(read).collect()
@@ -155,7 +155,7 @@ pub(super) fn recurrent_forward<F: Real>(
         };
         let x_gates = match (input, &shared) {
             (_, Some(parts)) => XGates::Shared(parts),
-            (Some(input), None) => XGates::left(input, rows, reverse),
+            (Some(input), None) => XGates::left(input, rows, reverse, tasks.team),
             (None, None) => XGates::Ready(x_gates.slice(s![.., rows.clone(), layer.direction, ..])),
         };
         let walk = |team: Option<&Team<'_, F>>| {
@@ -222,9 +222,7 @@ impl<F: Real> Products<'_, F> {
     /// What a team multiplies with and adds to, where there is to be one.
     fn of_team(&self, size: usize) -> Option<(&Panels<F>, Start<'_, F>)> {
         match self {
-            Self::ByGates(gates, bias) if size > 1 => {
-                Some((gates.all(gates.width())?, Start::Row(bias)))
-            }
+            Self::ByGates(gates, bias) if size > 1 => Some((gates.one()?, Start::Row(bias))),
             _ => None,
         }
     }

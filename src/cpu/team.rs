@@ -18,8 +18,9 @@ const SEQUENCE: usize = 1 << 25;
 /// Bytes of a matrix that one thread's caches do not hold beside the rest.
 const LARGE: usize = 1 << 19;
 
-/// Rows a thread up to which its part of the columns is better than its part of the rows.
-const ROWS: usize = 4;
+/// Rows a thread, and rows at all, up to which a part of the columns is better than a part of the rows: the cell is the walking thread's alone.
+const ROWS_A_THREAD: usize = 4;
+const ROWS: usize = 8;
 
 /// The threads that should share the columns of `[inputs, outputs]` for the products of `rows` rows at each of `steps` steps, of `threads`.
 pub(super) fn size<F>(
@@ -29,13 +30,37 @@ pub(super) fn size<F>(
     threads: usize,
 ) -> usize {
     let step = 2 * rows * inputs * outputs;
-    let pays = rows.div_ceil(threads.max(1)) <= ROWS
-        && inputs * outputs * size_of::<F>() >= LARGE
-        && step.saturating_mul(steps) >= SEQUENCE;
-    if pays {
-        threads.min(step / STEP).max(1)
-    } else {
-        1
+    let started = 1 + step.saturating_mul(steps) / SEQUENCE;
+    let pays = rows <= ROWS
+        && rows.div_ceil(threads.max(1)) <= ROWS_A_THREAD
+        && inputs * outputs * size_of::<F>() >= LARGE;
+    let most = threads.min(step / STEP).min(started);
+    if pays { most.max(1) } else { 1 }
+}
+
+/// Threads in teams now, of all callers, so that many who run layers side by side do not start more threads than there are cores.
+static HELPERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Some of the threads that may be in teams, until this goes.
+struct Reserved(usize);
+
+impl Reserved {
+    fn up_to(wanted: usize) -> Self {
+        let most = rayon::current_num_threads().saturating_sub(1);
+        let mut got = 0;
+        let take = |taken: usize| {
+            got = wanted.min(most.saturating_sub(taken));
+            Some(taken + got)
+        };
+        let order = Ordering::Relaxed;
+        HELPERS.fetch_update(order, order, take).ok();
+        Self(got)
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        HELPERS.fetch_sub(self.0, Ordering::Relaxed);
     }
 }
 
@@ -116,8 +141,10 @@ pub(super) fn with<F: Real, R>(
     walk: impl FnOnce(&Team<'_, F>) -> R,
 ) -> R {
     let count = panels.count();
-    let size = size.clamp(1, count.max(1));
-    let range = |member: usize| member * count / size..(member + 1) * count / size;
+    let helpers = Reserved::up_to(size.min(count).saturating_sub(1));
+    // The last panel, which may be filled up with columns that c has not, is never the walk's own.
+    let parts = (1 + helpers.0).max(2);
+    let range = |member: usize| member * count / parts..(member + 1) * count / parts;
     let member = |member: usize| {
         let panels_of = range(member);
         let numbers = rows * panels.columns(&panels_of).len();
@@ -133,15 +160,20 @@ pub(super) fn with<F: Real, R>(
         wanted: Watched::new(),
         input: RwLock::new(vec![F::zero(); rows * panels.inputs()]),
         own: range(0),
-        others: (1..size).map(member).collect(),
+        others: (1..parts).map(member).collect(),
         zeros: vec![F::zero(); panels.width()],
     };
     std::thread::scope(|scope| {
-        for member in &team.others {
-            let team = &team;
-            scope.spawn(move || team.help(member, rows));
-        }
         let _ends = Ends(&team.wanted);
+        for (index, member) in team.others.iter().enumerate() {
+            let (team, builder) = (&team, std::thread::Builder::new());
+            let help = move || team.help(member, rows);
+            let starts = index < helpers.0 && builder.spawn_scoped(scope, help).is_ok();
+            if !starts {
+                // The walk does its part.
+                member.given.set(END);
+            }
+        }
         walk(&team)
     })
 }
@@ -151,25 +183,31 @@ impl<F: Real> Team<'_, F> {
     fn help(&self, member: &Member<F>, rows: usize) {
         let _ends = Ends(&member.given);
         let width = self.panels.columns(&member.panels).len();
-        let start = match self.start {
-            // The walk adds it.
-            Start::Sum => Start::Row(&self.zeros[..]),
-            row => row,
-        };
+        let start = self.start_of_others();
         let mut given = 0;
         loop {
             let wanted = self.wanted.after(given);
             if wanted == END {
                 return;
             }
-            let input = self.input.read();
-            let a = ArrayView3::from_shape((1, rows, self.panels.inputs()), &input[..]);
-            let a = a.expect("the input is as large");
-            let mut result = member.result.lock();
-            self.panels
-                .part(member.panels.clone(), a, start, &mut result, width);
+            {
+                let input = self.input.read();
+                let a = ArrayView3::from_shape((1, rows, self.panels.inputs()), &input[..]);
+                let a = a.expect("the input is as large");
+                let mut result = member.result.lock();
+                self.panels
+                    .part(member.panels.clone(), a, start, &mut result, width);
+            }
             given = wanted;
             member.given.set(given);
+        }
+    }
+
+    /// What the others add to; the walk adds what is there.
+    fn start_of_others(&self) -> Start<'_, F> {
+        match self.start {
+            Start::Sum => Start::Row(&self.zeros[..]),
+            row => row,
         }
     }
 
@@ -185,21 +223,25 @@ impl<F: Real> Team<'_, F> {
         // Nobody else counts.
         let number = self.wanted.0.load(Ordering::Relaxed) + 1;
         self.wanted.set(number);
-        let own = self.own.clone();
-        self.panels
-            .part(own, a.insert_axis(Axis(0)), self.start, c, stride);
+        let a = a.insert_axis(Axis(0));
+        let (own, outputs) = (self.own.clone(), self.panels.outputs());
+        self.panels.part(own, a, self.start, c, stride);
         for member in &self.others {
-            if member.given.after(number - 1) == END {
-                // Its panic goes on when all threads are joined.
-                return;
-            }
             let columns = self.panels.columns(&member.panels);
-            let result = member.result.lock();
-            let rows = result.chunks_exact(columns.len());
+            let gone = member.given.after(number - 1) == END;
+            let mut result = member.result.lock();
+            if gone {
+                let (panels, start) = (member.panels.clone(), self.start_of_others());
+                self.panels
+                    .part(panels, a, start, &mut result, columns.len());
+            }
+            let rows = result.chunks_exact(columns.len().max(1));
+            // Without the columns that fill the last panel up.
+            let columns = columns.start..columns.end.min(outputs);
             for (row, to) in rows.zip(c.chunks_mut(stride)) {
                 let to = &mut to[columns.clone()];
                 match self.start {
-                    Start::Row(_) => to.copy_from_slice(row),
+                    Start::Row(_) => to.copy_from_slice(&row[..to.len()]),
                     Start::Sum => to.iter_mut().zip(row).for_each(|(to, sum)| *to += *sum),
                 }
             }
@@ -210,29 +252,52 @@ impl<F: Real> Team<'_, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array2;
+    use ndarray::{Array2, ArrayView1, s};
 
     #[test]
     fn a_team_gives_the_product_of_one_thread() {
-        let matrix = Array2::from_shape_fn((33, 300), |(k, n)| ((k * 7 + n * 3) % 11) as f32 - 4.0);
-        let panels = Panels::new(matrix.view());
-        let (width, rows) = (panels.width(), 5);
-        let bias: Vec<_> = (0..width).map(|column| column as f32).collect();
-        for size in [1, 2, 3, 99] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4);
+        let pool = pool.build().unwrap();
+        for (outputs, size) in [(300, 1), (300, 2), (300, 3), (300, 99), (9, 2), (256, 2)] {
+            let matrix =
+                Array2::from_shape_fn((33, outputs), |(k, n)| ((k * 7 + n * 3) % 11) as f32 - 4.0);
+            let panels = Panels::new(matrix.view());
+            let rows = 5;
+            let bias: Vec<_> = (0..panels.width()).map(|column| column as f32).collect();
             for start in [Start::Row(&bias[..]), Start::Sum] {
-                let mut got = vec![1.0; rows * width];
+                // Two numbers of room between rows, which stay as they are.
+                let stride = match start {
+                    Start::Row(_) => panels.width() + 2,
+                    Start::Sum => outputs + 2,
+                };
+                let mut got = Array2::from_elem((rows, stride), 1.0);
                 let mut expected = got.clone();
-                with((&panels, start), rows, size, |team| {
+                let mut walk = |team: &Team<'_, f32>| {
                     for step in 0..100 {
                         let a = Array2::from_shape_fn((rows, 33), |(row, k)| {
                             ((row * 5 + k + step) % 7) as f32
                         });
-                        team.product(a.view(), &mut got, width);
-                        let a = a.view().insert_axis(Axis(0));
-                        panels.product(a, start, &mut expected, width);
-                        assert_eq!(got, expected, "{size} threads, step {step}");
+                        team.product(a.view(), got.as_slice_mut().unwrap(), stride);
+                        // Whole numbers, which f32 adds exactly.
+                        let product = a.dot(&matrix);
+                        let mut columns = expected.slice_mut(s![.., ..outputs]);
+                        match start {
+                            Start::Row(bias) => {
+                                let bias = ArrayView1::from(&bias[..outputs]);
+                                columns.assign(&(product + bias));
+                            }
+                            Start::Sum => columns += &product,
+                        }
+                        let got = got.slice(s![.., ..outputs]);
+                        assert_eq!(got, expected.slice(s![.., ..outputs]), "{size} threads");
                     }
-                });
+                };
+                pool.install(|| with((&panels, start), rows, size, &mut walk));
+                assert!(
+                    got.slice(s![.., stride - 2..])
+                        .iter()
+                        .all(|room| *room == 1.0)
+                );
             }
         }
     }
@@ -251,9 +316,11 @@ mod tests {
         let size =
             |rows, hidden, steps, threads| size::<f32>([hidden, 4 * hidden], rows, steps, threads);
         assert_eq!(size(1, 512, 100, 2), 2);
-        assert_eq!(size(1, 512, 100, 16), 8);
+        assert_eq!(size(1, 512, 100, 16), 7);
+        assert_eq!(size(1, 2048, 1, 64), 2, "threads are started for it");
         assert_eq!(size(1, 512, 1, 2), 1, "few steps");
         assert_eq!(size(1, 64, 10_000, 2), 1, "a small matrix");
         assert_eq!(size(64, 512, 100, 2), 1, "many rows");
+        assert_eq!(size(9, 512, 100, 16), 1, "more than a walk's own");
     }
 }

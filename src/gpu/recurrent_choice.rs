@@ -201,7 +201,7 @@ impl RecurrentChoice {
             return Self {
                 walk: Workgroup,
                 rows,
-                // As many invocations as a workgroup has at least.
+                // A workgroup has 32 invocations at least, of which none should be idle.
                 outputs: if shape.hidden > 32 { 2 } else { 1 },
                 subgroups,
             };

@@ -121,7 +121,7 @@ impl<F: Real> Layer<'_, F> {
         }
     }
 
-    /// r, then v and what r owes to it, then the cell, of the rows that have the step. `kept`: v `[b, H]` and what is saved `[b, K·H]`.
+    /// r, then v and what r owes to it, then the cell, of the rows that have the step. `inner`: v `[b, H]`; `saved`: `[b, K·H]`.
     fn step_by_gates(
         &self,
         (products, bias, team): (&GateProducts<'_, F>, &[F], Option<&Team<'_, F>>),
