@@ -53,6 +53,9 @@ pub(super) fn view_mut<F, D: Dimension>(
     ArrayViewMut::from_shape(shape, elements).expect("the program was checked")
 }
 
+/// What a gate of a cell takes of a thread's time, as so many operations of a product.
+const CELL: usize = 64;
+
 /// How the rows of a layer's directions are split over threads.
 pub(super) struct Tasks {
     /// Of a task, but for the last of a direction.
@@ -69,7 +72,7 @@ impl Tasks {
     /// `one`: whether one product gives all gates ([`GateProducts::one`]), so that threads can share it.
     pub(super) fn of<F>(shape: &RecurrentShape, gate_width: usize, one: bool) -> Self {
         let (batch, directions) = (shape.batch, shape.directions);
-        let work = 2 * shape.rows() * gate_width * shape.output;
+        let work = shape.rows() * gate_width * (2 * shape.output + CELL);
         let tasks = threads::split(work, directions * batch);
         let threads = threads::split(work, usize::MAX) / directions;
         let matrix = [shape.output, gate_width];
