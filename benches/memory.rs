@@ -6,12 +6,12 @@
 
 mod common;
 
+use bptt::Device;
 use bptt::data::Batch;
 use bptt::nn::{GruConfig, LstmConfig, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
-use bptt::{Device, Tensor};
-use ndarray::Array3;
+use common::numbers;
 use std::time::{Duration, Instant};
 
 /// Name, cell, I, H, T, B; as in `workloads`.
@@ -26,13 +26,6 @@ const WORKLOADS: [(&str, &str, [usize; 4]); 6] = [
 
 /// Shares of what a step takes without a budget.
 const SHARES: [f64; 6] = [1.0, 0.8, 0.6, 0.5, 0.4, 0.3];
-
-fn numbers(device: &Device, [steps, batch, features]: [usize; 3]) -> Tensor {
-    let values = Array3::from_shape_fn((steps, batch, features), |(t, b, f)| {
-        ((t * 7 + b * 13 + f * 5) as f32 * 0.1).sin()
-    });
-    Tensor::from_array(device, &values).expect("the workloads fit")
-}
 
 fn trainer(device: &Device, cell: &str, [inputs, hidden, ..]: [usize; 4]) -> Trainer {
     let model = Sequential::new(inputs);

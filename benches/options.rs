@@ -13,8 +13,7 @@ use bptt::nn::{Bias, GruConfig, Input, LstmConfig, RecurrentConfig, RnnConfig, S
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};
-use common::policy;
-use ndarray::Array3;
+use common::{numbers, policy};
 use std::time::Instant;
 
 /// Batch rows of the lengths that a ragged batch has: T, 3T/4, T/2 and T/4 in turn, so that 5 of 8 steps are left.
@@ -130,16 +129,6 @@ fn cases(sizes: Sizes) -> Vec<Case> {
     cases
 }
 
-fn numbers(device: &Device, shape: &[usize]) -> Tensor {
-    let [steps, batch, features] = *shape else {
-        panic!("a sequence");
-    };
-    let values = Array3::from_shape_fn((steps, batch, features), |(t, b, f)| {
-        ((t * 7 + b * 13 + f * 5) as f32 * 0.1).sin()
-    });
-    Tensor::from_array(device, &values).expect("it fits")
-}
-
 /// A case on a device, ready to run.
 struct Bench<'a> {
     case: &'a Case,
@@ -154,7 +143,7 @@ impl<'a> Bench<'a> {
         Self {
             case,
             device: device.clone(),
-            x: numbers(device, &[steps, batch, inputs]),
+            x: numbers(device, [steps, batch, inputs]),
             lengths: (0..batch).map(length).collect(),
         }
     }
@@ -174,7 +163,8 @@ impl<'a> Bench<'a> {
     fn trainer(&self) -> (Trainer, Batch) {
         let model = self.model();
         let shape = model.output_shape(self.x.shape()).expect("x fits");
-        let batch = Batch::new(self.x.clone(), numbers(&self.device, &shape));
+        let shape = shape.try_into().expect("a sequence");
+        let batch = Batch::new(self.x.clone(), numbers(&self.device, shape));
         let batch = if self.case.ragged {
             batch.with_lengths(self.lengths.clone())
         } else {

@@ -22,19 +22,13 @@ use bptt::nn::Sequential;
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Precision, Tensor};
+use common::numbers;
 use common::policy::{self, Timing, Wanted, Workload};
 use common::workloads::model;
-use ndarray::{Array3, ArrayD};
+use ndarray::ArrayD;
 use reference::Reference;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-fn numbers(device: &Device, [steps, batch, features]: [usize; 3]) -> Tensor {
-    let values = Array3::from_shape_fn((steps, batch, features), |(t, b, f)| {
-        ((t * 7 + b * 13 + f * 5) as f32 * 0.1).sin()
-    });
-    Tensor::from_array(device, &values).expect("the workloads fit")
-}
 
 /// A workload on a device.
 struct Bench {

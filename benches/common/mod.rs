@@ -6,6 +6,7 @@ pub mod workloads;
 
 use bptt::{Device, Tensor};
 use criterion::Criterion;
+use ndarray::Array3;
 use std::time::Duration;
 
 /// The CPU path and, where there is one, the best GPU adapter (a software adapter too; `BPTT_ADAPTER` chooses).
@@ -44,6 +45,14 @@ pub fn shortest(mut run: impl FnMut()) -> f64 {
         runs += 1;
     }
     best
+}
+
+/// Numbers of a sequence, `[T, B, F]`.
+pub fn numbers(device: &Device, [steps, batch, features]: [usize; 3]) -> Tensor {
+    let values = Array3::from_shape_fn((steps, batch, features), |(t, b, f)| {
+        ((t * 7 + b * 13 + f * 5) as f32 * 0.1).sin()
+    });
+    Tensor::from_array(device, &values).expect("the workloads fit")
 }
 
 const STEPS: usize = 1_000_000;
