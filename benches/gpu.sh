@@ -8,7 +8,7 @@
 #   adapter.txt     adapter, driver, commit, date
 #   tests.txt       the results of all tests, the GPU required (SKIP_TESTS=1 leaves them out)
 #   workloads.csv   every workload on the adapter, then with weights in f16; PyTorch's with CUDA below, where $PYTHON (python3) imports it
-#   gemm.csv        matrix products beside the adapter's peak of multiply-adds in registers
+#   gemm.csv        matrix products by every kernel, the chosen one first, beside the adapter's peak of multiply-adds in registers
 #   kernels.csv     a training step of every workload by kernel, from the adapter's own timestamps
 #
 # and into target/record/ADAPTER the traces of those steps, for chrome://tracing or Perfetto. A workload's name limits all but tests and gemm to it.
@@ -55,10 +55,8 @@ else
 fi
 
 echo "matrix products" >&2
-echo product,gflops,percent_of_peak >"$record/gemm.csv"
-# A filter that fits nothing leaves the table alone.
-cargo bench --quiet --bench gemm -- the-table-alone |
-    sed -nE 's/^gpu +(.*[^ ]) +([0-9.]+) +([0-9.]+) %$/\1,\2,\3/p; s/^gpu +peak +([0-9.]+)$/peak,\1,100/p' >>"$record/gemm.csv"
+echo device,workload,product,m,n,k,kernel,milliseconds,gflops,percent_of_peak >"$record/gemm.csv"
+cargo bench --quiet --bench gemm -- --device gpu | grep '^gpu,' >>"$record/gemm.csv"
 
 echo "kernels" >&2
 cargo bench --quiet --bench workloads -- --device gpu --profile "$traces/step.json" "$@"
