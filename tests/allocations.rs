@@ -24,11 +24,14 @@ fn counts(model: &dyn Fn(SequentialBuilder) -> SequentialBuilder, steps: usize) 
 
 #[test]
 fn a_run_allocates_as_often_for_many_steps_as_for_few() {
-    let models: [&dyn Fn(SequentialBuilder) -> SequentialBuilder; 4] = [
+    let models: [&dyn Fn(SequentialBuilder) -> SequentialBuilder; 7] = [
         &|model| model.rnn(RnnConfig::hidden(5)),
         &|model| model.lstm(LstmConfig::hidden(5).layers(2)),
         &|model| model.gru(GruConfig::hidden(5).bidirectional(true)),
         &|model| model.lstm(LstmConfig::hidden(5)).last_step().linear(1),
+        &|model| model.lstm(LstmConfig::hidden(5).peepholes(true).zoneout(0.2, 0.1)),
+        &|model| model.lstm(LstmConfig::hidden(5).proj_size(3).zoneout(0.2, 0.1)),
+        &|model| model.gru(GruConfig::hidden(5).reset_after(false)),
     ];
     for (index, model) in models.into_iter().enumerate() {
         let (few, many) = (counts(model, 4), counts(model, 40));

@@ -8,12 +8,11 @@
 mod common;
 mod plot;
 
+use bptt::Device;
 use bptt::data::Batch;
 use bptt::nn::{LstmConfig, Sequential};
 use bptt::train::{Adam, Trainer};
-use bptt::{Device, Tensor};
-use common::policy;
-use ndarray::Array3;
+use common::{numbers, policy};
 use std::path::{Path, PathBuf};
 
 const INPUTS: usize = 64;
@@ -39,13 +38,6 @@ pub struct Point {
     pub phase: String,
     /// The shortest run of all rounds.
     pub milliseconds: f64,
-}
-
-fn numbers(device: &Device, [steps, batch, features]: [usize; 3]) -> Tensor {
-    let values = Array3::from_shape_fn((steps, batch, features), |(t, b, f)| {
-        ((t * 7 + b * 13 + f * 5) as f32 * 0.1).sin()
-    });
-    Tensor::from_array(device, &values).expect("the sizes fit")
 }
 
 /// The milliseconds of a forward pass and of a training step.
