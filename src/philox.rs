@@ -22,13 +22,12 @@ fn philox<S: Simd>(simd: S, counter: [S::u32s; 4], key: [u32; 2]) -> [S::u32s; 4
 /// The most lanes of a register.
 const LANES: usize = 16;
 
-/// The elements of a tensor that carries seed and step into programs: 16 bits an element, low ones first, exact in f32.
-pub(crate) const RNG_LEN: usize = 8;
+/// The whole numbers that carry seed and step into programs, low words first.
+pub(crate) const RNG_LEN: usize = 4;
 
-/// Seed and step as such a tensor.
-pub(crate) fn rng_values(seed: u64, step: u64) -> [f32; RNG_LEN] {
-    let part = |word: u64, index: usize| f32::from((word >> (16 * index)) as u16);
-    std::array::from_fn(|index| part(if index < 4 { seed } else { step }, index % 4))
+/// Seed and step as such numbers.
+pub(crate) fn rng_words(seed: u64, step: u64) -> [u32; RNG_LEN] {
+    [seed as u32, (seed >> 32) as u32, step as u32, (step >> 32) as u32]
 }
 
 /// One site of a program that draws random numbers, in one run.
@@ -40,14 +39,26 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// From the tensor's elements.
+    /// From the elements of a tensor that carries seed and step.
     pub(crate) fn new<F: crate::Real>(rng: &[F], site: u32) -> Self {
-        let part = |index: usize| rng[index].to_double() as u32;
-        let word = |index: usize| part(index) | (part(index + 1) << 16);
+        let word = |index: usize| rng[index].to_whole();
         Self {
-            seed: [word(0), word(2)],
-            step: [word(4), word(6)],
+            seed: [word(0), word(1)],
+            step: [word(2), word(3)],
             site,
+        }
+    }
+
+    /// The words from position `first` on.
+    pub(crate) fn words(&self, first: usize, to: &mut [u32]) {
+        let mut blocks = [[0; 4]; 17];
+        let mut at = first;
+        for part in to.chunks_mut(64) {
+            let skipped = at % 4;
+            let drawn = &mut blocks[..(skipped + part.len()).div_ceil(4)];
+            self.blocks((at / 4) as u32, drawn);
+            part.copy_from_slice(&drawn.as_flattened()[skipped..][..part.len()]);
+            at += part.len();
         }
     }
 
@@ -99,6 +110,7 @@ pub(crate) fn threshold(rate: f64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Real;
     use pulp::Scalar;
 
     fn one(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
@@ -127,7 +139,7 @@ mod tests {
 
     #[test]
     fn blocks_are_numbered_one_by_one() {
-        let stream = Stream::new(&rng_values(1, 2), 3);
+        let stream = Stream::new(&rng_words(1, 2).map(f64::from_whole), 3);
         let mut all = [[0; 4]; 37];
         stream.blocks(5, &mut all);
         for (index, words) in (5..).zip(all) {
@@ -138,7 +150,7 @@ mod tests {
     #[test]
     fn seed_and_step_survive_the_tensor() {
         let (seed, step) = (0xfedc_ba98_7654_3210, 0x0123_4567_89ab_cdef);
-        let stream = Stream::new(&rng_values(seed, step), 7);
+        let stream = Stream::new(&rng_words(seed, step).map(f32::from_whole), 7);
         assert_eq!(stream.seed, [0x7654_3210, 0xfedc_ba98]);
         assert_eq!(stream.step, [0x89ab_cdef, 0x0123_4567]);
     }

@@ -2,13 +2,18 @@
 
 use crate::cell::{BackwardRow, ErasedCell, ForwardRow, InnerBackwardRow, InnerRow, TakesSteps};
 use crate::cpu::PanelScalar;
+use crate::expr::BlockScalar;
 
 /// `f32` or `f64`: what the CPU path computes in. Sealed.
-pub trait Real: ndarray::NdFloat + bytemuck::Pod + Default + PanelScalar + sealed::Sealed {
+pub trait Real: ndarray::NdFloat + bytemuck::Pod + Default + PanelScalar + BlockScalar + sealed::Sealed {
     /// From a double, rounded.
     fn from_double(value: f64) -> Self;
     /// To a double, exact.
     fn to_double(self) -> f64;
+    /// The number whose bits are those of a whole number, as tensors carry them. Nothing is computed with it.
+    fn from_whole(whole: u32) -> Self;
+    /// The whole number that was carried.
+    fn to_whole(self) -> u32;
 
     #[doc(hidden)]
     fn takes_steps(cell: &dyn ErasedCell) -> Option<&dyn TakesSteps<Self>>;
@@ -29,6 +34,14 @@ mod sealed {
 }
 
 impl Real for f32 {
+    #[inline(always)]
+    fn from_whole(whole: u32) -> Self {
+        Self::from_bits(whole)
+    }
+    #[inline(always)]
+    fn to_whole(self) -> u32 {
+        self.to_bits()
+    }
     #[inline(always)]
     fn from_double(value: f64) -> Self {
         value as f32
@@ -55,6 +68,14 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
+    #[inline(always)]
+    fn from_whole(whole: u32) -> Self {
+        Self::from_bits(u64::from(whole))
+    }
+    #[inline(always)]
+    fn to_whole(self) -> u32 {
+        self.to_bits() as u32
+    }
     #[inline(always)]
     fn from_double(value: f64) -> Self {
         value

@@ -3,7 +3,7 @@
 use super::buffer::{Buffer, Contents, Form};
 use super::panels::Panels;
 use crate::Real;
-use crate::program::{Matrix, Slice};
+use crate::program::{Matrix, Slice, TensorId};
 use ndarray::{ArrayView2, ArrayViewMut2, Ix2, ShapeBuilder, StrideShape};
 use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 use std::ops::{Deref, DerefMut};
@@ -30,10 +30,21 @@ impl<'a, F: Real> Memory<'a, F> {
         self.buffers[of.tensor.0].read().packed(of, form, keep)
     }
 
-    /// The lengths of sequences, which programs carry as floats.
-    pub(crate) fn lengths(&self, slice: Slice) -> Vec<usize> {
-        let length = |length: &F| length.to_usize().unwrap_or(0);
-        self.read(slice).iter().map(length).collect()
+    /// The lengths of sequences, or other whole numbers.
+    pub(crate) fn wholes(&self, slice: Slice) -> Vec<usize> {
+        let whole = |whole: &F| whole.to_whole() as usize;
+        self.read(slice).iter().map(whole).collect()
+    }
+
+    /// A whole tensor for writing.
+    pub(crate) fn write_whole(&self, tensor: TensorId) -> Writing<'a, F> {
+        let guard = self.buffers[tensor.0].write();
+        let slice = Slice {
+            tensor,
+            offset: 0,
+            len: guard.len(),
+        };
+        Writing { guard, slice }
     }
 
     /// A slice for writing.

@@ -3,32 +3,21 @@
 //! It verifies the GPU kernels and serves where there is no GPU. It is written from the equations, not from the shaders, so
 //! that the two cannot share a mistake; it is fast because its work is matrix products on whole matrices.
 
-mod adam;
 mod aligned;
 mod buffer;
-mod clip_norm;
-mod column_sum;
-mod dropout;
-mod fill;
-mod gather_last;
 mod gemm;
 mod input_product;
+mod map;
 mod memory;
-mod mse;
-mod multiply;
 pub(crate) mod panels;
+mod pointwise;
 mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
-mod repeat;
-mod repeat_backward;
-mod scatter_last;
-mod sgd;
-mod softmax;
-mod softmax_backward;
-mod softmax_cross_entropy;
+mod reduce;
+mod row;
+mod scatter;
 mod states;
-mod swap_axes;
 mod team;
 mod threads;
 mod zoneout;
@@ -38,46 +27,40 @@ pub(crate) use memory::Memory;
 pub use panels::PanelScalar;
 
 use crate::Real;
-use crate::program::{Op, Program};
+use crate::program::{Map, Op, Program, Reduce, Row};
+use pointwise::Prepared;
 
 /// What is known of a program before it runs.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    /// Operations that a later one does as well.
-    left: Vec<bool>,
+pub(crate) struct Plan<F> {
+    /// For each operation its expression, where it has one.
+    prepared: Vec<Option<Prepared<F>>>,
     /// Tensors that the program writes.
     pub(crate) written: Vec<bool>,
 }
 
-impl Plan {
+impl<F: Real> Plan<F> {
     pub(crate) fn new(program: &Program) -> Self {
+        let prepare = |op: &Op| match op {
+            Op::Map(Map(of)) | Op::Row(Row(of)) | Op::Reduce(Reduce(of)) => Some(Prepared::new(of)),
+            _ => None,
+        };
         Self {
-            left: program.left_to_recurrence(),
+            prepared: program.ops().iter().map(prepare).collect(),
             written: program.all_written(),
         }
     }
 
     /// Runs a checked program over its tensors' memory, one buffer a tensor.
-    pub(crate) fn run<F: Real>(&self, program: &Program, buffers: &[Buffer<F>]) {
+    pub(crate) fn run(&self, program: &Program, buffers: &[Buffer<F>]) {
         let memory = Memory::new(buffers);
-        (0..program.ops().len()).for_each(|index| self.run_one(program, index, &memory));
+        let ops = program.ops().iter().zip(&self.prepared);
+        ops.for_each(|(op, prepared)| run(op, prepared.as_ref(), &memory));
     }
 
-    /// Runs an operation after those right before it that were left to it; nothing where it is left itself.
-    fn run_one<F: Real>(&self, program: &Program, index: usize, memory: &Memory<'_, F>) {
-        if self.left[index] {
-            return;
-        }
-        let count = self.left[..index].iter().rev().take_while(|left| **left);
-        let first = index - count.count();
-        let ops = program.ops();
-        run(&ops[index], &ops[first..index], memory);
-    }
-
-    /// Runs a program as [`Plan::run`] does: when each operation began and ended, in nanoseconds since `origin`. Those left to a later one take
-    /// no time of their own.
+    /// Runs a program as [`Plan::run`] does: when each operation began and ended, in nanoseconds since `origin`.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn profile<F: Real>(
+    pub(crate) fn profile(
         &self,
         program: &Program,
         buffers: &[Buffer<F>],
@@ -85,36 +68,26 @@ impl Plan {
     ) -> Vec<[u64; 2]> {
         let memory = Memory::new(buffers);
         let now = || origin.elapsed().as_nanos() as u64;
-        let time = |index| {
+        let ops = program.ops().iter().zip(&self.prepared);
+        let time = |(op, prepared): (&Op, &Option<Prepared<F>>)| {
             let start = now();
-            self.run_one(program, index, &memory);
+            run(op, prepared.as_ref(), &memory);
             [start, now()]
         };
-        (0..program.ops().len()).map(time).collect()
+        ops.map(time).collect()
     }
 }
 
-/// Runs an operation, after those that were left to it.
-fn run<F: Real>(op: &Op, left: &[Op], memory: &Memory<'_, F>) {
-    match op {
-        Op::Fill(op) => fill::fill(op, memory),
-        Op::Gemm(op) => gemm::gemm(op, memory),
-        Op::ColumnSum(op) => column_sum::column_sum(op, memory),
-        Op::RecurrentForward(op) => recurrent_forward::recurrent_forward(op, left, memory),
-        Op::RecurrentBackward(op) => recurrent_backward::recurrent_backward(op, memory),
-        Op::GatherLast(op) => gather_last::gather_last(op, memory),
-        Op::Softmax(op) => softmax::softmax(op, memory),
-        Op::SoftmaxBackward(op) => softmax_backward::softmax_backward(op, memory),
-        Op::Mse(op) => mse::mse(op, memory),
-        Op::SoftmaxCrossEntropy(op) => softmax_cross_entropy::softmax_cross_entropy(op, memory),
-        Op::ClipNorm(op) => clip_norm::clip_norm(op, memory),
-        Op::Sgd(op) => sgd::sgd(op, memory),
-        Op::Adam(op) => adam::adam(op, memory),
-        Op::Dropout(op) => dropout::dropout(op, memory),
-        Op::Multiply(op) => multiply::multiply(op, memory),
-        Op::Repeat(op) => repeat::repeat(op, memory),
-        Op::RepeatBackward(op) => repeat_backward::repeat_backward(op, memory),
-        Op::ScatterLast(op) => scatter_last::scatter_last(op, memory),
-        Op::SwapAxes(op) => swap_axes::swap_axes(op, memory),
+/// Runs an operation.
+fn run<F: Real>(op: &Op, prepared: Option<&Prepared<F>>, memory: &Memory<'_, F>) {
+    match (op, prepared) {
+        (Op::Map(op), Some(prepared)) => map::map(op, prepared, memory),
+        (Op::Row(op), Some(prepared)) => row::row(op, prepared, memory),
+        (Op::Reduce(op), Some(prepared)) => reduce::reduce(op, prepared, memory),
+        (Op::Map(_) | Op::Row(_) | Op::Reduce(_), None) => unreachable!("they were prepared"),
+        (Op::Gemm(op), _) => gemm::gemm(op, memory),
+        (Op::Scatter(op), _) => scatter::scatter(op, memory),
+        (Op::RecurrentForward(op), _) => recurrent_forward::recurrent_forward(op, memory),
+        (Op::RecurrentBackward(op), _) => recurrent_backward::recurrent_backward(op, memory),
     }
 }

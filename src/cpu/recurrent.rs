@@ -27,7 +27,7 @@ pub(super) fn lengths<F: Real>(
         || vec![shape.steps; shape.batch],
         |lengths| {
             let own = |length: usize| length.saturating_sub(start).min(shape.steps);
-            memory.lengths(lengths).into_iter().map(own).collect()
+            memory.wholes(lengths).into_iter().map(own).collect()
         },
     )
 }

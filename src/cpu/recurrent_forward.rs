@@ -13,15 +13,13 @@ use super::zoneout::ZoneoutMask;
 use super::{Memory, threads};
 use crate::Real;
 use crate::cell::{CellRef, STEP_ROWS, TakesSteps};
-use crate::program::{Op, PerDirection, RecurrentForward, RecurrentShape};
+use crate::program::{PerDirection, RecurrentForward, RecurrentShape};
 use ndarray::{Array2, ArrayViewMut3, Axis, s};
 use std::sync::Arc;
 
 /// r = R h₋ + b_hh, then the cell, for every step; directions and batch split over threads, each of which walks its rows' whole sequence.
-/// `inputs` are the products that x_gates consist of, one a direction, where they are left to this function.
 pub(super) fn recurrent_forward<F: Real>(
     op: &RecurrentForward,
-    inputs: &[Op],
     memory: &Memory<'_, F>,
 ) {
     let shape = op.shape;
@@ -102,10 +100,8 @@ pub(super) fn recurrent_forward<F: Real>(
             zoneout: ZoneoutMask::new(op.zoneout, &shape, op.segment, memory),
             lengths: &lengths[direction],
         };
-        let input = inputs.get(direction).map(|op| match op {
-            Op::Gemm(op) => InputProduct::new(op, &shape, memory, keep),
-            _ => unreachable!("inputs are products"),
-        });
+        let product = op.products.get(direction);
+        let input = product.map(|product| InputProduct::new(product, &shape, memory, keep));
         Walk {
             layer,
             products,

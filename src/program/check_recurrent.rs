@@ -1,9 +1,9 @@
 //! What must hold of the operations of a recurrent layer.
 
-use super::check::{Check, Operands, rate};
+use super::operands::{Check, Operands};
 use super::{
-    GatesLayout, RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights, Segment,
-    Slice, Zoneout,
+    Cost, GatesLayout, RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights,
+    Segment, Slice, Zoneout, cost,
 };
 use crate::cell::{CellRef, MAX_COUNT};
 use crate::philox::RNG_LEN;
@@ -140,13 +140,48 @@ fn read_rows(
     }
 }
 
-pub(super) fn recurrent_forward(o: &mut Operands<'_>, op: &RecurrentForward) -> Check {
+impl RecurrentForward {
+    pub(super) fn cost(&self) -> Cost {
+        cost::recurrent_forward(self)
+    }
+
+    pub(super) fn check(&self, o: &mut Operands<'_>) -> Check {
+        recurrent_forward(o, self)
+    }
+}
+
+impl RecurrentBackward {
+    pub(super) fn cost(&self) -> Cost {
+        cost::recurrent_backward(self)
+    }
+
+    pub(super) fn check(&self, o: &mut Operands<'_>) -> Check {
+        recurrent_backward(o, self)
+    }
+}
+
+/// `Ok` for a probability below 1.
+fn rate(name: &str, rate: f64) -> Check {
+    if (0.0..1.0).contains(&rate) {
+        Ok(())
+    } else {
+        Err(format!("{name} is {rate}, not 0 to below 1"))
+    }
+}
+
+fn recurrent_forward(o: &mut Operands<'_>, op: &RecurrentForward) -> Check {
     let (cell, shape, weights) = (&op.cell, &op.shape, &op.weights);
     recurrent_shape(cell, shape, &op.segment, weights)?;
     let (rows, hidden) = (shape.rows(), shape.hidden);
     let states = shape.state_offset(cell.states());
     let mask = shape.directions * shape.batch * cell.gates() * shape.output;
-    o.read("x_gates", op.x_gates, rows * cell.gates() * hidden)?;
+    let x_gates = rows * cell.gates() * hidden;
+    if op.products.is_empty() {
+        o.read("x_gates", op.x_gates, x_gates)?;
+    } else {
+        o.write("x_gates", op.x_gates, x_gates)?;
+        check_products(o, op)?;
+    }
     read_weights(o, cell, shape, weights)?;
     o.read_optional("mask", op.mask, mask)?;
     read_rows(o, shape, &op.segment, op.lengths, op.zoneout)?;
@@ -163,7 +198,7 @@ pub(super) fn recurrent_forward(o: &mut Operands<'_>, op: &RecurrentForward) -> 
     }
 }
 
-pub(super) fn recurrent_backward(o: &mut Operands<'_>, op: &RecurrentBackward) -> Check {
+fn recurrent_backward(o: &mut Operands<'_>, op: &RecurrentBackward) -> Check {
     let (cell, shape, weights) = (&op.cell, &op.shape, &op.weights);
     recurrent_shape(cell, shape, &op.segment, weights)?;
     let (rows, hidden) = (shape.rows(), shape.hidden);
@@ -178,4 +213,22 @@ pub(super) fn recurrent_backward(o: &mut Operands<'_>, op: &RecurrentBackward) -
     o.write("d_state", op.d_state, states + diagonal)?;
     let layout = GatesLayout::new(cell, shape, weights.weight_hr.is_some());
     o.write("d_gates", op.d_gates, layout.len)
+}
+
+/// The input products are those of x_gates, one a direction.
+fn check_products(o: &mut Operands<'_>, op: &RecurrentForward) -> Check {
+    let shape = &op.shape;
+    if op.products.len() != shape.directions {
+        return Err(format!("{} input products for {} directions", op.products.len(), shape.directions));
+    }
+    let width = op.cell.gates() * shape.hidden;
+    let all = (op.x_gates).matrix(shape.steps * shape.batch, shape.directions * width);
+    for (direction, product) in op.products.iter().enumerate() {
+        let form = (product.transpose_a, product.transpose_b, product.accumulate);
+        if form != (false, true, false) || product.c != all.columns(direction * width, width) {
+            return Err(format!("input product {direction} is not x Wᵀ + b into its part of x_gates"));
+        }
+        product.check_inputs(o)?;
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! What an operation takes at least, from its shapes alone.
 
 use super::recurrent::{RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights};
-use super::{Gemm, Matrix, Op, PerDirection, Slice};
+use super::{PerDirection, Slice};
 use crate::cell::CellRef;
 
 /// What an operation takes at least, whatever runs it, its numbers being f32.
@@ -31,7 +31,7 @@ const BYTES: f64 = 4.0;
 
 impl Cost {
     /// In elements. Computed as floats, exact to 2⁵³, so that no size overflows.
-    fn new(flops: f64, read: f64, written: f64) -> Self {
+    pub(super) fn new(flops: f64, read: f64, written: f64) -> Self {
         Self {
             flops: flops as u64,
             read: (BYTES * read) as u64,
@@ -61,88 +61,6 @@ impl Cost {
         self.bytes()
             .saturating_add(self.again.saturating_mul(later))
     }
-}
-
-impl Op {
-    /// What the operation takes at least.
-    pub fn cost(&self) -> Cost {
-        match self {
-            Self::Fill(op) => Cost::new(0.0, 0.0, len(op.target)),
-            Self::Gemm(op) => gemm(op),
-            Self::ColumnSum(op) => {
-                let (input, n) = (size(op.input), op.output.columns as f64);
-                Cost::new(input, input + when(op.accumulate, n), size(op.output))
-            }
-            Self::RecurrentForward(op) => recurrent_forward(op),
-            Self::RecurrentBackward(op) => recurrent_backward(op),
-            Self::GatherLast(op) => {
-                let n = size(op.output);
-                Cost::new(0.0, n + len(op.lengths), n)
-            }
-            Self::ScatterLast(op) => {
-                let read = size(op.d_output) + len(op.lengths);
-                Cost::new(0.0, read, size(op.d_input))
-            }
-            // Less the maximum, the exponential, their sum, the quotient.
-            Self::Softmax(op) => Cost::new(4.0 * size(op.input), size(op.input), size(op.output)),
-            Self::SoftmaxBackward(op) => {
-                let n = size(op.output);
-                Cost::new(4.0 * n, 2.0 * n, n)
-            }
-            Self::Mse(op) => {
-                let (n, weights) = (len(op.prediction), optional(op.row_weights));
-                let gradient = optional(op.gradient);
-                // Difference, square, sum; the weights and the gradient are a product each.
-                let flops = 3.0 * n + when(weights > 0.0, n) + gradient;
-                Cost::new(flops, 2.0 * n + weights + 1.0, gradient + 1.0)
-            }
-            Self::SoftmaxCrossEntropy(op) => {
-                let (n, gradient) = (size(op.logits), op.gradient.map_or(0.0, size));
-                let read = n + len(op.classes) + optional(op.row_weights) + 1.0;
-                Cost::new(3.0 * n + gradient, read, gradient + 1.0)
-            }
-            Self::ClipNorm(op) => Cost::new(2.0 * len(op.gradient), len(op.gradient), 2.0),
-            Self::Sgd(op) => {
-                let (n, momentum) = (len(op.parameter), optional(op.momentum));
-                let flops = 4.0 * n + 2.0 * momentum + when(op.nesterov, 2.0 * n);
-                let read = 2.0 * n + momentum + len(op.scalars) + optional(op.clip);
-                Cost::new(flops + when(op.clip.is_some(), n), read, n + momentum)
-            }
-            Self::Adam(op) => {
-                let n = len(op.parameter);
-                // g 2, p 1, m 3, v 4, p 6; the clipping 1.
-                let flops = 16.0 * n + when(op.clip.is_some(), n);
-                let read = 4.0 * n + len(op.scalars) + optional(op.clip);
-                Cost::new(flops, read, 3.0 * n)
-            }
-            Self::Dropout(op) => {
-                let input = optional(op.input);
-                Cost::new(input, input + len(op.rng), len(op.output))
-            }
-            Self::Multiply(op) => {
-                let n = size(op.output);
-                Cost::new(n, n + size(op.factor), n)
-            }
-            Self::Repeat(op) => {
-                let n = size(op.output);
-                let flops = when(op.bias.is_some(), n);
-                Cost::new(flops, size(op.input) + optional(op.bias), n)
-            }
-            Self::RepeatBackward(op) => {
-                let (input, n) = (size(op.d_output), size(op.d_input));
-                Cost::new(input, input + when(op.accumulate, n), n)
-            }
-            Self::SwapAxes(op) => Cost::new(0.0, len(op.input), len(op.output)),
-        }
-    }
-}
-
-fn gemm(op: &Gemm) -> Cost {
-    let (m, n, k) = op.dimensions();
-    let (m, n, k) = (m as f64, n as f64, k as f64);
-    let added = when(op.bias.is_some(), m * n) + when(op.accumulate, m * n);
-    let read = m * k + k * n + optional(op.bias) + when(op.accumulate, m * n);
-    Cost::new(2.0 * m * n * k + added, read, m * n)
 }
 
 /// The sizes of a recurrence as floats, and what both directions of time share.
@@ -209,7 +127,7 @@ impl Recurrence {
     }
 }
 
-fn recurrent_forward(op: &RecurrentForward) -> Cost {
+pub(super) fn recurrent_forward(op: &RecurrentForward) -> Cost {
     let of = Recurrence::new(&op.cell, &op.shape, &op.weights, op.mask);
     let bias = op
         .weights
@@ -228,7 +146,7 @@ fn recurrent_forward(op: &RecurrentForward) -> Cost {
     }
 }
 
-fn recurrent_backward(op: &RecurrentBackward) -> Cost {
+pub(super) fn recurrent_backward(op: &RecurrentBackward) -> Cost {
     let of = Recurrence::new(&op.cell, &op.shape, &op.weights, op.mask);
     let constants = of.weights + of.mask;
     let steps = op.shape.steps as f64;
@@ -258,14 +176,10 @@ fn len(slice: Slice) -> f64 {
     slice.len as f64
 }
 
-fn size(matrix: Matrix) -> f64 {
-    matrix.rows as f64 * matrix.columns as f64
-}
-
-fn optional(slice: Option<Slice>) -> f64 {
+pub(super) fn optional(slice: Option<Slice>) -> f64 {
     slice.map_or(0.0, len)
 }
 
-fn when(condition: bool, value: f64) -> f64 {
+pub(super) fn when(condition: bool, value: f64) -> f64 {
     if condition { value } else { 0.0 }
 }

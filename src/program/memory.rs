@@ -1,6 +1,6 @@
 //! Which tensors of a program share memory.
 
-use super::{Op, Program, Role, TensorId, TensorSpec, check};
+use super::{Op, Program, Role, TensorId, TensorSpec};
 use crate::error::{Error, Result};
 use std::cmp::Reverse;
 use std::ops::RangeInclusive;
@@ -92,7 +92,7 @@ impl Program {
 
     /// The tensors that an operation of a checked program writes.
     pub(crate) fn written(&self, op: &Op) -> Vec<TensorId> {
-        let operands = check::check(self, op).ok();
+        let operands = op.operands(self).ok();
         let writes = operands.iter().flat_map(|operands| operands.writes());
         writes.map(|(_, slice)| slice.tensor).collect()
     }
@@ -101,7 +101,7 @@ impl Program {
     pub(crate) fn unread(&self) -> Vec<bool> {
         let temporary = |spec: &TensorSpec| spec.role == Role::Temporary;
         let mut unread: Vec<_> = self.tensors.iter().map(temporary).collect();
-        let operands = self.ops.iter().filter_map(|op| check::check(self, op).ok());
+        let operands = self.ops.iter().filter_map(|op| op.operands(self).ok());
         for operands in operands {
             for (_, slice) in operands.reads() {
                 unread[slice.tensor.0] = false;
@@ -112,15 +112,12 @@ impl Program {
 
     fn lifetimes(&self) -> Result<Vec<Lifetime>> {
         let mut lifetimes: Vec<Lifetime> = vec![None; self.tensors.len()];
-        let left = self.left_to_recurrence();
         for (index, op) in self.ops.iter().enumerate() {
-            // An operation that is left to a later one is done there.
-            let done = index + left[index..].iter().take_while(|left| **left).count();
             let wrong = |reason| {
                 let operation = format!("operation {index} ({})", op.name());
                 Error::argument(operation, reason, "a consistent operation")
             };
-            let operands = check::check(self, op).map_err(wrong)?;
+            let operands = op.operands(self).map_err(wrong)?;
             for (name, slice) in operands.reads() {
                 let spec = self.spec(slice.tensor);
                 if spec.role == Role::Temporary && lifetimes[slice.tensor.0].is_none() {
@@ -132,7 +129,7 @@ impl Program {
             for (_, slice) in operands.all() {
                 let lifetime = &mut lifetimes[slice.tensor.0];
                 let first = lifetime.as_ref().map_or(index, |known| *known.start());
-                *lifetime = Some(first..=done);
+                *lifetime = Some(first..=index);
             }
         }
         Ok(lifetimes)

@@ -4,24 +4,28 @@
 //! CPU from `src/cpu/` and the GPU from `src/gpu/ops/` and `shaders/`, where every operation has a file of its name. A program
 //! compiled for a device is an [`Executable`](crate::Executable). What an operation takes at least is its [`Cost`].
 
-mod check;
+mod build;
 mod check_recurrent;
 mod cost;
-mod joined;
+mod gemm;
 mod memory;
 mod op;
+mod operands;
+mod pointwise;
 mod recurrent;
+mod scatter;
 
 pub use cost::Cost;
+pub use gemm::Gemm;
 pub use memory::Memory;
-pub use op::{
-    Adam, ClipNorm, ColumnSum, Dropout, Fill, GatherLast, Gemm, Mse, Multiply, Op, Repeat,
-    RepeatBackward, ScatterLast, Sgd, Softmax, SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes,
-};
+pub use op::Op;
+pub(crate) use pointwise::{MOST_OPERANDS, MOST_OUTPUTS, MOST_VIEWS, product};
+pub use pointwise::{Map, Operand, Pointwise, Reduce, Row, View};
 pub use recurrent::{
     GatesLayout, PerDirection, RecurrentBackward, RecurrentForward, RecurrentShape,
     RecurrentWeights, Segment, Zoneout,
 };
+pub use scatter::Scatter;
 
 use crate::error::Result;
 

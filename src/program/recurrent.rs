@@ -1,6 +1,6 @@
 //! The operations of a recurrent layer.
 
-use super::Slice;
+use super::{Gemm, Slice};
 use crate::cell::CellRef;
 
 /// A weight or bias of each direction: direction d's starts `d · stride` elements after direction 0's.
@@ -101,9 +101,8 @@ pub struct RecurrentWeights {
 pub struct Zoneout {
     /// The probability of keeping the old value: of h, and of the other states. 0 to below 1.
     pub rates: [f64; 2],
-    /// Where m is random, 0 with that probability, else 1: seed and step `[8]` (as [`Dropout`](super::Dropout)'s), in one tensor
-    /// with the lengths if there
-    /// are any, and the site. The counter's block is that of element `[d, t, b, unit]` in `[D, T, B, width]` of the whole sequence; h takes
+    /// Where m is random, 0 with that probability, else 1: seed and step `[4]` (as [`Operand::Random`](super::Operand)'s), in one
+    /// tensor with the lengths if there are any, and the site. The counter's block is that of element `[d, t, b, unit]` in `[D, T, B, width]` of the whole sequence; h takes
     /// word 0, the others
     /// word 1. Else m is its mean, 1 − rate.
     pub random: Option<(Slice, u32)>,
@@ -121,7 +120,10 @@ pub struct RecurrentForward {
     pub shape: RecurrentShape,
     /// Where these T steps are in the sequence.
     pub segment: Segment,
-    /// `[T, B, D, G·H]`: W x + b_ih.
+    /// The products x Wᵀ + b_ih that x_gates consists of, one a direction: done with the recurrence, which may then leave x_gates
+    /// unwritten. Empty where x_gates is there already.
+    pub products: Vec<Gemm>,
+    /// `[T, B, D, G·H]`: W x + b_ih. With products a temporary tensor of its own.
     pub x_gates: Slice,
     /// R, its bias, the projection, the diagonal weights.
     pub weights: RecurrentWeights,
@@ -129,7 +131,7 @@ pub struct RecurrentForward {
     pub mask: Option<Slice>,
     /// Whether states are kept at random.
     pub zoneout: Option<Zoneout>,
-    /// `[B]`, the steps of each row of the whole sequence as floats, 0 … its T; all of them where absent. Past its length a row holds its
+    /// `[B]`, whole numbers: the steps of each row of the whole sequence, 0 … its T; all of them where absent. Past its length a row holds its
     /// states and gives y = 0.
     pub lengths: Option<Slice>,
     /// `[S][D, B, ·]`, see [`RecurrentShape::state_offset`]; zeros where absent.

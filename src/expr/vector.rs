@@ -1,103 +1,14 @@
-//! Numbers that cells compute with: one, or as many as a register holds.
+//! Registers of f32.
 
+use super::Lanes;
 use pulp::Simd;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
-
-/// One number (f32, f64), or several f32 side by side in a vector register: what the functions of a [`Cell`](super::Cell) are generic over.
-/// So they have no branches on numbers but [`where_positive`](Lanes::where_positive), and every cell runs in vector instructions.
-///
-/// Sealed. Errors and bounds are those of registers; a single f32 or f64 has the standard library's functions.
-pub trait Lanes:
-    Copy
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-    + Neg<Output = Self>
-    + AddAssign
-    + sealed::Sealed
-{
-    /// A constant in every lane, rounded to the lanes' precision; `self` says no more than how many there are.
-    fn constant(self, value: f64) -> Self;
-    /// Zero in every lane.
-    #[inline(always)]
-    fn zero(self) -> Self {
-        self.constant(0.0)
-    }
-    /// 1 − x
-    #[inline(always)]
-    fn complement(self) -> Self {
-        self.constant(1.0) - self
-    }
-    /// |x|
-    fn abs(self) -> Self;
-    /// eˣ, to 1 ulp; below −87 and above 88 its value there.
-    fn exp(self) -> Self;
-    /// eˣ − 1, to 3 ulp; below −87 and above 88 its value there.
-    fn exp_m1(self) -> Self;
-    /// ln(1 + eˣ), to 3 ulp.
-    fn softplus(self) -> Self;
-    /// 1 / (1 + e⁻ˣ), to 3 ulp.
-    fn sigmoid(self) -> Self;
-    /// tanh x, to 2 ulp.
-    fn tanh(self) -> Self;
-    /// `no` where x ≤ 0, else `yes` (so also where x is NaN).
-    fn where_positive(self, yes: Self, no: Self) -> Self;
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
-    impl<S: pulp::Simd> Sealed for super::Vector<S> {}
-}
-
-macro_rules! scalar {
-    ($($scalar:ty),*) => {
-        $(impl Lanes for $scalar {
-            #[inline(always)]
-            fn constant(self, value: f64) -> Self {
-                value as $scalar
-            }
-            #[inline(always)]
-            fn abs(self) -> Self {
-                <$scalar>::abs(self)
-            }
-            #[inline(always)]
-            fn exp(self) -> Self {
-                <$scalar>::exp(self)
-            }
-            #[inline(always)]
-            fn exp_m1(self) -> Self {
-                <$scalar>::exp_m1(self)
-            }
-            // ln(1 + eˣ) = max(0, x) + ln(1 + e^−|x|), which does not overflow.
-            #[inline(always)]
-            fn softplus(self) -> Self {
-                self.where_positive(self, 0.0) + (-self.abs()).exp().ln_1p()
-            }
-            #[inline(always)]
-            fn sigmoid(self) -> Self {
-                1.0 / (1.0 + (-self).exp())
-            }
-            #[inline(always)]
-            fn tanh(self) -> Self {
-                <$scalar>::tanh(self)
-            }
-            #[inline(always)]
-            fn where_positive(self, yes: Self, no: Self) -> Self {
-                if self <= 0.0 { no } else { yes }
-            }
-        })*
-    };
-}
-scalar!(f32, f64);
 
 /// A register of f32.
 #[derive(Clone, Copy, Debug)]
 pub struct Vector<S: Simd> {
-    pub(super) simd: S,
-    pub(super) values: S::f32s,
+    pub(crate) simd: S,
+    pub(crate) values: S::f32s,
 }
 
 macro_rules! operators {
@@ -129,6 +40,11 @@ impl<S: Simd> AddAssign for Vector<S> {
 }
 
 impl<S: Simd> Vector<S> {
+    #[inline(always)]
+    pub(crate) fn new(simd: S, values: S::f32s) -> Self {
+        Self { simd, values }
+    }
+
     #[inline(always)]
     fn with(self, values: S::f32s) -> Self {
         Self { values, ..self }
@@ -162,6 +78,23 @@ impl<S: Simd> Vector<S> {
         let x = self.with(simd.select_f32s(below, least.values, self.values));
         let above = simd.less_than_f32s(most.values, x.values);
         self.with(simd.select_f32s(above, most.values, x.values))
+    }
+
+    /// `yes` where self > bound, else `no` (so also where self is NaN).
+    #[inline(always)]
+    fn above(self, bound: Self, yes: Self, no: Self) -> Self {
+        let above = self.simd.less_than_f32s(bound.values, self.values);
+        self.with(self.simd.select_f32s(above, yes.values, no.values))
+    }
+
+    /// A function that has no vector instructions.
+    #[inline(always)]
+    fn one_by_one(self, function: impl Fn(f32) -> f32) -> Self {
+        let mut values = self.values;
+        for value in bytemuck::cast_slice_mut::<S::f32s, f32>(std::slice::from_mut(&mut values)) {
+            *value = function(*value);
+        }
+        self.with(values)
     }
 
     /// eʳ − 1 and 2ⁿ, where x = n ln 2 + r; the polynomial is Cephes' expf (Moshier). For x between −87 and 88.
@@ -199,14 +132,33 @@ impl<S: Simd> Lanes for Vector<S> {
         self.with(self.simd.abs_f32s(self.values))
     }
     #[inline(always)]
+    fn sqrt(self) -> Self {
+        self.with(self.simd.sqrt_f32s(self.values))
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        self.one_by_one(f32::ln)
+    }
+    #[inline(always)]
+    fn erf(self) -> Self {
+        self.one_by_one(libm::erff)
+    }
+    #[inline(always)]
     fn exp(self) -> Self {
-        let (p, power) = self.within(-87.0, 88.0).exp_parts();
-        p.mul_add(power, power)
+        // Past 88 the power of two is out of range: half of it, twice.
+        let (high, one) = (self.splat(88.0), self.splat(1.0));
+        let x = self.above(high, self - self.splat(std::f32::consts::LN_2), self);
+        let (p, power) = x.within(-87.3, 88.1).exp_parts();
+        let half = p.mul_add(power, power);
+        let value = half * self.above(high, one + one, one);
+        let value = self.above(self.splat(88.722_83), self.splat(f32::INFINITY), value);
+        (-self).above(self.splat(87.33), self.zero(), value)
     }
     #[inline(always)]
     fn exp_m1(self) -> Self {
         let (p, power) = self.within(-87.0, 88.0).exp_parts();
-        p.mul_add(power, power - self.splat(1.0))
+        let value = p.mul_add(power, power - self.splat(1.0));
+        self.above(self.splat(88.0), self.exp(), value)
     }
     /// max(0, x) + ln(1 + u) with u = e^−|x|, which is 2 artanh(u / (2 + u)), by its series.
     #[inline(always)]
@@ -330,7 +282,7 @@ mod tests {
     #[test]
     fn functions_are_exact_to_a_few_ulp() {
         for (function, largest, most) in [
-            (Exp, 87.0, 1.0),
+            (Exp, 87.0, 2.0),
             (ExpM1, 87.0, 3.0),
             (Softplus, 80.0, 3.0),
             (Sigmoid, 80.0, 3.0),
@@ -353,7 +305,7 @@ mod tests {
         nearly(Sigmoid, [1.0, 0.0, 1.0, 0.0, 0.5, 0.5]);
         let half = std::f32::consts::LN_2;
         nearly(Softplus, [f32::INFINITY, 0.0, 1e30, 0.0, half, half]);
-        let most = 88.0_f64.exp() as f32;
+        let most = f32::INFINITY;
         nearly(Exp, [most, 0.0, most, 0.0, 1.0, 1.0]);
         nearly(ExpM1, [most, -1.0, most, -1.0, 0.0, 0.0]);
         for function in [Exp, ExpM1, Softplus, Sigmoid, Tanh] {

@@ -1,0 +1,239 @@
+//! Expressions evaluated on the CPU, a block of elements at a time.
+
+use super::node::{Body, Function, Node, NodeId, Operator, Relation};
+use super::{Lanes, Vector};
+use pulp::{Arch, Simd, WithSimd};
+
+/// The elements of a block: whole registers, whatever their width.
+pub(crate) const BLOCK: usize = 128;
+
+/// The values of a body's nodes at the elements of a block.
+#[derive(Debug)]
+pub(crate) struct Block<F> {
+    floats: Vec<F>,
+    wholes: Vec<u32>,
+}
+
+impl<F: BlockScalar> Block<F> {
+    /// Room for a body, with its constants in place.
+    pub(crate) fn new(body: &Body) -> Self {
+        let mut block = Self {
+            floats: vec![F::from_f64(0.0); body.nodes.len() * BLOCK],
+            wholes: vec![],
+        };
+        if body.nodes.iter().any(Node::is_whole) {
+            block.wholes = vec![0; body.nodes.len() * BLOCK];
+        }
+        for (id, node) in body.nodes.iter().enumerate() {
+            match node {
+                Node::Constant(bits) => block.set(id, F::from_f64(f64::from_bits(*bits))),
+                Node::Number(index) => block.set(id, F::from_f64(body.numbers[*index])),
+                Node::Whole(index) => block.wholes_mut(id).fill(body.wholes[*index]),
+                _ => {}
+            }
+        }
+        block
+    }
+
+    /// Sets a node to one number at all elements.
+    pub(crate) fn set(&mut self, id: NodeId, value: F) {
+        self.floats_mut(id).fill(value);
+    }
+
+    pub(crate) fn floats(&self, id: NodeId) -> &[F] {
+        &self.floats[id * BLOCK..][..BLOCK]
+    }
+
+    pub(crate) fn floats_mut(&mut self, id: NodeId) -> &mut [F] {
+        &mut self.floats[id * BLOCK..][..BLOCK]
+    }
+
+    pub(crate) fn wholes(&self, id: NodeId) -> &[u32] {
+        &self.wholes[id * BLOCK..][..BLOCK]
+    }
+
+    pub(crate) fn wholes_mut(&mut self, id: NodeId) -> &mut [u32] {
+        &mut self.wholes[id * BLOCK..][..BLOCK]
+    }
+
+    /// Computes some nodes, which are in order, at the first `len` elements; their leaves are in place.
+    pub(crate) fn evaluate(&mut self, body: &Body, nodes: &[NodeId], len: usize) {
+        // Whole registers.
+        let len = len.next_multiple_of(16).min(BLOCK);
+        F::evaluate(Evaluation {
+            block: self,
+            body,
+            nodes,
+            len,
+        });
+    }
+}
+
+/// f32 or f64.
+pub(crate) trait BlockScalar: Copy + Sized {
+    fn from_f64(value: f64) -> Self;
+    fn evaluate(evaluation: Evaluation<'_, Self>);
+}
+
+impl BlockScalar for f32 {
+    fn from_f64(value: f64) -> Self {
+        value as Self
+    }
+    fn evaluate(evaluation: Evaluation<'_, Self>) {
+        Arch::new().dispatch(evaluation);
+    }
+}
+
+impl BlockScalar for f64 {
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+    fn evaluate(evaluation: Evaluation<'_, Self>) {
+        evaluation.run(OneByOne);
+    }
+}
+
+/// Nodes to be computed at the elements of a block.
+pub(crate) struct Evaluation<'a, F> {
+    block: &'a mut Block<F>,
+    body: &'a Body,
+    nodes: &'a [NodeId],
+    len: usize,
+}
+
+impl WithSimd for Evaluation<'_, f32> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.run(InRegisters(simd));
+    }
+}
+
+/// How a function is applied to slices.
+trait Sweep<F>: Copy {
+    type Lanes: Lanes;
+    fn one(self, x: &[F], to: &mut [F], f: impl Fn(Self::Lanes) -> Self::Lanes);
+    fn two(self, x: [&[F]; 2], to: &mut [F], f: impl Fn([Self::Lanes; 2]) -> Self::Lanes);
+    fn three(self, x: [&[F]; 3], to: &mut [F], f: impl Fn([Self::Lanes; 3]) -> Self::Lanes);
+}
+
+#[derive(Clone, Copy)]
+struct OneByOne;
+
+impl<F: Lanes> Sweep<F> for OneByOne {
+    type Lanes = F;
+    #[inline(always)]
+    fn one(self, x: &[F], to: &mut [F], f: impl Fn(F) -> F) {
+        to.iter_mut().zip(x).for_each(|(to, x)| *to = f(*x));
+    }
+    #[inline(always)]
+    fn two(self, [x, y]: [&[F]; 2], to: &mut [F], f: impl Fn([F; 2]) -> F) {
+        let both = x.iter().zip(y);
+        to.iter_mut()
+            .zip(both)
+            .for_each(|(to, (x, y))| *to = f([*x, *y]));
+    }
+    #[inline(always)]
+    fn three(self, [x, y, z]: [&[F]; 3], to: &mut [F], f: impl Fn([F; 3]) -> F) {
+        let all = x.iter().zip(y).zip(z);
+        to.iter_mut()
+            .zip(all)
+            .for_each(|(to, ((x, y), z))| *to = f([*x, *y, *z]));
+    }
+}
+
+#[derive(Clone, Copy)]
+struct InRegisters<S>(S);
+
+impl<S: Simd> Sweep<f32> for InRegisters<S> {
+    type Lanes = Vector<S>;
+    #[inline(always)]
+    fn one(self, x: &[f32], to: &mut [f32], f: impl Fn(Vector<S>) -> Vector<S>) {
+        let (x, to) = (S::as_simd_f32s(x).0, S::as_mut_simd_f32s(to).0);
+        let lanes = |values: &S::f32s| Vector::new(self.0, *values);
+        to.iter_mut()
+            .zip(x)
+            .for_each(|(to, x)| *to = f(lanes(x)).values);
+    }
+    #[inline(always)]
+    fn two(self, x: [&[f32]; 2], to: &mut [f32], f: impl Fn([Vector<S>; 2]) -> Vector<S>) {
+        let ([x, y], to) = (x.map(|x| S::as_simd_f32s(x).0), S::as_mut_simd_f32s(to).0);
+        let lanes = |values: &S::f32s| Vector::new(self.0, *values);
+        let both = x.iter().zip(y);
+        to.iter_mut()
+            .zip(both)
+            .for_each(|(to, (x, y))| *to = f([lanes(x), lanes(y)]).values);
+    }
+    #[inline(always)]
+    fn three(self, x: [&[f32]; 3], to: &mut [f32], f: impl Fn([Vector<S>; 3]) -> Vector<S>) {
+        let ([x, y, z], to) = (x.map(|x| S::as_simd_f32s(x).0), S::as_mut_simd_f32s(to).0);
+        let lanes = |values: &S::f32s| Vector::new(self.0, *values);
+        let all = x.iter().zip(y).zip(z);
+        to.iter_mut().zip(all).for_each(|(to, ((x, y), z))| {
+            *to = f([lanes(x), lanes(y), lanes(z)]).values;
+        });
+    }
+}
+
+impl<F: BlockScalar> Evaluation<'_, F> {
+    #[inline(always)]
+    fn run(self, sweep: impl Sweep<F>) {
+        let len = self.len;
+        let wholes = &self.block.wholes;
+        let whole = |id: NodeId| &wholes[id * BLOCK..][..len];
+        for id in self.nodes.iter().copied() {
+            let (before, rest) = self.block.floats.split_at_mut(id * BLOCK);
+            let to = &mut rest[..len];
+            let float = |id: NodeId| &before[id * BLOCK..][..len];
+            match self.body.nodes[id] {
+                Node::Apply(function, x) => {
+                    let x = float(x);
+                    // A loop each, so that what is applied is known in it.
+                    match function {
+                        Function::Neg => sweep.one(x, to, |x| -x),
+                        Function::Abs => sweep.one(x, to, |x| x.abs()),
+                        Function::Sqrt => sweep.one(x, to, |x| x.sqrt()),
+                        Function::Exp => sweep.one(x, to, |x| x.exp()),
+                        Function::ExpM1 => sweep.one(x, to, |x| x.exp_m1()),
+                        Function::Ln => sweep.one(x, to, |x| x.ln()),
+                        Function::Softplus => sweep.one(x, to, |x| x.softplus()),
+                        Function::Sigmoid => sweep.one(x, to, |x| x.sigmoid()),
+                        Function::Tanh => sweep.one(x, to, |x| x.tanh()),
+                        Function::Erf => sweep.one(x, to, |x| x.erf()),
+                    }
+                }
+                Node::Combine(operator, of) => {
+                    let of = of.map(float);
+                    match operator {
+                        Operator::Add => sweep.two(of, to, |[x, y]| x + y),
+                        Operator::Sub => sweep.two(of, to, |[x, y]| x - y),
+                        Operator::Mul => sweep.two(of, to, |[x, y]| x * y),
+                        Operator::Div => sweep.two(of, to, |[x, y]| x / y),
+                    }
+                }
+                Node::WherePositive(of) => {
+                    sweep.three(of.map(float), to, |[x, yes, no]| x.where_positive(yes, no));
+                }
+                Node::Where(relation, [a, b, yes, no]) => {
+                    let numbers = whole(a).iter().zip(whole(b));
+                    let choice = float(yes).iter().zip(float(no));
+                    let all = to.iter_mut().zip(numbers.zip(choice));
+                    match relation {
+                        Relation::Less => all.for_each(|(to, ((a, b), (yes, no)))| {
+                            *to = if a < b { *yes } else { *no };
+                        }),
+                        Relation::Equal => all.for_each(|(to, ((a, b), (yes, no)))| {
+                            *to = if a == b { *yes } else { *no };
+                        }),
+                    }
+                }
+                Node::Float(of) => {
+                    let all = to.iter_mut().zip(whole(of));
+                    all.for_each(|(to, whole)| *to = F::from_f64(f64::from(*whole)));
+                }
+                // Leaves are in place.
+                _ => {}
+            }
+        }
+    }
+}

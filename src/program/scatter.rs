@@ -1,0 +1,32 @@
+//! Rows added up by their index.
+
+use super::operands::{Check, Operands};
+use super::{Cost, Matrix, Slice};
+
+/// output\[v\] = Σ over the n with indices\[n\] = v of input\[n\], in the order of n (+ output\[v\]): the gradient of a table's rows.
+#[derive(Clone, Debug)]
+pub struct Scatter {
+    /// `[N, E]`
+    pub input: Matrix,
+    /// `[N]`, whole numbers; those past V are left out.
+    pub indices: Slice,
+    /// `[V, E]`, out.
+    pub output: Matrix,
+    /// Whether the sums are added to the output instead of replacing it.
+    pub accumulate: bool,
+}
+
+impl Scatter {
+    pub(super) fn check(&self, o: &mut Operands<'_>) -> Check {
+        o.read_matrix("input", self.input, self.input.rows, self.output.columns)?;
+        o.read("indices", self.indices, self.input.rows)?;
+        o.write_matrix("output", self.output, self.output.rows, self.output.columns)
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        let [input, output] =
+            [self.input, self.output].map(|of| of.rows as f64 * of.columns as f64);
+        let before = if self.accumulate { output } else { 0.0 };
+        Cost::new(input, input + self.indices.len as f64 + before, output)
+    }
+}
