@@ -1,6 +1,5 @@
 //! Programs compiled for a device.
 
-use crate::Real;
 use crate::cpu::{self, Buffer};
 use crate::device::{Device, Kind, Scalar};
 use crate::error::{Error, Result, check_shape};
@@ -9,6 +8,7 @@ use crate::profile::{ExecutionPlan, Launch};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::profile::{KernelTime, Profile, groups};
 use crate::program::{Op, Program, Role, TensorId};
+use crate::rows::RowScalar;
 use crate::tensor::{Storage, Tensor};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -131,7 +131,7 @@ impl Executable {
     }
 
     /// Large tensors that are to be copied whole are not: the program works on the caller's instead.
-    fn run_on_cpu<F: Real>(
+    fn run_on_cpu<F: RowScalar>(
         &self,
         plan: &cpu::Plan,
         own: &[Buffer<F>],

@@ -9,13 +9,16 @@ mod executable;
 mod gpu;
 pub mod interop;
 pub mod nn;
+mod panels;
 mod philox;
 pub mod profile;
 pub mod program;
 mod real;
 #[cfg(feature = "safetensors")]
 pub mod replay;
+mod rows;
 mod tensor;
+mod threads;
 pub mod train;
 mod trusted;
 pub mod verify;
@@ -29,4 +32,5 @@ pub use gpu::{
 };
 pub use program::Program;
 pub use real::Real;
+pub use rows::CellRef;
 pub use tensor::Tensor;

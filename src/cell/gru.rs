@@ -3,7 +3,7 @@
 use super::activation::{Gate, check_clip, constants};
 use super::plain::PlainGru;
 use super::{
-    Activation, Backward, Cell, CellRef, Forward, Inner, InnerBackward, Lanes, WgslSource,
+    Activation, Backward, Cell, CellVisitor, Forward, Inner, InnerBackward, Lanes, WgslSource,
     general_gru,
 };
 use crate::error::Result;
@@ -108,11 +108,11 @@ impl Cell for Gru {
         check_clip("clip", self.clip)
     }
 
-    fn share(self) -> CellRef {
+    fn fastest<V: CellVisitor>(self, visitor: V) -> V::Output {
         if self.plain() {
-            CellRef::of(PlainGru)
+            visitor.visit(PlainGru)
         } else {
-            CellRef::of(self)
+            visitor.visit(self)
         }
     }
 

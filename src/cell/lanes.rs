@@ -96,8 +96,8 @@ scalar!(f32, f64);
 /// A register of f32.
 #[derive(Clone, Copy, Debug)]
 pub struct Vector<S: Simd> {
-    pub(super) simd: S,
-    pub(super) values: S::f32s,
+    pub(crate) simd: S,
+    pub(crate) values: S::f32s,
 }
 
 macro_rules! operators {

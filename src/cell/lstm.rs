@@ -2,7 +2,7 @@
 
 use super::activation::{Gate, check_clip, constants};
 use super::plain::PlainLstm;
-use super::{Activation, Backward, Cell, CellRef, Forward, Lanes, WgslSource, general_lstm};
+use super::{Activation, Backward, Cell, CellVisitor, Forward, Lanes, WgslSource, general_lstm};
 use crate::error::Result;
 
 /// Gates i, f, g, o (PyTorch's order); states h, c (Hochreiter & Schmidhuber, 1997; Gers et al., 2000; PyTorch's `nn.LSTM`):
@@ -104,11 +104,11 @@ impl Cell for Lstm {
         check_clip("cell_clip", self.cell_clip)
     }
 
-    fn share(self) -> CellRef {
+    fn fastest<V: CellVisitor>(self, visitor: V) -> V::Output {
         if self.plain() {
-            CellRef::of(PlainLstm)
+            visitor.visit(PlainLstm)
         } else {
-            CellRef::of(self)
+            visitor.visit(self)
         }
     }
 

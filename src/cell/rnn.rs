@@ -2,7 +2,7 @@
 
 use super::activation::{Gate, check_clip, constants};
 use super::plain::PlainRnn;
-use super::{Activation, Backward, Cell, CellRef, Forward, Lanes, WgslSource};
+use super::{Activation, Backward, Cell, CellVisitor, Forward, Lanes, WgslSource};
 use crate::error::Result;
 
 /// h = act(W x + b_ih + R h₋ + b_hh) (Elman, 1990; PyTorch's `nn.RNN`; ONNX' `RNN`).
@@ -56,11 +56,11 @@ impl Cell for Rnn {
         check_clip("clip", self.clip)
     }
 
-    fn share(self) -> CellRef {
+    fn fastest<V: CellVisitor>(self, visitor: V) -> V::Output {
         match self.name() {
-            "rnn_tanh" => CellRef::of(PlainRnn::<false>),
-            "rnn_relu" => CellRef::of(PlainRnn::<true>),
-            _ => CellRef::of(self),
+            "rnn_tanh" => visitor.visit(PlainRnn::<false>),
+            "rnn_relu" => visitor.visit(PlainRnn::<true>),
+            _ => visitor.visit(self),
         }
     }
 

@@ -4,7 +4,6 @@
 //! that the two cannot share a mistake; it is fast because its work is matrix products on whole matrices.
 
 mod adam;
-mod aligned;
 mod buffer;
 mod clip_norm;
 mod column_sum;
@@ -16,7 +15,6 @@ mod input_product;
 mod memory;
 mod mse;
 mod multiply;
-pub(crate) mod panels;
 mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
@@ -30,15 +28,14 @@ mod softmax_cross_entropy;
 mod states;
 mod swap_axes;
 mod team;
-mod threads;
 mod zoneout;
 
 pub(crate) use buffer::Buffer;
 pub(crate) use memory::Memory;
-pub use panels::PanelScalar;
 
-use crate::Real;
 use crate::program::{Op, Program};
+use crate::rows::RowScalar;
+use crate::threads;
 
 /// What is known of a program before it runs.
 #[derive(Debug)]
@@ -58,13 +55,13 @@ impl Plan {
     }
 
     /// Runs a checked program over its tensors' memory, one buffer a tensor.
-    pub(crate) fn run<F: Real>(&self, program: &Program, buffers: &[Buffer<F>]) {
+    pub(crate) fn run<F: RowScalar>(&self, program: &Program, buffers: &[Buffer<F>]) {
         let memory = Memory::new(buffers);
         (0..program.ops().len()).for_each(|index| self.run_one(program, index, &memory));
     }
 
     /// Runs an operation after those right before it that were left to it; nothing where it is left itself.
-    fn run_one<F: Real>(&self, program: &Program, index: usize, memory: &Memory<'_, F>) {
+    fn run_one<F: RowScalar>(&self, program: &Program, index: usize, memory: &Memory<'_, F>) {
         if self.left[index] {
             return;
         }
@@ -77,7 +74,7 @@ impl Plan {
     /// Runs a program as [`Plan::run`] does: when each operation began and ended, in nanoseconds since `origin`. Those left to a later one take
     /// no time of their own.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn profile<F: Real>(
+    pub(crate) fn profile<F: RowScalar>(
         &self,
         program: &Program,
         buffers: &[Buffer<F>],
@@ -95,7 +92,7 @@ impl Plan {
 }
 
 /// Runs an operation, after those that were left to it.
-fn run<F: Real>(op: &Op, left: &[Op], memory: &Memory<'_, F>) {
+fn run<F: RowScalar>(op: &Op, left: &[Op], memory: &Memory<'_, F>) {
     match op {
         Op::Fill(op) => fill::fill(op, memory),
         Op::Gemm(op) => gemm::gemm(op, memory),

@@ -1,7 +1,8 @@
 //! What operations cost, what an executable says it will do, and how long it says that took.
 
 use crate::common::{devices, every_device, gpu};
-use bptt::cell::{CellRef, Lstm};
+use bptt::CellRef;
+use bptt::cell::Lstm;
 use bptt::data::Batch;
 use bptt::nn::{GruConfig, LstmConfig, Sequential};
 use bptt::profile::{Owner, Profile};

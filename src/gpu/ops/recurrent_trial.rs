@@ -1,6 +1,6 @@
 //! How a recurrence runs, by measurement: the operation itself over few steps and memory of its own.
 
-use crate::cell::CellRef;
+use crate::CellRef;
 use crate::error::Result;
 use crate::gpu::plan::{Plan, PlanBuilder};
 use crate::gpu::recurrent_choice::RecurrentChoice;

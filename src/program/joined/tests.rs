@@ -1,5 +1,6 @@
 use super::*;
-use crate::cell::{CellRef, Lstm};
+use crate::CellRef;
+use crate::cell::Lstm;
 use crate::program::{Fill, Gemm, Matrix, PerDirection, RecurrentShape, RecurrentWeights, Segment};
 
 const SHAPE: RecurrentShape = RecurrentShape {
