@@ -3,7 +3,7 @@
 use crate::cpu::{self, Buffer};
 use crate::device::{Device, Kind, Scalar};
 use crate::error::{Error, Result, check_shape};
-use crate::gpu::Plan;
+use crate::gpu::{self, Plan};
 use crate::profile::{ExecutionPlan, Launch};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::profile::{KernelTime, Profile, groups};
@@ -98,7 +98,10 @@ impl Executable {
                     .iter()
                     .filter_map(|tensor| tensor.gpu_buffer().cloned())
                     .collect();
-                Runner::Gpu(Arc::clone(context), Plan::new(context, &program, &buffers)?)
+                Runner::Gpu(
+                    Arc::clone(context),
+                    gpu::lower(context, &program, &buffers)?,
+                )
             }
         };
         Ok(Self {

@@ -41,7 +41,7 @@ use crate::threads;
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Operations that a later one does as well.
-    left: Vec<bool>,
+    fused: Vec<bool>,
     /// Tensors that the program writes.
     pub(crate) written: Vec<bool>,
 }
@@ -49,7 +49,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(program: &Program) -> Self {
         Self {
-            left: program.left_to_recurrence(),
+            fused: program.fused_products(),
             written: program.all_written(),
         }
     }
@@ -60,19 +60,20 @@ impl Plan {
         (0..program.ops().len()).for_each(|index| self.run_one(program, index, &memory));
     }
 
-    /// Runs an operation after those right before it that were left to it; nothing where it is left itself.
+    /// Runs an operation with those right before it that are fused with it; nothing where it is
+    /// fused itself.
     fn run_one<F: RowScalar>(&self, program: &Program, index: usize, memory: &Memory<'_, F>) {
-        if self.left[index] {
+        if self.fused[index] {
             return;
         }
-        let count = self.left[..index].iter().rev().take_while(|left| **left);
+        let count = self.fused[..index].iter().rev().take_while(|fused| **fused);
         let first = index - count.count();
         let ops = program.ops();
         run(&ops[index], &ops[first..index], memory);
     }
 
-    /// Runs a program as [`Plan::run`] does: when each operation began and ended, in nanoseconds since `origin`. Those left to a later one take
-    /// no time of their own.
+    /// Runs a program as [`Plan::run`] does: when each operation began and ended, in nanoseconds
+    /// since `origin`. Those fused with a later one take no time of their own.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn profile<F: RowScalar>(
         &self,
@@ -91,13 +92,13 @@ impl Plan {
     }
 }
 
-/// Runs an operation, after those that were left to it.
-fn run<F: RowScalar>(op: &Op, left: &[Op], memory: &Memory<'_, F>) {
+/// Runs an operation, with those that are fused with it.
+fn run<F: RowScalar>(op: &Op, fused: &[Op], memory: &Memory<'_, F>) {
     match op {
         Op::Fill(op) => fill::fill(op, memory),
         Op::Gemm(op) => gemm::gemm(op, memory),
         Op::ColumnSum(op) => column_sum::column_sum(op, memory),
-        Op::RecurrentForward(op) => recurrent_forward::recurrent_forward(op, left, memory),
+        Op::RecurrentForward(op) => recurrent_forward::recurrent_forward(op, fused, memory),
         Op::RecurrentBackward(op) => recurrent_backward::recurrent_backward(op, memory),
         Op::GatherLast(op) => gather_last::gather_last(op, memory),
         Op::Softmax(op) => softmax::softmax(op, memory),

@@ -3,27 +3,28 @@
 use super::{Op, Program, RecurrentForward, Role, Slice, TensorId, check};
 
 impl Program {
-    /// The operations that may be left to the recurrence right behind them: its D input products, where their result is a temporary tensor that
-    /// nothing but recurrences reads. What they read is in use until the recurrence is done.
-    pub(crate) fn left_to_recurrence(&self) -> Vec<bool> {
-        let mut left = vec![false; self.ops.len()];
+    /// The operations that a device may fuse with the recurrence right behind them: its D input
+    /// products, where their result is a temporary tensor that nothing but recurrences reads. What
+    /// they read is in use until the recurrence is done.
+    pub(crate) fn fused_products(&self) -> Vec<bool> {
+        let mut fused = vec![false; self.ops.len()];
         let mut shut: Vec<TensorId> = vec![];
         for (index, op) in self.ops.iter().enumerate() {
             if let Op::RecurrentForward(recurrent) = op {
                 match self.products(index, recurrent) {
-                    Some(first) => left[first..index].fill(true),
+                    Some(first) => fused[first..index].fill(true),
                     None => shut.push(recurrent.x_gates.tensor),
                 }
             } else if let Ok(operands) = check::check(self, op) {
                 shut.extend(operands.reads().iter().map(|(_, slice)| slice.tensor));
             }
         }
-        for (op, left) in self.ops.iter().zip(&mut left) {
+        for (op, fused) in self.ops.iter().zip(&mut fused) {
             if let Op::Gemm(product) = op {
-                *left &= !shut.contains(&product.c.tensor);
+                *fused &= !shut.contains(&product.c.tensor);
             }
         }
-        left
+        fused
     }
 
     /// The first of the input products right before a recurrence.

@@ -112,10 +112,10 @@ impl Program {
 
     fn lifetimes(&self) -> Result<Vec<Lifetime>> {
         let mut lifetimes: Vec<Lifetime> = vec![None; self.tensors.len()];
-        let left = self.left_to_recurrence();
+        let fused = self.fused_products();
         for (index, op) in self.ops.iter().enumerate() {
-            // An operation that is left to a later one is done there.
-            let done = index + left[index..].iter().take_while(|left| **left).count();
+            // An operation that is fused with a later one is done there.
+            let done = index + fused[index..].iter().take_while(|fused| **fused).count();
             let wrong = |reason| {
                 let operation = format!("operation {index} ({})", op.name());
                 Error::argument(operation, reason, "a consistent operation")

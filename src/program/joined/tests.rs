@@ -123,7 +123,7 @@ const NONE: [bool; 4] = [false; 4];
 
 #[test]
 fn products_of_all_directions_are_left() {
-    assert_eq!(Layer::new(false).program().left_to_recurrence(), LEFT);
+    assert_eq!(Layer::new(false).program().fused_products(), LEFT);
 }
 
 #[test]
@@ -136,15 +136,15 @@ fn what_the_products_read_is_kept_until_the_recurrence_is_done() {
 
 #[test]
 fn products_that_somebody_else_sees_are_not() {
-    assert_eq!(Layer::new(true).program().left_to_recurrence(), NONE);
+    assert_eq!(Layer::new(true).program().fused_products(), NONE);
     let mut layer = Layer::new(false);
     let copy = layer.program.tensor("copy", &[2, 2]);
     let part = layer.x_gates.part(0, 4).matrix(2, 2);
     layer
         .ops
         .push(Gemm::new(part, part, copy.matrix(2, 2)).into());
-    let left = layer.program().left_to_recurrence();
-    assert_eq!(left, [false; 5]);
+    let fused = layer.program().fused_products();
+    assert_eq!(fused, [false; 5]);
 }
 
 #[test]
@@ -153,14 +153,14 @@ fn x_gates_without_products_right_before_are_not() {
     let recurrence = layer.ops[3].clone();
     // The first recurrence has products, the second only what they gave.
     layer.ops.push(recurrence);
-    assert_eq!(layer.program().left_to_recurrence(), [false; 5]);
+    assert_eq!(layer.program().fused_products(), [false; 5]);
     let mut layer = Layer::new(false);
     layer.ops.swap(1, 2);
-    assert_eq!(layer.program().left_to_recurrence(), NONE);
+    assert_eq!(layer.program().fused_products(), NONE);
     let mut layer = Layer::new(false);
     let between = layer.ops[0].clone();
     layer.ops.insert(3, between);
-    assert_eq!(layer.program().left_to_recurrence(), [false; 5]);
+    assert_eq!(layer.program().fused_products(), [false; 5]);
 }
 
 #[test]
@@ -174,15 +174,15 @@ fn products_of_another_form_are_not() {
         row_stride: WIDTH,
         ..weights
     };
-    assert_eq!(layer.program().left_to_recurrence(), NONE);
+    assert_eq!(layer.program().fused_products(), NONE);
     for accumulate in [false, true] {
         let mut layer = Layer::new(false);
         layer.product(0).accumulate = accumulate;
         let target = layer.x_gates;
         let zeros = Fill { target, value: 0.0 };
         layer.ops.insert(0, zeros.into());
-        let left = [false, false, !accumulate, !accumulate, false];
-        assert_eq!(layer.program().left_to_recurrence(), left);
+        let fused = [false, false, !accumulate, !accumulate, false];
+        assert_eq!(layer.program().fused_products(), fused);
     }
 }
 
@@ -194,5 +194,5 @@ fn products_that_read_what_the_recurrence_writes_are_not() {
     layer.product(1).a = y.matrix(rows, 6);
     let Op::Fill(fill) = fill else { panic!() };
     layer.ops.insert(0, Fill { target: y, ..fill }.into());
-    assert_eq!(layer.program().left_to_recurrence(), [false; 5]);
+    assert_eq!(layer.program().fused_products(), [false; 5]);
 }
