@@ -6,7 +6,7 @@ pub mod data;
 mod device;
 mod error;
 mod executable;
-mod gpu;
+pub mod gpu;
 pub mod interop;
 pub mod nn;
 mod panels;
@@ -26,10 +26,7 @@ pub mod verify;
 pub use device::{Device, Precision};
 pub use error::{Error, Result};
 pub use executable::Executable;
-pub use gpu::{
-    Access, AdapterInfo, AdapterKind, BindingInfo, Counters, GemmKernel, KernelInfo,
-    RecurrentChoice, RecurrentWalk, Shader, shaders,
-};
+pub use gpu::{AdapterInfo, AdapterKind};
 pub use program::Program;
 pub use real::Real;
 pub use rows::CellRef;

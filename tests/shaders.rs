@@ -4,8 +4,8 @@
 mod common;
 
 use bptt::CellRef;
-use bptt::cell::{Backward, Cell, Forward, Lanes, Lstm, WgslSource};
-use bptt::{Access, KernelInfo, Shader, shaders};
+use bptt::cell::{Backward, Cell, Forward, Lanes, LstmUnit, WgslSource};
+use bptt::gpu::{Access, KernelInfo, Shader, shaders};
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
 
@@ -199,7 +199,7 @@ fn counts_of_the_two_halves_must_agree() {
             true
         }
         fn wgsl(&self) -> WgslSource {
-            Cell::wgsl(&Lstm::default())
+            Cell::wgsl(&LstmUnit::default())
         }
         fn forward<N: Lanes>(&self, _: Forward<'_, N>) {}
         fn backward<N: Lanes>(&self, _: Backward<'_, N>) {}

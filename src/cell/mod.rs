@@ -30,11 +30,11 @@ mod plain;
 mod rnn;
 
 pub use activation::Activation;
-pub use gru::{Gru, Reset};
+pub use gru::{GruUnit, Reset};
 pub use lanes::Lanes;
 pub(crate) use lanes::Vector;
-pub use lstm::Lstm;
-pub use rnn::Rnn;
+pub use lstm::LstmUnit;
+pub use rnn::RnnUnit;
 
 use crate::error::Result;
 

@@ -9,14 +9,14 @@ use crate::error::Result;
 ///
 /// Saves h with tanh and ReLU, else the pre-activation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rnn {
+pub struct RnnUnit {
     /// The activation. Default: tanh.
     pub activation: Activation,
     /// Holds the pre-activation to ± this (ONNX' `clip`). Default: no.
     pub clip: Option<f64>,
 }
 
-impl Rnn {
+impl RnnUnit {
     fn gate(&self) -> Gate {
         Gate {
             activation: self.activation,
@@ -25,7 +25,7 @@ impl Rnn {
     }
 }
 
-impl Cell for Rnn {
+impl Cell for RnnUnit {
     fn name(&self) -> &'static str {
         match (self.activation, self.clip) {
             (Activation::Tanh, None) => "rnn_tanh",

@@ -229,7 +229,7 @@ pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Backward, Cell, Forward, Gru, Lanes};
+    use crate::cell::{Backward, Cell, Forward, GruUnit, Lanes};
 
     /// A source of the crate with constants that are not.
     #[derive(Clone, Debug)]
@@ -251,7 +251,7 @@ mod tests {
             false
         }
         fn wgsl(&self) -> WgslSource {
-            Cell::wgsl(&Gru::default())
+            Cell::wgsl(&GruUnit::default())
         }
         fn wgsl_constants(&self) -> String {
             self.0.to_owned()

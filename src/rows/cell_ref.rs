@@ -2,7 +2,7 @@
 
 use super::vectors::InVectors;
 use super::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, TakesSteps, units};
-use crate::cell::{Activation, Cell, CellVisitor, Gru, Lstm, Reset, Rnn, WgslSource};
+use crate::cell::{Activation, Cell, CellVisitor, GruUnit, LstmUnit, Reset, RnnUnit, WgslSource};
 use crate::panels::MOST_VECTORS;
 use pulp::Arch;
 use std::sync::Arc;
@@ -112,7 +112,7 @@ impl CellRef {
     /// The cells of the crate, each WGSL file at least once. Shader validation, gradient checks and
     /// comparisons run over this list.
     pub fn builtin() -> Vec<Self> {
-        let general = Lstm {
+        let general = LstmUnit {
             peepholes: true,
             clip: Some(1.5),
             cell_clip: Some(0.8),
@@ -123,26 +123,26 @@ impl CellRef {
                 Activation::Softplus,
                 Activation::Elu { alpha: 0.7 },
             ],
-            ..Lstm::default()
+            ..LstmUnit::default()
         };
-        let general_gru = Gru {
+        let general_gru = GruUnit {
             activations: [
                 Activation::HARD_SIGMOID,
                 Activation::Sigmoid,
                 Activation::Softsign,
             ],
             clip: Some(1.2),
-            ..Gru::default()
+            ..GruUnit::default()
         };
         vec![
-            Self::new(Rnn::default()),
-            Self::new(Rnn {
+            Self::new(RnnUnit::default()),
+            Self::new(RnnUnit {
                 activation: Activation::Relu,
-                ..Rnn::default()
+                ..RnnUnit::default()
             }),
-            Self::new(Lstm::default()),
-            Self::new(Gru::default()),
-            Self::new(Rnn {
+            Self::new(LstmUnit::default()),
+            Self::new(GruUnit::default()),
+            Self::new(RnnUnit {
                 activation: Activation::ScaledTanh {
                     alpha: 1.3,
                     beta: 0.7,
@@ -150,13 +150,13 @@ impl CellRef {
                 clip: Some(1.5),
             }),
             Self::new(general),
-            Self::new(Lstm {
+            Self::new(LstmUnit {
                 input_forget: true,
-                ..Lstm::default()
+                ..LstmUnit::default()
             }),
-            Self::new(Gru {
+            Self::new(GruUnit {
                 reset: Reset::Before,
-                ..Gru::default()
+                ..GruUnit::default()
             }),
             Self::new(general_gru),
         ]

@@ -4,9 +4,10 @@ use crate::common::{Case, every_device, gpu, rng, uniform};
 use crate::gemm::own_gpu;
 use crate::recurrent_forward::{Options, forward};
 use bptt::CellRef;
+use bptt::gpu::{RecurrentChoice, RecurrentWalk};
 use bptt::program::{Fill, Gemm, Op, Program, RecurrentForward, Slice};
 use bptt::verify::SINGLE;
-use bptt::{Device, Error, Executable, Precision, RecurrentChoice, RecurrentWalk, Tensor};
+use bptt::{Device, Error, Executable, Precision, Tensor};
 use ndarray::ArrayD;
 use std::sync::atomic::{AtomicBool, Ordering};
 

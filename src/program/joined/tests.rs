@@ -1,6 +1,6 @@
 use super::*;
 use crate::CellRef;
-use crate::cell::Lstm;
+use crate::cell::LstmUnit;
 use crate::program::{Fill, Gemm, Matrix, PerDirection, RecurrentShape, RecurrentWeights, Segment};
 
 const SHAPE: RecurrentShape = RecurrentShape {
@@ -65,7 +65,7 @@ impl Layer {
         };
         ops.push(
             RecurrentForward {
-                cell: CellRef::new(Lstm::default()),
+                cell: CellRef::new(LstmUnit::default()),
                 shape: SHAPE,
                 segment: Segment::whole(&SHAPE),
                 x_gates,
