@@ -6,9 +6,10 @@
 
 mod common;
 
+use bptt::gpu::GemmKernel;
 use bptt::program::{Gemm, Program, TensorId};
 use bptt::verify::{SINGLE, compare};
-use bptt::{Device, Executable, GemmKernel};
+use bptt::{Device, Executable};
 use ndarray::ArrayD;
 
 /// Name, I, H, T, B.

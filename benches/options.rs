@@ -7,7 +7,7 @@
 
 mod common;
 
-use bptt::cell::{Activation, Cell, Gru, Lstm, Rnn};
+use bptt::cell::{Activation, Cell, GruUnit, LstmUnit, RnnUnit};
 use bptt::data::Batch;
 use bptt::nn::{Bias, GruConfig, Input, LstmConfig, RecurrentConfig, RnnConfig, Sequential};
 use bptt::train::{Adam, Trainer};
@@ -90,7 +90,7 @@ fn cases(sizes: Sizes) -> Vec<Case> {
     use Activation::{Sigmoid, Softplus, Softsign, Tanh};
     let hidden = sizes[1];
     let hard = Activation::HARD_SIGMOID;
-    let mut lstm = of_every_cell::<Lstm>();
+    let mut lstm = of_every_cell::<LstmUnit>();
     lstm.extend([
         named("projection H/2", move |c: LstmConfig| {
             c.proj_size(hidden / 2)
@@ -106,7 +106,7 @@ fn cases(sizes: Sizes) -> Vec<Case> {
             c.activations([Sigmoid, Sigmoid, Softsign, Softplus, Softsign])
         }),
     ]);
-    let mut gru = of_every_cell::<Gru>();
+    let mut gru = of_every_cell::<GruUnit>();
     gru.extend([
         named("reset before", |c: GruConfig| c.reset_after(false)),
         named("clip", |c: GruConfig| c.clip(3.0)),
@@ -117,7 +117,7 @@ fn cases(sizes: Sizes) -> Vec<Case> {
             c.activations([Softplus, Sigmoid, Softsign])
         }),
     ]);
-    let mut rnn = of_every_cell::<Rnn>();
+    let mut rnn = of_every_cell::<RnnUnit>();
     rnn.extend([
         named("relu", |c: RnnConfig| c.nonlinearity(Activation::Relu)),
         named("clip", |c: RnnConfig| c.clip(3.0)),

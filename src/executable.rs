@@ -1,14 +1,14 @@
 //! Programs compiled for a device.
 
-use crate::Real;
 use crate::cpu::{self, Buffer};
 use crate::device::{Device, Kind, Scalar};
 use crate::error::{Error, Result, check_shape};
-use crate::gpu::Plan;
+use crate::gpu::{self, Plan};
 use crate::profile::{ExecutionPlan, Launch};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::profile::{KernelTime, Profile, groups};
 use crate::program::{Op, Program, Role, TensorId};
+use crate::rows::RowScalar;
 use crate::tensor::{Storage, Tensor};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -98,7 +98,10 @@ impl Executable {
                     .iter()
                     .filter_map(|tensor| tensor.gpu_buffer().cloned())
                     .collect();
-                Runner::Gpu(Arc::clone(context), Plan::new(context, &program, &buffers)?)
+                Runner::Gpu(
+                    Arc::clone(context),
+                    gpu::lower(context, &program, &buffers)?,
+                )
             }
         };
         Ok(Self {
@@ -131,7 +134,7 @@ impl Executable {
     }
 
     /// Large tensors that are to be copied whole are not: the program works on the caller's instead.
-    fn run_on_cpu<F: Real>(
+    fn run_on_cpu<F: RowScalar>(
         &self,
         plan: &cpu::Plan,
         own: &[Buffer<F>],

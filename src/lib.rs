@@ -6,16 +6,19 @@ pub mod data;
 mod device;
 mod error;
 mod executable;
-mod gpu;
+pub mod gpu;
 pub mod interop;
 pub mod nn;
+mod panels;
 mod philox;
 pub mod profile;
 pub mod program;
 mod real;
 #[cfg(feature = "safetensors")]
 pub mod replay;
+mod rows;
 mod tensor;
+mod threads;
 pub mod train;
 mod trusted;
 pub mod verify;
@@ -23,10 +26,8 @@ pub mod verify;
 pub use device::{Device, Precision};
 pub use error::{Error, Result};
 pub use executable::Executable;
-pub use gpu::{
-    Access, AdapterInfo, AdapterKind, BindingInfo, Counters, GemmKernel, KernelInfo,
-    RecurrentChoice, RecurrentWalk, Shader, shaders,
-};
+pub use gpu::{AdapterInfo, AdapterKind};
 pub use program::Program;
 pub use real::Real;
+pub use rows::CellRef;
 pub use tensor::Tensor;

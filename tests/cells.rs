@@ -7,7 +7,8 @@ mod mgu;
 
 use bptt::Device;
 use bptt::cell::{
-    Activation, Backward, Cell, Forward, Gru, Inner, InnerBackward, Lanes, Lstm, Rnn, WgslSource,
+    Activation, Backward, Cell, Forward, GruUnit, Inner, InnerBackward, Lanes, LstmUnit, RnnUnit,
+    WgslSource,
 };
 use bptt::verify::check_cell;
 use common::{devices, gpu};
@@ -22,9 +23,9 @@ fn accepts(cell: &impl Cell) {
 
 #[test]
 fn accepts_the_cells_of_the_crate() {
-    accepts(&Rnn::default());
-    accepts(&Lstm::default());
-    accepts(&Gru::default());
+    accepts(&RnnUnit::default());
+    accepts(&LstmUnit::default());
+    accepts(&GruUnit::default());
     accepts(&Mgu);
 }
 
@@ -50,23 +51,23 @@ const ACTIVATIONS: [Activation; 11] = [
 
 #[test]
 fn accepts_every_activation_in_every_slot() {
-    let derivatives = |cell: &dyn Fn(Activation, usize) -> Lstm, activation| {
+    let derivatives = |cell: &dyn Fn(Activation, usize) -> LstmUnit, activation| {
         for slot in 0..5 {
             check_cell(&cell(activation, slot), &[Device::cpu()])
                 .unwrap_or_else(|faults| panic!("{activation:?} in slot {slot}:\n{faults}"));
         }
     };
     let lstm = |activation, slot: usize| {
-        let mut lstm = Lstm {
+        let mut lstm = LstmUnit {
             peepholes: true,
-            ..Lstm::default()
+            ..LstmUnit::default()
         };
         lstm.activations[slot] = activation;
         lstm
     };
     for activation in ACTIVATIONS {
         derivatives(&lstm, activation);
-        accepts(&Rnn {
+        accepts(&RnnUnit {
             activation,
             clip: None,
         });
@@ -74,8 +75,8 @@ fn accepts_every_activation_in_every_slot() {
     // As many as there are slots at once, as every cell compiles shaders of its own.
     for first in [0, 5, 8] {
         let slots = |count: usize| (first..first + count).map(|index| ACTIVATIONS[index % 11]);
-        let mut lstm = Lstm::default();
-        let mut gru = Gru::default();
+        let mut lstm = LstmUnit::default();
+        let mut gru = GruUnit::default();
         lstm.activations
             .iter_mut()
             .zip(slots(5))
@@ -86,7 +87,7 @@ fn accepts_every_activation_in_every_slot() {
             .for_each(|(slot, a)| *slot = a);
         accepts(&lstm);
         accepts(&gru);
-        accepts(&Gru {
+        accepts(&GruUnit {
             reset: bptt::cell::Reset::Before,
             ..gru
         });
@@ -98,22 +99,22 @@ fn accepts_clips_peepholes_and_coupled_gates() {
     for clip in [None, Some(0.9)] {
         for cell_clip in [None, Some(0.7)] {
             for (peepholes, input_forget) in [(true, false), (false, true), (true, true)] {
-                accepts(&Lstm {
+                accepts(&LstmUnit {
                     peepholes,
                     input_forget,
                     clip,
                     cell_clip,
-                    ..Lstm::default()
+                    ..LstmUnit::default()
                 });
             }
         }
-        accepts(&Rnn {
+        accepts(&RnnUnit {
             clip,
-            ..Rnn::default()
+            ..RnnUnit::default()
         });
-        accepts(&Gru {
+        accepts(&GruUnit {
             clip,
-            ..Gru::default()
+            ..GruUnit::default()
         });
     }
 }

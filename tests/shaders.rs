@@ -3,8 +3,9 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use bptt::cell::{Backward, Cell, CellRef, Forward, Lanes, Lstm, WgslSource, builtin};
-use bptt::{Access, KernelInfo, Shader, shaders};
+use bptt::CellRef;
+use bptt::cell::{Backward, Cell, Forward, Lanes, LstmUnit, WgslSource};
+use bptt::gpu::{Access, KernelInfo, Shader, shaders};
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
 
@@ -53,7 +54,7 @@ fn every_shader_is_valid() {
 fn every_kernel_is_composed_with_every_cell_it_takes() {
     let all = shaders();
     let names: Vec<&str> = all.iter().map(|(_, shader)| shader.name.as_str()).collect();
-    for cell in builtin() {
+    for cell in CellRef::builtin() {
         for kernel in ["recurrent_forward", "recurrent_backward"] {
             assert!(
                 names.contains(&format!("{kernel}.{}", cell.name()).as_str()),
@@ -198,7 +199,7 @@ fn counts_of_the_two_halves_must_agree() {
             true
         }
         fn wgsl(&self) -> WgslSource {
-            Cell::wgsl(&Lstm::default())
+            Cell::wgsl(&LstmUnit::default())
         }
         fn forward<N: Lanes>(&self, _: Forward<'_, N>) {}
         fn backward<N: Lanes>(&self, _: Backward<'_, N>) {}

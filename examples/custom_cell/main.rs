@@ -14,7 +14,7 @@ mod mgu;
 #[path = "../common/mod.rs"]
 mod common;
 
-use bptt::cell::{Cell, Gru};
+use bptt::cell::{Cell, GruUnit};
 use bptt::data::Sequences;
 use bptt::nn::{RecurrentConfig, Sequential};
 use bptt::train::{Adam, Fit, Trainer};
@@ -60,7 +60,7 @@ fn run() -> Result<(), String> {
         "training on {device}; mean squared error of the sum of two marked numbers among {STEPS}:"
     );
     train(&device, Mgu).map_err(|error| error.to_string())?;
-    train(&device, Gru::default()).map_err(|error| error.to_string())
+    train(&device, GruUnit::default()).map_err(|error| error.to_string())
 }
 
 /// 2,000 sequences `[T, N, 2]`: numbers, and marks at two of the steps.

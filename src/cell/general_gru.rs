@@ -1,9 +1,9 @@
-//! The GRU with options: [`Gru`]'s functions where it is not plain.
+//! The GRU with options: [`GruUnit`]'s functions where it is not plain.
 
-use super::{Backward, Forward, Gru, Inner, InnerBackward, Lanes, Reset};
+use super::{Backward, Forward, GruUnit, Inner, InnerBackward, Lanes, Reset};
 
 #[inline(always)]
-pub(super) fn forward<N: Lanes>(gru: &Gru, unit: Forward<'_, N>) {
+pub(super) fn forward<N: Lanes>(gru: &GruUnit, unit: Forward<'_, N>) {
     let (x, r) = (unit.x, unit.r);
     let (reset, update) = (x[0] + r[0], x[1] + r[1]);
     let candidate = match gru.reset {
@@ -23,7 +23,7 @@ pub(super) fn forward<N: Lanes>(gru: &Gru, unit: Forward<'_, N>) {
 }
 
 #[inline(always)]
-pub(super) fn backward<N: Lanes>(gru: &Gru, unit: Backward<'_, N>) {
+pub(super) fn backward<N: Lanes>(gru: &GruUnit, unit: Backward<'_, N>) {
     let saved = unit.saved;
     let (reset, update, candidate, h_before) = (saved[0], saved[1], saved[2], saved[3]);
     let (z, n) = (gru.gate(1).apply(update), gru.gate(2).apply(candidate));
@@ -50,12 +50,12 @@ pub(super) fn backward<N: Lanes>(gru: &Gru, unit: Backward<'_, N>) {
 
 /// r⊙h₋
 #[inline(always)]
-pub(super) fn inner<N: Lanes>(gru: &Gru, unit: Inner<'_, N>) -> N {
+pub(super) fn inner<N: Lanes>(gru: &GruUnit, unit: Inner<'_, N>) -> N {
     gru.gate(0).apply(unit.x[0] + unit.r[0]) * unit.state[0]
 }
 
 #[inline(always)]
-pub(super) fn inner_backward<N: Lanes>(gru: &Gru, unit: InnerBackward<'_, N>) {
+pub(super) fn inner_backward<N: Lanes>(gru: &GruUnit, unit: InnerBackward<'_, N>) {
     let (reset, h_before) = (unit.saved[0], unit.saved[3]);
     let d_reset = unit.d_inner * h_before * gru.gate(0).derivative(reset);
     unit.d_x[0] += d_reset;

@@ -1,7 +1,7 @@
-//! The LSTM with options: [`Lstm`]'s functions where it is not plain.
+//! The LSTM with options: [`LstmUnit`]'s functions where it is not plain.
 
 use super::activation::{clip, clip_derivative};
-use super::{Backward, Forward, Lanes, Lstm};
+use super::{Backward, Forward, Lanes, LstmUnit};
 
 /// A step's values, from the arguments of the four gates (that of o without its peephole, which needs c) and c₋.
 struct Step<N> {
@@ -14,7 +14,7 @@ struct Step<N> {
 }
 
 #[inline(always)]
-fn step<N: Lanes>(lstm: &Lstm, arguments: [N; 3], c_before: N) -> Step<N> {
+fn step<N: Lanes>(lstm: &LstmUnit, arguments: [N; 3], c_before: N) -> Step<N> {
     let input = lstm.gate(0).apply(arguments[0]);
     let forget = if lstm.input_forget {
         input.complement()
@@ -42,7 +42,7 @@ fn peep<N: Lanes>(argument: N, diagonal: &[N], gate: usize, c: N) -> N {
 }
 
 #[inline(always)]
-pub(super) fn forward<N: Lanes>(lstm: &Lstm, unit: Forward<'_, N>) {
+pub(super) fn forward<N: Lanes>(lstm: &LstmUnit, unit: Forward<'_, N>) {
     let c_before = unit.state[1];
     let arguments = [
         peep(unit.x[0] + unit.r[0], unit.diagonal, 0, c_before),
@@ -59,7 +59,7 @@ pub(super) fn forward<N: Lanes>(lstm: &Lstm, unit: Forward<'_, N>) {
 }
 
 #[inline(always)]
-pub(super) fn backward<N: Lanes>(lstm: &Lstm, unit: Backward<'_, N>) {
+pub(super) fn backward<N: Lanes>(lstm: &LstmUnit, unit: Backward<'_, N>) {
     let saved = unit.saved;
     let c_before = saved[4];
     let step = step(lstm, [saved[0], saved[1], saved[2]], c_before);

@@ -3,7 +3,7 @@
 use super::activation::{Gate, check_clip, constants};
 use super::plain::PlainGru;
 use super::{
-    Activation, Backward, Cell, CellRef, Forward, Inner, InnerBackward, Lanes, WgslSource,
+    Activation, Backward, Cell, CellVisitor, Forward, Inner, InnerBackward, Lanes, WgslSource,
     general_gru,
 };
 use crate::error::Result;
@@ -29,7 +29,7 @@ pub enum Reset {
 /// With [`Reset::Before`], n = tanh(x_n + R_n(r⊙h₋) + b_hn). With activations or a clip of their arguments (ONNX' `GRU`) the same
 /// equations hold with these; it then saves the arguments of r, z and n, h₋, and (reset after) r_n.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Gru {
+pub struct GruUnit {
     /// Of r, z and n. Default: σ, σ, tanh.
     pub activations: [Activation; 3],
     /// Where the reset gate acts. Default: after the product.
@@ -38,7 +38,7 @@ pub struct Gru {
     pub clip: Option<f64>,
 }
 
-impl Default for Gru {
+impl Default for GruUnit {
     fn default() -> Self {
         use Activation::{Sigmoid, Tanh};
         Self {
@@ -49,7 +49,7 @@ impl Default for Gru {
     }
 }
 
-impl Gru {
+impl GruUnit {
     /// Whether it has no option.
     fn plain(&self) -> bool {
         *self == Self::default()
@@ -63,7 +63,7 @@ impl Gru {
     }
 }
 
-impl Cell for Gru {
+impl Cell for GruUnit {
     fn name(&self) -> &'static str {
         match self.reset {
             Reset::After if self.plain() => "gru",
@@ -108,11 +108,11 @@ impl Cell for Gru {
         check_clip("clip", self.clip)
     }
 
-    fn share(self) -> CellRef {
+    fn fastest<V: CellVisitor>(self, visitor: V) -> V::Output {
         if self.plain() {
-            CellRef::of(PlainGru)
+            visitor.visit(PlainGru)
         } else {
-            CellRef::of(self)
+            visitor.visit(self)
         }
     }
 

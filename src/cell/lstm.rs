@@ -2,7 +2,7 @@
 
 use super::activation::{Gate, check_clip, constants};
 use super::plain::PlainLstm;
-use super::{Activation, Backward, Cell, CellRef, Forward, Lanes, WgslSource, general_lstm};
+use super::{Activation, Backward, Cell, CellVisitor, Forward, Lanes, WgslSource, general_lstm};
 use crate::error::Result;
 
 /// Gates i, f, g, o (PyTorch's order); states h, c (Hochreiter & Schmidhuber, 1997; Gers et al., 2000; PyTorch's `nn.LSTM`):
@@ -22,7 +22,7 @@ use crate::error::Result;
 ///
 /// the arguments of i, f, g and o held to ±`clip` and c to ±`cell_clip`. It then saves the four arguments and c₋.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Lstm {
+pub struct LstmUnit {
     /// Of i, f, g, o and c. Default: σ, σ, tanh, σ, tanh.
     pub activations: [Activation; 5],
     /// Whether i, f and o see the cell state through `weight_diag [3·H]`: p_i, p_f, p_o. Default: no.
@@ -35,7 +35,7 @@ pub struct Lstm {
     pub cell_clip: Option<f64>,
 }
 
-impl Default for Lstm {
+impl Default for LstmUnit {
     fn default() -> Self {
         use Activation::{Sigmoid, Tanh};
         Self {
@@ -48,7 +48,7 @@ impl Default for Lstm {
     }
 }
 
-impl Lstm {
+impl LstmUnit {
     /// Whether it has no option.
     fn plain(&self) -> bool {
         *self == Self::default()
@@ -63,7 +63,7 @@ impl Lstm {
     }
 }
 
-impl Cell for Lstm {
+impl Cell for LstmUnit {
     fn name(&self) -> &'static str {
         if self.plain() { "lstm" } else { "general_lstm" }
     }
@@ -104,11 +104,11 @@ impl Cell for Lstm {
         check_clip("cell_clip", self.cell_clip)
     }
 
-    fn share(self) -> CellRef {
+    fn fastest<V: CellVisitor>(self, visitor: V) -> V::Output {
         if self.plain() {
-            CellRef::of(PlainLstm)
+            visitor.visit(PlainLstm)
         } else {
-            CellRef::of(self)
+            visitor.visit(self)
         }
     }
 

@@ -1,7 +1,7 @@
 //! Recurrent cells: data plus a few pointwise functions.
 //!
 //! The recurrence kernels of both devices are generic. A cell gives its counts, its forward and its backward function for one
-//! hidden unit, once in Rust (generic over [`Lanes`]: one number, or a register of them) and once in WGSL, and is known to the crate by one line in [`builtin`].
+//! hidden unit, once in Rust (generic over [`Lanes`]: one number, or a register of them) and once in WGSL, and is known to the crate by one line in [`CellRef::builtin`](crate::CellRef::builtin).
 //!
 //! Per unit j and step t, with x = (W x_t + b_ih) and r = (R h₋ + b_hh) the two parts of the G pre-activations:
 //!
@@ -21,7 +21,6 @@
 //! ```
 
 mod activation;
-mod erased;
 mod general_gru;
 mod general_lstm;
 mod gru;
@@ -29,20 +28,13 @@ mod lanes;
 mod lstm;
 mod plain;
 mod rnn;
-mod row;
-mod units;
-mod vectors;
 
 pub use activation::Activation;
-pub use erased::CellRef;
-pub(crate) use erased::ErasedCell;
-pub use gru::{Gru, Reset};
+pub use gru::{GruUnit, Reset};
 pub use lanes::Lanes;
-pub use lstm::Lstm;
-pub use rnn::Rnn;
-pub(crate) use row::{
-    BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, STEP_ROWS, StepRows, TakesSteps,
-};
+pub(crate) use lanes::Vector;
+pub use lstm::LstmUnit;
+pub use rnn::RnnUnit;
 
 use crate::error::Result;
 
@@ -135,6 +127,15 @@ pub struct InnerBackward<'a, N> {
     pub d_r: &'a mut [N],
 }
 
+/// A function of a cell of any type.
+#[doc(hidden)]
+pub trait CellVisitor {
+    /// What the function gives.
+    type Output;
+    /// Calls the function.
+    fn visit(self, cell: impl Cell) -> Self::Output;
+}
+
 /// A recurrent cell. See the [module](self) for the contract, `examples/custom_cell.rs` for one written outside the crate, and
 /// [`verify::check_cell`](crate::verify::check_cell) for what checks it.
 pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
@@ -170,10 +171,11 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn check(&self) -> Result<()> {
         Ok(())
     }
-    /// Shares this cell, as another type of the same equations where that is faster. Default: itself.
+    /// Gives a visitor this cell, as another type of the same equations where that is faster.
+    /// Default: as itself.
     #[doc(hidden)]
-    fn share(self) -> CellRef {
-        CellRef::of(self)
+    fn fastest<V: CellVisitor>(self, visitor: V) -> V::Output {
+        visitor.visit(self)
     }
     /// One unit, one step. Mark it and the others `#[inline(always)]`, or they are not compiled for vector instructions.
     fn forward<N: Lanes>(&self, unit: Forward<'_, N>);
@@ -187,56 +189,4 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn inner_backward<N: Lanes>(&self, unit: InnerBackward<'_, N>) {
         let _ = unit;
     }
-}
-
-/// The cells of the crate, each WGSL file at least once. Shader validation, gradient checks and comparisons run over this list.
-pub fn builtin() -> Vec<CellRef> {
-    let general = Lstm {
-        peepholes: true,
-        clip: Some(1.5),
-        cell_clip: Some(0.8),
-        activations: [
-            Activation::HARD_SIGMOID,
-            Activation::Sigmoid,
-            Activation::Softsign,
-            Activation::Softplus,
-            Activation::Elu { alpha: 0.7 },
-        ],
-        ..Lstm::default()
-    };
-    let general_gru = Gru {
-        activations: [
-            Activation::HARD_SIGMOID,
-            Activation::Sigmoid,
-            Activation::Softsign,
-        ],
-        clip: Some(1.2),
-        ..Gru::default()
-    };
-    vec![
-        CellRef::new(Rnn::default()),
-        CellRef::new(Rnn {
-            activation: Activation::Relu,
-            ..Rnn::default()
-        }),
-        CellRef::new(Lstm::default()),
-        CellRef::new(Gru::default()),
-        CellRef::new(Rnn {
-            activation: Activation::ScaledTanh {
-                alpha: 1.3,
-                beta: 0.7,
-            },
-            clip: Some(1.5),
-        }),
-        CellRef::new(general),
-        CellRef::new(Lstm {
-            input_forget: true,
-            ..Lstm::default()
-        }),
-        CellRef::new(Gru {
-            reset: Reset::Before,
-            ..Gru::default()
-        }),
-        CellRef::new(general_gru),
-    ]
 }

@@ -2,7 +2,7 @@
 
 use super::{Backward, Cell, Forward, Lanes, WgslSource};
 
-/// [`Rnn`](super::Rnn) with ReLU or else tanh. Saves h.
+/// [`RnnUnit`](super::RnnUnit) with ReLU or else tanh. Saves h.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlainRnn<const RELU: bool>;
 
@@ -55,7 +55,7 @@ impl<const RELU: bool> Cell for PlainRnn<RELU> {
     }
 }
 
-/// [`Lstm`](super::Lstm). Saves i, f, g, o, c₋.
+/// [`LstmUnit`](super::LstmUnit). Saves i, f, g, o, c₋.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlainLstm;
 
@@ -116,7 +116,7 @@ impl Cell for PlainLstm {
     }
 }
 
-/// [`Gru`](super::Gru), reset after the product. Saves r, z, n, r_n, h₋.
+/// [`GruUnit`](super::GruUnit), reset after the product. Saves r, z, n, r_n, h₋.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlainGru;
 

@@ -2,21 +2,21 @@
 
 use super::activation::{Gate, check_clip, constants};
 use super::plain::PlainRnn;
-use super::{Activation, Backward, Cell, CellRef, Forward, Lanes, WgslSource};
+use super::{Activation, Backward, Cell, CellVisitor, Forward, Lanes, WgslSource};
 use crate::error::Result;
 
 /// h = act(W x + b_ih + R h₋ + b_hh) (Elman, 1990; PyTorch's `nn.RNN`; ONNX' `RNN`).
 ///
 /// Saves h with tanh and ReLU, else the pre-activation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rnn {
+pub struct RnnUnit {
     /// The activation. Default: tanh.
     pub activation: Activation,
     /// Holds the pre-activation to ± this (ONNX' `clip`). Default: no.
     pub clip: Option<f64>,
 }
 
-impl Rnn {
+impl RnnUnit {
     fn gate(&self) -> Gate {
         Gate {
             activation: self.activation,
@@ -25,7 +25,7 @@ impl Rnn {
     }
 }
 
-impl Cell for Rnn {
+impl Cell for RnnUnit {
     fn name(&self) -> &'static str {
         match (self.activation, self.clip) {
             (Activation::Tanh, None) => "rnn_tanh",
@@ -56,11 +56,11 @@ impl Cell for Rnn {
         check_clip("clip", self.clip)
     }
 
-    fn share(self) -> CellRef {
+    fn fastest<V: CellVisitor>(self, visitor: V) -> V::Output {
         match self.name() {
-            "rnn_tanh" => CellRef::of(PlainRnn::<false>),
-            "rnn_relu" => CellRef::of(PlainRnn::<true>),
-            _ => CellRef::of(self),
+            "rnn_tanh" => visitor.visit(PlainRnn::<false>),
+            "rnn_relu" => visitor.visit(PlainRnn::<true>),
+            _ => visitor.visit(self),
         }
     }
 

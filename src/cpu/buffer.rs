@@ -1,8 +1,8 @@
 //! A tensor's memory, with what is made of it and kept until it is written to.
 
 use super::memory::matrix;
-use super::panels::Panels;
 use crate::Real;
+use crate::panels::{PanelScalar, Panels};
 use crate::program::Matrix;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::ops::{Deref, DerefMut};
@@ -68,7 +68,7 @@ pub(crate) struct Contents<F> {
     packed: Mutex<Vec<(Key, Arc<Panels<F>>)>>,
 }
 
-impl<F: Real> Contents<F> {
+impl<F: PanelScalar> Contents<F> {
     /// A matrix of the tensor, packed; `keep`: until the tensor is next written to, for whoever asks for the same.
     pub(super) fn packed(&self, of: Matrix, form: Form, keep: bool) -> Arc<Panels<F>> {
         let key = ([of.offset, of.rows, of.columns, of.row_stride], form);

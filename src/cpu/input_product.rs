@@ -3,11 +3,11 @@
 
 use super::buffer::Form;
 use super::memory::{Memory, Reading};
-use super::panels::{Panels, Start};
 use super::recurrent::{CONTIGUOUS, view};
-use super::threads;
-use crate::Real;
+use crate::panels::{Panels, Start};
 use crate::program::{Gemm, Matrix, RecurrentShape};
+use crate::rows::RowScalar;
+use crate::threads;
 use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut3, Axis, ShapeBuilder, s};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -22,7 +22,7 @@ const STEPS: usize = 16 * PARTS;
 const WHOLE: usize = 1 << 20;
 
 /// A bias, zeros where there is none, and zeros up to the width of a product.
-pub(super) fn padded<F: Real>(bias: Option<&[F]>, width: usize) -> Vec<F> {
+pub(super) fn padded<F: RowScalar>(bias: Option<&[F]>, width: usize) -> Vec<F> {
     let mut padded = bias.unwrap_or(&[]).to_vec();
     padded.resize(width, F::zero());
     padded
@@ -38,7 +38,7 @@ pub(super) struct InputProduct<'a, F> {
     bias: Vec<F>,
 }
 
-impl<'a, F: Real> InputProduct<'a, F> {
+impl<'a, F: RowScalar> InputProduct<'a, F> {
     /// `keep`: the packed weights.
     pub(super) fn new(
         op: &Gemm,
@@ -102,7 +102,7 @@ pub(super) struct Parts<'a, F> {
     reverse: bool,
 }
 
-impl<'a, F: Real> Parts<'a, F> {
+impl<'a, F: RowScalar> Parts<'a, F> {
     /// None where a second thread would not pay, or the whole were large.
     pub(super) fn new(
         product: &'a InputProduct<'a, F>,
@@ -182,7 +182,7 @@ pub(super) enum XGates<'a, F> {
     },
 }
 
-impl<'a, F: Real> XGates<'a, F> {
+impl<'a, F: RowScalar> XGates<'a, F> {
     pub(super) fn left(
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,

@@ -1,8 +1,8 @@
 //! Tensors in memory, and the views that operations take of them.
 
 use super::buffer::{Buffer, Contents, Form};
-use super::panels::Panels;
 use crate::Real;
+use crate::panels::{PanelScalar, Panels};
 use crate::program::{Matrix, Slice, TensorId};
 use ndarray::{ArrayView2, ArrayViewMut2, Ix2, ShapeBuilder, StrideShape};
 use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
@@ -60,6 +60,13 @@ impl<'a, F: Real> Memory<'a, F> {
             guard: tensor.map(|tensor| self.buffers[tensor.0].write()),
             slices: (a, b),
         }
+    }
+}
+
+impl<F: PanelScalar> Memory<'_, F> {
+    /// A matrix, packed; `keep`: until its tensor is next written to.
+    pub(super) fn packed(&self, of: Matrix, form: Form, keep: bool) -> Arc<Panels<F>> {
+        self.buffers[of.tensor.0].read().packed(of, form, keep)
     }
 }
 

@@ -3,13 +3,11 @@
 //! It verifies the GPU kernels and serves where there is no GPU. It is written from the equations, not from the shaders, so
 //! that the two cannot share a mistake; it is fast because its work is matrix products on whole matrices.
 
-mod aligned;
 mod buffer;
 mod gemm;
 mod input_product;
 mod map;
 mod memory;
-pub(crate) mod panels;
 mod pointwise;
 mod recurrent;
 mod recurrent_backward;
@@ -19,15 +17,13 @@ mod row;
 mod scatter;
 mod states;
 mod team;
-mod threads;
 mod zoneout;
 
 pub(crate) use buffer::Buffer;
 pub(crate) use memory::Memory;
-pub use panels::PanelScalar;
 
-use crate::Real;
 use crate::program::{Map, Op, Program, Reduce, Row};
+use crate::rows::RowScalar;
 use pointwise::Prepared;
 
 /// What is known of a program before it runs.
@@ -39,7 +35,7 @@ pub(crate) struct Plan<F> {
     pub(crate) written: Vec<bool>,
 }
 
-impl<F: Real> Plan<F> {
+impl<F: RowScalar> Plan<F> {
     pub(crate) fn new(program: &Program) -> Self {
         let prepare = |op: &Op| match op {
             Op::Map(Map(of)) | Op::Row(Row(of)) | Op::Reduce(Reduce(of)) => Some(Prepared::new(of)),
@@ -79,7 +75,7 @@ impl<F: Real> Plan<F> {
 }
 
 /// Runs an operation.
-fn run<F: Real>(op: &Op, prepared: Option<&Prepared<F>>, memory: &Memory<'_, F>) {
+fn run<F: RowScalar>(op: &Op, prepared: Option<&Prepared<F>>, memory: &Memory<'_, F>) {
     match (op, prepared) {
         (Op::Map(op), Some(prepared)) => map::map(op, prepared, memory),
         (Op::Row(op), Some(prepared)) => row::row(op, prepared, memory),

@@ -2,7 +2,7 @@
 
 use super::Memory;
 use super::memory::{Reading, Writing};
-use crate::Real;
+use crate::rows::RowScalar;
 use crate::expr::{Block, Node, NodeId};
 use crate::philox::Stream;
 use crate::program::{MOST_VIEWS, Operand, Pointwise, TensorId, View, product};
@@ -26,7 +26,7 @@ pub(crate) struct Prepared<F> {
     blocks: Mutex<Vec<Block<F>>>,
 }
 
-impl<F: Real> Prepared<F> {
+impl<F: RowScalar> Prepared<F> {
     pub(super) fn new(of: &Pointwise) -> Self {
         let body = &of.body;
         let folded = |turn: Vec<usize>| {
@@ -82,7 +82,7 @@ enum Source<'a, F> {
     },
 }
 
-impl<'a, F: Real> Inputs<'a, F> {
+impl<'a, F: RowScalar> Inputs<'a, F> {
     pub(super) fn new(of: &Pointwise, memory: &Memory<'a, F>) -> Self {
         let read = |view: &View, more: usize| {
             let mut slice = view.extent(&of.shape);
@@ -204,7 +204,7 @@ pub(super) struct Locked<'a, F> {
     places: Vec<(usize, usize, usize)>,
 }
 
-impl<'a, F: Real> Locked<'a, F> {
+impl<'a, F: RowScalar> Locked<'a, F> {
     pub(super) fn new(of: &Pointwise, memory: &Memory<'a, F>) -> Self {
         let (kept, _) = of.split_shape();
         let elements = of.elements.iter().map(|view| view.extent(&of.shape));
@@ -370,7 +370,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Puts what some nodes' leaves read in a range of at most [`BLOCK`] elements into a block.
-    pub(super) fn load<F: Real>(
+    pub(super) fn load<F: RowScalar>(
         &self,
         (of, nodes): (&Pointwise, &[NodeId]),
         range: Range<usize>,
@@ -387,7 +387,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Puts what some nodes' leaves read at one element into a place of a block.
-    pub(super) fn load_at<F: Real>(
+    pub(super) fn load_at<F: RowScalar>(
         &self,
         (of, nodes): (&Pointwise, &[NodeId]),
         element: usize,
@@ -405,7 +405,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Stores elements that were computed in a range.
-    pub(super) fn store<F: Real>(
+    pub(super) fn store<F: RowScalar>(
         &self,
         of: &Pointwise,
         range: Range<usize>,

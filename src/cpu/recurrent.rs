@@ -1,11 +1,12 @@
 //! What the two directions of time share: the layer's numbers, products by gate.
 
-use super::panels::{Panels, Start};
 use super::zoneout::ZoneoutMask;
-use super::{Memory, team, threads};
-use crate::Real;
-use crate::cell::CellRef;
+use super::{Memory, team};
+use crate::CellRef;
+use crate::panels::{Panels, Start};
 use crate::program::{Matrix, RecurrentShape, Segment, Slice};
+use crate::rows::RowScalar;
+use crate::threads;
 use ndarray::{
     Array2, ArrayView, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis, Dimension,
     NewAxis, StrideShape, s,
@@ -16,7 +17,7 @@ use std::sync::Arc;
 pub(super) const CONTIGUOUS: &str = "rows are contiguous";
 
 /// The steps of a segment that each row has, all of them where no lengths are given.
-pub(super) fn lengths<F: Real>(
+pub(super) fn lengths<F: RowScalar>(
     memory: &Memory<'_, F>,
     lengths: Option<Slice>,
     shape: &RecurrentShape,
@@ -126,7 +127,7 @@ pub(super) struct Layer<'a, F> {
     pub(super) lengths: &'a [usize],
 }
 
-impl<F: Real> Layer<'_, F> {
+impl<F: RowScalar> Layer<'_, F> {
     pub(super) fn time(&self, step: usize) -> usize {
         time_of(step, self.shape.steps, self.direction == 1)
     }
@@ -153,7 +154,7 @@ pub(super) struct Scratch<F> {
     product: Array2<F>,
 }
 
-impl<'a, F: Real> GateProducts<'a, F> {
+impl<'a, F: RowScalar> GateProducts<'a, F> {
     /// weight_hh: `[G·H, P]`; `pack` packs some of its rows, once for all steps.
     pub(super) fn new(
         cell: &CellRef,

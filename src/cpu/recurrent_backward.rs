@@ -1,21 +1,21 @@
 //! Backpropagation through the steps of a recurrent layer.
 
+use super::Memory;
 use super::buffer::Form;
-use super::panels::Start;
 use super::recurrent::{CONTIGUOUS, GateProducts, Layer, Tasks, lengths, parts, view, view_mut};
 use super::states::States;
 use super::team::{self, Team};
 use super::zoneout::{Keep, ZoneoutMask};
-use super::{Memory, threads};
-use crate::Real;
-use crate::cell::{BackwardRow, InnerBackwardRow};
+use crate::panels::Start;
 use crate::program::{GatesLayout, RecurrentBackward, RecurrentShape};
+use crate::rows::{BackwardRow, InnerBackwardRow, RowScalar};
+use crate::threads;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3, Axis, s};
 use std::ops::Range;
 
 /// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that step's d_r; then the cell.
 /// Directions and batch are split over threads as in the forward pass.
-pub(super) fn recurrent_backward<F: Real>(op: &RecurrentBackward, memory: &Memory<'_, F>) {
+pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &Memory<'_, F>) {
     let shape = op.shape;
     let RecurrentShape {
         steps,
@@ -159,7 +159,7 @@ struct Gradients<'a, F> {
     d_diagonal: &'a mut Array2<F>,
 }
 
-impl<F: Real> Layer<'_, F> {
+impl<F: RowScalar> Layer<'_, F> {
     /// saved: `[b, T, K·H]`, d_y: `[T, b, P]`.
     fn backward(
         &self,

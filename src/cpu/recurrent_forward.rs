@@ -2,23 +2,23 @@
 
 mod steps;
 
-use super::aligned::Aligned;
+use super::Memory;
 use super::buffer::Form;
 use super::input_product::{InputProduct, Parts, XGates, padded};
-use super::panels::{Panels, Start};
 use super::recurrent::{GateProducts, Layer, Scratch, Tasks, lengths, parts, view, view_mut};
 use super::states::States;
 use super::team::{self, Team};
 use super::zoneout::ZoneoutMask;
-use super::{Memory, threads};
-use crate::Real;
-use crate::cell::{CellRef, STEP_ROWS, TakesSteps};
+use crate::CellRef;
+use crate::panels::{Aligned, Panels, Start, aligned_zeros};
 use crate::program::{PerDirection, RecurrentForward, RecurrentShape};
+use crate::rows::{RowScalar, STEP_ROWS, TakesSteps};
+use crate::threads;
 use ndarray::{Array2, ArrayViewMut3, Axis, s};
 use std::sync::Arc;
 
 /// r = R h₋ + b_hh, then the cell, for every step; directions and batch split over threads, each of which walks its rows' whole sequence.
-pub(super) fn recurrent_forward<F: Real>(
+pub(super) fn recurrent_forward<F: RowScalar>(
     op: &RecurrentForward,
     memory: &Memory<'_, F>,
 ) {
@@ -193,7 +193,7 @@ enum Products<'a, F> {
 }
 
 /// b_hh, zeros where there is none, as [`Panels::of_units`] has the columns.
-fn bias_of_units<F: Real>(bias: Option<&[F]>, cell: &CellRef, hidden: usize) -> Vec<F> {
+fn bias_of_units<F: RowScalar>(bias: Option<&[F]>, cell: &CellRef, hidden: usize) -> Vec<F> {
     let (gates, (lanes, _)) = (cell.gates(), F::lanes_and_vectors());
     let mut by_units = vec![F::zero(); gates * hidden.next_multiple_of(lanes)];
     for (gate, bias) in bias.unwrap_or(&[]).chunks(hidden).enumerate() {
@@ -214,7 +214,7 @@ struct Room<F> {
     scratch: Option<Scratch<F>>,
 }
 
-impl<F: Real> Products<'_, F> {
+impl<F: RowScalar> Products<'_, F> {
     /// What a team multiplies with and adds to, where there is to be one.
     fn of_team(&self, size: usize) -> Option<(&Panels<F>, Start<'_, F>)> {
         match self {
@@ -229,7 +229,7 @@ impl<F: Real> Products<'_, F> {
             Self::ByGates(gates, _) => (0, gates.width(), Some(gates.scratch(batch))),
         };
         Room {
-            of_panel: Aligned::zeros(of_panel),
+            of_panel: aligned_zeros(of_panel),
             r: Array2::zeros((batch, width)),
             scratch,
         }

@@ -3,14 +3,15 @@
 use super::map::work;
 use super::pointwise::{Inputs, Locked, Outputs, PART, Prepared, Walk, part_extent, parts_of};
 use super::row::{folded, rows};
-use super::{Memory, threads};
-use crate::Real;
+use super::Memory;
+use crate::threads;
+use crate::rows::RowScalar;
 use crate::expr::{BLOCK, Block, Fold};
 use crate::program::{Operand, Pointwise, Reduce, product};
 use std::ops::Range;
 
 /// Σ over the last axes, and what is computed for every element on the way.
-pub(super) fn reduce<F: Real>(op: &Reduce, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
+pub(super) fn reduce<F: RowScalar>(op: &Reduce, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
     let of = &op.0;
     let done = if along_columns(of) {
         columns(of, prepared, memory);
@@ -35,7 +36,7 @@ fn along_columns(of: &Pointwise) -> bool {
 }
 
 /// One long row: parts of it on all threads, their sums added in order. False where the outputs of parts are not apart.
-fn in_parts<F: Real>(of: &Pointwise, prepared: &Prepared<F>, memory: &Memory<'_, F>) -> bool {
+fn in_parts<F: RowScalar>(of: &Pointwise, prepared: &Prepared<F>, memory: &Memory<'_, F>) -> bool {
     let inputs = Inputs::new(of, memory);
     let mut locked = Locked::new(of, memory);
     let walk = Walk::new(of);
@@ -90,7 +91,7 @@ fn in_parts<F: Real>(of: &Pointwise, prepared: &Prepared<F>, memory: &Memory<'_,
 }
 
 /// The results of some neighbouring rows whose statistics are in a block.
-fn finish<F: Real>(
+fn finish<F: RowScalar>(
     of: &Pointwise,
     (prepared, walk): (&Prepared<F>, &Walk<'_>),
     inputs: &Inputs<'_, F>,
@@ -119,7 +120,7 @@ fn finish<F: Real>(
 const ROWS: usize = 256;
 
 /// Neighbouring sums side by side, row after row.
-fn columns<F: Real>(of: &Pointwise, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
+fn columns<F: RowScalar>(of: &Pointwise, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
     let (kept, axes) = of.split_shape();
     let (inner, len) = (kept[kept.len() - 1], product(axes));
     let outer = product(kept) / inner.max(1);

@@ -2,19 +2,20 @@
 
 use super::map::work;
 use super::pointwise::{Inputs, Locked, Outputs, Prepared, Walk, part_extent, parts_of};
-use super::{Memory, threads};
-use crate::Real;
+use super::Memory;
+use crate::threads;
+use crate::rows::RowScalar;
 use crate::expr::{BLOCK, Block, Fold};
 use crate::program::{Pointwise, Row, product};
 use std::ops::Range;
 
 /// The statistics of every row, then a map that uses them all.
-pub(super) fn row<F: Real>(op: &Row, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
+pub(super) fn row<F: RowScalar>(op: &Row, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
     rows(&op.0, prepared, memory);
 }
 
 /// The same over rows of any number of axes.
-pub(super) fn rows<F: Real>(of: &Pointwise, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
+pub(super) fn rows<F: RowScalar>(of: &Pointwise, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
     let (kept, folded) = of.split_shape();
     let (count, columns) = (product(kept), product(folded));
     let rows = Rows {
@@ -59,7 +60,7 @@ struct Rows<'a, F> {
     axes: usize,
 }
 
-impl<F: Real> Rows<'_, F> {
+impl<F: RowScalar> Rows<'_, F> {
     /// Some of the rows: as many at once as fit in a block, or one in several blocks.
     fn run(&self, rows: Range<usize>, mut outputs: Outputs<'_, F>) {
         self.prepared.with_block(self.of, |block| {
@@ -157,7 +158,7 @@ impl<F: Real> Rows<'_, F> {
 }
 
 /// A fold goes on over some values: in f64, as over a long row f32 would lose digits; in several sums, which vector instructions take.
-pub(super) fn folded<F: Real>(fold: Fold, total: f64, values: &[F]) -> f64 {
+pub(super) fn folded<F: RowScalar>(fold: Fold, total: f64, values: &[F]) -> f64 {
     match fold {
         Fold::Sum => {
             const SUMS: usize = 16;

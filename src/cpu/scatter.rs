@@ -2,11 +2,11 @@
 
 use super::Memory;
 use super::memory::{matrix, matrix_mut};
-use crate::Real;
+use crate::rows::RowScalar;
 use crate::program::Scatter;
 
 /// output\[v\] = Σ over the n with indices\[n\] = v of input\[n\] (+ output\[v\])
-pub(super) fn scatter<F: Real>(op: &Scatter, memory: &Memory<'_, F>) {
+pub(super) fn scatter<F: RowScalar>(op: &Scatter, memory: &Memory<'_, F>) {
     let input = memory.read(op.input.extent());
     let input = matrix(&input, op.input);
     let indices = memory.wholes(op.indices);

@@ -1,9 +1,9 @@
 //! Products of few rows with a large matrix, at every step of a sequence: threads that share the matrix' columns, so that each keeps its part in
 //! its own caches. They wait for each other by spinning, as a step is too short for the system to wake a thread in.
 
-use super::panels::{Panels, Start};
 use super::recurrent::CONTIGUOUS;
-use crate::Real;
+use crate::panels::{Panels, Start};
+use crate::rows::RowScalar;
 use ndarray::{ArrayView2, ArrayView3, Axis};
 use parking_lot::{Mutex, RwLock};
 use std::ops::Range;
@@ -134,7 +134,7 @@ struct Member<F> {
 }
 
 /// Runs a walk with a team of `size` threads, itself among them, for products of `rows` rows. The walk must want one product after the other.
-pub(super) fn with<F: Real, R>(
+pub(super) fn with<F: RowScalar, R>(
     (panels, start): (&Panels<F>, Start<'_, F>),
     rows: usize,
     size: usize,
@@ -178,7 +178,7 @@ pub(super) fn with<F: Real, R>(
     })
 }
 
-impl<F: Real> Team<'_, F> {
+impl<F: RowScalar> Team<'_, F> {
     /// What another thread does until the walk ends.
     fn help(&self, member: &Member<F>, rows: usize) {
         let _ends = Ends(&member.given);

@@ -9,7 +9,7 @@ pub(crate) const BLOCK: usize = 128;
 
 /// The values of a body's nodes at the elements of a block.
 #[derive(Debug)]
-pub(crate) struct Block<F> {
+pub struct Block<F> {
     floats: Vec<F>,
     wholes: Vec<u32>,
 }
@@ -70,7 +70,7 @@ impl<F: BlockScalar> Block<F> {
 }
 
 /// f32 or f64.
-pub(crate) trait BlockScalar: Copy + Sized {
+pub trait BlockScalar: Copy + Sized {
     fn from_f64(value: f64) -> Self;
     fn evaluate(evaluation: Evaluation<'_, Self>);
 }
@@ -94,7 +94,7 @@ impl BlockScalar for f64 {
 }
 
 /// Nodes to be computed at the elements of a block.
-pub(crate) struct Evaluation<'a, F> {
+pub struct Evaluation<'a, F> {
     block: &'a mut Block<F>,
     body: &'a Body,
     nodes: &'a [NodeId],

@@ -4,7 +4,8 @@
 //! files. A table of where each file starts lets an error name the real file and line.
 
 use super::kernel::{self, KernelInfo};
-use crate::cell::{CellRef, WgslSource, builtin};
+use crate::CellRef;
+use crate::cell::WgslSource;
 
 pub(super) const INDEX: WgslSource = crate::wgsl!("shaders/lib/index.wgsl");
 pub(super) const ROW: WgslSource = crate::wgsl!("shaders/row.wgsl");
@@ -177,7 +178,9 @@ pub(super) fn compose(
 /// Whether all of a cell's WGSL is this crate's. Its constants come from its Rust half, which may be another's beside a source of ours: without
 /// a brace there is no function in them, and no loop.
 fn is_own(cell: &CellRef) -> bool {
-    let known = builtin().iter().any(|known| known.wgsl() == cell.wgsl());
+    let known = CellRef::builtin()
+        .iter()
+        .any(|known| known.wgsl() == cell.wgsl());
     known && !cell.wgsl_constants().contains('{')
 }
 
@@ -195,7 +198,7 @@ pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
     for kernel in kernel::all() {
         let mut cells = vec![None];
         if kernel.takes_cell {
-            cells = builtin()
+            cells = CellRef::builtin()
                 .into_iter()
                 .flat_map(|cell| [Some((cell.clone(), false)), Some((cell, true))])
                 .collect();
@@ -226,7 +229,7 @@ pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Backward, Cell, Forward, Gru, Lanes};
+    use crate::cell::{Backward, Cell, Forward, GruUnit, Lanes};
 
     /// A source of the crate with constants that are not.
     #[derive(Clone, Debug)]
@@ -248,7 +251,7 @@ mod tests {
             false
         }
         fn wgsl(&self) -> WgslSource {
-            Cell::wgsl(&Gru::default())
+            Cell::wgsl(&GruUnit::default())
         }
         fn wgsl_constants(&self) -> String {
             self.0.to_owned()
@@ -259,7 +262,7 @@ mod tests {
 
     #[test]
     fn only_wgsl_of_the_crate_is_trusted() {
-        assert!(builtin().iter().all(is_own));
+        assert!(CellRef::builtin().iter().all(is_own));
         assert!(is_own(&CellRef::new(Borrowed("const A: u32 = 1u;"))));
         let function = "fn forever() { loop {} }";
         assert!(!is_own(&CellRef::new(Borrowed(function))));

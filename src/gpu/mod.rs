@@ -1,14 +1,16 @@
-//! The GPU path: the code that makes and uses wgpu objects.
+//! The GPU path: the code that makes and uses wgpu objects, and what can be known and chosen of its
+//! kernels.
 //!
-//! A [`Program`](crate::Program) becomes a [`Plan`](plan::Plan): dispatches with their pipelines and bind groups, built once
-//! and then submitted as one compute pass a run. Each operation's lowering is a file in `ops/`, each kernel a file in
-//! `shaders/`.
+//! A [`Program`](crate::Program) becomes a plan: dispatches with their pipelines and bind groups,
+//! built once and then submitted as one compute pass a run. Each operation's lowering is a file in
+//! `ops/`, each kernel a file in `shaders/`.
 
 pub(crate) mod adapter;
 mod buffer;
 mod compose;
 mod context;
 mod kernel;
+mod lower;
 mod ops;
 mod pipeline;
 mod plan;
@@ -25,6 +27,7 @@ pub use compose::{Shader, shaders};
 pub(crate) use context::Context;
 pub use context::Counters;
 pub use kernel::{Access, BindingInfo, KernelInfo};
+pub(crate) use lower::lower;
 pub use ops::GemmKernel;
 pub(crate) use plan::Plan;
 pub use recurrent_choice::{RecurrentChoice, RecurrentWalk};

@@ -3,7 +3,7 @@
 use super::Context;
 use super::compose::{Shader, Tile, compose};
 use super::kernel::{Access, Kernel, KernelInfo};
-use crate::cell::CellRef;
+use crate::CellRef;
 use crate::error::{Error, Result};
 use crate::trusted;
 use futures::FutureExt;

@@ -1,17 +1,16 @@
 //! A program on a GPU: dispatches that are built once and submitted together.
 
 mod builder;
+mod memo;
 
 pub(super) use builder::PlanBuilder;
 
 use super::Context;
 use super::buffer::{Buffer, Kept};
-use super::ops;
 use super::pipeline::Pipeline;
 use super::transfer::Copy;
 use crate::error::Result;
 use crate::profile::Launch;
-use crate::program::{Op, Program};
 use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
@@ -42,22 +41,6 @@ struct Dispatch {
 }
 
 impl Plan {
-    /// Lowers a checked program over its tensors' buffers, one a tensor.
-    pub(crate) fn new(context: &Context, program: &Program, buffers: &[Buffer]) -> Result<Self> {
-        let mut builder = PlanBuilder::of(context, program, buffers)?;
-        let left = program.left_to_recurrence();
-        for (index, op) in program.ops().iter().enumerate() {
-            if let (Op::Gemm(product), true) = (op, left[index]) {
-                builder.leave(product);
-                continue;
-            }
-            builder.begin(index);
-            ops::lower(op, &mut builder)?;
-            builder.end(&program.written(op));
-        }
-        builder.finish()
-    }
-
     /// Submits the copies and all dispatches but for those whose results still hold, in one compute pass, as one submit, without waiting.
     pub(crate) fn run(
         &self,

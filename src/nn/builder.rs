@@ -60,19 +60,19 @@ impl SequentialBuilder {
 
     /// An LSTM.
     #[must_use]
-    pub fn lstm(self, config: RecurrentConfig<cell::Lstm>) -> Self {
+    pub fn lstm(self, config: RecurrentConfig<cell::LstmUnit>) -> Self {
         self.recurrent(config)
     }
 
     /// A GRU.
     #[must_use]
-    pub fn gru(self, config: RecurrentConfig<cell::Gru>) -> Self {
+    pub fn gru(self, config: RecurrentConfig<cell::GruUnit>) -> Self {
         self.recurrent(config)
     }
 
     /// A vanilla RNN.
     #[must_use]
-    pub fn rnn(self, config: RecurrentConfig<cell::Rnn>) -> Self {
+    pub fn rnn(self, config: RecurrentConfig<cell::RnnUnit>) -> Self {
         self.recurrent(config)
     }
 

@@ -28,21 +28,21 @@ pub(crate) use {
     recurrent::{RecurrentStack, Regularisers, Stack},
 };
 
-/// A vanilla RNN, one or several layers (PyTorch's `nn.RNN`): see [`cell::Rnn`](crate::cell::Rnn) for the equation.
-pub type Rnn = Recurrent<crate::cell::Rnn>;
-/// An LSTM, one or several layers (PyTorch's `nn.LSTM`): see [`cell::Lstm`](crate::cell::Lstm) for the equations.
-pub type Lstm = Recurrent<crate::cell::Lstm>;
-/// A GRU, one or several layers (PyTorch's `nn.GRU`): see [`cell::Gru`](crate::cell::Gru) for the equations.
-pub type Gru = Recurrent<crate::cell::Gru>;
+/// A vanilla RNN, one or several layers (PyTorch's `nn.RNN`): see [`cell::RnnUnit`](crate::cell::RnnUnit) for the equation.
+pub type Rnn = Recurrent<crate::cell::RnnUnit>;
+/// An LSTM, one or several layers (PyTorch's `nn.LSTM`): see [`cell::LstmUnit`](crate::cell::LstmUnit) for the equations.
+pub type Lstm = Recurrent<crate::cell::LstmUnit>;
+/// A GRU, one or several layers (PyTorch's `nn.GRU`): see [`cell::GruUnit`](crate::cell::GruUnit) for the equations.
+pub type Gru = Recurrent<crate::cell::GruUnit>;
 /// One step of a vanilla RNN, for streams (PyTorch's `nn.RNNCell`).
-pub type RnnCell = RecurrentCell<crate::cell::Rnn>;
+pub type RnnCell = RecurrentCell<crate::cell::RnnUnit>;
 /// One step of an LSTM, for streams (PyTorch's `nn.LSTMCell`).
-pub type LstmCell = RecurrentCell<crate::cell::Lstm>;
+pub type LstmCell = RecurrentCell<crate::cell::LstmUnit>;
 /// One step of a GRU, for streams (PyTorch's `nn.GRUCell`).
-pub type GruCell = RecurrentCell<crate::cell::Gru>;
+pub type GruCell = RecurrentCell<crate::cell::GruUnit>;
 /// How an [`Rnn`] is built.
-pub type RnnConfig = RecurrentConfig<crate::cell::Rnn>;
+pub type RnnConfig = RecurrentConfig<crate::cell::RnnUnit>;
 /// How an [`Lstm`] is built.
-pub type LstmConfig = RecurrentConfig<crate::cell::Lstm>;
+pub type LstmConfig = RecurrentConfig<crate::cell::LstmUnit>;
 /// How a [`Gru`] is built.
-pub type GruConfig = RecurrentConfig<crate::cell::Gru>;
+pub type GruConfig = RecurrentConfig<crate::cell::GruUnit>;

@@ -175,7 +175,7 @@ impl PlannedKernel {
 /// by the recurrence behind it.
 pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> Vec<PlannedKernel> {
     let mut groups = vec![];
-    let left = program.left_to_recurrence();
+    let fused = program.fused_products();
     let mut first = 0;
     for of_one in launches.chunk_by(|a, b| a.operation == b.operation) {
         let operation = of_one[0].operation;
@@ -191,7 +191,7 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
         };
         let is_main = |launch: &&Launch<'_>| launch.kernel.starts_with(main);
         let all = of_one.iter().filter(is_main).count() as u64;
-        let with = (first..operation).filter(|product| left[*product]);
+        let with = (first..operation).filter(|product| fused[*product]);
         let with = with.map(|product| program.ops()[product].cost());
         let cost = with.fold(op.cost(), Cost::with_product);
         first = operation + 1;

@@ -5,7 +5,8 @@ use super::{
     Cost, GatesLayout, RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights,
     Segment, Slice, Zoneout, cost,
 };
-use crate::cell::{CellRef, MAX_COUNT};
+use crate::CellRef;
+use crate::cell::MAX_COUNT;
 use crate::philox::RNG_LEN;
 
 fn cell_counts(cell: &CellRef) -> Check {

@@ -2,7 +2,7 @@
 
 use super::recurrent::{RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights};
 use super::{PerDirection, Slice};
-use crate::cell::CellRef;
+use crate::CellRef;
 
 /// What an operation takes at least, whatever runs it, its numbers being f32.
 ///

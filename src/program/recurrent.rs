@@ -1,7 +1,7 @@
 //! The operations of a recurrent layer.
 
 use super::{Gemm, Slice};
-use crate::cell::CellRef;
+use crate::CellRef;
 
 /// A weight or bias of each direction: direction d's starts `d · stride` elements after direction 0's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A case's configuration, as JSON.
 
-use crate::cell::{Activation, Cell, Gru, Lstm, Rnn};
+use crate::cell::{Activation, Cell, GruUnit, LstmUnit, RnnUnit};
 use crate::error::{Error, Result};
 use crate::nn::{Bias, Module, RecurrentConfig, Regularisers, Stack};
 use serde_json::{Map, Value};
@@ -241,7 +241,7 @@ impl Configuration {
         let train = keys.train()?;
         let stack = match cell.as_str() {
             "rnn_tanh" | "rnn_relu" => {
-                let mut rnn = Rnn::default();
+                let mut rnn = RnnUnit::default();
                 if cell == "rnn_relu" {
                     rnn.activation = Activation::Relu;
                     keys.none("activations", Value::Null)?;
@@ -252,7 +252,7 @@ impl Configuration {
                 keys.stack(rnn)?.stack()?
             }
             "gru" => {
-                let mut gru = Gru::default();
+                let mut gru = GruUnit::default();
                 if let Some(activations) = keys.activations()? {
                     gru.activations = activations;
                 }
@@ -261,7 +261,7 @@ impl Configuration {
                 keys.stack(gru)?.reset_after(reset_after).stack()?
             }
             "lstm" => {
-                let mut lstm = Lstm::default();
+                let mut lstm = LstmUnit::default();
                 if let Some(activations) = keys.activations()? {
                     lstm.activations = activations;
                 }

@@ -29,8 +29,8 @@ const KINKS: usize = POINTS / 20;
 ///   and two directions with lengths, forward and backward.
 ///
 /// ```
-/// use bptt::{Device, cell::Gru, verify::check_cell};
-/// let report = check_cell(&Gru::default(), &[Device::cpu()]).unwrap();
+/// use bptt::{Device, cell::GruUnit, verify::check_cell};
+/// let report = check_cell(&GruUnit::default(), &[Device::cpu()]).unwrap();
 /// assert!(report.derivatives < 1e-6);
 /// ```
 ///

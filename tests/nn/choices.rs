@@ -3,8 +3,9 @@
 use crate::common::gpu;
 use crate::runs::{Arrays, Run, SINGLE_THROUGH_TIME, check};
 use bptt::cell::Cell;
+use bptt::gpu::{RecurrentChoice, RecurrentWalk};
 use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig, Sequential};
-use bptt::{Device, Error, Precision, RecurrentChoice, RecurrentWalk, Tensor};
+use bptt::{Device, Error, Precision, Tensor};
 use ndarray::ArrayD;
 
 /// A device that no other test works on, whose choice can be set.

@@ -145,7 +145,8 @@ fn webgpus_default_limits_suffice() {
     assert_eq!(device.limits().max_storage_buffers_per_shader_stage, 8);
     let small = Device::from_wgpu(device, queue);
     // A workgroup of a whole sequence would like to have 192 invocations.
-    let resident = bptt::RecurrentChoice::new(bptt::RecurrentWalk::Workgroup, 1, 1, false).unwrap();
+    let resident =
+        bptt::gpu::RecurrentChoice::new(bptt::gpu::RecurrentWalk::Workgroup, 1, 1, false).unwrap();
     small.set_recurrent_choice(Some(resident)).unwrap();
     let x = Array3::from_shape_fn((4, 3, 3), |(t, b, i)| (t + 2 * b + 3 * i) as f32 / 10.0);
     let losses = [small.clone(), gpu].map(|device| {

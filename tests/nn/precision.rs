@@ -4,9 +4,10 @@ use crate::common::{array, gpu, rng, rounded_to_f16, skipped, uniform};
 use crate::runs::{Results, Run, SINGLE_THROUGH_TIME, check};
 use bptt::cell::Cell;
 use bptt::data::Batch;
+use bptt::gpu::{GemmKernel, RecurrentChoice, RecurrentWalk};
 use bptt::nn::{GruConfig, LstmConfig, Recurrent, RecurrentConfig, Sequential};
 use bptt::train::{Adam, Trainer};
-use bptt::{Device, GemmKernel, Precision, RecurrentChoice, RecurrentWalk};
+use bptt::{Device, Precision};
 
 /// A device that no other test works on.
 fn half_gpu() -> Option<Device> {

@@ -1,8 +1,10 @@
 //! What operations cost, what an executable says it will do, and how long it says that took.
 
 use crate::common::{devices, every_device, gpu};
-use bptt::cell::{CellRef, Lstm};
+use bptt::CellRef;
+use bptt::cell::LstmUnit;
 use bptt::data::Batch;
+use bptt::gpu::{RecurrentChoice, RecurrentWalk};
 use bptt::nn::{GruConfig, LstmConfig, Sequential};
 use bptt::profile::{Owner, Profile};
 use bptt::program::{
@@ -10,7 +12,7 @@ use bptt::program::{
     RecurrentShape, RecurrentWeights, Segment,
 };
 use bptt::train::{self, Trainer};
-use bptt::{Device, Error, RecurrentChoice, RecurrentWalk};
+use bptt::{Device, Error};
 use ndarray::Array3;
 
 #[test]
@@ -74,7 +76,7 @@ fn an_lstm_layer_costs_what_its_shapes_say() {
         weight_hr: None,
         weight_diag: None,
     };
-    let cell = CellRef::new(Lstm::default());
+    let cell = CellRef::new(LstmUnit::default());
     let saved = tensor(30 * cell.saved());
     let forward = Op::from(RecurrentForward {
         cell: cell.clone(),

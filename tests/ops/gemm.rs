@@ -1,7 +1,8 @@
 use crate::common::Case;
+use bptt::gpu::GemmKernel;
 use bptt::program::{Gemm, Matrix};
 use bptt::verify::{SINGLE, compare};
-use bptt::{Device, Executable, GemmKernel};
+use bptt::{Device, Executable};
 
 pub const SIZES: [(usize, usize, usize); 9] = [
     (1, 1, 1),

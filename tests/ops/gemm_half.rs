@@ -2,9 +2,10 @@
 
 use crate::common::{Case, rounded_to_f16, skipped};
 use crate::gemm::{SIZES, TRANSPOSITIONS, case, inside_case, own_gpu, shader};
+use bptt::gpu::GemmKernel;
 use bptt::program::{Fill, Gemm, Slice};
 use bptt::verify::{SINGLE, compare};
-use bptt::{Device, Executable, GemmKernel, Precision};
+use bptt::{Device, Executable, Precision};
 use ndarray::ArrayD;
 
 fn half_gpu() -> Option<Device> {

@@ -3,10 +3,11 @@
 use crate::common::{Case, every_device, gpu, rng, uniform};
 use crate::gemm::own_gpu;
 use crate::recurrent_forward::{Options, forward};
-use bptt::cell::{CellRef, builtin};
+use bptt::CellRef;
+use bptt::gpu::{RecurrentChoice, RecurrentWalk};
 use bptt::program::{Fill, Gemm, Op, Program, RecurrentForward, Slice};
 use bptt::verify::SINGLE;
-use bptt::{Device, Error, Executable, Precision, RecurrentChoice, RecurrentWalk, Tensor};
+use bptt::{Device, Error, Executable, Precision, Tensor};
 use ndarray::ArrayD;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 fn recurrence(steps: usize, masked: bool) -> (Case, Vec<Slice>) {
     let mut case = Case::new(21);
     let has_all = |cell: &CellRef| cell.diagonals() > 0 && cell.states() > 1;
-    let cell = builtin().into_iter().find(has_all).unwrap();
+    let cell = CellRef::builtin().into_iter().find(has_all).unwrap();
     let options = Options {
         directions: 2,
         projected: true,
@@ -108,7 +109,7 @@ fn a_write_to_the_weights_of_the_inputs_is_seen() {
     let choice = RecurrentChoice::new(RecurrentWalk::Invocation, 1, 1, false).unwrap();
     device.set_recurrent_choice(Some(choice)).unwrap();
     let mut case = Case::new(22);
-    let cell = builtin().remove(0);
+    let cell = CellRef::builtin().remove(0);
     let options = Options {
         with: false,
         ..Options::PLAIN

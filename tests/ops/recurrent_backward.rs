@@ -1,6 +1,6 @@
 use super::recurrent_forward::{Options, SIZES, basic, forward, further};
 use crate::common::Case;
-use bptt::cell::{CellRef, builtin};
+use bptt::CellRef;
 use bptt::program::{GatesLayout, RecurrentBackward};
 
 /// A gradient passes through every step, so rounding errors of all of them meet in it.
@@ -48,7 +48,7 @@ fn case(cell: &CellRef, size: (usize, usize, usize), options: Options) -> Case {
 
 #[test]
 fn every_cell_size_and_direction() {
-    for cell in builtin() {
+    for cell in CellRef::builtin() {
         for size in SIZES {
             for options in basic() {
                 case(&cell, size, options).check(TOLERANCE);
@@ -59,7 +59,7 @@ fn every_cell_size_and_direction() {
 
 #[test]
 fn projection_mask_and_zoneout() {
-    for cell in builtin() {
+    for cell in CellRef::builtin() {
         for size in [(4, 2, 5), (1, 3, 7), (3, 7, 65)] {
             for options in further(&cell) {
                 case(&cell, size, options).check(TOLERANCE);

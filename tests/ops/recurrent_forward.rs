@@ -1,5 +1,5 @@
 use crate::common::Case;
-use bptt::cell::{CellRef, builtin};
+use bptt::CellRef;
 use bptt::program::{
     Fill, PerDirection, RecurrentForward, RecurrentShape, RecurrentWeights, Segment, Slice, Zoneout,
 };
@@ -191,7 +191,7 @@ pub fn forward(
 
 #[test]
 fn every_cell_size_and_direction() {
-    for cell in builtin() {
+    for cell in CellRef::builtin() {
         for size in SIZES {
             for options in basic() {
                 let mut case = Case::new(11);
@@ -205,7 +205,7 @@ fn every_cell_size_and_direction() {
 
 #[test]
 fn projection_mask_and_zoneout() {
-    for cell in builtin() {
+    for cell in CellRef::builtin() {
         for size in [(4, 2, 5), (1, 3, 7), (3, 7, 65)] {
             for options in further(&cell) {
                 let mut case = Case::new(15);
@@ -226,7 +226,7 @@ fn weights_and_masks_that_change_within_a_run() {
     // What a kernel takes packed is packed once more where it has changed.
     for changed in 0..3 {
         let mut case = Case::new(16);
-        let (op, _) = forward(&mut case, &builtin()[0], (3, 2, 5), options);
+        let (op, _) = forward(&mut case, &CellRef::builtin()[0], (3, 2, 5), options);
         let targets = [op.weights.weight_hh.first, op.mask.unwrap()];
         case.program.push(op.clone());
         for target in targets.into_iter().skip(changed) {
@@ -243,7 +243,7 @@ fn weights_and_masks_that_change_within_a_run() {
 #[test]
 fn more_rows_than_one_dispatch_dimension_holds() {
     for cell in [3, 7] {
-        let cell = builtin().remove(cell);
+        let cell = CellRef::builtin().remove(cell);
         let mut case = Case::new(12);
         let size = (2, 65_535 * 4 + 5, 1);
         let (op, _) = forward(&mut case, &cell, size, Options::PLAIN);
@@ -255,7 +255,7 @@ fn more_rows_than_one_dispatch_dimension_holds() {
 #[test]
 fn nan_stays_nan() {
     // WGSL lets max() and min() drop a NaN, so each gate is poisoned by itself.
-    for cell in builtin() {
+    for cell in CellRef::builtin() {
         // The forget gate of the cell whose f is 1 − i has no effect.
         let coupled = cell.wgsl_constants().contains("INPUT_FORGET: bool = true");
         for gate in (0..cell.gates()).filter(|gate| !(coupled && *gate == 1)) {

@@ -1,18 +1,17 @@
 //! The walk of some rows of a direction.
 
 use super::{Outputs, Products, Room};
-use crate::Real;
-use crate::cell::{ForwardRow, InnerRow, StepRows};
 use crate::cpu::input_product::XGates;
-use crate::cpu::panels::Start;
 use crate::cpu::recurrent::{CONTIGUOUS, GateProducts, Layer};
 use crate::cpu::states::States;
 use crate::cpu::team::Team;
 use crate::cpu::zoneout::Keep;
+use crate::panels::Start;
+use crate::rows::{ForwardRow, InnerRow, RowScalar, StepRows};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use std::ops::Range;
 
-impl<F: Real> Layer<'_, F> {
+impl<F: RowScalar> Layer<'_, F> {
     pub(super) fn forward(
         &self,
         (products, team): (&Products<'_, F>, Option<&Team<'_, F>>),

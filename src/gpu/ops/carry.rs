@@ -35,7 +35,7 @@ pub(super) struct Layout {
 /// Memory of a step before and a step after, which change places at every step: two buffers, as a dispatch cannot read as vectors what it
 /// writes, or two halves of one where a dispatch does several steps.
 #[derive(Clone, Debug)]
-pub(crate) struct Carry {
+pub(super) struct Carry {
     layout: Layout,
     resident: bool,
     /// New memory is zero, and nothing ever writes to the padding.
@@ -55,8 +55,8 @@ pub(super) struct Hands {
 impl Carry {
     /// The memory for a layout: what another operation of the plan has, if there is one.
     pub(super) fn new(plan: &mut PlanBuilder<'_>, resident: bool, layout: Layout) -> Result<Self> {
-        let fits = |carry: &&Self| carry.layout == layout && carry.resident == resident;
-        if let Some(known) = plan.carries.iter().find(fits) {
+        let fits = |carry: &Self| carry.layout == layout && carry.resident == resident;
+        if let Some(known) = plan.memo.find(fits) {
             return Ok(known.clone());
         }
         let (count, len) = if resident {
@@ -72,7 +72,7 @@ impl Carry {
             resident,
             buffers,
         };
-        plan.carries.push(carry.clone());
+        plan.memo.keep(carry.clone(), vec![]);
         Ok(carry)
     }
 

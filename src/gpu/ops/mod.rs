@@ -26,10 +26,7 @@ mod softmax_backward;
 mod softmax_cross_entropy;
 mod swap_axes;
 
-pub(super) use carry::Carry;
 pub use gemm::GemmKernel;
-pub(super) use pack_half::Halves;
-pub(super) use pack_recurrent::Packings;
 
 use super::kernel::{Kernel, KernelInfo};
 use super::plan::PlanBuilder;

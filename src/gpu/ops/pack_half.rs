@@ -6,7 +6,7 @@ use crate::gpu::compose::HALF;
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
-use crate::program::{Matrix, TensorId};
+use crate::program::Matrix;
 
 kernel! {
     /// A matrix rounded to f16, rows padded with zeros
@@ -28,30 +28,16 @@ pub(super) struct Half {
     pub(super) stride: usize,
 }
 
-/// What a plan's operations so far have rounded.
-#[derive(Debug, Default)]
-pub(crate) struct Halves {
-    known: Vec<(Matrix, Half)>,
-}
-
-impl Halves {
-    /// Forgets what was made of tensors that an operation has written.
-    pub(crate) fn forget(&mut self, written: &[TensorId]) {
-        self.known
-            .retain(|(matrix, _)| !written.contains(&matrix.tensor));
-    }
-}
-
 impl Half {
     /// Weights, which are rounded once for all operations that take them.
     pub(super) fn of_weights(matrix: Matrix, plan: &mut PlanBuilder<'_>) -> Result<Self> {
-        let known = plan.halves.known.iter().find(|(of, _)| *of == matrix);
-        if let Some((_, half)) = known {
+        let fits = |(of, _): &(Matrix, Self)| *of == matrix;
+        if let Some((_, half)) = plan.memo.find(fits) {
             return Ok(half.clone());
         }
         let buffer = plan.lasting("weights in f16", Self::len(matrix))?;
         let half = Self::pack(matrix, buffer, plan, true)?;
-        plan.halves.known.push((matrix, half.clone()));
+        plan.memo.keep((matrix, half.clone()), vec![matrix.tensor]);
         Ok(half)
     }
 

@@ -41,27 +41,6 @@ pub(super) struct Constants {
     pub(super) transposed: bool,
 }
 
-/// What a plan's operations so far have packed.
-#[derive(Debug, Default)]
-pub(crate) struct Packings {
-    known: Vec<(Constants, Packed)>,
-}
-
-impl Packings {
-    /// Forgets what was made of tensors that an operation has written.
-    pub(crate) fn forget(&mut self, written: &[TensorId]) {
-        let stands = |of: &Option<Slice>| of.is_none_or(|of| !written.contains(&of.tensor));
-        self.known.retain(|(constants, _)| {
-            let weights = &constants.weights;
-            let of = [weights.bias_hh, weights.weight_hr, weights.weight_diag];
-            let of = of.map(|weight| weight.map(|weight| weight.first));
-            let input = constants.input.map(|input| input.weight_ih.first);
-            let whole = [Some(weights.weight_hh.first), constants.mask, input];
-            of.iter().chain(&whole).all(stands)
-        });
-    }
-}
-
 /// The buffer, and where in it each part starts: the projection in vectors of 4 weights, the others in words.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
@@ -75,13 +54,31 @@ pub(super) struct Packed {
 
 impl Constants {
     pub(super) fn pack(self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {
-        let known = plan.packings.known.iter().find(|(of, _)| of.same(&self));
-        if let Some((_, packed)) = known {
+        let fits = |(of, _): &(Self, Packed)| of.same(&self);
+        if let Some((_, packed)) = plan.memo.find(fits) {
             return Ok(packed.clone());
         }
         let packed = self.pack_anew(plan)?;
-        plan.packings.known.push((self, packed.clone()));
+        let sources = self.sources();
+        plan.memo.keep((self, packed.clone()), sources);
         Ok(packed)
+    }
+
+    /// The tensors that are packed.
+    fn sources(&self) -> Vec<TensorId> {
+        let weights = &self.weights;
+        let bias = weights.bias_hh.filter(|_| !self.transposed);
+        let input = self.input.map(|input| input.weight_ih);
+        let weights = [
+            Some(weights.weight_hh),
+            bias,
+            weights.weight_hr,
+            weights.weight_diag,
+            input,
+        ];
+        let weights = weights.map(|weight| weight.map(|weight| weight.first));
+        let all = weights.into_iter().chain([self.mask]).flatten();
+        all.map(|slice| slice.tensor).collect()
     }
 
     /// Whether the packed numbers are the same: they do not depend on the steps.
@@ -201,15 +198,7 @@ impl Constants {
             ..Variant::default()
         };
         let workgroups = plan.workgroups(len.div_ceil(GROUP), 1)?;
-        let weights = [
-            first(bias),
-            first(weight_hr),
-            first(weight_diag),
-            first(input),
-        ];
-        let of = weights.into_iter().chain([self.mask]).flatten();
-        let of = of.chain([weight_hh.first]).map(|slice| slice.tensor);
-        plan.dispatch_once(&kernel, &variant, params, workgroups, of)?;
+        plan.dispatch_once(&kernel, &variant, params, workgroups, self.sources())?;
         Ok(Packed {
             projection: (projection_at / 4) as u32,
             bias: bias_at as u32,

@@ -1,6 +1,6 @@
 //! What both directions of a recurrence share: which dispatches walk the steps.
 
-use crate::cell::CellRef;
+use crate::CellRef;
 use crate::error::Result;
 use crate::gpu::compose::Tile;
 use crate::gpu::kernel::Kernel;

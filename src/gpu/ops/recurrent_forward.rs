@@ -123,7 +123,7 @@ fn lower(
         inputs: 0,
     }
     .fitting(plan);
-    let products = plan.take_left();
+    let products = plan.take_fused();
     let folded = InputProduct::of(&products, &recurrence, plan);
     let recurrence = Recurrence {
         inputs: folded.map_or(0, |product| product.weights.inputs),

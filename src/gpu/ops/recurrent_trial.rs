@@ -1,6 +1,6 @@
 //! How a recurrence runs, by measurement: the operation itself over few steps and memory of its own.
 
-use crate::cell::CellRef;
+use crate::CellRef;
 use crate::error::Result;
 use crate::gpu::plan::{Plan, PlanBuilder};
 use crate::gpu::recurrent_choice::RecurrentChoice;
@@ -157,7 +157,7 @@ fn class<T: Recurrent>(op: &T, half: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Gru, Lstm, Reset};
+    use crate::cell::{GruUnit, LstmUnit, Reset};
     use crate::device::Precision;
     use crate::gpu::RecurrentWalk::{Device, Invocation, Workgroup};
     use crate::gpu::adapter::Wish;
@@ -199,13 +199,13 @@ mod tests {
             first: NOWHERE,
             stride: 0,
         };
-        let late = Gru {
+        let late = GruUnit {
             reset: Reset::Before,
-            ..Gru::default()
+            ..GruUnit::default()
         };
         for (cell, output) in [
-            (CellRef::new(Lstm::default()), 5),
-            (CellRef::new(Lstm::default()), 2),
+            (CellRef::new(LstmUnit::default()), 5),
+            (CellRef::new(LstmUnit::default()), 2),
             (CellRef::new(late), 5),
         ] {
             let projected = output != 5;

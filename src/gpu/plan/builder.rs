@@ -1,12 +1,12 @@
 //! Operations lowered to dispatches, with their parameters and bind groups.
 
+use super::memo::Memo;
 use super::{Dispatch, Plan};
 use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::gpu::buffer::{Buffer, Kept};
 use crate::gpu::context::Context;
 use crate::gpu::kernel::Kernel;
-use crate::gpu::ops::{Carry, Halves, Packings};
 use crate::gpu::pipeline::{Pipeline, Variant};
 use crate::program::{Gemm, Program, Slice, TensorId};
 use parking_lot::Mutex;
@@ -25,12 +25,8 @@ pub(in crate::gpu) struct PlanBuilder<'a> {
     reusable: Vec<(wgpu::Buffer, bool)>,
     /// Whether weights are read in f16.
     pub(in crate::gpu) half: bool,
-    /// What was packed and has not changed since.
-    pub(in crate::gpu) packings: Packings,
-    /// What was rounded to f16 and has not changed since.
-    pub(in crate::gpu) halves: Halves,
-    /// Memory that steps of recurrences hand their states on in.
-    pub(in crate::gpu) carries: Vec<Carry>,
+    /// What operations share.
+    pub(in crate::gpu) memo: Memo,
     params: Vec<u8>,
     pending: Vec<Pending>,
     kept: Vec<Kept>,
@@ -40,8 +36,8 @@ pub(in crate::gpu) struct PlanBuilder<'a> {
     written: Vec<TensorId>,
     /// Index of the operation that is being lowered.
     operation: usize,
-    /// The products right before it that are left to it.
-    left: Vec<Gemm>,
+    /// The products right before it that are fused with it.
+    fused: Vec<Gemm>,
     /// Name and elements of all of it.
     scratch: Vec<(String, usize)>,
 }
@@ -70,22 +66,20 @@ impl<'a> PlanBuilder<'a> {
             unused,
             reusable: vec![],
             half: context.precision() == Precision::F16,
-            packings: Packings::default(),
-            halves: Halves::default(),
-            carries: vec![],
+            memo: Memo::default(),
             params: vec![],
             pending: vec![],
             kept: vec![],
             unread: vec![],
             written: vec![],
             operation: 0,
-            left: vec![],
+            fused: vec![],
             scratch: vec![],
         })
     }
 
     /// For a program, of which it is known what nothing reads.
-    pub(super) fn of(
+    pub(in crate::gpu) fn of(
         context: &'a Context,
         program: &Program,
         buffers: &'a [Buffer],
@@ -105,20 +99,19 @@ impl<'a> PlanBuilder<'a> {
         self.operation
     }
 
-    /// Leaves a product to the recurrence behind it ([`Program::left_to_recurrence`]).
-    pub(super) fn leave(&mut self, product: &Gemm) {
-        self.left.push(product.clone());
+    /// Fuses a product with the recurrence behind it ([`Program::fused_products`]).
+    pub(in crate::gpu) fn fuse(&mut self, product: &Gemm) {
+        self.fused.push(product.clone());
     }
 
-    /// The products that were left to the operation that is being lowered.
-    pub(in crate::gpu) fn take_left(&mut self) -> Vec<Gemm> {
-        std::mem::take(&mut self.left)
+    /// The products that are fused with the operation that is being lowered.
+    pub(in crate::gpu) fn take_fused(&mut self) -> Vec<Gemm> {
+        std::mem::take(&mut self.fused)
     }
 
     /// Ends one that wrote to some tensors.
     pub(in crate::gpu) fn end(&mut self, written: &[TensorId]) {
-        self.packings.forget(written);
-        self.halves.forget(written);
+        self.memo.forget(written);
         for tensor in written {
             if !self.written.contains(tensor) {
                 self.written.push(*tensor);

@@ -1,7 +1,8 @@
 //! How a recurrent stack is built.
 
 use super::stack::Stack;
-use crate::cell::{Cell, CellRef};
+use crate::CellRef;
+use crate::cell::Cell;
 use crate::error::{Error, Result, check_positive};
 
 /// The biases of a recurrent layer.

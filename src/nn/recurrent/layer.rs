@@ -2,7 +2,7 @@
 
 use super::config::Regularisers;
 use super::part::{Boundaries, Part};
-use crate::cell::CellRef;
+use crate::CellRef;
 use crate::nn::module::{Backward, Mode, Value};
 use crate::nn::parameters::Parameter;
 use crate::program::{

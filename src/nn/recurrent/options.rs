@@ -1,9 +1,9 @@
 //! Options of one cell.
 
 use super::config::RecurrentConfig;
-use crate::cell::{Activation, Gru, Lstm, Reset, Rnn};
+use crate::cell::{Activation, GruUnit, LstmUnit, Reset, RnnUnit};
 
-impl RecurrentConfig<Rnn> {
+impl RecurrentConfig<RnnUnit> {
     /// The activation. Default: tanh; PyTorch's other is ReLU.
     #[must_use]
     pub fn nonlinearity(mut self, activation: Activation) -> Self {
@@ -19,7 +19,7 @@ impl RecurrentConfig<Rnn> {
     }
 }
 
-impl RecurrentConfig<Lstm> {
+impl RecurrentConfig<LstmUnit> {
     /// Sets the forget gate's bias to a constant (in `bias_ih`, and `bias_hh`'s to 0), commonly 1 (Jozefowicz et al., 2015; Keras).
     /// Default: drawn like the others, as in PyTorch.
     #[must_use]
@@ -77,7 +77,7 @@ impl RecurrentConfig<Lstm> {
     }
 }
 
-impl RecurrentConfig<Gru> {
+impl RecurrentConfig<GruUnit> {
     /// Whether the reset gate acts after the recurrent product (PyTorch, cuDNN, ONNX' `linear_before_reset`) or before it (ONNX' default,
     /// Keras' `reset_after=False`). Default: after.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use super::config::{Bias, Regularisers};
 use super::layer::{DirectionWeights, Layer};
-use crate::cell::CellRef;
+use crate::CellRef;
 use crate::error::{Error, Result};
 use crate::nn::module::{Backward, Mode, Module, Value};
 use crate::nn::parameters::{Init, Parameter, ParameterSpec};

@@ -3,7 +3,7 @@
 use super::RecurrentConfig;
 use super::stack::{Stack, Surroundings};
 use crate::Device;
-use crate::cell::{self, Lstm};
+use crate::cell::LstmUnit;
 use crate::nn::module::{Mode, Module, Value};
 use crate::nn::parameters::Parameters;
 use crate::program::{Op, Program, RecurrentForward, Role, TensorId};
@@ -60,9 +60,9 @@ fn kept_and_allowed(stack: &Stack) -> (usize, usize) {
 /// K·T·B·H saved values a direction and y, which is there anyway; with a projection or late gates also what their product takes.
 #[test]
 fn the_backward_pass_reads_no_more_of_the_forward_pass_than_the_contract_says() {
-    for cell in cell::builtin() {
+    for cell in crate::CellRef::builtin() {
         for (layers, bidirectional) in [(1, false), (1, true), (3, true)] {
-            let config = RecurrentConfig::<Lstm>::new(INPUTS, 7);
+            let config = RecurrentConfig::<LstmUnit>::new(INPUTS, 7);
             let config = config.layers(layers).bidirectional(bidirectional);
             let mut stack = config.stack().unwrap();
             stack.cell = cell.clone();
@@ -71,7 +71,7 @@ fn the_backward_pass_reads_no_more_of_the_forward_pass_than_the_contract_says() 
             assert!(kept <= allowed, "{cell:?}: {kept}, allowed {allowed}");
         }
     }
-    let projected = RecurrentConfig::<Lstm>::new(INPUTS, 7).proj_size(4);
+    let projected = RecurrentConfig::<LstmUnit>::new(INPUTS, 7).proj_size(4);
     let (kept, allowed) = kept_and_allowed(&projected.stack().unwrap());
     assert!(kept <= allowed, "projected: {kept}, allowed {allowed}");
 }

@@ -1,7 +1,8 @@
 //! A cell's functions on a device against its Rust half in f64.
 
 use super::{CellFault, Places};
-use crate::cell::{Cell, CellRef};
+use crate::CellRef;
+use crate::cell::Cell;
 use crate::device::Device;
 use crate::error::Result;
 use crate::executable::Executable;

@@ -2,7 +2,7 @@
 
 use super::compare_run;
 use crate::runs::Run;
-use bptt::cell::{Activation, Cell, Gru, Lstm, Rnn};
+use bptt::cell::{Activation, Cell, GruUnit, LstmUnit, RnnUnit};
 use bptt::nn::{Bias, RecurrentConfig};
 
 /// Where a value is closer to a kink of its activation or clip than it moves, differences say nothing of the derivative, which jumps.
@@ -132,25 +132,29 @@ fn slot<C: Cell>(
 
 const CLIP: f64 = 0.4;
 
-fn rnn() -> Vec<Choice<Rnn>> {
+fn rnn() -> Vec<Choice<RnnUnit>> {
     let mut choices = slot("h", Activation::Tanh, RecurrentConfig::nonlinearity);
-    choices.push(configured("clip", "", |config: RecurrentConfig<Rnn>| {
-        config.clip(CLIP)
-    }));
+    choices.push(configured(
+        "clip",
+        "",
+        |config: RecurrentConfig<RnnUnit>| config.clip(CLIP),
+    ));
     choices
 }
 
-fn gru() -> Vec<Choice<Gru>> {
+fn gru() -> Vec<Choice<GruUnit>> {
     let mut choices = vec![
         configured("reset before", "", |config| config.reset_after(false)),
-        configured("clip", "", |config: RecurrentConfig<Gru>| config.clip(CLIP)),
+        configured("clip", "", |config: RecurrentConfig<GruUnit>| {
+            config.clip(CLIP)
+        }),
     ];
     for (index, kind) in ["r", "z", "n"].into_iter().enumerate() {
-        let default = Gru::default().activations[index];
+        let default = GruUnit::default().activations[index];
         choices.extend(slot(
             kind,
             default,
-            move |config: RecurrentConfig<Gru>, activation| {
+            move |config: RecurrentConfig<GruUnit>, activation| {
                 let mut activations = config.cell().activations;
                 activations[index] = activation;
                 config.activations(activations)
@@ -160,22 +164,22 @@ fn gru() -> Vec<Choice<Gru>> {
     choices
 }
 
-fn lstm() -> Vec<Choice<Lstm>> {
+fn lstm() -> Vec<Choice<LstmUnit>> {
     let mut choices = vec![
         configured("proj_size", "", |config| config.proj_size(2)),
         configured("peepholes", "", |config| config.peepholes(true)),
         configured("input_forget", "", |config| config.input_forget(true)),
-        configured("clip", "", |config: RecurrentConfig<Lstm>| {
+        configured("clip", "", |config: RecurrentConfig<LstmUnit>| {
             config.clip(CLIP)
         }),
         configured("cell_clip", "", |config| config.cell_clip(0.2)),
     ];
     for (index, kind) in ["i", "f", "g", "o", "c"].into_iter().enumerate() {
-        let default = Lstm::default().activations[index];
+        let default = LstmUnit::default().activations[index];
         choices.extend(slot(
             kind,
             default,
-            move |config: RecurrentConfig<Lstm>, activation| {
+            move |config: RecurrentConfig<LstmUnit>, activation| {
                 let mut activations = config.cell().activations;
                 activations[index] = activation;
                 config.activations(activations)

@@ -1,7 +1,7 @@
 //! Cells applied to whole rows a unit at a time: in f64, the reference.
 
-use super::row::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow};
-use super::{Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT};
+use super::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow};
+use crate::cell::{Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT};
 
 /// A unit's number in each plane of H, as many as there are.
 fn take(planes: &[f64], hidden: usize, unit: usize) -> [f64; MAX_COUNT] {

@@ -1,15 +1,14 @@
-//! Cells applied to whole rows of f32, a register of units at a time: in the best vector instructions that the processor has.
+//! Cells applied to whole rows of f32, a register of units at a time, in the best vector
+//! instructions that the processor has.
 
-use super::lanes::Vector;
-use super::row::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow};
-use super::{
-    Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT, STEP_ROWS, StepRows, TakesSteps,
-};
-use crate::cpu::panels::{Start, single};
+use super::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, STEP_ROWS, StepRows, TakesSteps};
+use crate::cell::{Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT, Vector};
+use crate::panels::{Start, single};
 use ndarray::{ArrayView2, Axis};
 use pulp::{Arch, Simd, WithSimd};
 
-/// A row with its cell. A type and not a closure, as closures are not inlined into code for vector instructions.
+/// A row with its cell. A type and not a closure, as closures are not inlined into code for vector
+/// instructions.
 pub(super) struct InVectors<'a, C, R>(pub(super) &'a C, pub(super) R);
 
 /// The units of one register, and the last ones, which may be fewer.
@@ -45,13 +44,13 @@ impl<C: Cell> WithSimd for InVectors<'_, C, ForwardRow<'_, f32>> {
         let (gates, states) = (cell.gates(), cell.states());
         let hidden = row.state.len() / states;
         for units in blocks(hidden, S::F32_LANES) {
-            let part = Part { hidden, units };
-            let x = part.load(simd, row.x, gates);
-            let r = part.load(simd, row.r, gates);
-            let diagonal = part.load(simd, row.diagonal, cell.diagonals());
-            let before = part.load(simd, row.state, states);
+            let block = UnitBlock { hidden, units };
+            let x = block.load(simd, row.x, gates);
+            let r = block.load(simd, row.r, gates);
+            let diagonal = block.load(simd, row.diagonal, cell.diagonals());
+            let before = block.load(simd, row.state, states);
             let saved = row.saved.as_deref_mut();
-            part.forward(simd, cell, [x, r, diagonal, before], row.state, saved);
+            block.forward(simd, cell, [x, r, diagonal, before], row.state, saved);
         }
     }
 }
@@ -90,24 +89,24 @@ impl<C: Cell> WithSimd for InVectors<'_, C, StepRows<'_, f32>> {
             let start = Start::Row(step.bias);
             single::panel(simd, step.weights, (block, gates), h, start, step.r, stride);
             let units = block * lanes..((block + 1) * lanes).min(hidden);
-            let (part, products) = (Part { hidden, units }, step.r.chunks_exact(stride));
-            let diagonal = part.load(simd, step.diagonal, cell.diagonals());
+            let (block, products) = (UnitBlock { hidden, units }, step.r.chunks_exact(stride));
+            let diagonal = block.load(simd, step.diagonal, cell.diagonals());
             for (row, products) in products
                 .enumerate()
                 .take(batch)
                 .filter(|(row, _)| step.live[*row])
             {
-                let x = part.load(simd, of_row(&step.x, row), gates);
-                let whole = Part {
+                let x = block.load(simd, of_row(&step.x, row), gates);
+                let whole = UnitBlock {
                     hidden: lanes,
                     units: 0..lanes,
                 };
                 let r = whole.load(simd, products, gates);
-                let before = part.load(simd, of_row(&step.before, row), states);
+                let before = block.load(simd, of_row(&step.before, row), states);
                 let state = step.state.row_mut(row).into_slice().expect(CONTIGUOUS);
                 let saved = step.saved.as_mut();
                 let saved = saved.map(|saved| saved.row_mut(row).into_slice().expect(CONTIGUOUS));
-                part.forward(simd, cell, [x, r, diagonal, before], state, saved);
+                block.forward(simd, cell, [x, r, diagonal, before], state, saved);
             }
         }
     }
@@ -123,12 +122,12 @@ fn zeros<S: Simd>(simd: S) -> Vectors<S> {
 }
 
 /// Some units of planes of H: as many as a register has, or fewer.
-struct Part {
+struct UnitBlock {
     hidden: usize,
     units: std::ops::Range<usize>,
 }
 
-impl Part {
+impl UnitBlock {
     #[inline(always)]
     fn plane(&self, index: usize) -> std::ops::Range<usize> {
         index * self.hidden + self.units.start..index * self.hidden + self.units.end
@@ -186,10 +185,10 @@ impl<C: Cell> WithSimd for InVectors<'_, C, BackwardRow<'_, f32>> {
         let (gates, states, diagonals) = (cell.gates(), cell.states(), cell.diagonals());
         let (kept, hidden) = (cell.saved(), row.d_state.len() / states);
         for units in blocks(hidden, S::F32_LANES) {
-            let part = Part { hidden, units };
-            let saved = part.load(simd, row.saved, kept);
-            let diagonal = part.load(simd, row.diagonal, diagonals);
-            let mut d_state = part.load(simd, row.d_state, states);
+            let block = UnitBlock { hidden, units };
+            let saved = block.load(simd, row.saved, kept);
+            let diagonal = block.load(simd, row.diagonal, diagonals);
+            let mut d_state = block.load(simd, row.d_state, states);
             let (mut d_x, mut d_r, mut d_diagonal) = (zeros(simd), zeros(simd), zeros(simd));
             cell.backward(Backward {
                 saved: &saved[..kept],
@@ -199,16 +198,16 @@ impl<C: Cell> WithSimd for InVectors<'_, C, BackwardRow<'_, f32>> {
                 d_r: &mut d_r[..gates],
                 d_diagonal: &mut d_diagonal[..diagonals],
             });
-            part.store(&d_state[..states], row.d_state);
-            part.store(&d_x[..gates], row.d_x);
+            block.store(&d_state[..states], row.d_state);
+            block.store(&d_x[..gates], row.d_x);
             if let Some(planes) = row.d_r.as_deref_mut() {
-                part.store(&d_r[..gates], planes);
+                block.store(&d_r[..gates], planes);
             }
-            let mut sums = part.load(simd, row.d_diagonal, diagonals);
+            let mut sums = block.load(simd, row.d_diagonal, diagonals);
             for (sum, d) in sums.iter_mut().zip(d_diagonal) {
                 *sum += d;
             }
-            part.store(&sums[..diagonals], row.d_diagonal);
+            block.store(&sums[..diagonals], row.d_diagonal);
         }
     }
 }
@@ -222,13 +221,13 @@ impl<C: Cell> WithSimd for InVectors<'_, C, InnerRow<'_, f32>> {
         let (gates, early, states) = (cell.gates(), cell.early_gates(), cell.states());
         let hidden = row.inner.len();
         for units in blocks(hidden, S::F32_LANES) {
-            let part = Part { hidden, units };
+            let block = UnitBlock { hidden, units };
             let inner = cell.inner(Inner {
-                x: &part.load(simd, row.x, gates)[..gates],
-                r: &part.load(simd, row.r, early)[..early],
-                state: &part.load(simd, row.state, states)[..states],
+                x: &block.load(simd, row.x, gates)[..gates],
+                r: &block.load(simd, row.r, early)[..early],
+                state: &block.load(simd, row.state, states)[..states],
             });
-            part.store(&[inner], row.inner);
+            block.store(&[inner], row.inner);
         }
     }
 }
@@ -242,13 +241,13 @@ impl<C: Cell> WithSimd for InVectors<'_, C, InnerBackwardRow<'_, f32>> {
         let (gates, states, kept) = (cell.gates(), cell.states(), cell.saved());
         let hidden = row.d_inner.len();
         for units in blocks(hidden, S::F32_LANES) {
-            let part = Part { hidden, units };
-            let saved = part.load(simd, row.saved, kept);
-            let [d_inner, ..] = part.load(simd, row.d_inner, 1);
-            let mut d_state = part.load(simd, row.d_state, states);
-            let mut d_x = part.load(simd, row.d_x, gates);
+            let block = UnitBlock { hidden, units };
+            let saved = block.load(simd, row.saved, kept);
+            let [d_inner, ..] = block.load(simd, row.d_inner, 1);
+            let mut d_state = block.load(simd, row.d_state, states);
+            let mut d_x = block.load(simd, row.d_x, gates);
             let mut d_r = match row.d_r.as_deref() {
-                Some(planes) => part.load(simd, planes, gates),
+                Some(planes) => block.load(simd, planes, gates),
                 None => zeros(simd),
             };
             cell.inner_backward(InnerBackward {
@@ -258,10 +257,10 @@ impl<C: Cell> WithSimd for InVectors<'_, C, InnerBackwardRow<'_, f32>> {
                 d_x: &mut d_x[..gates],
                 d_r: &mut d_r[..gates],
             });
-            part.store(&d_state[..states], row.d_state);
-            part.store(&d_x[..gates], row.d_x);
+            block.store(&d_state[..states], row.d_state);
+            block.store(&d_x[..gates], row.d_x);
             if let Some(planes) = row.d_r.as_deref_mut() {
-                part.store(&d_r[..gates], planes);
+                block.store(&d_r[..gates], planes);
             }
         }
     }

@@ -4,12 +4,12 @@
 const WORTH_A_THREAD: usize = 1 << 20;
 
 /// The number of parts to split work into: `parts` at most, one where the work is small.
-pub(super) fn split(flops: usize, parts: usize) -> usize {
+pub(crate) fn split(flops: usize, parts: usize) -> usize {
     (flops / WORTH_A_THREAD).clamp(1, rayon::current_num_threads().min(parts.max(1)))
 }
 
 /// Runs a function over every task, on several threads where there are several tasks.
-pub(super) fn for_each<T: Send>(tasks: Vec<T>, run: impl Fn(T) + Sync) {
+pub(crate) fn for_each<T: Send>(tasks: Vec<T>, run: impl Fn(T) + Sync) {
     if tasks.len() <= 1 {
         tasks.into_iter().for_each(run);
     } else {
@@ -22,8 +22,9 @@ pub(super) fn for_each<T: Send>(tasks: Vec<T>, run: impl Fn(T) + Sync) {
     }
 }
 
-/// Runs a function on this thread while another thread runs `aside`. Returns when both are done, so it waits where no thread is free.
-pub(super) fn beside(aside: impl FnOnce() + Send, run: impl FnOnce()) {
+/// Runs a function on this thread while another thread runs `aside`. Returns when both are done, so
+/// it waits where no thread is free.
+pub(crate) fn beside(aside: impl FnOnce() + Send, run: impl FnOnce()) {
     rayon::in_place_scope(|scope| {
         scope.spawn(|_| aside());
         run();
@@ -31,7 +32,7 @@ pub(super) fn beside(aside: impl FnOnce() + Send, run: impl FnOnce()) {
 }
 
 /// [`for_each`], on this thread alone where the work (in floating-point operations or as much) is small.
-pub(super) fn for_each_of<T: Send>(work: usize, tasks: Vec<T>, run: impl Fn(T) + Sync) {
+pub(crate) fn for_each_of<T: Send>(work: usize, tasks: Vec<T>, run: impl Fn(T) + Sync) {
     if split(work, tasks.len()) > 1 {
         for_each(tasks, run);
     } else {

@@ -1,9 +1,9 @@
 //! Cells behind a pointer, applied to whole rows.
 
-use super::row::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, TakesSteps};
 use super::vectors::InVectors;
-use super::{Cell, WgslSource, units};
-use crate::cpu::panels::MOST_VECTORS;
+use super::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, TakesSteps, units};
+use crate::cell::{Activation, Cell, CellVisitor, GruUnit, LstmUnit, Reset, RnnUnit, WgslSource};
+use crate::panels::MOST_VECTORS;
 use pulp::Arch;
 use std::sync::Arc;
 
@@ -92,10 +92,15 @@ forwarded! {
 impl CellRef {
     /// Shares a cell.
     pub fn new(cell: impl Cell) -> Self {
-        cell.share()
-    }
-    pub(crate) fn of(cell: impl Cell) -> Self {
-        Self(Arc::new(cell))
+        /// Shares the cell that it is given.
+        struct Share;
+        impl CellVisitor for Share {
+            type Output = CellRef;
+            fn visit(self, cell: impl Cell) -> CellRef {
+                CellRef(Arc::new(cell))
+            }
+        }
+        cell.fastest(Share)
     }
     /// Whether the recurrent product of some gates takes [`Cell::inner`].
     pub fn has_late_gates(&self) -> bool {
@@ -103,6 +108,58 @@ impl CellRef {
     }
     pub(crate) fn erased(&self) -> &dyn ErasedCell {
         &*self.0
+    }
+    /// The cells of the crate, each WGSL file at least once. Shader validation, gradient checks and
+    /// comparisons run over this list.
+    pub fn builtin() -> Vec<Self> {
+        let general = LstmUnit {
+            peepholes: true,
+            clip: Some(1.5),
+            cell_clip: Some(0.8),
+            activations: [
+                Activation::HARD_SIGMOID,
+                Activation::Sigmoid,
+                Activation::Softsign,
+                Activation::Softplus,
+                Activation::Elu { alpha: 0.7 },
+            ],
+            ..LstmUnit::default()
+        };
+        let general_gru = GruUnit {
+            activations: [
+                Activation::HARD_SIGMOID,
+                Activation::Sigmoid,
+                Activation::Softsign,
+            ],
+            clip: Some(1.2),
+            ..GruUnit::default()
+        };
+        vec![
+            Self::new(RnnUnit::default()),
+            Self::new(RnnUnit {
+                activation: Activation::Relu,
+                ..RnnUnit::default()
+            }),
+            Self::new(LstmUnit::default()),
+            Self::new(GruUnit::default()),
+            Self::new(RnnUnit {
+                activation: Activation::ScaledTanh {
+                    alpha: 1.3,
+                    beta: 0.7,
+                },
+                clip: Some(1.5),
+            }),
+            Self::new(general),
+            Self::new(LstmUnit {
+                input_forget: true,
+                ..LstmUnit::default()
+            }),
+            Self::new(GruUnit {
+                reset: Reset::Before,
+                ..GruUnit::default()
+            }),
+            Self::new(general_gru),
+        ]
     }
 }
 

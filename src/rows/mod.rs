@@ -1,6 +1,16 @@
-//! What a cell applied to a whole row reads and writes.
+//! Cells applied to whole rows on a CPU: what a row reads and writes, a cell behind a pointer, and
+//! the loops over units.
 
-use crate::cpu::panels::Panels;
+mod cell_ref;
+mod scalar;
+mod units;
+mod vectors;
+
+pub use cell_ref::CellRef;
+pub(crate) use cell_ref::ErasedCell;
+pub(crate) use scalar::RowScalar;
+
+use crate::panels::Panels;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// One batch row of one step, all H units. Planar: gate g of unit j is at `g·H + j`.
@@ -67,7 +77,8 @@ pub struct StepRows<'a, F> {
     pub bias: &'a [F],
     /// `[V, H]`
     pub diagonal: &'a [F],
-    /// Whether units are taken from the last to the first: done every other step, what the nearest cache still holds of R is used first.
+    /// Whether units are taken from the last to the first: done every other step, what the nearest
+    /// cache still holds of R is used first.
     pub back: bool,
     /// `[b, G·H or more]`
     pub x: ArrayView2<'a, F>,
@@ -83,7 +94,8 @@ pub struct StepRows<'a, F> {
     pub r: &'a mut [F],
 }
 
-/// The rows that [`StepRows`] has at most. With more, the product takes so much of the time that it need not be one with the cell.
+/// The rows that [`StepRows`] has at most. With more, the product takes so much of the time that it
+/// need not be one with the cell.
 pub(crate) const STEP_ROWS: usize = 8;
 
 /// A cell that takes a step with its product.

@@ -1,5 +1,5 @@
 use super::*;
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 #[test]
 fn equals_the_plain_product() {
@@ -44,5 +44,13 @@ fn equals_the_plain_product() {
         let c = Array2::from_shape_vec((m, single.width()), c).unwrap();
         let c = c.slice(s![.., ..n]).mapv(f64::from);
         assert_eq!(c, expected, "{m} {k} {n} in f32");
+    }
+}
+
+#[test]
+fn panels_begin_at_a_cache_line() {
+    for len in [1, 15, 16, 1000] {
+        assert!(aligned_zeros::<f32>(len).as_ptr().addr().is_multiple_of(64));
+        assert!(aligned_zeros::<f64>(len).as_ptr().addr().is_multiple_of(64));
     }
 }

@@ -1,0 +1,202 @@
+//! Products with a matrix that stays the same for many: packed once, then a tile of registers at a
+//! time.
+
+mod tiles;
+
+pub(crate) use tiles::single;
+
+use crate::{Real, threads};
+use aligned_vec::{AVec, ConstAlign};
+use ndarray::{ArrayView2, ArrayView3, s};
+use std::ops::Range;
+
+/// Elements of which the first begins a cache line, as a vector that crosses a line takes two
+/// accesses.
+pub(crate) type Aligned<F> = AVec<F, ConstAlign<64>>;
+
+/// So many aligned zeros.
+pub(crate) fn aligned_zeros<F: Real>(len: usize) -> Aligned<F> {
+    aligned_vec::avec![[64]| F::zero(); len]
+}
+
+/// A matrix `[K, N]` as panels of some vectors of columns, each panel `[K, width]`; the last is filled up with zeros.
+#[derive(Debug)]
+pub struct Panels<F> {
+    inputs: usize,
+    /// N
+    outputs: usize,
+    /// Columns of all panels, those that fill up included.
+    width: usize,
+    /// Vectors of a panel, but for the last.
+    vectors: usize,
+    values: Aligned<F>,
+}
+
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub enum Start<'a, F> {
+    /// What is there.
+    Sum,
+    /// A row `[width]`, the same for all rows.
+    Row(&'a [F]),
+}
+
+/// What products need of a scalar type.
+pub trait PanelScalar: Real {
+    /// Numbers in a vector of the processor, and vectors in a full panel.
+    fn lanes_and_vectors() -> (usize, usize);
+    fn product(
+        panels: (&Panels<Self>, Range<usize>),
+        a: ArrayView3<'_, Self>,
+        start: Start<'_, Self>,
+        c: &mut [Self],
+        stride: usize,
+    );
+}
+
+impl<F: PanelScalar> Panels<F> {
+    /// Packs a matrix `[K, N]` whose rows or columns are contiguous, on several threads where it is large.
+    pub(crate) fn new(matrix: ArrayView2<'_, F>) -> Self {
+        let (inputs, outputs) = matrix.dim();
+        let (lanes, vectors) = F::lanes_and_vectors();
+        let (width, panel) = (outputs.next_multiple_of(lanes), vectors * lanes);
+        let mut values = aligned_zeros(inputs * width);
+        if !values.is_empty() {
+            let panels: Vec<_> = values
+                .chunks_mut(inputs * panel)
+                .enumerate()
+                .map(|(index, part)| (index * panel, part))
+                .collect();
+            threads::for_each_of(8 * inputs * width, panels, |(first, part)| {
+                let width = part.len() / inputs;
+                let last = (first + width).min(outputs);
+                pack(matrix.slice(s![.., first..last]), part, width);
+            });
+        }
+        Self {
+            inputs,
+            outputs,
+            width,
+            vectors,
+            values,
+        }
+    }
+
+    /// Packs R `[G·H, P]` for products with Rᵀ in which a panel has all gates of a vector of units.
+    pub(crate) fn of_units(matrix: ArrayView2<'_, F>, gates: usize) -> Self {
+        let (outputs, inputs) = matrix.dim();
+        let (hidden, (lanes, _)) = (outputs / gates, F::lanes_and_vectors());
+        let (width, panel) = (gates * hidden.next_multiple_of(lanes), gates * lanes);
+        let mut values = aligned_zeros(inputs * width);
+        let panels = values.chunks_mut((inputs * panel).max(1));
+        for (first, part) in (0..hidden).step_by(lanes).zip(panels) {
+            for gate in 0..gates {
+                let units = gate * hidden + first..gate * hidden + (first + lanes).min(hidden);
+                let columns = matrix.slice(s![units, ..]).reversed_axes();
+                pack(columns, &mut part[gate * lanes..], panel);
+            }
+        }
+        Self {
+            inputs,
+            outputs,
+            width,
+            vectors: gates,
+            values,
+        }
+    }
+
+    /// The columns of a panel.
+    pub(crate) fn panel_width(&self) -> usize {
+        self.vectors * F::lanes_and_vectors().0
+    }
+
+    /// The columns that the result of a product must have.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// K
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// N
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.width.div_ceil(self.panel_width().max(1))
+    }
+
+    /// The columns of some of them.
+    pub(crate) fn columns(&self, panels: &Range<usize>) -> Range<usize> {
+        let column = |panel: usize| (panel * self.panel_width()).min(self.width);
+        column(panels.start)..column(panels.end)
+    }
+
+    /// c = start + a · matrix. a: `[M₀, M₁, K]`, whose rows have no gaps, M = M₀ M₁; c: `[M, width]`, a row every `stride`.
+    pub(crate) fn product(
+        &self,
+        a: ArrayView3<'_, F>,
+        start: Start<'_, F>,
+        c: &mut [F],
+        stride: usize,
+    ) {
+        self.part(0..self.count(), a, start, c, stride);
+    }
+
+    /// The same with the columns of some panels alone, which c has without the others; `start` is of all.
+    pub(crate) fn part(
+        &self,
+        panels: Range<usize>,
+        a: ArrayView3<'_, F>,
+        start: Start<'_, F>,
+        c: &mut [F],
+        stride: usize,
+    ) {
+        let (outer, inner, inputs) = a.dim();
+        let (rows, width) = (outer * inner, self.columns(&panels).len());
+        assert!(
+            inputs == self.inputs
+                && stride >= width
+                && (rows == 0 || c.len() >= (rows - 1) * stride + width),
+            "product of {:?} with {} inputs into {} numbers",
+            a.dim(),
+            self.inputs,
+            c.len()
+        );
+        F::product((self, panels), a, start, c, stride);
+    }
+}
+
+/// Copies a matrix to where a row begins every `width`.
+fn pack<F: Real>(matrix: ArrayView2<'_, F>, panel: &mut [F], width: usize) {
+    /// Inputs that are taken of a column at a time: a few cache lines.
+    const STRIP: usize = 64;
+    let columns = matrix.ncols();
+    // A slice of one column has no stride.
+    if columns == 1 || matrix.strides()[1] == 1 {
+        for (row, to) in matrix.rows().into_iter().zip(panel.chunks_mut(width)) {
+            to[..columns].copy_from_slice(row.to_slice().expect("rows have no gaps"));
+        }
+        return;
+    }
+    for (strip, to) in panel.chunks_mut(STRIP * width).enumerate() {
+        for column in 0..columns {
+            let from = matrix.column(column);
+            let from = from.to_slice().expect("columns have no gaps");
+            let from = &from[strip * STRIP..];
+            for (to, value) in to[column..].iter_mut().step_by(width).zip(from) {
+                *to = *value;
+            }
+        }
+    }
+}
+
+/// The most vectors that a panel may have.
+pub(crate) const MOST_VECTORS: usize = 4;
+
+#[cfg(test)]
+mod tests;
