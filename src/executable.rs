@@ -31,8 +31,8 @@ pub struct Executable {
 
 #[derive(Debug)]
 enum Runner {
-    F32(cpu::Plan, Vec<Buffer<f32>>),
-    F64(cpu::Plan, Vec<Buffer<f64>>),
+    F32(cpu::Plan<f32>, Vec<Buffer<f32>>),
+    F64(cpu::Plan<f64>, Vec<Buffer<f64>>),
     Gpu(Arc<crate::gpu::Context>, Plan),
 }
 
@@ -136,7 +136,7 @@ impl Executable {
     /// Large tensors that are to be copied whole are not: the program works on the caller's instead.
     fn run_on_cpu<F: RowScalar>(
         &self,
-        plan: &cpu::Plan,
+        plan: &cpu::Plan<F>,
         own: &[Buffer<F>],
         select: fn(&Storage) -> Option<&Buffer<F>>,
         before: &[Copy<'_>],

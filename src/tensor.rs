@@ -5,6 +5,7 @@ use crate::cpu::Buffer;
 use crate::device::{Device, Kind, Scalar};
 use crate::error::{Error, Result, check_shape};
 use crate::gpu;
+use crate::graph::Dtype;
 use ndarray::{Array, ArrayD, ArrayRef, Dimension};
 
 #[derive(Clone, Debug)]
@@ -37,6 +38,7 @@ const MOST_ELEMENTS: usize = u32::MAX as usize;
 pub struct Tensor {
     device: Device,
     shape: Vec<usize>,
+    dtype: Dtype,
     storage: Storage,
 }
 
@@ -73,6 +75,7 @@ impl Tensor {
         Ok(Self {
             device: device.clone(),
             shape: shape.to_vec(),
+            dtype: Dtype::Float,
             storage,
         })
     }
@@ -87,6 +90,19 @@ impl Tensor {
     ) -> Result<Self> {
         let tensor = Self::zeros(device, array.shape())?;
         tensor.write(array)?;
+        Ok(tensor)
+    }
+
+    /// Whole numbers, such as classes or tokens.
+    ///
+    /// # Errors
+    /// As [`Tensor::zeros`].
+    pub fn from_indices<D: Dimension>(device: &Device, array: &ArrayRef<u32, D>) -> Result<Self> {
+        let tensor = Self {
+            dtype: Dtype::Index,
+            ..Self::zeros(device, array.shape())?
+        };
+        tensor.write_wholes(0, &array.iter().copied().collect::<Vec<_>>())?;
         Ok(tensor)
     }
 
@@ -127,6 +143,7 @@ impl Tensor {
         Ok(Self {
             device: device.clone(),
             shape: shape.to_vec(),
+            dtype: Dtype::Float,
             storage: Storage::Gpu(gpu::Buffer::shared(buffer)),
         })
     }
@@ -148,6 +165,11 @@ impl Tensor {
     /// Its device.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// What its elements are.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
     }
 
     /// Its shape.
@@ -241,6 +263,36 @@ impl Tensor {
             },
         }
         Ok(())
+    }
+
+    /// Overwrites elements from `offset` on with whole numbers, which lie there as bits.
+    pub(crate) fn write_wholes(&self, offset: usize, wholes: &[u32]) -> Result<()> {
+        fn put<F: Real>(buffer: &Buffer<F>, offset: usize, wholes: &[u32]) {
+            let mut buffer = buffer.write();
+            let to = buffer[offset..offset + wholes.len()].iter_mut();
+            to.zip(wholes).for_each(|(to, whole)| *to = F::from_whole(*whole));
+        }
+        match &self.storage {
+            Storage::F32(buffer) => put(buffer, offset, wholes),
+            Storage::F64(buffer) => put(buffer, offset, wholes),
+            Storage::Gpu(_) => {
+                self.write_words(offset, wholes.len(), |to| to.copy_from_slice(wholes))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Overwrites `len` words of a GPU's tensor from `offset` on, which `fill` writes where they are handed over.
+    pub(crate) fn write_words(
+        &self,
+        offset: usize,
+        len: usize,
+        fill: impl FnOnce(&mut [u32]),
+    ) -> Result<()> {
+        match &self.storage {
+            Storage::Gpu(buffer) => self.device.context()?.write_with(buffer, offset, len, fill),
+            _ => unreachable!("words are a GPU's"),
+        }
     }
 
     /// Copies `len` elements of another tensor of the same CPU device.

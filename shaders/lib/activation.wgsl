@@ -1,25 +1,4 @@
-// Activation functions and what keeps them exact on every driver.
-
-// Logistic function. exp(-x) overflows to infinity for very negative x on some drivers and to a finite maximum on others; the
-// clamp keeps the quotient 0 to rounding in both cases.
-fn sigmoid(x: f32) -> f32 {
-    // Comparisons and not max() and min(), which may turn a NaN into a number: a NaN must stay one.
-    return 1.0 / (1.0 + exp(-select(x, -87.0, x < -87.0)));
-}
-
-// tanh to a few ulp. The builtin may lose all relative precision near 0 (sinh/cosh, or an exponential minus 1) and gives NaN
-// for large arguments on some drivers. Odd polynomial below 0.625: Cephes' tanhf (Moshier).
-fn tanh_exact(x: f32) -> f32 {
-    let square = x * x;
-    var series = fma(-5.70498872745e-3, square, 2.06390887954e-2);
-    series = fma(series, square, -5.37397155531e-2);
-    series = fma(series, square, 1.33314422036e-1);
-    series = fma(series, square, -3.33332819422e-1);
-    let near_zero = fma(series * square, x, x);
-    let size = select(abs(x), 20.0, abs(x) > 20.0);
-    let magnitude = 1.0 - 2.0 / (exp(2.0 * size) + 1.0);
-    return select(select(magnitude, -magnitude, x < 0.0), near_zero, size < 0.625);
-}
+// The activations that gates can have, behind a clip.
 
 // ONNX' activations by number, in the order of cell::Activation.
 const SIGMOID: u32 = 0u;
@@ -68,20 +47,11 @@ fn gate_value(gate: Gate, argument: f32) -> f32 {
         }
         case SOFTSIGN { return x / (1.0 + abs(x)); }
         case LEAKY_RELU { return select(x, gate.alpha * x, x < 0.0); }
-        case ELU {
-            // eˣ − 1 = 2t / (1 − t) with t = tanh(x/2), exact near 0.
-            let t = tanh_exact(0.5 * x);
-            return select(x, gate.alpha * (2.0 * t / (1.0 - t)), x < 0.0);
-        }
+        case ELU { return select(x, gate.alpha * exp_m1(x), x < 0.0); }
         case AFFINE { return gate.alpha * x + gate.beta; }
         case SCALED_TANH { return gate.alpha * tanh_exact(gate.beta * x); }
         case THRESHOLDED_RELU { return select(x, 0.0, x <= gate.alpha); }
-        default {
-            // ln(1 + eˣ) = max(0, x) + ln(1 + e^−|x|); of a small e^−|x| the series.
-            let small = exp(-select(abs(x), 87.0, abs(x) > 87.0));
-            let tail = select(log(1.0 + small), small - 0.5 * small * small, small < 1e-3);
-            return select(x, 0.0, x < 0.0) + tail;
-        }
+        default { return softplus(x); }
     }
 }
 

@@ -24,3 +24,8 @@ fn philox(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
     }
     return c;
 }
+
+// The word at a place of a site's stream.
+fn random_word(place: u32, site: u32, seed: vec2<u32>, step: vec2<u32>) -> u32 {
+    return philox(vec4<u32>(place / 4u, site, step), seed)[place % 4u];
+}

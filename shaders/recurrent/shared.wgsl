@@ -9,11 +9,11 @@ fn segment_start(direction: u32) -> u32 {
 // How many of these steps a row has.
 fn row_steps(direction: u32, b: u32) -> u32 {
     let start = segment_start(direction);
-    return min(max(u32(lengths[params.lengths + b]), start) - start, params.steps);
+    return min(max(lengths[params.lengths + b], start) - start, params.steps);
 }
 
-fn rng_word(part: u32) -> u32 {
-    return u32(lengths[params.rng + part]) | (u32(lengths[params.rng + part + 1u]) << 16u);
+fn rng_words(part: u32) -> vec2<u32> {
+    return vec2<u32>(lengths[params.rng + part], lengths[params.rng + part + 1u]);
 }
 
 // Zoneout's m of states h (x) and the others (y): new = (1 − m) old + m computed.
@@ -22,8 +22,8 @@ fn zoneout_keep(direction: u32, t: u32, b: u32, unit: u32) -> vec2<f32> {
         return vec2<f32>(1.0 - params.zoneout_rate_h, 1.0 - params.zoneout_rate_c);
     }
     let row = (direction * params.segment_total + segment_start(direction) + t) * params.batch + b;
-    let key = vec2<u32>(rng_word(0u), rng_word(2u));
-    let step = vec2<u32>(rng_word(4u), rng_word(6u));
+    let key = rng_words(0u);
+    let step = rng_words(2u);
     let h = philox(vec4<u32>(row * params.output + unit, params.site, step), key).x;
     // One block serves both unless a projection gives them other widths.
     let c = philox(vec4<u32>(row * params.hidden + unit, params.site, step), key).y;

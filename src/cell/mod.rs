@@ -24,15 +24,14 @@ mod activation;
 mod general_gru;
 mod general_lstm;
 mod gru;
-mod lanes;
 mod lstm;
 mod plain;
 mod rnn;
 
 pub use activation::Activation;
 pub use gru::{GruUnit, Reset};
-pub use lanes::Lanes;
-pub(crate) use lanes::Vector;
+pub use crate::expr::Lanes;
+pub(crate) use crate::expr::Vector;
 pub use lstm::LstmUnit;
 pub use rnn::RnnUnit;
 

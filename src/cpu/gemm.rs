@@ -1,9 +1,9 @@
 //! Matrix products.
 
 use super::memory::{Memory, matrix, matrix_mut};
-use super::threads;
 use crate::Real;
 use crate::program::Gemm;
+use crate::threads;
 use crate::trusted::product;
 
 /// A product does about this many times the operations of other work in the same time, and needs that many more to be worth a thread.

@@ -25,11 +25,6 @@ impl<'a, F: Real> Memory<'a, F> {
         Reading { guard, slice }
     }
 
-    /// A matrix, packed; `keep`: until its tensor is next written to.
-    pub(super) fn packed(&self, of: Matrix, form: Form, keep: bool) -> Arc<Panels<F>> {
-        self.buffers[of.tensor.0].read().packed(of, form, keep)
-    }
-
     /// The lengths of sequences, or other whole numbers.
     pub(crate) fn wholes(&self, slice: Slice) -> Vec<usize> {
         let whole = |whole: &F| whole.to_whole() as usize;

@@ -116,11 +116,10 @@ impl Dataset for Sequences {
             Targets::Floats(target) => Batch::new(x, target.select(self.axis, examples)),
             Targets::Classes(target) => Batch::new(x, target.select(self.axis, examples)),
         };
-        let lengths = |all: &Vec<usize>| examples.iter().map(|example| all[*example]).collect();
-        Batch {
-            lengths: self.lengths.as_ref().map(lengths),
-            ..batch
-        }
+        let Some(all) = &self.lengths else {
+            return batch;
+        };
+        batch.with_lengths(examples.iter().map(|example| all[*example]).collect())
     }
 }
 

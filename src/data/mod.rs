@@ -10,24 +10,22 @@ pub use pad::{pad, unpad};
 pub use standard::Standardizer;
 pub use values::Values;
 
-/// Inputs and targets of one training step.
+use crate::nn::Feed;
+
+/// One input of a batch.
 #[derive(Clone, Debug)]
-pub struct Batch {
-    /// `[T, B, F]`
-    pub x: Values,
-    /// What the model should give: like its output, or class numbers without the last dimension.
-    pub target: Values,
-    /// `[B]`, the steps of each row, 0 … T, in any order; all T where absent. Steps past them have no effect: their targets are not
-    /// looked at, and a mean over steps is one over those that there are.
+pub struct Sequence {
+    /// `[T, B, F]`, or `[T, B]` of whole numbers, or `[B, F]` without time.
+    pub values: Values,
+    /// `[B]`, the steps of each row, 0 … T, in any order; all T where absent. What lies past them has no effect.
     pub lengths: Option<Vec<usize>>,
 }
 
-impl Batch {
-    /// A batch of anything that [`Values`] can be made of.
-    pub fn new(x: impl Into<Values>, target: impl Into<Values>) -> Self {
+impl Sequence {
+    /// A sequence of anything that [`Values`] can be made of, all rows of one length.
+    pub fn new(values: impl Into<Values>) -> Self {
         Self {
-            x: x.into(),
-            target: target.into(),
+            values: values.into(),
             lengths: None,
         }
     }
@@ -39,5 +37,60 @@ impl Batch {
             lengths: Some(lengths),
             ..self
         }
+    }
+
+    pub(crate) fn feed(&self) -> Feed<'_> {
+        Feed {
+            lengths: self.lengths.as_deref(),
+            ..Feed::from(&self.values)
+        }
+    }
+}
+
+/// Inputs and targets of one training step.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// One for each input of the model.
+    pub inputs: Vec<Sequence>,
+    /// What the model should give: like its output, or class numbers without the last dimension. Steps past the output's lengths are not looked
+    /// at, and a mean over steps is one over those that there are.
+    pub target: Values,
+}
+
+impl Batch {
+    /// A batch of one input of anything that [`Values`] can be made of.
+    pub fn new(x: impl Into<Values>, target: impl Into<Values>) -> Self {
+        Self::of([Sequence::new(x)], target)
+    }
+
+    /// A batch of several inputs.
+    pub fn of(inputs: impl Into<Vec<Sequence>>, target: impl Into<Values>) -> Self {
+        Self {
+            inputs: inputs.into(),
+            target: target.into(),
+        }
+    }
+
+    /// Sets the steps of each row of the first input.
+    #[must_use]
+    pub fn with_lengths(mut self, lengths: Vec<usize>) -> Self {
+        if let Some(first) = self.inputs.first_mut() {
+            first.lengths = Some(lengths);
+        }
+        self
+    }
+
+    /// The first input.
+    pub fn x(&self) -> &Values {
+        &self.inputs[0].values
+    }
+
+    /// The number of examples: rows of the first input.
+    pub(crate) fn examples(&self) -> usize {
+        let values = self.x();
+        let shape = values.shape();
+        // `[T, B, F]` and `[T, B]` of whole numbers have time, `[B, F]` has none.
+        let has_time = shape.len() == 3 || values.dtype() == crate::graph::Dtype::Index;
+        shape.get(usize::from(has_time)).copied().unwrap_or(1)
     }
 }

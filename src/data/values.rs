@@ -1,7 +1,8 @@
 //! Numbers on their way to a device.
 
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::executable::Copy;
+use crate::graph::Dtype;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, ArrayRef, Dimension};
 
@@ -51,35 +52,53 @@ impl Values {
         }
     }
 
-    /// `Ok` where the values are not class numbers.
-    pub(crate) fn check_floats(&self, argument: &str) -> Result<()> {
+    /// What the elements are.
+    pub fn dtype(&self) -> Dtype {
         match self {
-            Self::Classes(_) => Err(Error::argument(
-                argument,
-                "class numbers",
-                "floats like the model's output",
-            )),
+            Self::F32(_) | Self::F64(_) => Dtype::Float,
+            Self::Classes(_) => Dtype::Index,
+            Self::Tensor(values) => values.dtype(),
+        }
+    }
+
+    /// `Ok` where the values are no tensor of another device.
+    pub(crate) fn check_device(&self, argument: &str, device: &Device) -> Result<()> {
+        match self {
+            Self::Tensor(tensor) => tensor.check_device(argument, device),
             _ => Ok(()),
         }
     }
 
-    /// Writes the values into a tensor of their shape; where they are on the device already, gives the copy to be made with the
-    /// next run.
-    pub(crate) fn load<'a>(&'a self, tensor: &'a Tensor) -> Result<Option<Copy<'a>>> {
+    /// Writes an array into a tensor, from an element on.
+    pub(crate) fn write(&self, tensor: &Tensor, offset: usize) -> Result<()> {
         match self {
-            Self::F32(values) => tensor.write(values)?,
-            Self::F64(values) => tensor.write(values)?,
-            // Exact: classes are checked to be fewer than 2²⁴ where the loss is built.
-            Self::Classes(values) => tensor.write(&values.mapv(|class| class as f32))?,
-            Self::Tensor(values) => {
-                return Ok(Some(Copy {
-                    from: (values, 0),
-                    to: (tensor, 0),
-                    len: values.len(),
-                }));
+            Self::F32(values) => match values.as_slice() {
+                Some(values) => tensor.write_slice(offset, values),
+                None => tensor.write_slice(offset, &values.iter().copied().collect::<Vec<_>>()),
+            },
+            Self::F64(values) => match values.as_slice() {
+                Some(values) => tensor.write_slice(offset, values),
+                None => tensor.write_slice(offset, &values.iter().copied().collect::<Vec<_>>()),
+            },
+            Self::Classes(values) => {
+                tensor.write_wholes(offset, &values.iter().copied().collect::<Vec<_>>())
             }
+            Self::Tensor(_) => unreachable!("tensors are copied on their device"),
         }
-        Ok(None)
+    }
+
+    /// Puts an array into words as a GPU has them.
+    pub(crate) fn put(&self, to: &mut [u32]) {
+        match self {
+            Self::F32(values) => {
+                to.iter_mut().zip(values).for_each(|(to, x)| *to = x.to_bits());
+            }
+            Self::F64(values) => {
+                to.iter_mut().zip(values).for_each(|(to, x)| *to = (*x as f32).to_bits());
+            }
+            Self::Classes(values) => to.iter_mut().zip(values).for_each(|(to, x)| *to = *x),
+            Self::Tensor(_) => unreachable!("tensors are copied on their device"),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) const GEMM_B_HALF: WgslSource = crate::wgsl!("shaders/gemm/b_half.wgs
 pub(super) const GEMM_COOPERATIVE: WgslSource = crate::wgsl!("shaders/gemm/cooperative.wgsl");
 pub(super) const HALF: WgslSource = crate::wgsl!("shaders/lib/half.wgsl");
 pub(super) const GEMM_TILE: WgslSource = crate::wgsl!("shaders/gemm/tile.wgsl");
+pub(super) const FUNCTIONS: WgslSource = crate::wgsl!("shaders/lib/functions.wgsl");
 const ACTIVATION: WgslSource = crate::wgsl!("shaders/lib/activation.wgsl");
 const CONTRACT: WgslSource = crate::wgsl!("shaders/cell/contract.wgsl");
 const NO_LATE_GATES: WgslSource = crate::wgsl!("shaders/cell/no_late_gates.wgsl");
@@ -116,7 +117,7 @@ pub(super) fn compose(
     sources.extend_from_slice(kernel.libraries);
     if let Some((cell, tile)) = cell {
         shader.name = format!("{}.{}", kernel.name, cell.name());
-        sources.extend([CONTRACT, ACTIVATION, cell.wgsl(), PRODUCT]);
+        sources.extend([CONTRACT, FUNCTIONS, ACTIVATION, cell.wgsl(), PRODUCT]);
         if tile.subgroups {
             shader.name.push_str(".subgroup");
             sources.push(PRODUCT_SUBGROUP);
@@ -182,6 +183,24 @@ fn is_own(cell: &CellRef) -> bool {
         .iter()
         .any(|known| known.wgsl() == cell.wgsl());
     known && !cell.wgsl_constants().contains('{')
+}
+
+/// Generated text with the files it needs.
+pub(super) fn concatenate(name: String, text: &str, libraries: &[WgslSource]) -> Shader {
+    let mut shader = Shader {
+        name,
+        text: String::new(),
+        files: vec![],
+        // Straight lines in loops of the crate's own.
+        own: true,
+        subgroups: false,
+        cooperative: false,
+    };
+    append(&mut shader, "the generated text", text);
+    for library in libraries {
+        append(&mut shader, library.file, library.text);
+    }
+    shader
 }
 
 fn append(shader: &mut Shader, file: &'static str, text: &str) {

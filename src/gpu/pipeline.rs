@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::compose::{Shader, Tile, compose};
+use super::generate::Generated;
 use super::kernel::{Access, Kernel, KernelInfo};
 use crate::CellRef;
 use crate::error::{Error, Result};
@@ -58,39 +59,77 @@ impl Variant<'_> {
     }
 }
 
+/// What a pipeline is made of.
+struct Request {
+    shader: Shader,
+    overrides: Vec<(&'static str, f64)>,
+    /// For each storage binding behind the parameters, whether it is written to.
+    writes: Vec<bool>,
+    params_size: usize,
+}
+
 #[derive(Default)]
 pub(super) struct PipelineCache(Mutex<HashMap<String, Arc<Pipeline>>>);
 
 impl Context {
     /// The pipeline of a kernel's variant.
     pub(super) fn pipeline<K: Kernel>(&self, variant: &Variant<'_>) -> Result<Arc<Pipeline>> {
-        let key = variant.key(&K::INFO);
+        let kernel = &K::INFO;
+        self.known_or(variant.key(kernel), || {
+            let is_text = |name: &str| kernel.constants.iter().any(|(known, _)| *known == name);
+            let (text, overrides): (Vec<_>, Vec<_>) =
+                (variant.overrides.iter().copied()).partition(|(name, _)| is_text(name));
+            let text: Vec<_> =
+                (text.into_iter().map(|(name, value)| (name, value as u32))).collect();
+            Request {
+                shader: compose(kernel, variant.cell, &text, variant.half),
+                overrides,
+                writes: (kernel.bindings.iter())
+                    .map(|binding| binding.access == Access::ReadWrite)
+                    .collect(),
+                params_size: kernel.params_size,
+            }
+        })
+    }
+
+    /// The pipeline of a generated kernel.
+    pub(super) fn generated(&self, kernel: &Generated) -> Result<Arc<Pipeline>> {
+        self.known_or(kernel.shader.text.clone(), || Request {
+            shader: kernel.shader.clone(),
+            overrides: vec![],
+            writes: kernel.bindings.iter().map(|bound| bound.writes).collect(),
+            params_size: 4 * kernel.params.len(),
+        })
+    }
+
+    fn known_or(&self, key: String, request: impl FnOnce() -> Request) -> Result<Arc<Pipeline>> {
         let mut cache = self.pipelines.0.lock();
         if let Some(pipeline) = cache.get(&key) {
             return Ok(Arc::clone(pipeline));
         }
-        let pipeline = Arc::new(self.create_pipeline(&K::INFO, variant)?);
+        let pipeline = Arc::new(self.create_pipeline(request())?);
         cache.insert(key, Arc::clone(&pipeline));
         Ok(pipeline)
     }
 
-    fn create_pipeline(&self, kernel: &KernelInfo, variant: &Variant<'_>) -> Result<Pipeline> {
+    fn create_pipeline(&self, request: Request) -> Result<Pipeline> {
+        let Request {
+            mut shader,
+            overrides,
+            writes,
+            params_size,
+        } = request;
         self.counters.pipelines.fetch_add(1, Ordering::Relaxed);
         // The parameters are storage too.
-        let storage = kernel.bindings.len() as u32 + 1;
+        let storage = writes.len() as u32 + 1;
         if storage > self.limits.max_storage_buffers_per_shader_stage {
             return Err(Error::Limit {
-                what: format!("kernel {}", kernel.name),
+                what: format!("kernel {}", shader.name),
                 needed: storage.into(),
                 limit: "max_storage_buffers_per_shader_stage",
                 available: self.limits.max_storage_buffers_per_shader_stage.into(),
             });
         }
-        let is_text = |name: &str| kernel.constants.iter().any(|(known, _)| *known == name);
-        let (text, overrides): (Vec<_>, Vec<_>) =
-            (variant.overrides.iter().copied()).partition(|(name, _)| is_text(name));
-        let text: Vec<_> = (text.into_iter().map(|(name, value)| (name, value as u32))).collect();
-        let mut shader = compose(kernel, variant.cell, &text, variant.half);
         if shader.subgroups && !self.device.features().contains(wgpu::Features::SUBGROUP) {
             let reason = format!("{}: the device has no subgroups", shader.name);
             return Err(Error::Gpu(reason));
@@ -104,13 +143,13 @@ impl Context {
             let layout = self
                 .device
                 .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                    label: Some(kernel.name),
-                    entries: &layout_entries(kernel),
+                    label: Some(&shader.name),
+                    entries: &layout_entries(&writes, params_size),
                 });
             let pipeline_layout =
                 self.device
                     .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                        label: Some(kernel.name),
+                        label: Some(&shader.name),
                         bind_group_layouts: &[Some(&layout)],
                         ..Default::default()
                     });
@@ -131,7 +170,7 @@ impl Context {
                 name: shader.name.clone(),
                 pipeline,
                 layout,
-                workgroup_size: shader.workgroup_size(&variant.overrides).unwrap_or(0),
+                workgroup_size: shader.workgroup_size(&overrides).unwrap_or(0),
             }
         })
     }
@@ -180,7 +219,7 @@ impl Context {
     }
 }
 
-fn layout_entries(kernel: &KernelInfo) -> Vec<wgpu::BindGroupLayoutEntry> {
+fn layout_entries(writes: &[bool], params_size: usize) -> Vec<wgpu::BindGroupLayoutEntry> {
     let entry = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -195,11 +234,10 @@ fn layout_entries(kernel: &KernelInfo) -> Vec<wgpu::BindGroupLayoutEntry> {
         0,
         wgpu::BufferBindingType::Storage { read_only: true },
         true,
-        kernel.params_size as u64,
+        params_size as u64,
     );
-    let storage = (1..).zip(kernel.bindings).map(|(binding, info)| {
-        let read_only = info.access == Access::Read;
-        let ty = wgpu::BufferBindingType::Storage { read_only };
+    let storage = (1..).zip(writes).map(|(binding, writes)| {
+        let ty = wgpu::BufferBindingType::Storage { read_only: !writes };
         // The least size of a binding is its element's, which differs: wgpu asks the shader.
         wgpu::BindGroupLayoutEntry {
             ty: wgpu::BindingType::Buffer {

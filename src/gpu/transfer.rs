@@ -42,6 +42,30 @@ impl Context {
         self.check()
     }
 
+    /// Writes `len` words into storage, `offset` words from its start, where `fill` puts them; ordered before the next submit.
+    pub(crate) fn write_with(
+        &self,
+        buffer: &Buffer,
+        offset: usize,
+        len: usize,
+        fill: impl FnOnce(&mut [u32]),
+    ) -> Result<()> {
+        if let Some(size) = std::num::NonZeroU64::new(4 * len as u64) {
+            let _order = self.order.lock();
+            buffer.writes();
+            self.guarded("writing to a tensor", || {
+                let mut words = vec![0; len];
+                fill(&mut words);
+                let at = 4 * offset as u64;
+                match self.queue.write_buffer_with(buffer, at, size) {
+                    Some(mut view) => view.copy_from_slice(bytemuck::cast_slice(&words)),
+                    None => self.queue.write_buffer(buffer, at, bytemuck::cast_slice(&words)),
+                }
+            })?;
+        }
+        self.check()
+    }
+
     /// Copies between tensors, as a submit of its own.
     pub(crate) fn copy(&self, copies: &[Copy<'_>]) -> Result<()> {
         let _order = self.order.lock();

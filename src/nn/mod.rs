@@ -1,48 +1,56 @@
-//! Layers: they write [`Program`](crate::Program)s, forward and backward, and own their weights.
+//! Layers: they write [graphs](crate::graph) with a [`Scope`], and own their weights once they are a [`Model`].
 //!
 //! Weights have PyTorch's names, shapes and order, on every device.
 
-pub(crate) mod budget;
-mod builder;
 mod cache;
-mod last_step;
-mod linear;
-mod module;
+mod compiled;
+mod function;
+mod layer;
+mod layers;
+mod model;
 mod parameters;
 mod recurrent;
+mod scope;
 mod sequential;
-mod softmax;
-
-pub use builder::SequentialBuilder;
-pub use linear::Linear;
-pub use parameters::{Parameters, Weights};
-pub use recurrent::{Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentConfig, State, Vjp};
-pub use sequential::Sequential;
 
 pub(crate) use cache::ShapeCache;
-pub(crate) use module::{Mode, Value};
-pub(crate) use recurrent::check_lengths;
-#[cfg(feature = "safetensors")]
-pub(crate) use {
-    module::Module,
-    recurrent::{RecurrentStack, Regularisers, Stack},
+pub(crate) use compiled::{
+    Besides, Compiled, Feed, InputSlots, Signature, Source, Written,
 };
+pub use function::Function;
+pub use layer::{Inputs, Layer};
+pub use layers::{
+    Activation, Concat, Dropout, Embedding, LastStep, LayerNorm, Linear, MaxOverTime, MeanOverTime,
+    Residual, Softmax,
+};
+pub use model::{InputSpec, Model};
+pub(crate) use parameters::ParameterSpec;
+pub use parameters::{Init, Parameters, Weights};
+pub(crate) use recurrent::check_lengths;
+pub use recurrent::{
+    Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentModel, State, Vjp,
+};
+pub(crate) use scope::Trace;
+pub use scope::{RowOf, Scope};
+pub use sequential::Sequential;
 
-/// A vanilla RNN, one or several layers (PyTorch's `nn.RNN`): see [`cell::RnnUnit`](crate::cell::RnnUnit) for the equation.
-pub type Rnn = Recurrent<crate::cell::RnnUnit>;
-/// An LSTM, one or several layers (PyTorch's `nn.LSTM`): see [`cell::LstmUnit`](crate::cell::LstmUnit) for the equations.
-pub type Lstm = Recurrent<crate::cell::LstmUnit>;
-/// A GRU, one or several layers (PyTorch's `nn.GRU`): see [`cell::GruUnit`](crate::cell::GruUnit) for the equations.
-pub type Gru = Recurrent<crate::cell::GruUnit>;
+use crate::cell::{GruUnit, LstmUnit, RnnUnit};
+
+/// A vanilla RNN, one or several layers (PyTorch's `nn.RNN`): see [`RnnUnit`] for the equation.
+pub type Rnn = Recurrent<RnnUnit>;
+/// An LSTM, one or several layers (PyTorch's `nn.LSTM`): see [`LstmUnit`] for the equations.
+pub type Lstm = Recurrent<LstmUnit>;
+/// A GRU, one or several layers (PyTorch's `nn.GRU`): see [`GruUnit`] for the equations.
+pub type Gru = Recurrent<GruUnit>;
+/// A vanilla RNN with weights on a device.
+pub type RnnModel = RecurrentModel<RnnUnit>;
+/// An LSTM with weights on a device.
+pub type LstmModel = RecurrentModel<LstmUnit>;
+/// A GRU with weights on a device.
+pub type GruModel = RecurrentModel<GruUnit>;
 /// One step of a vanilla RNN, for streams (PyTorch's `nn.RNNCell`).
-pub type RnnCell = RecurrentCell<crate::cell::RnnUnit>;
+pub type RnnCell = RecurrentCell<RnnUnit>;
 /// One step of an LSTM, for streams (PyTorch's `nn.LSTMCell`).
-pub type LstmCell = RecurrentCell<crate::cell::LstmUnit>;
+pub type LstmCell = RecurrentCell<LstmUnit>;
 /// One step of a GRU, for streams (PyTorch's `nn.GRUCell`).
-pub type GruCell = RecurrentCell<crate::cell::GruUnit>;
-/// How an [`Rnn`] is built.
-pub type RnnConfig = RecurrentConfig<crate::cell::RnnUnit>;
-/// How an [`Lstm`] is built.
-pub type LstmConfig = RecurrentConfig<crate::cell::LstmUnit>;
-/// How a [`Gru`] is built.
-pub type GruConfig = RecurrentConfig<crate::cell::GruUnit>;
+pub type GruCell = RecurrentCell<GruUnit>;

@@ -13,16 +13,61 @@ use std::collections::BTreeMap;
 pub type Weights = BTreeMap<String, ArrayD<f32>>;
 
 /// How a weight is first set.
-#[derive(Clone, Debug)]
-pub(crate) enum Init {
-    /// Uniform in ±bound.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Init {
+    /// Drawn uniformly from ± this.
     Uniform(f64),
-    /// Uniform in ±bound, then a part (first, length) set to a constant: the forget gate's bias.
+    /// Drawn from a normal distribution of mean 0 and this deviation.
+    Normal(f64),
+    /// This everywhere.
+    Constant(f64),
+    /// Drawn uniformly from ± the bound, then a part (first, length) set to a value: the forget gate's bias.
     UniformExcept {
+        /// The bound.
         bound: f64,
+        /// First element and length of the part.
         part: (usize, usize),
-        value: f32,
+        /// What the part is set to.
+        value: f64,
     },
+}
+
+impl Init {
+    pub(crate) fn check(&self, name: &str) -> Result<()> {
+        let numbers = match *self {
+            Self::Uniform(number) | Self::Normal(number) | Self::Constant(number) => [number, 0.0],
+            Self::UniformExcept { bound, value, .. } => [bound, value],
+        };
+        if numbers.iter().all(|number| number.is_finite()) {
+            return Ok(());
+        }
+        let argument = format!("the first values of {name}");
+        Err(Error::argument(argument, format!("{self:?}"), "finite numbers"))
+    }
+
+    /// Draws a weight.
+    fn draw(&self, values: &mut [f32], rng: &mut ChaCha8Rng) {
+        let mut uniform = |bound: f64| ((2.0 * rng.random::<f64>() - 1.0) * bound) as f32;
+        match *self {
+            Self::Uniform(bound) => values.fill_with(|| uniform(bound)),
+            Self::UniformExcept {
+                bound,
+                part: (first, count),
+                value,
+            } => {
+                values.fill_with(|| uniform(bound));
+                values[first..first + count].fill(value as f32);
+            }
+            Self::Constant(value) => values.fill(value as f32),
+            // Box & Muller, 1958.
+            Self::Normal(deviation) => values.fill_with(|| {
+                let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+                let angle = std::f64::consts::TAU * rng.random::<f64>();
+                (deviation * radius * angle.cos()) as f32
+            }),
+        }
+    }
 }
 
 /// A weight's name, shape and first values.
@@ -47,14 +92,6 @@ impl ParameterSpec {
             .iter()
             .fold(1, |len, size| len.saturating_mul(*size))
     }
-}
-
-/// A weight in a program.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Parameter {
-    pub(crate) value: Slice,
-    /// Where its gradient goes, in a training program.
-    pub(crate) gradient: Option<Slice>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,17 +129,7 @@ impl Parameters {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut values = vec![0.0_f32; end];
         for Entry { spec, offset } in &entries {
-            let values = &mut values[*offset..*offset + spec.len()];
-            let (Init::Uniform(bound) | Init::UniformExcept { bound, .. }) = spec.init;
-            values.fill_with(|| ((2.0 * rng.random::<f64>() - 1.0) * bound) as f32);
-            if let Init::UniformExcept {
-                part: (first, count),
-                value,
-                ..
-            } = spec.init
-            {
-                values[first..first + count].fill(value);
-            }
+            spec.init.draw(&mut values[*offset..*offset + spec.len()], &mut rng);
         }
         flat.write_slice(0, &values)?;
         Ok(Self { entries, flat })
@@ -243,17 +270,20 @@ impl Parameters {
         Ok(self.entries.iter().map(array).collect())
     }
 
-    /// The weights in a program, of which the tensors of all values and (to train) of all gradients are given.
-    pub(crate) fn slices(&self, values: Slice, gradients: Option<Slice>) -> Vec<Parameter> {
-        let parameter = |entry: &Entry| {
-            let len = entry.spec.shape.iter().product();
-            let part = |flat: Slice| flat.part(entry.offset, len);
-            Parameter {
-                value: part(values),
-                gradient: gradients.map(part),
-            }
-        };
-        self.entries.iter().map(parameter).collect()
+    /// The weights in a program, in order, of which the tensor of all of them (or of their gradients) is given.
+    pub(crate) fn slices(&self, flat: Slice) -> Vec<Slice> {
+        let slice = |entry: &Entry| flat.part(entry.offset, entry.spec.len());
+        self.entries.iter().map(slice).collect()
+    }
+
+    /// The name of each weight and where it starts in the flat tensor, in order.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.entries.iter().map(|entry| (&*entry.spec.name, entry.offset))
+    }
+
+    /// Names, shapes and first values, in order.
+    pub(crate) fn specs(&self) -> impl Iterator<Item = &ParameterSpec> {
+        self.entries.iter().map(|entry| &entry.spec)
     }
 
     /// The tensor of all values as the first external of a program.

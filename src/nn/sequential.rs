@@ -1,26 +1,21 @@
 //! Layers one after another.
 
-use super::builder::SequentialBuilder;
-use super::cache::ShapeCache;
-use super::module::{Backward, Mode, Module, Value};
-use super::parameters::{Parameter, Parameters};
-use super::recurrent::{Input, check_lengths};
-use crate::data::Values;
+use super::layer::Layer;
+use super::layers::{Activation, Dropout, Embedding, LastStep, LayerNorm, Linear, Softmax};
+use super::model::{InputSpec, Model};
+use super::recurrent::{OnlyOutput, Recurrent};
+use super::scope::Scope;
+use crate::cell::{Cell, GruUnit, LstmUnit, RnnUnit};
 use crate::device::Device;
-use crate::error::{Error, Result, check_positive};
-use crate::executable::{Copy, Executable};
-use crate::profile::ExecutionPlan;
-#[cfg(not(target_arch = "wasm32"))]
-use crate::profile::Profile;
-use crate::program::{Program, Slice, TensorId};
-use crate::tensor::Tensor;
+use crate::error::Result;
+use crate::graph::Var;
 
-/// Layers one after another, with weights on a device.
+/// Layers one after another. Their weights are named by their place: `0.weight_ih_l0`, `2.bias`, as in PyTorch's `nn.Sequential`.
 ///
 /// ```
-/// use bptt::{Device, nn::{LstmConfig, Sequential}};
+/// use bptt::{Device, nn::{Lstm, Sequential}};
 /// # fn main() -> bptt::Result<()> {
-/// let model = Sequential::new(3).lstm(LstmConfig::hidden(16)).last_step().linear(1).build(&Device::cpu(), 42)?;
+/// let model = Sequential::new(3).lstm(Lstm::hidden(16)).last_step().linear(1).build(&Device::cpu(), 42)?;
 /// let y = model.predict(&ndarray::Array3::<f32>::zeros((10, 4, 3)))?; // [T, B, F]
 /// assert_eq!(y.shape(), [4, 1]);
 /// # Ok(())
@@ -28,257 +23,120 @@ use crate::tensor::Tensor;
 /// ```
 #[derive(Debug)]
 pub struct Sequential {
-    device: Device,
-    input_size: usize,
-    modules: Vec<Box<dyn Module>>,
-    parameters: Parameters,
-    /// By T, B and whether there are lengths.
-    compiled: ShapeCache<(usize, usize, bool), Compiled>,
-}
-
-#[derive(Debug)]
-struct Compiled {
-    executable: Executable,
-    mode: Mode,
-    x: TensorId,
-    y: Slice,
+    input: InputSpec,
+    layers: Vec<Box<dyn Layer<Input = Var, Output = Var>>>,
 }
 
 impl Sequential {
-    /// Starts a model that reads `features` values a step.
-    #[allow(
-        clippy::new_ret_no_self,
-        reason = "reads as the start of the model it is"
-    )]
-    pub fn new(features: usize) -> SequentialBuilder {
-        SequentialBuilder {
-            input_size: features,
-            features,
-            modules: Ok(vec![]),
-        }
+    /// Starts a model that reads sequences of `features` values a step, `[T, B, F]`.
+    pub fn new(features: usize) -> Self {
+        Self::of(InputSpec::sequence("x", features))
     }
 
-    pub(crate) fn from_parts(
-        input_size: usize,
-        modules: Vec<Box<dyn Module>>,
-        parameters: Parameters,
-    ) -> Self {
+    /// Starts a model that reads sequences of whole numbers, `[T, B]`: its first layer is an [`Embedding`].
+    pub fn tokens() -> Self {
+        Self::of(InputSpec::tokens("x"))
+    }
+
+    /// Starts a model of an input.
+    pub fn of(input: InputSpec) -> Self {
         Self {
-            device: parameters.flat().device().clone(),
-            input_size,
-            modules,
-            parameters,
-            compiled: ShapeCache::default(),
+            input,
+            layers: vec![],
         }
     }
 
-    /// Its device.
-    pub fn device(&self) -> &Device {
-        &self.device
+    /// Any layer.
+    #[must_use]
+    #[allow(clippy::should_implement_trait, reason = "it adds a layer, as Keras' `add`")]
+    pub fn add(mut self, layer: impl Layer<Input = Var, Output = Var> + 'static) -> Self {
+        self.layers.push(Box::new(layer));
+        self
     }
 
-    /// The weights, named `{layer}.{name}` like PyTorch's `nn.Sequential`: `0.weight_ih_l0`, `2.bias`, …
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
+    /// A recurrent stack of any cell, of which every step's output goes on.
+    #[must_use]
+    pub fn recurrent<C: Cell>(self, stack: Recurrent<C>) -> Self {
+        self.add(OnlyOutput(stack))
     }
 
-    /// The shape of its output for `[T, B, F]`: `[T, B, O]` or, past `last_step`, `[B, O]`.
+    /// An LSTM.
+    #[must_use]
+    pub fn lstm(self, stack: Recurrent<LstmUnit>) -> Self {
+        self.recurrent(stack)
+    }
+
+    /// A GRU.
+    #[must_use]
+    pub fn gru(self, stack: Recurrent<GruUnit>) -> Self {
+        self.recurrent(stack)
+    }
+
+    /// A vanilla RNN.
+    #[must_use]
+    pub fn rnn(self, stack: Recurrent<RnnUnit>) -> Self {
+        self.recurrent(stack)
+    }
+
+    /// From `[T, B, F]` to the last step: see [`LastStep`].
+    #[must_use]
+    pub fn last_step(self) -> Self {
+        self.add(LastStep)
+    }
+
+    /// y = x Wᵀ + b to `out_features` features: see [`Linear`].
+    #[must_use]
+    pub fn linear(self, out_features: usize) -> Self {
+        self.add(Linear::new(out_features))
+    }
+
+    /// An activation of every element.
+    #[must_use]
+    pub fn activation(self, activation: Activation) -> Self {
+        self.add(activation)
+    }
+
+    /// Dropout of every element: see [`Dropout`].
+    #[must_use]
+    pub fn dropout(self, rate: f64) -> Self {
+        self.add(Dropout::new(rate))
+    }
+
+    /// Vectors of whole numbers: see [`Embedding`].
+    #[must_use]
+    pub fn embedding(self, num_embeddings: usize, embedding_dim: usize) -> Self {
+        self.add(Embedding::new(num_embeddings, embedding_dim))
+    }
+
+    /// A layer norm: see [`LayerNorm`].
+    #[must_use]
+    pub fn layer_norm(self) -> Self {
+        self.add(LayerNorm::new())
+    }
+
+    /// Softmax over the features. [`CrossEntropy`](crate::train::CrossEntropy) takes logits as well as what softmax gives.
+    #[must_use]
+    pub fn softmax(self) -> Self {
+        self.add(Softmax)
+    }
+
+    /// Draws the weights, ChaCha8 from `seed`: the same on every device.
     ///
     /// # Errors
-    /// [`Error::Shape`] where x does not fit.
-    pub fn output_shape(&self, x: &[usize]) -> Result<Vec<usize>> {
-        match x {
-            [steps, batch, features] if *features == self.input_size => {
-                check_positive("x: T", *steps)?;
-                check_positive("x: B", *batch)?;
-            }
-            _ => return Err(Error::shape("x", x, format!("[T, B, {}]", self.input_size))),
-        }
-        self.modules
-            .iter()
-            .try_fold(x.to_vec(), |shape, module| module.output_shape(&shape))
+    /// [`Error::Argument`](crate::Error::Argument) for the first layer that does not fit; [`Error::Limit`](crate::Error::Limit) and
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn build(self, device: &Device, seed: u64) -> Result<Model> {
+        let input = self.input.clone();
+        Model::new(device, self, &[input], seed)
     }
+}
 
-    /// Runs the model. x: `[T, B, F]`, or an [`Input`] with lengths; nothing is dropped at random. On a GPU it does not wait.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] and [`Error::Argument`] where x or the lengths do not fit; the GPU's errors.
-    pub fn forward<'a>(&self, x: impl Into<Input<'a>>) -> Result<Tensor> {
-        let input = x.into();
-        input.x.check_device("x", &self.device)?;
-        self.run(&Values::from(input.x.clone()), input.lengths)
-    }
+impl Layer for Sequential {
+    type Input = Var;
+    type Output = Var;
 
-    /// What a forward pass over x of this shape, `[T, B, F]`, does, and the memory it takes; nothing runs.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where x does not fit; the GPU's errors.
-    pub fn plan(&self, x: &[usize]) -> Result<ExecutionPlan> {
-        self.output_shape(x)?;
-        let compile = || self.compile(x, false);
-        self.compiled
-            .with(&self.device, (x[0], x[1], false), compile, |compiled| {
-                Ok(compiled.executable.plan())
-            })
-    }
-
-    /// A forward pass, as [`Sequential::forward`], each part of it timed. Waits until it is done.
-    ///
-    /// # Errors
-    /// As [`Sequential::forward`] and [`Executable::profile`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn profile<'a>(&self, x: impl Into<Input<'a>>) -> Result<Profile> {
-        let input = x.into();
-        input.x.check_device("x", &self.device)?;
-        let x = Values::from(input.x.clone());
-        Ok(self.run_by(&x, input.lengths, Executable::profile_with)?.1)
-    }
-
-    /// Runs the model on an array and reads the result.
-    ///
-    /// # Errors
-    /// As [`Sequential::forward`].
-    pub async fn predict_async<F: crate::Real>(
-        &self,
-        x: &ndarray::ArrayRef<F, ndarray::Ix3>,
-    ) -> Result<ndarray::ArrayD<F>>
-    where
-        Values: for<'a> From<&'a ndarray::ArrayRef<F, ndarray::Ix3>>,
-    {
-        self.run(&Values::from(x), None)?.to_array_async().await
-    }
-
-    /// Blocking [`Sequential::predict_async`].
-    ///
-    /// # Errors
-    /// As [`Sequential::forward`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn predict<F: crate::Real>(
-        &self,
-        x: &ndarray::ArrayRef<F, ndarray::Ix3>,
-    ) -> Result<ndarray::ArrayD<F>>
-    where
-        Values: for<'a> From<&'a ndarray::ArrayRef<F, ndarray::Ix3>>,
-    {
-        pollster::block_on(self.predict_async(x))
-    }
-
-    /// Runs the model on sequences of different lengths and reads the result. x: `[T, B, F]`; lengths: `[B]`, as
-    /// [`Input::with_lengths`] takes them.
-    ///
-    /// # Errors
-    /// As [`Sequential::forward`].
-    pub async fn predict_ragged_async<F: crate::Real>(
-        &self,
-        x: &ndarray::ArrayRef<F, ndarray::Ix3>,
-        lengths: &[usize],
-    ) -> Result<ndarray::ArrayD<F>>
-    where
-        Values: for<'a> From<&'a ndarray::ArrayRef<F, ndarray::Ix3>>,
-    {
-        let y = self.run(&Values::from(x), Some(lengths))?;
-        y.to_array_async().await
-    }
-
-    /// Blocking [`Sequential::predict_ragged_async`].
-    ///
-    /// # Errors
-    /// As [`Sequential::forward`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn predict_ragged<F: crate::Real>(
-        &self,
-        x: &ndarray::ArrayRef<F, ndarray::Ix3>,
-        lengths: &[usize],
-    ) -> Result<ndarray::ArrayD<F>>
-    where
-        Values: for<'a> From<&'a ndarray::ArrayRef<F, ndarray::Ix3>>,
-    {
-        pollster::block_on(self.predict_ragged_async(x, lengths))
-    }
-
-    fn run(&self, x: &Values, lengths: Option<&[usize]>) -> Result<Tensor> {
-        Ok(self.run_by(x, lengths, Executable::run_with)?.0)
-    }
-
-    /// Runs the model, its program run by `execute`, which is given the copies before and after it.
-    fn run_by<R>(
-        &self,
-        x: &Values,
-        lengths: Option<&[usize]>,
-        execute: impl FnOnce(&Executable, &[Copy<'_>], &[Copy<'_>]) -> Result<R>,
-    ) -> Result<(Tensor, R)> {
-        let y = Tensor::zeros(&self.device, &self.output_shape(x.shape())?)?;
-        let (steps, batch) = (x.shape()[0], x.shape()[1]);
-        if let Some(lengths) = lengths {
-            check_lengths(lengths, steps, batch)?;
-        }
-        let key = (steps, batch, lengths.is_some());
-        let compile = || self.compile(x.shape(), lengths.is_some());
-        let result = self.compiled.with(&self.device, key, compile, |compiled| {
-            compiled.mode.write(&compiled.executable, lengths, None)?;
-            let before = x.load(compiled.executable.tensor(compiled.x))?;
-            let from = compiled.executable.tensor(compiled.y.tensor);
-            let output = Copy {
-                from: (from, compiled.y.offset),
-                to: (&y, 0),
-                len: y.len(),
-            };
-            execute(&compiled.executable, before.as_slice(), &[output])
-        })?;
-        Ok((y, result))
-    }
-
-    fn compile(&self, x: &[usize], lengths: bool) -> Result<Compiled> {
-        let mut program = Program::new();
-        let values = self.parameters.external(&mut program);
-        let mode = Mode::new(&mut program, false, lengths.then_some(x[1]), false);
-        let x = Value::new(&mut program, "x", x, false).keep(&mut program);
-        let id = x.slice.tensor;
-        let weights = self.parameters.slices(values, None);
-        let (y, _) = self.emit(&mut program, &weights, x, mode);
-        let y = y.keep(&mut program);
-        let executable = Executable::new(&self.device, program, &[self.parameters.flat().clone()])?;
-        Ok(Compiled {
-            executable,
-            mode,
-            x: id,
-            y: y.slice,
-        })
-    }
-
-    /// Writes the forward pass. Returns the output and the backward pass.
-    pub(crate) fn emit(
-        &self,
-        program: &mut Program,
-        weights: &[Parameter],
-        x: Value,
-        mode: Mode,
-    ) -> (Value, Backward) {
-        let mut rest = weights;
-        let mut value = x;
-        let mut passes = vec![];
-        for (index, module) in self.modules.iter().enumerate() {
-            let (own, others) = rest.split_at(module.parameters().len());
-            rest = others;
-            let site = index as u32 * Mode::SITES;
-            let (y, backward) = module.forward(program, own, value, Mode { site, ..mode });
-            value = y;
-            passes.push(backward);
-        }
-        let backward =
-            move |program: &mut Program| passes.into_iter().rev().for_each(|pass| pass(program));
-        (value, Box::new(backward))
-    }
-
-    /// Whether anything is drawn at random in training.
-    pub(crate) fn is_random(&self) -> bool {
-        self.modules.iter().any(|module| module.is_random())
-    }
-
-    /// Whether the model ends in softmax.
-    pub(crate) fn ends_in_softmax(&self) -> bool {
-        self.modules
-            .last()
-            .is_some_and(|module| module.is_softmax())
+    fn forward(&self, s: &mut Scope<'_>, x: Var) -> Result<Var> {
+        let layers = self.layers.iter().enumerate();
+        layers.fold(Ok(x), |x, (index, layer)| s.layer(&index.to_string(), &**layer, x?))
     }
 }

@@ -1,7 +1,7 @@
 //! What an executable will do, as data.
 
 use super::table::{Align, table};
-use crate::program::{Cost, Program, Role};
+use crate::program::{Cost, Op, Program, Role};
 use std::fmt;
 
 /// A dispatch, or an operation on a CPU.
@@ -171,47 +171,45 @@ impl PlannedKernel {
 }
 
 /// Consecutive launches of one operation and kernel, each with its part of the operation's cost: the kernels of the operation's
-/// name share it by their dispatches, others (which pack or add up) have none of it. An input product without launches is done
-/// by the recurrence behind it.
+/// name share it by their dispatches, others (which pack or add up) have none of it. Products before a recurrence that are launched by
+/// themselves have theirs.
 pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> Vec<PlannedKernel> {
     let mut groups = vec![];
-    let fused = program.fused_products();
-    let mut first = 0;
     for of_one in launches.chunk_by(|a, b| a.operation == b.operation) {
         let operation = of_one[0].operation;
         let op = &program.ops()[operation];
-        // Without a kernel of the operation's name, the one that runs last does the work.
-        let named = of_one
-            .iter()
-            .any(|launch| launch.kernel.starts_with(op.name()));
-        let main = if named {
-            op.name()
-        } else {
-            of_one[of_one.len() - 1].kernel
+        let named = |name: &str| {
+            of_one.iter().filter(|launch| launch.kernel.starts_with(name)).count() as u64
         };
-        let is_main = |launch: &&Launch<'_>| launch.kernel.starts_with(main);
-        let all = of_one.iter().filter(is_main).count() as u64;
-        let with = (first..operation).filter(|product| fused[*product]);
-        let with = with.map(|product| program.ops()[product].cost());
-        let cost = with.fold(op.cost(), Cost::with_product);
-        first = operation + 1;
-        let [once, bytes] =
-            [1, all].map(|dispatches| cost.bytes_in(dispatches).saturating_mul(width) / 4);
+        // Without a kernel of the operation's name, the one that runs last does the work.
+        let main = match named(op.name()) {
+            0 => of_one[of_one.len() - 1].kernel,
+            _ => op.name(),
+        };
+        let mut parts = vec![(main, op.cost())];
+        if let Op::RecurrentForward(recurrence) = op
+            && named("gemm") > 0
+        {
+            let products = recurrence.products.iter().map(|product| Op::from(product.clone()).cost());
+            parts = vec![(main, recurrence.own_cost())];
+            parts.extend(products.reduce(Cost::and).map(|cost| ("gemm", cost)));
+        }
         for group in of_one.chunk_by(|a, b| a.kernel == b.kernel) {
-            let part = group.iter().filter(is_main).count() as u64;
+            let kernel = group[0].kernel;
+            let own = parts.iter().find(|(name, _)| kernel.starts_with(name));
+            let (cost, all) = own.map_or((Cost::default(), 1), |(name, cost)| (*cost, named(name)));
+            let [once, bytes] =
+                [1, all].map(|dispatches| cost.bytes_in(dispatches).saturating_mul(width) / 4);
+            let part = if own.is_some() { group.len() as u64 } else { 0 };
             let share =
-                |total: u64| (u128::from(total) * u128::from(part) / u128::from(all)) as u64;
+                |total: u64| (u128::from(total) * u128::from(part) / u128::from(all.max(1))) as u64;
             groups.push(PlannedKernel {
                 operation,
                 name: op.name(),
-                kernel: group[0].kernel.to_owned(),
+                kernel: kernel.to_owned(),
                 dispatches: group.len() as u64,
                 workgroups: group.iter().map(|launch| launch.workgroups).sum(),
-                invocations: group
-                    .iter()
-                    .map(|launch| launch.invocations)
-                    .max()
-                    .unwrap_or(0),
+                invocations: group.iter().map(|launch| launch.invocations).max().unwrap_or(0),
                 steps: share(cost.steps),
                 flops: share(cost.flops),
                 bytes: share(bytes),

@@ -42,8 +42,12 @@ impl Map {
     /// Every element is set to `value`.
     pub fn fill(target: Slice, value: f64) -> Self {
         let shape = [target.len];
-        let to = View::whole(target, &shape);
-        Self::new("fill", &shape, vec![], vec![to], |tape| {
+        Self::fill_view(&shape, View::whole(target, &shape), value)
+    }
+
+    /// Every element of a view is set to `value`.
+    pub fn fill_view(shape: &[usize], to: View, value: f64) -> Self {
+        Self::new("fill", shape, vec![], vec![to], |tape| {
             vec![tape.constant(value)]
         })
     }

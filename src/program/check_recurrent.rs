@@ -142,7 +142,14 @@ fn read_rows(
 }
 
 impl RecurrentForward {
+    /// What it takes with its input products, whose results are not moved.
     pub(super) fn cost(&self) -> Cost {
+        let products = self.products.iter().map(super::Gemm::cost);
+        products.fold(self.own_cost(), Cost::with_product)
+    }
+
+    /// What it takes besides its input products.
+    pub(crate) fn own_cost(&self) -> Cost {
         cost::recurrent_forward(self)
     }
 

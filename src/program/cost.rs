@@ -50,6 +50,16 @@ impl Cost {
         }
     }
 
+    /// With what another operation takes.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            flops: self.flops.saturating_add(other.flops),
+            read: self.read.saturating_add(other.read),
+            written: self.written.saturating_add(other.written),
+            ..self
+        }
+    }
+
     /// Bytes moved, where what is needed again is kept.
     pub fn bytes(&self) -> u64 {
         self.read.saturating_add(self.written)

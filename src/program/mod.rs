@@ -15,6 +15,7 @@ mod pointwise;
 mod recurrent;
 mod scatter;
 
+pub(crate) use build::keep;
 pub use cost::Cost;
 pub use gemm::Gemm;
 pub use memory::Memory;

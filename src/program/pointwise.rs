@@ -153,7 +153,7 @@ pub struct Pointwise {
 #[derive(Clone, Debug)]
 pub struct Map(pub Pointwise);
 
-/// The statistics of every row (of one axis), each of which may use earlier ones, then a map that may use them all.
+/// The statistics of every row, each of which may use earlier ones, then a map that may use them all.
 #[derive(Clone, Debug)]
 pub struct Row(pub Pointwise);
 
@@ -232,6 +232,15 @@ impl Pointwise {
     /// The elements of the space.
     pub(crate) fn len(&self) -> usize {
         product(&self.shape)
+    }
+
+    /// Whether its statistics are sums, none of which another or an element needs.
+    pub(crate) fn sums_once(&self) -> bool {
+        let body = &self.body;
+        let levels = body.levels();
+        let early = body.statistics.iter().map(|(_, node)| node).chain(&body.elements);
+        let sums = body.statistics.iter().all(|(fold, _)| *fold == Fold::Sum);
+        sums && early.into_iter().all(|node| levels.get(*node) == Some(&0))
     }
 
     /// The output that an operand is one view with: its place among elements and results, one after the other.
@@ -424,8 +433,8 @@ impl Map {
 
 impl Row {
     pub(super) fn check(&self, o: &mut Operands<'_>) -> Check {
-        if self.0.folded != 1 {
-            return Err(format!("{} axes form a row, not 1", self.0.folded));
+        if self.0.folded == 0 {
+            return Err("no axis forms a row".into());
         }
         self.0.check(o)
     }
@@ -437,15 +446,8 @@ impl Row {
 
 impl Reduce {
     pub(super) fn check(&self, o: &mut Operands<'_>) -> Check {
-        let body = &self.0.body;
-        let levels = body.levels();
-        let folded = body.statistics.iter().map(|(_, node)| node);
-        let early = folded.chain(&body.elements);
-        if early.into_iter().any(|node| levels.get(*node).is_some_and(|level| *level > 0)) {
-            return Err("a sum, or an element, uses a sum".into());
-        }
-        if body.statistics.iter().any(|(fold, _)| *fold != Fold::Sum) {
-            return Err("only sums can be reduced".into());
+        if !self.0.sums_once() {
+            return Err("a sum, or an element, uses a sum, or is none".into());
         }
         self.0.check(o)
     }

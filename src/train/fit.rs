@@ -1,68 +1,32 @@
 //! Epochs.
 
+use super::callback::{Callback, Flow};
+use super::metric::Metric;
+use super::schedule::{Constant, Place, Schedule};
 use super::trainer::Trainer;
 use crate::data::Dataset;
 use crate::error::{Error, Result, check_positive};
+use crate::executable::copy_whole;
 use crate::tensor::Tensor;
 use rand::{SeedableRng, rngs::ChaCha8Rng, seq::SliceRandom};
 
-/// How long and in what batches to train.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fit {
-    /// Passes over the training data.
-    pub epochs: usize,
-    /// B, examples a step. Default: 32. The last batch of an epoch may be smaller.
-    pub batch_size: usize,
-    /// Of the shuffling. Default: 0.
-    pub seed: u64,
-    /// Epochs without a better validation loss after which training ends. Default: never.
-    pub patience: Option<usize>,
-    /// Whether the learning rate falls along half a cosine, from its value at the start towards 0 after the last epoch (Loshchilov
-    /// & Hutter, 2017). Default: no.
-    pub cosine: bool,
-}
-
-impl Fit {
-    /// So many passes over the data.
-    pub fn epochs(epochs: usize) -> Self {
-        Self {
-            epochs,
-            batch_size: 32,
-            seed: 0,
-            patience: None,
-            cosine: false,
-        }
-    }
-    /// Sets the examples a step.
-    #[must_use]
-    pub fn batch_size(self, batch_size: usize) -> Self {
-        Self { batch_size, ..self }
-    }
-    /// Sets the seed of the shuffling.
-    #[must_use]
-    pub fn seed(self, seed: u64) -> Self {
-        Self { seed, ..self }
-    }
-    /// Ends after so many epochs without a better validation loss.
-    #[must_use]
-    pub fn patience(self, epochs: usize) -> Self {
-        Self {
-            patience: Some(epochs),
-            ..self
-        }
-    }
-    /// Lets the learning rate fall along half a cosine.
-    #[must_use]
-    pub fn cosine(self) -> Self {
-        Self {
-            cosine: true,
-            ..self
-        }
-    }
+/// A training over epochs, put together and then [run](Fit::run): `trainer.fit(&data).epochs(10).run()?`. Errors wait until then.
+#[must_use]
+pub struct Fit<'a> {
+    trainer: &'a mut Trainer,
+    train: &'a dyn Dataset,
+    validation: Option<&'a dyn Dataset>,
+    epochs: usize,
+    batch_size: usize,
+    seed: u64,
+    patience: Option<usize>,
+    schedule: Box<dyn Schedule>,
+    metrics: Vec<Box<dyn Metric>>,
+    callbacks: Vec<Box<dyn Callback + 'a>>,
 }
 
 /// What an epoch gave.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Epoch {
     /// From 1.
     pub number: usize,
@@ -70,6 +34,8 @@ pub struct Epoch {
     pub loss: f64,
     /// Mean validation loss after the epoch, where there is validation data.
     pub validation: Option<f64>,
+    /// The metrics on the validation data, by name.
+    pub metrics: Vec<(String, f64)>,
     /// Training sequences done.
     pub sequences: usize,
 }
@@ -85,110 +51,180 @@ pub struct History {
 }
 
 impl Trainer {
-    /// Trains for some epochs, each over all examples in a new random order. With validation data the weights of the best epoch
-    /// are kept. `progress` is told of every epoch.
+    /// Starts to put a training over epochs together: one epoch, batches of 32, each epoch over all examples in a new random order.
+    pub fn fit<'a>(&'a mut self, train: &'a dyn Dataset) -> Fit<'a> {
+        Fit {
+            trainer: self,
+            train,
+            validation: None,
+            epochs: 1,
+            batch_size: 32,
+            seed: 0,
+            patience: None,
+            schedule: Box::new(Constant),
+            metrics: vec![],
+            callbacks: vec![],
+        }
+    }
+}
+
+impl<'a> Fit<'a> {
+    /// Sets the passes over the data. Default: 1.
+    pub fn epochs(self, epochs: usize) -> Self {
+        Self { epochs, ..self }
+    }
+    /// Sets B, the examples of a step. Default: 32. The last batch of an epoch may be smaller.
+    pub fn batch_size(self, batch_size: usize) -> Self {
+        Self { batch_size, ..self }
+    }
+    /// Sets the seed of the order of the examples. Default: 0.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+    /// Measures on other data after every epoch; the weights of the best epoch are kept. Default: not.
+    pub fn validation(self, data: &'a dyn Dataset) -> Self {
+        Self {
+            validation: Some(data),
+            ..self
+        }
+    }
+    /// Ends after so many epochs without a better validation loss. Default: never.
+    pub fn patience(self, epochs: usize) -> Self {
+        Self {
+            patience: Some(epochs),
+            ..self
+        }
+    }
+    /// Sets how the learning rate changes. Default: not at all.
+    pub fn schedule(self, schedule: impl Schedule + 'static) -> Self {
+        Self {
+            schedule: Box::new(schedule),
+            ..self
+        }
+    }
+    /// Measures this on the validation data too.
+    pub fn metric(mut self, metric: impl Metric + 'static) -> Self {
+        self.metrics.push(Box::new(metric));
+        self
+    }
+    /// Tells of every epoch: a closure of it, or a [`Callback`].
+    pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        check_positive("epochs", self.epochs)?;
+        check_positive("batch_size", self.batch_size)?;
+        check_positive("training examples", self.train.len())?;
+        if let Some(validation) = self.validation {
+            return check_positive("validation examples", validation.len());
+        }
+        let needs = [
+            ("patience", self.patience.is_some()),
+            ("metric", !self.metrics.is_empty()),
+        ];
+        match needs.iter().find(|(_, set)| *set) {
+            Some((name, _)) => {
+                let expected = "unset without validation data";
+                Err(Error::argument(*name, "set", expected))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Trains. The learning rate is then what it was before.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) for no examples, a batch size or a number of epochs of 0; as
-    /// [`Trainer::step`].
-    pub async fn fit_async(
-        &mut self,
-        train: &dyn Dataset,
-        validation: Option<&dyn Dataset>,
-        fit: &Fit,
-        mut progress: impl FnMut(&Epoch),
-    ) -> Result<History> {
-        check_positive("epochs", fit.epochs)?;
-        check_positive("batch_size", fit.batch_size)?;
-        check_positive("training examples", train.len())?;
-        if let Some(validation) = validation {
-            check_positive("validation examples", validation.len())?;
-        }
-        if fit.patience.is_some() && validation.is_none() {
-            let expected = "unset without validation data";
-            return Err(Error::argument("patience", "set", expected));
-        }
-        let rate = self.optimizer().learning_rate();
-        let outcome = self.epochs(train, validation, fit, &mut progress).await;
-        self.set_learning_rate(rate)?;
+    /// [`Error::Argument`] for no examples, a batch size or a number of epochs of 0; as [`Trainer::step`]; those of callbacks.
+    pub async fn run_async(mut self) -> Result<History> {
+        self.check()?;
+        let rate = self.trainer.learning_rate();
+        let outcome = self.all_epochs(rate).await;
+        self.trainer.set_learning_rate(rate)?;
         outcome
     }
 
-    async fn epochs(
-        &mut self,
-        train: &dyn Dataset,
-        validation: Option<&dyn Dataset>,
-        fit: &Fit,
-        progress: &mut impl FnMut(&Epoch),
-    ) -> Result<History> {
-        let mut rng = ChaCha8Rng::seed_from_u64(fit.seed);
-        let mut order: Vec<usize> = (0..train.len()).collect();
-        let weights = self.model().parameters().flat().clone();
-        let best_weights = match validation {
-            Some(_) => Some(Tensor::named(
-                self.model().device(),
-                "the best weights",
-                weights.shape(),
-            )?),
+    async fn all_epochs(&mut self, rate: f64) -> Result<History> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut order: Vec<usize> = (0..self.train.len()).collect();
+        let weights = self.trainer.model().parameters().flat().clone();
+        let best_weights = match self.validation {
+            Some(_) => {
+                let device = self.trainer.model().device();
+                Some(Tensor::named(device, "the best weights", weights.shape())?)
+            }
             None => None,
         };
         let mut best_loss = f64::INFINITY;
         let mut history = History::default();
-        let rate = self.optimizer().learning_rate();
+        let steps_of_epoch = order.len().div_ceil(self.batch_size) as u64;
+        let mut step = 0;
         // What steps before this call left is not part of the first epoch.
-        self.reset_loss()?;
-        for number in 1..=fit.epochs {
-            if fit.cosine {
-                let done = (number - 1) as f64 / fit.epochs as f64;
-                self.set_learning_rate(rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()))?;
-            }
+        self.trainer.reset_loss()?;
+        for number in 1..=self.epochs {
             order.shuffle(&mut rng);
-            for examples in order.chunks(fit.batch_size) {
-                self.step(&train.batch(examples))?;
+            for examples in order.chunks(self.batch_size) {
+                let place = Place {
+                    step,
+                    steps: steps_of_epoch * self.epochs as u64,
+                    epoch: number - 1,
+                    epochs: self.epochs,
+                };
+                self.trainer.set_learning_rate(self.schedule.rate(rate, place))?;
+                self.trainer.step(&self.train.batch(examples))?;
+                step += 1;
             }
-            let loss = self.take_loss_async().await?;
-            let validation = match validation {
-                Some(validation) => Some(self.evaluate_async(validation, fit.batch_size).await?),
-                None => None,
-            };
-            let epoch = Epoch {
-                number,
-                loss,
-                validation,
-                sequences: train.len(),
-            };
-            history.epochs.push(epoch);
-            if let (Some(validation), Some(best_weights)) = (validation, &best_weights)
+            let epoch = self.measure(number).await?;
+            if let (Some(validation), Some(best_weights)) = (epoch.validation, &best_weights)
                 && validation < best_loss
             {
                 best_loss = validation;
                 history.best = Some(number);
-                crate::executable::copy_whole(&weights, best_weights)?;
+                copy_whole(&weights, best_weights)?;
             }
-            progress(&epoch);
+            let mut flow = Flow::Continue;
+            for callback in &mut self.callbacks {
+                if callback.epoch(&epoch, self.trainer)? == Flow::Stop {
+                    flow = Flow::Stop;
+                }
+            }
+            history.epochs.push(epoch);
             let since_best = number - history.best.unwrap_or(0);
-            if fit.patience.is_some_and(|patience| since_best >= patience) {
+            if flow == Flow::Stop || self.patience.is_some_and(|patience| since_best >= patience) {
                 break;
             }
         }
         if let (Some(_), Some(best_weights)) = (history.best, &best_weights) {
-            crate::executable::copy_whole(best_weights, &weights)?;
+            copy_whole(best_weights, &weights)?;
         }
         Ok(history)
     }
 
-    /// Blocking [`Trainer::fit_async`].
+    /// What an epoch gave.
+    async fn measure(&mut self, number: usize) -> Result<Epoch> {
+        let loss = self.trainer.take_loss_async().await?;
+        let mut values = vec![];
+        if let Some(data) = self.validation {
+            let metrics: Vec<_> = self.metrics.iter().map(|metric| &**metric).collect();
+            values = self.trainer.measure_async(data, self.batch_size, &metrics).await?;
+        }
+        let names = self.metrics.iter().map(|metric| metric.name().to_owned());
+        Ok(Epoch {
+            number,
+            loss,
+            validation: values.first().copied(),
+            metrics: names.zip(values.iter().skip(1).copied()).collect(),
+            sequences: self.train.len(),
+        })
+    }
+
+    /// Blocking [`Fit::run_async`].
     ///
     /// # Errors
-    /// As [`Trainer::fit_async`].
+    /// As [`Fit::run_async`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn fit(
-        &mut self,
-        train: &dyn Dataset,
-        validation: Option<&dyn Dataset>,
-        fit: &Fit,
-        progress: impl FnMut(&Epoch),
-    ) -> Result<History> {
-        pollster::block_on(self.fit_async(train, validation, fit, progress))
+    pub fn run(self) -> Result<History> {
+        pollster::block_on(self.run_async())
     }
 }

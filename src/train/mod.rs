@@ -1,13 +1,19 @@
-//! Training: losses, optimizers, and the loop around them.
+//! Training: losses, optimizers, schedules, metrics, and the [`Trainer`] that puts them together. All are open: each is a trait that a program
+//! implements in a few lines.
 
+mod callback;
 mod fit;
 mod loss;
+mod metric;
 mod optimizer;
-mod profile;
-mod shared;
+mod reduce;
+mod schedule;
 mod trainer;
 
+pub use callback::{Callback, Flow};
 pub use fit::{Epoch, Fit, History};
-pub use loss::{Loss, Mse, Reduction, SoftmaxCrossEntropy};
-pub use optimizer::{Adam, Optimizer, Sgd};
-pub use trainer::Trainer;
+pub use loss::{CrossEntropy, Loss, Mse, Reduction};
+pub use metric::{Accuracy, Metric, Rmse};
+pub use optimizer::{Adam, AdamW, Optimizer, Sgd, Update};
+pub use schedule::{Constant, Cosine, Place, Schedule};
+pub use trainer::{Trainer, TrainerBuilder};

@@ -4,7 +4,7 @@ mod choice;
 
 pub use choice::GemmKernel;
 
-use super::fill::fill;
+use super::pointwise::fill;
 use super::pack_half::Half;
 use super::{flag, offset};
 use crate::error::Result;
@@ -234,7 +234,7 @@ impl Product {
         let again = segments.windows(2).any(|two| two[0].0 == two[1].0);
         if again && !accumulate && self.params.c_stride as usize == n {
             // One variant for all of them: a software adapter takes a quarter of a second to compile another.
-            fill(plan, &self.c, (self.params.c as usize, m * n), 0.0)?;
+            fill(plan, &self.c, self.params.c as usize, m * n)?;
             accumulate = true;
         }
         for (kernel, first, end) in segments {

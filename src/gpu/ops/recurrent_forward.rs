@@ -62,6 +62,7 @@ impl Recurrent for program::RecurrentForward {
             cell: cell.clone(),
             shape,
             segment: trial.segment,
+            products: vec![],
             x_gates: tensor("x_gates", rows * cell.gates() * shape.hidden),
             weights: trial.weights,
             mask: trial.mask,
@@ -123,14 +124,14 @@ fn lower(
         inputs: 0,
     }
     .fitting(plan);
-    let products = plan.take_fused();
-    let folded = InputProduct::of(&products, &recurrence, plan);
+    let products = &op.products;
+    let folded = InputProduct::of(products, &recurrence, plan);
     let recurrence = Recurrence {
         inputs: folded.map_or(0, |product| product.weights.inputs),
         ..recurrence
     };
     if folded.is_none() {
-        input_product::lower(&products, plan)?;
+        input_product::lower(products, plan)?;
     }
     let packed = Constants {
         shape: op.shape,

@@ -6,9 +6,10 @@ use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::gpu::buffer::{Buffer, Kept};
 use crate::gpu::context::Context;
+use crate::gpu::generate::Generated;
 use crate::gpu::kernel::Kernel;
 use crate::gpu::pipeline::{Pipeline, Variant};
-use crate::program::{Gemm, Program, Slice, TensorId};
+use crate::program::{Program, Slice, TensorId};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,8 +37,6 @@ pub(in crate::gpu) struct PlanBuilder<'a> {
     written: Vec<TensorId>,
     /// Index of the operation that is being lowered.
     operation: usize,
-    /// The products right before it that are fused with it.
-    fused: Vec<Gemm>,
     /// Name and elements of all of it.
     scratch: Vec<(String, usize)>,
 }
@@ -73,7 +72,6 @@ impl<'a> PlanBuilder<'a> {
             unread: vec![],
             written: vec![],
             operation: 0,
-            fused: vec![],
             scratch: vec![],
         })
     }
@@ -97,16 +95,6 @@ impl<'a> PlanBuilder<'a> {
     /// The index of the operation that is being lowered.
     pub(in crate::gpu) fn operation(&self) -> usize {
         self.operation
-    }
-
-    /// Fuses a product with the recurrence behind it ([`Program::fused_products`]).
-    pub(in crate::gpu) fn fuse(&mut self, product: &Gemm) {
-        self.fused.push(product.clone());
-    }
-
-    /// The products that are fused with the operation that is being lowered.
-    pub(in crate::gpu) fn take_fused(&mut self) -> Vec<Gemm> {
-        std::mem::take(&mut self.fused)
     }
 
     /// Ends one that wrote to some tensors.
@@ -224,27 +212,55 @@ impl<'a> PlanBuilder<'a> {
             return Ok(());
         }
         let pipeline = self.context.pipeline::<K>(variant)?;
+        let buffers = kernel.buffers().into_iter().cloned().collect();
+        self.append(pipeline, buffers, bytemuck::bytes_of(&params), workgroups, kept);
+        Ok(())
+    }
+
+    /// Appends a dispatch of a generated kernel; one of no workgroups is left out.
+    pub(in crate::gpu) fn dispatch_generated(
+        &mut self,
+        kernel: &Generated,
+        buffers: Vec<wgpu::Buffer>,
+        workgroups: [u32; 3],
+    ) -> Result<()> {
+        if workgroups.contains(&0) {
+            return Ok(());
+        }
+        let pipeline = self.context.generated(kernel)?;
+        let params = bytemuck::cast_slice(&kernel.params);
+        self.append(pipeline, buffers, params, workgroups, None);
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        pipeline: Arc<Pipeline>,
+        buffers: Vec<wgpu::Buffer>,
+        params: &[u8],
+        workgroups: [u32; 3],
+        kept: Option<usize>,
+    ) {
         let alignment = self.context.limits.min_storage_buffer_offset_alignment as usize;
         let params_offset = self.params.len().next_multiple_of(alignment);
         self.params.resize(params_offset, 0);
-        self.params.extend_from_slice(bytemuck::bytes_of(&params));
+        self.params.extend_from_slice(params);
         self.pending.push(Pending {
             operation: self.operation,
             pipeline,
-            buffers: kernel.buffers().into_iter().cloned().collect(),
+            buffers,
             params_offset,
-            params_size: size_of::<K::Params>(),
+            params_size: params.len(),
             workgroups,
             kept,
         });
-        Ok(())
     }
 
     /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers a pipeline is used with.
     pub(in crate::gpu) fn finish(self) -> Result<Plan> {
         let context = self.context;
         // A binding reaches past the last parameters by no more than the largest of them.
-        let size = (self.params.len() as u64 + 256).next_multiple_of(4);
+        let size = (self.params.len() as u64 + 512).next_multiple_of(4);
         if size > context.limits.max_buffer_size {
             return Err(Error::Limit {
                 what: "a plan's parameters".to_owned(),

@@ -1,18 +1,17 @@
 //! What a stack's arguments must be.
 
-use super::callable::{Input, State};
-use super::runner::{Key, RecurrentStack};
+use super::model::{Input, State};
+use super::stack_model::{Call, StackModel};
 use crate::error::{Error, Result, check_positive, check_shape};
-use crate::nn::module::Module;
 
-impl RecurrentStack {
-    /// `Ok` where the arguments of [`RecurrentStack::forward`] fit.
+impl StackModel {
+    /// `Ok` where the arguments of [`StackModel::forward`] fit.
     #[cfg(feature = "safetensors")]
     pub(crate) fn check(&self, input: Input<'_>, state: Option<&State>) -> Result<()> {
-        self.key(input, state).map(drop)
+        self.call(input, state).map(drop)
     }
 
-    pub(super) fn key(&self, input: Input<'_>, state: Option<&State>) -> Result<Key> {
+    pub(super) fn call(&self, input: Input<'_>, state: Option<&State>) -> Result<Call> {
         let x = input.x;
         x.check_device("x", &self.device)?;
         let (steps, batch) = match *x.shape() {
@@ -44,11 +43,11 @@ impl RecurrentStack {
         self.check_state("state", state, |state| {
             self.stack.state_shape(state, batch).to_vec()
         })?;
-        Ok(Key {
+        Ok(Call {
             steps,
             batch,
             lengths: input.lengths.is_some(),
-            random: input.random.is_some() && self.stack.is_random(),
+            random: input.random.is_some() && self.stack.regularisers.are_random(self.stack.layers),
             initial: state.is_some(),
             gradient: false,
             d_last: false,

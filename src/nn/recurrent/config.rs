@@ -1,9 +1,12 @@
 //! How a recurrent stack is built.
 
+use super::model::RecurrentModel;
 use super::stack::Stack;
 use crate::CellRef;
 use crate::cell::Cell;
+use crate::device::Device;
 use crate::error::{Error, Result, check_positive};
+use crate::graph::Regularisers;
 
 /// The biases of a recurrent layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,17 +36,6 @@ impl Bias {
     }
 }
 
-/// What a stack drops at random in training.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Regularisers {
-    pub(crate) dropout: f64,
-    pub(crate) input_dropout: f64,
-    pub(crate) recurrent_dropout: f64,
-    pub(crate) weight_dropout: f64,
-    /// Of h, and of the other states.
-    pub(crate) zoneout: [f64; 2],
-}
-
 impl Regularisers {
     fn check(&self) -> Result<()> {
         for (argument, rate) in [
@@ -61,31 +53,30 @@ impl Regularisers {
         Ok(())
     }
 
+    /// Whether a layer draws random numbers itself, besides those for what goes into it.
+    pub(super) fn are_inside(&self) -> bool {
+        let inside = [self.recurrent_dropout, self.weight_dropout];
+        inside.iter().chain(&self.zoneout).any(|rate| *rate > 0.0)
+    }
+
     /// Whether anything is drawn at random in training.
-    pub(crate) fn are_random(&self, layers: usize) -> bool {
-        let Self {
-            dropout,
-            input_dropout,
-            recurrent_dropout,
-            weight_dropout,
-            zoneout,
-        } = *self;
-        let between = if layers > 1 { dropout } else { 0.0 };
-        [between, input_dropout, recurrent_dropout, weight_dropout]
-            .iter()
-            .chain(&zoneout)
-            .any(|rate| *rate > 0.0)
+    pub(super) fn are_random(&self, layers: usize) -> bool {
+        let between = if layers > 1 { self.dropout } else { 0.0 };
+        between > 0.0 || self.input_dropout > 0.0 || self.are_inside()
     }
 }
 
-/// How a recurrent stack is built.
+/// A recurrent stack of any cell, one or several layers: see [`Rnn`](crate::nn::Rnn), [`Lstm`](crate::nn::Lstm), [`Gru`](crate::nn::Gru).
+///
+/// It is a [`Layer`](crate::nn::Layer) from x `[T, B, F]` and the states before (zeros where absent) to y `[T, B, D·P]` and the states
+/// after. [`build`](Recurrent::build) gives it weights of its own.
 ///
 /// ```
-/// use bptt::nn::LstmConfig;
-/// let config = LstmConfig::new(3, 64).layers(2).forget_bias(1.0);
+/// use bptt::nn::Lstm;
+/// let stack = Lstm::new(3, 64).layers(2).forget_bias(1.0);
 /// ```
 #[derive(Clone, Debug)]
-pub struct RecurrentConfig<C> {
+pub struct Recurrent<C> {
     pub(crate) cell: C,
     pub(crate) input_size: usize,
     pub(crate) hidden_size: usize,
@@ -99,20 +90,19 @@ pub struct RecurrentConfig<C> {
     pub(crate) regularisers: Regularisers,
 }
 
-impl<C: Cell + Default> RecurrentConfig<C> {
+impl<C: Cell + Default> Recurrent<C> {
     /// One layer from `input_size` features to `hidden_size`, with biases.
     pub fn new(input_size: usize, hidden_size: usize) -> Self {
         Self::with_cell(C::default(), input_size, hidden_size)
     }
 
-    /// As [`RecurrentConfig::new`], the input size being that of the layer before, in a
-    /// [`Sequential`](crate::nn::Sequential).
+    /// One layer to `hidden_size` features, from as many as its input has.
     pub fn hidden(hidden_size: usize) -> Self {
         Self::new(0, hidden_size)
     }
 }
 
-impl<C: Cell> RecurrentConfig<C> {
+impl<C: Cell> Recurrent<C> {
     /// One layer of a cell.
     pub fn with_cell(cell: C, input_size: usize, hidden_size: usize) -> Self {
         Self {
@@ -252,9 +242,22 @@ impl<C: Cell> RecurrentConfig<C> {
         &self.cell
     }
 
-    /// Without the cell's type, checked.
-    pub(crate) fn stack(&self) -> Result<Stack> {
-        check_positive("input_size", self.input_size)?;
+    /// The stack with weights drawn from U(±1/√H), PyTorch's default, by ChaCha8 from `seed`: the same on every device.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a size of 0 or an option that does not fit; [`Error::Limit`] and [`Error::OutOfMemory`] on a GPU that
+    /// cannot hold it.
+    pub fn build(self, device: &Device, seed: u64) -> Result<RecurrentModel<C>> {
+        RecurrentModel::new(device, self, seed)
+    }
+
+    /// Without the cell's type, checked, for inputs of so many features.
+    pub(crate) fn stack(&self, features: usize) -> Result<Stack> {
+        check_positive("input_size", features)?;
+        if self.input_size > 0 && self.input_size != features {
+            let expected = format!("{features}, the features of the layer before");
+            return Err(Error::argument("input_size", self.input_size, expected));
+        }
         check_positive("hidden_size", self.hidden_size)?;
         check_positive("layers", self.layers)?;
         self.cell.check()?;
@@ -276,13 +279,13 @@ impl<C: Cell> RecurrentConfig<C> {
             let expected = format!("1 to below the hidden size, {}", self.hidden_size);
             return Err(Error::argument("proj_size", proj_size, expected));
         }
-        if self.skip_input && self.input_size != self.hidden_size {
+        if self.skip_input && features != self.hidden_size {
             let expected = format!("the hidden size, {}, with skip_input", self.hidden_size);
-            return Err(Error::argument("input_size", self.input_size, expected));
+            return Err(Error::argument("input_size", features, expected));
         }
         Ok(Stack {
             cell: CellRef::new(self.cell.clone()),
-            input_size: self.input_size,
+            input_size: features,
             hidden_size: self.hidden_size,
             proj_size: self.proj_size,
             layers: self.layers,

@@ -1,26 +1,19 @@
 //! Recurrent stacks.
 
-mod backward;
-mod callable;
 mod check;
 mod config;
-mod layer;
+mod model;
 mod options;
-mod part;
-mod runner;
 mod single_step;
 mod stack;
+mod stack_model;
 #[cfg(test)]
 mod tests;
-mod weight_gradient;
 
-pub use callable::{Input, Recurrent, State, Vjp};
 pub(crate) use check::check_lengths;
-#[cfg(feature = "safetensors")]
-pub(crate) use config::Regularisers;
-pub use config::{Bias, RecurrentConfig};
-#[cfg(feature = "safetensors")]
-pub(crate) use runner::RecurrentStack;
+pub use config::{Bias, Recurrent};
+pub use model::{Input, RecurrentModel, State, Vjp};
 pub use single_step::{CellVjp, RecurrentCell};
+pub(super) use stack::OnlyOutput;
 #[cfg(feature = "safetensors")]
-pub(crate) use stack::Stack;
+pub(crate) use {stack::Stack, stack_model::StackModel};

@@ -1,9 +1,9 @@
 //! Options of one cell.
 
-use super::config::RecurrentConfig;
+use super::config::Recurrent;
 use crate::cell::{Activation, GruUnit, LstmUnit, Reset, RnnUnit};
 
-impl RecurrentConfig<RnnUnit> {
+impl Recurrent<RnnUnit> {
     /// The activation. Default: tanh; PyTorch's other is ReLU.
     #[must_use]
     pub fn nonlinearity(mut self, activation: Activation) -> Self {
@@ -19,7 +19,7 @@ impl RecurrentConfig<RnnUnit> {
     }
 }
 
-impl RecurrentConfig<LstmUnit> {
+impl Recurrent<LstmUnit> {
     /// Sets the forget gate's bias to a constant (in `bias_ih`, and `bias_hh`'s to 0), commonly 1 (Jozefowicz et al., 2015; Keras).
     /// Default: drawn like the others, as in PyTorch.
     #[must_use]
@@ -77,7 +77,7 @@ impl RecurrentConfig<LstmUnit> {
     }
 }
 
-impl RecurrentConfig<GruUnit> {
+impl Recurrent<GruUnit> {
     /// Whether the reset gate acts after the recurrent product (PyTorch, cuDNN, ONNX' `linear_before_reset`) or before it (ONNX' default,
     /// Keras' `reset_after=False`). Default: after.
     #[must_use]

@@ -1,8 +1,8 @@
 //! One step at a time, for streams.
 
-use super::callable::{Input, State};
-use super::config::RecurrentConfig;
-use super::runner::RecurrentStack;
+use super::config::Recurrent;
+use super::model::{Input, State};
+use super::stack_model::StackModel;
 use crate::cell::Cell;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -26,10 +26,10 @@ pub struct CellVjp {
 /// [`LstmCell`](crate::nn::LstmCell), [`GruCell`](crate::nn::GruCell). The states stay on the device from step to step.
 ///
 /// ```
-/// use bptt::{Device, Tensor, nn::{LstmCell, LstmConfig}};
+/// use bptt::{Device, Tensor, nn::{LstmCell, Lstm}};
 /// # fn main() -> bptt::Result<()> {
 /// let device = Device::best();
-/// let cell = LstmCell::new(&device, LstmConfig::new(3, 5), 42)?;
+/// let cell = LstmCell::new(&device, Lstm::new(3, 5), 42)?;
 /// let x = Tensor::from_array(&device, &ndarray::Array2::<f32>::ones((2, 3)))?; // [B, I]
 /// let mut state = cell.step(&x, None)?;
 /// for _ in 0..10 {
@@ -41,8 +41,8 @@ pub struct CellVjp {
 /// ```
 #[derive(Debug)]
 pub struct RecurrentCell<C> {
-    config: RecurrentConfig<C>,
-    stack: RecurrentStack,
+    config: Recurrent<C>,
+    stack: StackModel,
 }
 
 impl<C: Cell> RecurrentCell<C> {
@@ -51,9 +51,9 @@ impl<C: Cell> RecurrentCell<C> {
     /// steps.
     ///
     /// # Errors
-    /// [`Error::Argument`] for more than one layer or direction, for batch_first, and as [`Recurrent::new`](super::Recurrent::new).
-    pub fn new(device: &Device, config: RecurrentConfig<C>, seed: u64) -> Result<Self> {
-        let mut stack = config.stack()?;
+    /// [`Error::Argument`] for more than one layer or direction, for batch_first, and as [`Recurrent::build`].
+    pub fn new(device: &Device, config: Recurrent<C>, seed: u64) -> Result<Self> {
+        let mut stack = config.stack(config.input_size)?;
         if (stack.layers, stack.directions) != (1, 1) {
             let got = format!("{} layers, {} directions", stack.layers, stack.directions);
             return Err(Error::argument("config", got, "one of each for a cell"));
@@ -63,12 +63,12 @@ impl<C: Cell> RecurrentCell<C> {
             return Err(Error::argument("batch_first", true, expected));
         }
         stack.names_have_layers = false;
-        let stack = RecurrentStack::new(device, stack, seed)?;
+        let stack = StackModel::new(device, stack, seed)?;
         Ok(Self { config, stack })
     }
 
     /// How it was built.
-    pub fn config(&self) -> &RecurrentConfig<C> {
+    pub fn config(&self) -> &Recurrent<C> {
         &self.config
     }
 

@@ -1,12 +1,13 @@
 //! A recurrent stack as it is written into programs.
 
-use super::config::{Bias, Regularisers};
-use super::layer::{DirectionWeights, Layer};
+use super::config::{Bias, Recurrent};
+use super::model::State;
 use crate::CellRef;
-use crate::error::{Error, Result};
-use crate::nn::module::{Backward, Mode, Module, Value};
-use crate::nn::parameters::{Init, Parameter, ParameterSpec};
-use crate::program::{Program, RecurrentShape, Slice};
+use crate::cell::Cell;
+use crate::error::{Error, Result, check_shape};
+use crate::graph::{DirectionWeights, Dtype, Recurrence, Regularisers, Var};
+use crate::nn::{Init, Layer, Scope};
+use crate::program::RecurrentShape;
 
 /// A recurrent stack whose cell's type is forgotten.
 #[derive(Clone, Debug)]
@@ -24,20 +25,6 @@ pub(crate) struct Stack {
     pub(crate) regularisers: Regularisers,
     /// Whether weights have PyTorch's names of a layer, `weight_ih_l0`, or of a cell, `weight_ih`.
     pub(crate) names_have_layers: bool,
-}
-
-/// The states around a stack in a program, see [`Stack::states_len`].
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Surroundings {
-    /// The initial states; zeros where absent.
-    pub(crate) initial: Option<Slice>,
-    /// The gradient of the last states in, that of the initial states out; where absent, the first is zeros and the second not
-    /// wanted.
-    pub(crate) d_state: Option<Slice>,
-    /// Whether `d_state` is given and not only taken.
-    pub(crate) has_d_last: bool,
-    /// Whether somebody reads the last states.
-    pub(crate) wants_last: bool,
 }
 
 impl Stack {
@@ -75,132 +62,60 @@ impl Stack {
         [self.layers * self.directions, batch, width]
     }
 
-    /// The elements of a layer's states, `[S][D, B, ·]`, and with the gradients of the diagonal weights, `[D, B, V, H]`, behind them.
-    fn layer_states_len(&self, batch: usize, gradients: bool) -> usize {
-        let states = self.shape(1, batch).state_offset(self.cell.states());
-        let diagonals = self.directions * batch * self.cell.diagonals() * self.hidden_size;
-        states + if gradients { diagonals } else { 0 }
-    }
-
-    /// The elements of a tensor of all layers' states, or of their gradients.
-    pub(crate) fn states_len(&self, batch: usize, gradients: bool) -> usize {
-        self.layers * self.layer_states_len(batch, gradients)
-    }
-
-    /// Where one layer's part of a state `[D, B, ·]` is in such a tensor: (first element, length).
-    pub(crate) fn state_part(
-        &self,
-        layer: usize,
-        state: usize,
-        batch: usize,
-        gradients: bool,
-    ) -> (usize, usize) {
+    /// Where a state `[D, B, ·]` is among one layer's: (first element, length).
+    pub(super) fn state_part(&self, state: usize, batch: usize) -> (usize, usize) {
         let shape = self.shape(1, batch);
         let first = shape.state_offset(state);
-        (
-            layer * self.layer_states_len(batch, gradients) + first,
-            shape.state_offset(state + 1) - first,
-        )
+        (first, shape.state_offset(state + 1) - first)
     }
 
-    /// Writes all layers. Returns y, the tensor of the last states (for others only where they are wanted), and the backward pass.
-    pub(crate) fn emit(
+    /// Writes all layers. x: `[T, B, F]`; initial: each layer's states, `[S][D, B, ·]` flat. Returns y and each layer's last states.
+    pub(super) fn forward(
         &self,
-        program: &mut Program,
-        weights: &[Parameter],
-        x: Value,
-        around: Surroundings,
-        mode: Mode,
-    ) -> (Value, Slice, Backward) {
-        let [steps, batch] = [x.shape[0], x.shape[1]];
-        let shape = self.shape(steps, batch);
-        let last_shape = [self.states_len(batch, false)];
-        let last = match around.wants_last {
-            true => program.tensor("last states", &last_shape),
-            false => program.temporary("last states", &last_shape),
+        s: &mut Scope<'_>,
+        x: Var,
+        initial: Option<&[Var]>,
+    ) -> Result<(Var, Vec<Var>)> {
+        let [steps, batch, _] = *s.shape(x) else {
+            let expected = "[T, B, F]: a sequence, before last_step";
+            return Err(Error::shape("x of a recurrent layer", s.shape(x), expected));
         };
-        // The backward pass needs somewhere to carry the gradients of the states, wanted or not.
-        let d_state = around.d_state.or_else(|| {
-            let len = self.states_len(batch, true);
-            mode.train.then(|| program.temporary("d.states", &[len]))
-        });
-        let mut passes: Vec<Backward> = vec![];
-        let mut weights = weights.iter();
+        s.graph().check_dtype("x of a recurrent layer", x, Dtype::Float)?;
+        let regularisers = self.regularisers;
+        let first_site = s.sites(8 * self.layers as u32);
         let mut x = x;
+        let mut last = vec![];
         for layer in 0..self.layers {
-            let site = mode.site + 8 * layer as u32;
-            let regularisers = &self.regularisers;
-            if let Some(rng) = mode.rng {
-                let mut dropout = |site, rate, period| {
-                    let (value, backward) = x.dropout(program, rng, site, rate, period);
-                    x = value;
-                    passes.push(backward);
-                };
-                if layer > 0 && regularisers.dropout > 0.0 {
-                    // A mask of the layer below.
-                    let elements = steps * batch * self.layer_input(layer);
-                    dropout(site - 8, regularisers.dropout, elements);
-                }
-                if regularisers.input_dropout > 0.0 {
-                    let elements = batch * self.layer_input(layer);
-                    dropout(site + 1, regularisers.input_dropout, elements);
-                }
+            let site = first_site + 8 * layer as u32;
+            let features = self.layer_input(layer);
+            if layer > 0 {
+                // A mask of the layer below.
+                x = s.dropout_at(x, regularisers.dropout, site - 8, steps * batch * features)?;
             }
-            let part = |states: Slice, gradients: bool| {
-                let len = self.layer_states_len(batch, gradients);
-                states.part(layer * len, len)
-            };
-            let weights = (0..self.directions)
-                .map(|_| self.direction_weights(layer, &mut weights))
-                .collect();
-            let y_shape = [steps, batch, self.directions * self.output_size()];
-            let y = Value::new(program, &format!("y_l{layer}"), &y_shape, mode.train);
-            let layer = Layer {
+            x = s.dropout_at(x, regularisers.input_dropout, site + 1, batch * features)?;
+            let directions = ["", "_reverse"].into_iter().take(self.directions);
+            let weights = directions.map(|suffix| self.weights(s, layer, suffix));
+            let weights = weights.collect::<Result<Vec<_>>>()?;
+            let recurrence = Recurrence {
                 cell: self.cell.clone(),
-                shape,
-                weights,
-                x: x.clone(),
-                y: y.clone(),
-                mode: Mode { site, ..mode },
-                regularisers: *regularisers,
-                initial: around.initial.map(|states| part(states, false)),
-                last: part(last, false),
-                d_state: d_state.map(|states| part(states, true)),
-                has_d_last: around.has_d_last,
-                wants_initial: around.d_state.is_some(),
-                is_top: layer + 1 == self.layers,
+                shape: self.shape(steps, batch),
+                weights: vec![],
+                lengths: None,
+                initial: None,
+                regularisers,
+                site,
+                is_random: s.is_training() && regularisers.are_inside(),
             };
-            passes.push(layer.emit(program));
+            let before = initial.map(|initial| initial[layer]);
+            let (y, states) = s.graph().recurrence(recurrence, x, before, &weights);
+            last.push(states);
             x = y;
         }
-        let backward =
-            move |program: &mut Program| passes.into_iter().rev().for_each(|pass| pass(program));
-        (x, last, Box::new(backward))
+        Ok((x, last))
     }
 
-    /// A direction's weights from all in order; the order is that of [`Stack::parameters`].
-    fn direction_weights<'a>(
-        &self,
-        layer: usize,
-        weights: &mut impl Iterator<Item = &'a Parameter>,
-    ) -> DirectionWeights {
-        let mut next = |present: bool| {
-            let weight = present.then(|| weights.next().expect("as many as were asked for"));
-            weight.copied()
-        };
-        DirectionWeights {
-            weight_ih: next(layer > 0 || !self.skip_input),
-            weight_hh: next(true).expect("every layer has recurrent weights"),
-            bias_ih: next(self.bias.count() > 0),
-            bias_hh: next(self.bias.count() > 1),
-            weight_hr: next(self.proj_size.is_some()),
-            weight_diag: next(self.cell.diagonals() > 0),
-        }
-    }
-}
-
-impl Module for Stack {
-    fn parameters(&self) -> Vec<ParameterSpec> {
+    /// The weights of one direction of a layer.
+    fn weights(&self, s: &mut Scope<'_>, layer: usize, suffix: &str) -> Result<DirectionWeights<Var>> {
         let hidden = self.hidden_size;
         // Saturating: a stack too large for any device is refused by its weights' tensor.
         let rows = self.cell.gates().saturating_mul(hidden);
@@ -208,69 +123,108 @@ impl Module for Stack {
         let bound = (hidden as f64).powf(-0.5);
         let uniform = Init::Uniform(bound);
         // Gate 1 is the forget gate of the one cell that takes the option.
-        let bias = |value: f32| match self.forget_bias {
+        let bias = |share: f64| match self.forget_bias {
             Some(forget) => Init::UniformExcept {
                 bound,
                 part: (hidden, hidden),
-                value: value * forget,
+                value: share * f64::from(forget),
             },
             None => uniform.clone(),
         };
-        let mut specs = vec![];
-        for layer in 0..self.layers {
-            for suffix in ["", "_reverse"].iter().take(self.directions) {
-                let mut spec = |name: &str, shape: &[usize], init: &Init| {
-                    let name = if self.names_have_layers {
-                        format!("{name}_l{layer}{suffix}")
-                    } else {
-                        name.to_owned()
-                    };
-                    specs.push(ParameterSpec::new(name, shape, init.clone()));
-                };
-                if layer > 0 || !self.skip_input {
-                    spec("weight_ih", &[rows, self.layer_input(layer)], &uniform);
-                }
-                spec("weight_hh", &[rows, self.output_size()], &uniform);
-                for (name, share) in [("bias_ih", 1.0), ("bias_hh", 0.0)]
-                    .into_iter()
-                    .take(self.bias.count())
-                {
-                    spec(name, &[rows], &bias(share));
-                }
-                if let Some(proj_size) = self.proj_size {
-                    spec("weight_hr", &[proj_size, hidden], &uniform);
-                }
-                if self.cell.diagonals() > 0 {
-                    spec("weight_diag", &[diagonals], &uniform);
-                }
-            }
-        }
-        specs
+        let mut weight = |present: bool, name: &str, shape: &[usize], init: Init| {
+            let name = match self.names_have_layers {
+                true => format!("{name}_l{layer}{suffix}"),
+                false => name.to_owned(),
+            };
+            present.then(|| s.parameter(&name, shape, init)).transpose()
+        };
+        let has_input = layer > 0 || !self.skip_input;
+        let inputs = self.layer_input(layer);
+        let proj_size = self.proj_size.unwrap_or(0);
+        Ok(DirectionWeights {
+            weight_ih: weight(has_input, "weight_ih", &[rows, inputs], uniform.clone())?,
+            weight_hh: weight(true, "weight_hh", &[rows, self.output_size()], uniform.clone())?,
+            bias_ih: weight(self.bias.count() > 0, "bias_ih", &[rows], bias(1.0))?,
+            bias_hh: weight(self.bias.count() > 1, "bias_hh", &[rows], bias(0.0))?,
+            weight_hr: weight(proj_size > 0, "weight_hr", &[proj_size, hidden], uniform.clone())?,
+            weight_diag: weight(diagonals > 0, "weight_diag", &[diagonals], uniform.clone())?,
+        })
     }
 
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
-        match input {
-            [first, second, _] => Ok(vec![*first, *second, self.directions * self.output_size()]),
-            _ => Err(Error::argument(
-                "recurrent layer",
-                "after last_step",
-                "before it, on a sequence [T, B, F]",
-            )),
+    /// Each layer's states `[S][D, B, ·]` from those of all layers, `[L·D, B, ·]`.
+    fn by_layer(&self, s: &mut Scope<'_>, state: &State<Var>, batch: usize) -> Result<Vec<Var>> {
+        let expected = self.cell.states();
+        if state.parts.len() != expected {
+            let got = format!("{} states", state.parts.len());
+            let expected = format!("{expected} for {}", self.cell.name());
+            return Err(Error::argument("state", got, expected));
         }
+        for (index, part) in state.parts.iter().enumerate() {
+            let name = format!("state, part {index}");
+            check_shape(&name, s.shape(*part), &self.state_shape(index, batch))?;
+        }
+        let of_layer = |layer: usize, s: &mut Scope<'_>| {
+            let mut parts = vec![];
+            for part in &state.parts {
+                let own = s.slice(*part, 0, layer * self.directions, self.directions)?;
+                let len = s.ty(own).len();
+                parts.push(s.reshape(own, &[len])?);
+            }
+            s.concat(&parts, 0)
+        };
+        (0..self.layers).map(|layer| of_layer(layer, s)).collect()
     }
+
+    /// The states of all layers, `[L·D, B, ·]`, from each layer's.
+    fn of_layers(&self, s: &mut Scope<'_>, layers: &[Var], batch: usize) -> Result<State<Var>> {
+        let mut parts = vec![];
+        for state in 0..self.cell.states() {
+            let (first, len) = self.state_part(state, batch);
+            let [_, _, width] = self.state_shape(state, batch);
+            let mut of_layers = vec![];
+            for layer in layers {
+                let own = s.slice(*layer, 0, first, len)?;
+                of_layers.push(s.reshape(own, &[self.directions, batch, width])?);
+            }
+            parts.push(s.concat(&of_layers, 0)?);
+        }
+        Ok(State { parts })
+    }
+}
+
+impl<C: Cell> Layer for Recurrent<C> {
+    type Input = (Var, Option<State<Var>>);
+    type Output = (Var, State<Var>);
 
     fn forward(
         &self,
-        program: &mut Program,
-        weights: &[Parameter],
-        x: Value,
-        mode: Mode,
-    ) -> (Value, Backward) {
-        let (y, _, backward) = self.emit(program, weights, x, Surroundings::default(), mode);
-        (y, backward)
+        s: &mut Scope<'_>,
+        (x, state): (Var, Option<State<Var>>),
+    ) -> Result<(Var, State<Var>)> {
+        let stack = self.stack(s.ty(x).features())?;
+        if stack.batch_first {
+            let expected = "false in a model, which is time-major; `permute` costs nothing";
+            return Err(Error::argument("batch_first", true, expected));
+        }
+        let batch = s.shape(x).get(1).copied().unwrap_or(1);
+        let initial = match state {
+            Some(state) => Some(stack.by_layer(s, &state, batch)?),
+            None => None,
+        };
+        let (y, last) = stack.forward(s, x, initial.as_deref())?;
+        Ok((y, stack.of_layers(s, &last, batch)?))
     }
+}
 
-    fn is_random(&self) -> bool {
-        self.regularisers.are_random(self.layers)
+/// A stack as a layer from x to y, in a [`Sequential`](crate::nn::Sequential).
+#[derive(Debug)]
+pub(in crate::nn) struct OnlyOutput<C>(pub(in crate::nn) Recurrent<C>);
+
+impl<C: Cell> Layer for OnlyOutput<C> {
+    type Input = Var;
+    type Output = Var;
+
+    fn forward(&self, s: &mut Scope<'_>, x: Var) -> Result<Var> {
+        Ok(self.0.forward(s, (x, None))?.0)
     }
 }

@@ -4,6 +4,7 @@ use super::Trainer;
 use crate::Real;
 use crate::data::Dataset;
 use crate::error::Result;
+use crate::train::metric::Metric;
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -22,6 +23,19 @@ impl Trainer {
     /// As [`Trainer::evaluate_async`].
     pub fn evaluate(&mut self, data: &dyn Dataset, batch_size: usize) -> Result<f64> {
         pollster::block_on(self.evaluate_async(data, batch_size))
+    }
+
+    /// Blocking [`Trainer::measure_async`].
+    ///
+    /// # Errors
+    /// As [`Trainer::measure_async`].
+    pub fn measure(
+        &mut self,
+        data: &dyn Dataset,
+        batch_size: usize,
+        metrics: &[&dyn Metric],
+    ) -> Result<Vec<f64>> {
+        pollster::block_on(self.measure_async(data, batch_size, metrics))
     }
 
     /// Blocking [`Trainer::gradients_async`].

@@ -176,6 +176,7 @@ impl Step {
         let d_gates = GatesLayout::new(&cell, &shape, false).len;
         let d_gates = program.tensor("d_gates", &[d_gates]);
         program.push(RecurrentForward {
+            products: vec![],
             cell: cell.clone(),
             shape,
             segment: Segment::whole(&shape),

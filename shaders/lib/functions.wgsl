@@ -1,0 +1,59 @@
+// The functions that expressions apply, exact on every driver.
+
+// Logistic function. exp(-x) overflows to infinity for very negative x on some drivers and to a finite maximum on others; the
+// clamp keeps the quotient 0 to rounding in both cases.
+fn sigmoid(x: f32) -> f32 {
+    // Comparisons and not max() and min(), which may turn a NaN into a number: a NaN must stay one.
+    return 1.0 / (1.0 + exp(-select(x, -87.0, x < -87.0)));
+}
+
+// tanh to a few ulp. The builtin may lose all relative precision near 0 (sinh/cosh, or an exponential minus 1) and gives NaN
+// for large arguments on some drivers. Odd polynomial below 0.625: Cephes' tanhf (Moshier).
+fn tanh_exact(x: f32) -> f32 {
+    let square = x * x;
+    var series = fma(-5.70498872745e-3, square, 2.06390887954e-2);
+    series = fma(series, square, -5.37397155531e-2);
+    series = fma(series, square, 1.33314422036e-1);
+    series = fma(series, square, -3.33332819422e-1);
+    let near_zero = fma(series * square, x, x);
+    let size = select(abs(x), 20.0, abs(x) > 20.0);
+    let magnitude = 1.0 - 2.0 / (exp(2.0 * size) + 1.0);
+    return select(select(magnitude, -magnitude, x < 0.0), near_zero, size < 0.625);
+}
+
+// eˣ − 1 = 2t / (1 − t) with t = tanh(x/2), exact near 0.
+fn exp_m1(x: f32) -> f32 {
+    let t = tanh_exact(0.5 * x);
+    return select(exp(x) - 1.0, 2.0 * t / (1.0 - t), abs(x) < 1.0);
+}
+
+// ln(1 + eˣ) = max(0, x) + ln(1 + e^−|x|); of a small e^−|x| the series.
+fn softplus(x: f32) -> f32 {
+    let small = exp(-select(abs(x), 87.0, abs(x) > 87.0));
+    let tail = select(log(1.0 + small), small - 0.5 * small * small, small < 1e-3);
+    return select(x, 0.0, x < 0.0) + tail;
+}
+
+// The error function to a few ulp: below 1 its Taylor series' economised form, above it 1 − e^(−x²) times a polynomial of 1 / (1 + x/2),
+// W. J. Cody's rational form as given by Numerical Recipes (erfcc).
+fn erf(x: f32) -> f32 {
+    let square = x * x;
+    var series = fma(square, 7.853861353153693e-5, -8.010193625184903e-4);
+    series = fma(series, square, 5.188327685732524e-3);
+    series = fma(series, square, -2.685381193529856e-2);
+    series = fma(series, square, 1.128358514861418e-1);
+    series = fma(series, square, -3.761262582423300e-1);
+    series = fma(series, square, 1.128379165726710);
+    let size = select(abs(x), 10.0, abs(x) > 10.0);
+    let t = 1.0 / (1.0 + 0.5 * size);
+    var tail = fma(t, 0.17087277, -0.82215223);
+    tail = fma(tail, t, 1.48851587);
+    tail = fma(tail, t, -1.13520398);
+    tail = fma(tail, t, 0.27886807);
+    tail = fma(tail, t, -0.18628806);
+    tail = fma(tail, t, 0.09678418);
+    tail = fma(tail, t, 0.37409196);
+    tail = fma(tail, t, 1.00002368);
+    let magnitude = 1.0 - t * exp(-size * size - 1.26551223 + t * tail);
+    return select(select(magnitude, -magnitude, x < 0.0), series * x, abs(x) < 1.0);
+}

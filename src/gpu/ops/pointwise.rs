@@ -1,0 +1,113 @@
+//! Maps, rows and sums: each a kernel generated from its expression.
+
+use super::GROUP;
+use crate::error::{Error, Result};
+use crate::gpu::generate::{self, Generated, Source};
+use crate::gpu::plan::PlanBuilder;
+use crate::program::{Map, Pointwise, Reduce, Row, Slice, TensorId, product};
+
+/// How the rows of a sum are split.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::gpu) struct Split {
+    pub(in crate::gpu) rows: usize,
+    /// Blocks of a row, each of which leaves a partial sum.
+    pub(in crate::gpu) blocks: usize,
+    /// Whether a workgroup adds a row's blocks up, or an invocation.
+    pub(in crate::gpu) by_workgroup: bool,
+}
+
+/// Elements that one invocation adds up where that is all there is to do.
+const ALONE: usize = 128;
+
+/// Partial sums of an operation, about.
+const PARTIALS: usize = 4096;
+
+/// Rounds of a loop: Mesa's llvmpipe ends all loops of an invocation, without a word, after 65,535 of them.
+const ROUNDS: usize = 16_384;
+
+/// How a sum is split: by its sizes alone, so that every device adds in one order.
+pub(in crate::gpu) fn reduce_split(of: &Pointwise) -> Split {
+    let (kept, folded) = of.split_shape();
+    let (rows, len) = (product(kept).max(1), product(folded));
+    let blocks = match len {
+        0..=ALONE => 1,
+        _ => (len / 16)
+            .clamp(1, ALONE.max(PARTIALS / rows))
+            .max(len.div_ceil(ROUNDS)),
+    };
+    Split {
+        rows,
+        blocks,
+        by_workgroup: blocks > ALONE,
+    }
+}
+
+pub(super) fn map(op: &Map, plan: &mut PlanBuilder<'_>) -> Result<()> {
+    let workgroups = plan.workgroups(op.0.len().div_ceil(GROUP), 1)?;
+    dispatch(plan, generate::map(&op.0), None, workgroups)
+}
+
+pub(super) fn row(op: &Row, plan: &mut PlanBuilder<'_>) -> Result<()> {
+    let (kept, folded) = op.0.split_shape();
+    let columns = product(folded);
+    // Each turn and the elements are a loop over a row.
+    let rounds = columns.div_ceil(GROUP) * (op.0.body.turns().len() + 1);
+    if rounds > 3 * ROUNDS {
+        return Err(Error::Limit {
+            what: format!("rows of {}", op.0.name),
+            needed: columns as u64,
+            limit: "number of columns a workgroup takes",
+            available: (3 * ROUNDS * GROUP / (op.0.body.turns().len() + 1)) as u64,
+        });
+    }
+    let workgroups = plan.workgroups(product(kept), 1)?;
+    dispatch(plan, generate::row(&op.0), None, workgroups)
+}
+
+pub(super) fn reduce(op: &Reduce, plan: &mut PlanBuilder<'_>) -> Result<()> {
+    let split = reduce_split(&op.0);
+    let workgroups = plan.workgroups((split.rows * split.blocks).div_ceil(GROUP), 1)?;
+    if split.blocks == 1 {
+        return dispatch(plan, generate::part(&op.0, &split), None, workgroups);
+    }
+    let len = split.rows * split.blocks * op.0.body.statistics.len();
+    let partial = plan.scratch("partial sums", len)?;
+    dispatch(plan, generate::part(&op.0, &split), Some(&partial), workgroups)?;
+    let workgroups = match split.by_workgroup {
+        true => plan.workgroups(split.rows, 1)?,
+        false => plan.workgroups(split.rows.div_ceil(GROUP), 1)?,
+    };
+    dispatch(plan, generate::finish(&op.0, &split), Some(&partial), workgroups)
+}
+
+fn dispatch(
+    plan: &mut PlanBuilder<'_>,
+    generated: Generated,
+    partial: Option<&wgpu::Buffer>,
+    workgroups: [u32; 3],
+) -> Result<()> {
+    let buffers = generated.bindings.iter().map(|bound| match (bound.source, partial) {
+        (Source::Tensor(id), _) => plan.buffer(id).clone(),
+        (Source::Partial, Some(partial)) => partial.clone(),
+        (Source::Partial, None) => unreachable!("split sums have room for their parts"),
+    });
+    let buffers = buffers.collect();
+    plan.dispatch_generated(&generated, buffers, workgroups)
+}
+
+/// Zeros in a part of a buffer, whether it is a tensor's or an operation's own.
+pub(super) fn fill(
+    plan: &mut PlanBuilder<'_>,
+    buffer: &wgpu::Buffer,
+    offset: usize,
+    len: usize,
+) -> Result<()> {
+    let anywhere = Slice {
+        tensor: TensorId(0),
+        offset,
+        len,
+    };
+    let generated = generate::map(&Map::fill(anywhere, 0.0).0);
+    let workgroups = plan.workgroups(len.div_ceil(GROUP), 1)?;
+    plan.dispatch_generated(&generated, vec![buffer.clone()], workgroups)
+}

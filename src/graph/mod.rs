@@ -1,0 +1,319 @@
+//! What is computed, without saying where: the storey between layers and programs.
+//!
+//! A [`Graph`] is a list of operations on typed values ([`Var`]s). A value may be used any number of times, views cost nothing, and
+//! [`gradients`](Graph::gradients) writes a graph's backward pass as more of the same graph. [`lower`](crate::lower) makes a
+//! [`Program`](crate::Program) of it.
+
+mod gradients;
+mod op;
+mod pointwise;
+mod recurrence;
+mod vjp;
+
+pub(crate) use op::{Argument, Op, PointwiseOp};
+pub(crate) use pointwise::follow;
+pub(crate) use recurrence::{DirectionWeights, Recurrence, Regularisers};
+
+use crate::error::{Error, Result};
+use crate::program::product;
+
+/// A value of a graph: an activation, a weight, an input, a gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var {
+    pub(crate) node: usize,
+    pub(crate) output: usize,
+}
+
+/// What a value's elements are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// Floats: f32, or f64 on [`Device::cpu_f64`](crate::Device::cpu_f64).
+    #[default]
+    Float,
+    /// Whole numbers from 0 to 2³² − 1: classes, tokens, lengths.
+    Index,
+}
+
+/// What is known of a value before anything runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Type {
+    /// Its shape, row-major; of a sequence `[T, B, …]`.
+    pub shape: Vec<usize>,
+    /// What its elements are.
+    pub dtype: Dtype,
+    /// Of a sequence `[T, B, …]` whose rows end early: the steps of each row, `[B]`, whole numbers.
+    pub lengths: Option<Var>,
+    /// Whether its rows are distributions already, as softmax gives them.
+    pub distribution: bool,
+}
+
+impl Type {
+    /// Floats of a shape.
+    pub fn float(shape: impl Into<Vec<usize>>) -> Self {
+        Self {
+            shape: shape.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Whole numbers of a shape.
+    pub fn index(shape: impl Into<Vec<usize>>) -> Self {
+        Self {
+            shape: shape.into(),
+            dtype: Dtype::Index,
+            ..Self::default()
+        }
+    }
+
+    /// The same with the steps of each row.
+    #[must_use]
+    pub fn with_lengths(self, lengths: Option<Var>) -> Self {
+        Self { lengths, ..self }
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        product(&self.shape)
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// F, the last dimension; 1 without dimensions.
+    pub fn features(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+}
+
+/// An operation with its inputs and what it gives.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<Var>,
+    pub(crate) outputs: Vec<Type>,
+}
+
+/// Operations on values, each after those it uses.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    /// The inputs' names.
+    names: Vec<String>,
+}
+
+impl Graph {
+    /// What is known of a value.
+    pub fn ty(&self, var: Var) -> &Type {
+        &self.nodes[var.node].outputs[var.output]
+    }
+
+    /// A value's shape.
+    pub fn shape(&self, var: Var) -> &[usize] {
+        &self.ty(var).shape
+    }
+
+    /// Adds what is fed at every run.
+    pub(crate) fn input(&mut self, name: impl Into<String>, ty: Type) -> Var {
+        self.names.push(name.into());
+        self.push_one(Op::Input(self.names.len() - 1), vec![], ty)
+    }
+
+    /// Says that a value's rows are distributions.
+    pub(crate) fn mark_distribution(&mut self, var: Var) {
+        self.nodes[var.node].outputs[var.output].distribution = true;
+    }
+
+    /// The number of inputs.
+    pub(crate) fn inputs(&self) -> usize {
+        self.names.len()
+    }
+
+    /// An input's name.
+    pub(crate) fn input_name(&self, slot: usize) -> &str {
+        &self.names[slot]
+    }
+
+    pub(crate) fn push(&mut self, op: Op, inputs: Vec<Var>, outputs: Vec<Type>) -> Vec<Var> {
+        let node = self.nodes.len();
+        let count = outputs.len();
+        self.nodes.push(Node {
+            op,
+            inputs,
+            outputs,
+        });
+        (0..count).map(|output| Var { node, output }).collect()
+    }
+
+    pub(crate) fn push_one(&mut self, op: Op, inputs: Vec<Var>, output: Type) -> Var {
+        self.push(op, inputs, vec![output])[0]
+    }
+
+    /// a · b, or a · bᵀ, or aᵀ · b (+ bias in every row). a: `[…, K]`, b: `[K, N]`; transposed `[…, M]` with rows as K, and `[N, K]`;
+    /// bias: `[N]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the sizes do not agree.
+    pub(crate) fn matmul(
+        &mut self,
+        a: Var,
+        b: Var,
+        transpose: [bool; 2],
+        bias: Option<Var>,
+    ) -> Result<Var> {
+        let (of_a, of_b) = (self.ty(a), self.ty(b));
+        let [b_rows, b_columns] = of_b.shape[..] else {
+            return Err(Error::shape("b of a product", &of_b.shape, "[K, N]"));
+        };
+        let (k, n) = if transpose[1] {
+            (b_columns, b_rows)
+        } else {
+            (b_rows, b_columns)
+        };
+        let columns = of_a.features();
+        let rows = of_a.len() / columns.max(1);
+        let got_k = if transpose[0] { rows } else { columns };
+        if got_k != k || of_a.shape.is_empty() {
+            let expected = format!("{k} columns, as b {:?} has rows", of_b.shape);
+            return Err(Error::shape("a of a product", &of_a.shape, expected));
+        }
+        let mut output = if transpose[0] {
+            Type::float([columns, n])
+        } else {
+            Type::float(of_a.shape.clone()).with_lengths(of_a.lengths)
+        };
+        if let Some(last) = output.shape.last_mut() {
+            *last = n;
+        }
+        if let Some(bias) = bias
+            && *self.shape(bias) != [n]
+        {
+            return Err(Error::shape("bias", self.shape(bias), format!("[{n}]")));
+        }
+        let inputs = [a, b].into_iter().chain(bias).collect();
+        Ok(self.push_one(Op::MatMul { transpose }, inputs, output))
+    }
+
+    /// The same elements in another shape. Lengths stay where T and B do.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the number of elements differs.
+    pub(crate) fn reshape(&mut self, of: Var, shape: &[usize]) -> Result<Var> {
+        let ty = self.ty(of);
+        if ty.shape == shape {
+            return Ok(of);
+        }
+        if product(shape) != ty.len() {
+            let expected = format!("{} elements, as {:?}", ty.len(), ty.shape);
+            return Err(Error::shape("shape", shape, expected));
+        }
+        let sequence = shape.len() >= 2 && ty.shape.get(..2) == shape.get(..2);
+        let output = Type {
+            shape: shape.to_vec(),
+            dtype: ty.dtype,
+            lengths: ty.lengths.filter(|_| sequence),
+            distribution: false,
+        };
+        Ok(self.push_one(Op::Reshape, vec![of], output))
+    }
+
+    /// Places `start .. start + len` of an axis. Lengths stay unless the axis is time or the batch.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where there is no such axis, or no such place.
+    pub(crate) fn slice(&mut self, of: Var, axis: usize, start: usize, len: usize) -> Result<Var> {
+        let ty = self.ty(of);
+        let Some(size) = ty.shape.get(axis).copied() else {
+            let expected = format!("one of the {} of {:?}", ty.shape.len(), ty.shape);
+            return Err(Error::argument("axis", axis, expected));
+        };
+        if start.checked_add(len).is_none_or(|end| end > size) {
+            let expected = format!("within the {size} of axis {axis}");
+            return Err(Error::argument("slice", format!("{start} + {len}"), expected));
+        }
+        if len == size {
+            return Ok(of);
+        }
+        let mut output = Type {
+            distribution: false,
+            lengths: ty.lengths.filter(|_| axis > 1),
+            ..ty.clone()
+        };
+        output.shape[axis] = len;
+        Ok(self.push_one(Op::Slice { axis, start }, vec![of], output))
+    }
+
+    /// The axes in another order: the n-th is what was the `order[n]`-th.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the order names an axis twice or not at all.
+    pub(crate) fn permute(&mut self, of: Var, order: &[usize]) -> Result<Var> {
+        let ty = self.ty(of);
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        if sorted != (0..ty.shape.len()).collect::<Vec<_>>() {
+            let expected = format!("each of the {} axes once", ty.shape.len());
+            return Err(Error::argument("order", format!("{order:?}"), expected));
+        }
+        if order.is_sorted() {
+            return Ok(of);
+        }
+        let output = Type {
+            shape: order.iter().map(|axis| ty.shape[*axis]).collect(),
+            dtype: ty.dtype,
+            lengths: ty.lengths.filter(|_| order[..2] == [0, 1]),
+            distribution: false,
+        };
+        Ok(self.push_one(Op::Permute(order.to_vec()), vec![of], output))
+    }
+
+    /// A sequence `[B, T, …]` as `[T, B, …]`, or the other way, with its lengths.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] without two axes.
+    pub(crate) fn permute_sequence(&mut self, of: Var) -> Result<Var> {
+        let lengths = self.ty(of).lengths;
+        let mut order: Vec<_> = (0..self.shape(of).len()).collect();
+        if order.len() < 2 {
+            return Err(Error::shape("sequence", self.shape(of), "[T, B, …]"));
+        }
+        order.swap(0, 1);
+        let swapped = self.permute(of, &order)?;
+        self.nodes[swapped.node].outputs[swapped.output].lengths = lengths;
+        Ok(swapped)
+    }
+
+    /// Values one behind the other along an axis. Lengths are the first's, unless the axis is time or the batch.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for no value or no such axis, [`Error::Shape`] where the other axes differ.
+    pub(crate) fn concat(&mut self, of: &[Var], axis: usize) -> Result<Var> {
+        let Some(first) = of.first() else {
+            return Err(Error::argument("values", "none", "at least one"));
+        };
+        if of.len() == 1 {
+            return Ok(*first);
+        }
+        let mut output = self.ty(*first).clone();
+        if axis >= output.shape.len() {
+            let expected = format!("one of the {} of {:?}", output.shape.len(), output.shape);
+            return Err(Error::argument("axis", axis, expected));
+        }
+        for (index, var) in of.iter().enumerate().skip(1) {
+            let ty = self.ty(*var);
+            let same = |(other, (size, own)): (usize, (&usize, &usize))| other == axis || size == own;
+            let fits = ty.shape.len() == output.shape.len()
+                && ty.dtype == output.dtype
+                && (ty.shape.iter().zip(&output.shape)).enumerate().all(same);
+            if !fits {
+                let expected = format!("like {:?} but for axis {axis}", output.shape);
+                return Err(Error::shape(format!("values[{index}]"), &ty.shape, expected));
+            }
+            output.shape[axis] += ty.shape[axis];
+        }
+        output.distribution = false;
+        output.lengths = output.lengths.filter(|_| axis > 1);
+        Ok(self.push_one(Op::Concat { axis }, of.to_vec(), output))
+    }
+}

@@ -1,0 +1,94 @@
+//! How gradients change weights. Everything as in PyTorch's `torch.optim`.
+
+mod adam;
+mod sgd;
+
+pub use adam::{Adam, AdamW};
+pub use sgd::Sgd;
+
+use crate::error::{Error, Result};
+use crate::expr::Expr;
+use std::fmt::Debug;
+
+/// An optimizer: how a weight's gradient changes the weight, as an expression of one element. It is one dispatch over all weights.
+///
+/// Sign descent, as an optimizer of one's own:
+///
+/// ```
+/// use bptt::{Device, expr::{Expr, Lanes}, nn::{Gru, Sequential}, train::{Optimizer, Trainer, Update}};
+///
+/// #[derive(Debug)]
+/// struct SignDescent { learning_rate: f64 }
+///
+/// impl Optimizer for SignDescent {
+///     fn learning_rate(&self) -> f64 {
+///         self.learning_rate
+///     }
+///     fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t> {
+///         let (g, one) = (of.gradient, of.gradient.constant(1.0));
+///         // +1, −1, or 0 where the gradient is.
+///         let sign = g.where_positive(one, (-g).where_positive(-one, g));
+///         of.weight - of.scalars[0] * sign
+///     }
+/// }
+///
+/// # fn main() -> bptt::Result<()> {
+/// let model = Sequential::new(3).gru(Gru::hidden(8)).last_step().linear(1).build(&Device::cpu(), 42)?;
+/// let trainer = Trainer::new(model, SignDescent { learning_rate: 1e-3 }).build()?;
+/// # Ok(())
+/// # }
+/// ```
+pub trait Optimizer: Debug + Send + Sync {
+    /// The learning rate that a schedule starts from.
+    fn learning_rate(&self) -> f64;
+
+    /// How many numbers it keeps for each weight, all zeros at first. Default: none.
+    fn states(&self) -> usize {
+        0
+    }
+
+    /// The numbers of a step, which counts from 1, that [`Update::scalars`] gives: the host computes them in f64. Default: the learning rate.
+    fn scalars(&self, step: u64, learning_rate: f64) -> Vec<f64> {
+        let _ = step;
+        vec![learning_rate]
+    }
+
+    /// The new weight.
+    fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t>;
+
+    /// `Ok` where every number is in its range. Default: `Ok`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] that names the number.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What an [`Optimizer`] computes with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Update<'a, 't> {
+    /// The weight.
+    pub weight: Expr<'t>,
+    /// Its gradient, clipped where that is asked for.
+    pub gradient: Expr<'t>,
+    /// What it keeps for the weight: the old numbers in, the new ones out.
+    pub states: &'a mut [Expr<'t>],
+    /// The numbers of the step.
+    pub scalars: &'a [Expr<'t>],
+}
+
+/// `Ok` where a number is in its range.
+fn check(name: &str, value: f64, fits: bool, expected: &str) -> Result<()> {
+    match fits {
+        true => Ok(()),
+        false => Err(Error::argument(name, value, expected)),
+    }
+}
+
+/// `Ok` for a finite number, at least 0.
+pub(super) fn check_rate(name: &str, value: f64) -> Result<()> {
+    let fits = value.is_finite() && value >= 0.0;
+    check(name, value, fits, "a finite number, at least 0")
+}

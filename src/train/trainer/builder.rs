@@ -1,0 +1,133 @@
+//! How a trainer is put together.
+
+use super::Trainer;
+use super::sum::DeviceSum;
+use super::update::{Group, assign};
+use crate::error::{Error, Result};
+use crate::nn::{Model, ShapeCache};
+use crate::tensor::Tensor;
+use crate::train::loss::{Loss, Mse};
+use crate::train::optimizer::Optimizer;
+
+/// The parts of a [`Trainer`]. Errors wait until [`TrainerBuilder::build`].
+#[derive(Debug)]
+#[must_use]
+pub struct TrainerBuilder {
+    model: Model,
+    loss: Box<dyn Loss>,
+    groups: Vec<Group>,
+    clip_norm: Option<f64>,
+    memory_budget: Option<usize>,
+    seed: u64,
+}
+
+impl TrainerBuilder {
+    pub(super) fn new(model: Model, optimizer: Box<dyn Optimizer>) -> Self {
+        Self {
+            model,
+            loss: Box::new(Mse::mean()),
+            groups: vec![Group::new("", Some(optimizer))],
+            clip_norm: None,
+            memory_budget: None,
+            seed: 0,
+        }
+    }
+
+    /// Sets the loss. Default: mean squared error.
+    pub fn loss(self, loss: impl Loss + 'static) -> Self {
+        Self {
+            loss: Box::new(loss),
+            ..self
+        }
+    }
+
+    /// Gives the weights whose names start with a prefix an optimizer of their own: another rate, another decay. Of several groups that fit, the
+    /// first counts.
+    pub fn group(mut self, prefix: impl Into<String>, optimizer: impl Optimizer + 'static) -> Self {
+        self.groups.push(Group::new(prefix, Some(Box::new(optimizer))));
+        self
+    }
+
+    /// Excludes the weights whose names start with a prefix from training: they get no gradient and do not change.
+    pub fn freeze(mut self, prefix: impl Into<String>) -> Self {
+        self.groups.push(Group::new(prefix, None));
+        self
+    }
+
+    /// Scales all gradients down so that their global norm is at most `max_norm` (PyTorch's `clip_grad_norm_`). Default: no
+    /// clipping.
+    pub fn clip_norm(self, max_norm: f64) -> Self {
+        Self {
+            clip_norm: Some(max_norm),
+            ..self
+        }
+    }
+
+    /// Holds the memory that a training step works in to this many bytes; `None` for no bound. Default: none.
+    ///
+    /// It counts the batch, all activations and their gradients, as many bytes as [`Trainer::step_memory`] says; not the weights, their
+    /// gradients and the optimizer's states, which a trainer has anyway, nor what a device keeps besides (weights packed
+    /// for its kernels). Without a budget every value of a recurrent layer that its backward pass reads is kept for all T steps. Where
+    /// that is too much, a layer's time is cut into segments, as few as fit: the forward pass keeps y and the states between them,
+    /// and the backward pass computes each segment's steps once more (gradient checkpointing: Chen et al., 2016; Gruslys et al., 2016).
+    /// Gradients are the same but for the order of their sums. Segments are never much shorter than √T, so y, its gradient
+    /// and the batch are most of what is left, and the time is that of up to one forward pass more.
+    ///
+    /// A step whose least is above the budget gives an [`Error::Argument`] that says how much it is.
+    pub fn memory_budget(self, bytes: impl Into<Option<usize>>) -> Self {
+        Self {
+            memory_budget: bytes.into(),
+            ..self
+        }
+    }
+
+    /// Sets the seed of what is dropped at random, which is a function of it and the number of the step. Default: 0.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// The trainer.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a number outside its range, or a group that fits no weight; [`Error::OutOfMemory`].
+    pub fn build(self) -> Result<Trainer> {
+        let Self {
+            model,
+            loss,
+            mut groups,
+            clip_norm,
+            memory_budget,
+            seed,
+        } = self;
+        for group in &groups {
+            group.check()?;
+        }
+        if let Some(max_norm) = clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            return Err(Error::argument("max_norm", max_norm, "a finite number above 0"));
+        }
+        assign(&mut groups, model.parameters())?;
+        let device = model.device();
+        let weights = model.parameters().flat().shape().to_vec();
+        let states = groups.iter().map(Group::states).max().unwrap_or(0);
+        let state = |_| Tensor::named(device, "the optimizer's state", &weights);
+        Ok(Trainer {
+            loss,
+            learning_rate: groups[0].optimizer().learning_rate(),
+            groups,
+            clip_norm,
+            memory_budget,
+            gradients: Tensor::named(device, "the gradients", &weights)?,
+            states: (0..states).map(state).collect::<Result<_>>()?,
+            clip: Tensor::named(device, "the gradient norm", &[2])?,
+            steps: 0,
+            seed,
+            training_loss: DeviceSum::new(device, 1)?,
+            training: ShapeCache::default(),
+            measured: vec![],
+            evaluation_sums: DeviceSum::new(device, 1)?,
+            evaluation: ShapeCache::default(),
+            update: None,
+            model,
+        })
+    }
+}
