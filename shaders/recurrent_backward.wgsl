@@ -45,7 +45,7 @@ struct RecurrentBackwardParams {
 @group(0) @binding(3) var<storage, read> d_y: array<f32>;           // [T, B, D, P]
 @group(0) @binding(4) var<storage, read> lengths: array<f32>;       // [B], whole numbers; unused unless RAGGED. Seed and step [8]
 @group(0) @binding(5) var<storage, read> before: array<vec4<f32>>;  // of the step after: [S][D, B, ·] direct gradients; [D, B, V, H]; d_r [D, B, G, H₃₂]
-@group(0) @binding(6) var<storage, read_write> after: array<f32>;   // the same of this step; RESIDENT: both
+@group(0) @binding(6) var<storage, read_write> after: array<f32>;   // the same of this step; unless BY_DEVICE both
 @group(0) @binding(7) var<storage, read_write> d_gates: array<f32>; // d_x and d_r [T, B, D, G·H], one where SHARED_GRADIENT; d_h [T, B, D, P]
 
 const WHOLE: u32 = 0u;

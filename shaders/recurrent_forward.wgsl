@@ -49,7 +49,7 @@ struct RecurrentForwardParams {
 @group(0) @binding(2) var<storage, read> weight: array<Packed>; // of 4 inputs: [D, P/4, H, G]; [D, H/4, P]; [D, H, G]; [D, V, H]; [D, B, G, P/4]; [D, I + 1, H, G]
 @group(0) @binding(3) var<storage, read> lengths: array<f32>;     // [B], whole numbers; unused unless RAGGED. Seed and step [8]
 @group(0) @binding(4) var<storage, read> before: array<vec4<f32>>; // [S][D, B, ·], the states so far, h padded to `h_width` with zeros
-@group(0) @binding(5) var<storage, read_write> after: array<f32>; // the same after the step; RESIDENT: both
+@group(0) @binding(5) var<storage, read_write> after: array<f32>; // the same after the step; unless BY_DEVICE both
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;     // [T, B, D, P]
 @group(0) @binding(7) var<storage, read_write> saved: array<f32>; // [K, D, T, B, H]; inner [T, B, D, H]; r of early gates [D, B, E, H]
 

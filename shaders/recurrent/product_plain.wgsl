@@ -12,7 +12,7 @@ fn main(
 }
 
 // All steps of ROWS batch rows, by one invocation.
-fn run_alone(first_row: u32, direction: u32) {
+fn walk_by_invocation(first_row: u32, direction: u32) {
     if first_row >= params.batch {
         return;
     }

@@ -13,8 +13,8 @@ fn main(
     run(workgroup, workgroups, local, lane % LANES);
 }
 
-// An invocation that is alone has no lanes to pass inputs round.
-fn run_alone(first_row: u32, direction: u32) {}
+// An invocation that walks by itself has no lanes to pass inputs round.
+fn walk_by_invocation(first_row: u32, direction: u32) {}
 
 // As in product_plain, for the inputs of all eight lanes. The loop keeps the kernel short: drivers that compile for a CPU need it.
 fn multiply(inputs: Inputs, first_at: u32, stride: u32, first: u32, end: u32, sum: ptr<function, Sums>) {

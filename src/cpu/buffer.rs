@@ -59,20 +59,20 @@ pub(super) enum Form {
 }
 
 /// A matrix of a tensor, whatever a program calls that, and its form: offset, rows, columns, stride.
-type Key = ([usize; 4], Form);
+type PackingKey = ([usize; 4], Form);
 
 /// A tensor's numbers.
 #[derive(Debug)]
 pub(crate) struct Contents<F> {
     numbers: Vec<F>,
-    packed: Mutex<Vec<(Key, Arc<Panels<F>>)>>,
+    packed: Mutex<Vec<(PackingKey, Arc<Panels<F>>)>>,
 }
 
 impl<F: PanelScalar> Contents<F> {
     /// A matrix of the tensor, packed; `keep`: until the tensor is next written to, for whoever asks for the same.
     pub(super) fn packed(&self, of: Matrix, form: Form, keep: bool) -> Arc<Panels<F>> {
         let key = ([of.offset, of.rows, of.columns, of.row_stride], form);
-        let known = |packed: &[(Key, Arc<Panels<F>>)]| {
+        let known = |packed: &[(PackingKey, Arc<Panels<F>>)]| {
             let same = packed.iter().find(|(known, _)| *known == key);
             same.map(|(_, panels)| Arc::clone(panels))
         };

@@ -90,7 +90,7 @@ impl<'a, F: RowScalar> InputProduct<'a, F> {
 }
 
 /// The x_gates of some rows over the whole sequence, in parts, each computed by the thread that first wants it.
-pub(super) struct Parts<'a, F> {
+pub(super) struct SharedXGates<'a, F> {
     product: &'a InputProduct<'a, F>,
     /// `[T, b, I]`
     x: ArrayView3<'a, F>,
@@ -102,7 +102,7 @@ pub(super) struct Parts<'a, F> {
     reverse: bool,
 }
 
-impl<'a, F: RowScalar> Parts<'a, F> {
+impl<'a, F: RowScalar> SharedXGates<'a, F> {
     /// None where a second thread would not pay, or the whole were large.
     pub(super) fn new(
         product: &'a InputProduct<'a, F>,
@@ -166,9 +166,9 @@ pub(super) enum XGates<'a, F> {
     /// `[T, b, G·H]`
     Ready(ArrayView3<'a, F>),
     /// Computed by several threads.
-    Shared(&'a Parts<'a, F>),
+    Shared(&'a SharedXGates<'a, F>),
     /// To be computed from x `[T, b, I]`.
-    Left {
+    Computed {
         product: &'a InputProduct<'a, F>,
         x: ArrayView3<'a, F>,
         /// `[steps of a block, b, width]`
@@ -183,7 +183,7 @@ pub(super) enum XGates<'a, F> {
 }
 
 impl<'a, F: RowScalar> XGates<'a, F> {
-    pub(super) fn left(
+    pub(super) fn computed(
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,
         reverse: bool,
@@ -193,7 +193,7 @@ impl<'a, F: RowScalar> XGates<'a, F> {
         let width = product.weights.width();
         let block_rows = (BLOCK / width.max(1)).max(BLOCK_ROWS);
         let steps = (block_rows / rows.len().max(1)).clamp(1, product.steps.max(1));
-        Self::Left {
+        Self::Computed {
             product,
             x: x.slice_move(s![.., rows.clone(), ..]),
             block: Array3::zeros((steps, rows.len(), width)),
@@ -211,7 +211,7 @@ impl<'a, F: RowScalar> XGates<'a, F> {
                 let (part, start) = parts.part(step / parts.steps);
                 part.index_axis(Axis(0), t - start)
             }
-            Self::Left {
+            Self::Computed {
                 product,
                 x,
                 block,
@@ -221,10 +221,10 @@ impl<'a, F: RowScalar> XGates<'a, F> {
             } => {
                 let length = block.dim().0;
                 if step.is_multiple_of(length) {
-                    let left = length.min(product.steps - step);
-                    *start = if *reverse { t + 1 - left } else { t };
-                    let x = x.slice(s![*start..*start + left, .., ..]);
-                    let steps = left.div_ceil(*threads);
+                    let rest = length.min(product.steps - step);
+                    *start = if *reverse { t + 1 - rest } else { t };
+                    let x = x.slice(s![*start..*start + rest, .., ..]);
+                    let steps = rest.div_ceil(*threads);
                     let of_thread = x.axis_chunks_iter(Axis(0), steps);
                     let to = block.axis_chunks_iter_mut(Axis(0), steps);
                     threads::for_each(of_thread.zip(to).collect(), |(x, to)| {

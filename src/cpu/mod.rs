@@ -39,14 +39,14 @@ use crate::threads;
 
 /// What is known of a program before it runs.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct Prepared {
     /// Operations that a later one does as well.
     fused: Vec<bool>,
     /// Tensors that the program writes.
     pub(crate) written: Vec<bool>,
 }
 
-impl Plan {
+impl Prepared {
     pub(crate) fn new(program: &Program) -> Self {
         Self {
             fused: program.fused_products(),
@@ -72,7 +72,7 @@ impl Plan {
         run(&ops[index], &ops[first..index], memory);
     }
 
-    /// Runs a program as [`Plan::run`] does: when each operation began and ended, in nanoseconds
+    /// Runs a program as [`Prepared::run`] does: when each operation began and ended, in nanoseconds
     /// since `origin`. Those fused with a later one take no time of their own.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn profile<F: RowScalar>(

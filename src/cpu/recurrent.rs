@@ -114,7 +114,7 @@ pub(super) fn parts<F>(
 }
 
 /// One direction of a layer.
-pub(super) struct Layer<'a, F> {
+pub(super) struct LayerDirection<'a, F> {
     pub(super) cell: &'a CellRef,
     pub(super) shape: RecurrentShape,
     pub(super) direction: usize,
@@ -127,7 +127,7 @@ pub(super) struct Layer<'a, F> {
     pub(super) lengths: &'a [usize],
 }
 
-impl<F: RowScalar> Layer<'_, F> {
+impl<F: RowScalar> LayerDirection<'_, F> {
     pub(super) fn time(&self, step: usize) -> usize {
         time_of(step, self.shape.steps, self.direction == 1)
     }

@@ -2,7 +2,9 @@
 
 use super::Memory;
 use super::buffer::Form;
-use super::recurrent::{CONTIGUOUS, GateProducts, Layer, Tasks, lengths, parts, view, view_mut};
+use super::recurrent::{
+    CONTIGUOUS, GateProducts, LayerDirection, Tasks, lengths, parts, view, view_mut,
+};
 use super::states::States;
 use super::team::{self, Team};
 use super::zoneout::{Keep, ZoneoutMask};
@@ -64,7 +66,7 @@ pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &
         let weight_hh = weight_hh.matrix(gate_width, output);
         let pack = |weights| memory.packed(weights, Form::Plain, false);
         let products = GateProducts::new(&op.cell, hidden, weight_hh, mask, pack);
-        let layer = Layer {
+        let layer = LayerDirection {
             cell: &op.cell,
             shape,
             direction,
@@ -81,7 +83,7 @@ pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &
     let walks: Vec<_> = (0..directions).map(walk).collect();
 
     let d_last = op.has_d_last.then_some(&d_state[..]);
-    let load = |(layer, _): &(Layer<'_, F>, _)| -> Vec<_> {
+    let load = |(layer, _): &(LayerDirection<'_, F>, _)| -> Vec<_> {
         let load = |rows: &Range<usize>| {
             let states = States::load(d_last, layer, rows);
             (states, Array2::zeros((rows.len(), diagonal_width)))
@@ -159,7 +161,7 @@ struct Gradients<'a, F> {
     d_diagonal: &'a mut Array2<F>,
 }
 
-impl<F: RowScalar> Layer<'_, F> {
+impl<F: RowScalar> LayerDirection<'_, F> {
     /// saved: `[b, T, K·H]`, d_y: `[T, b, P]`.
     fn backward(
         &self,

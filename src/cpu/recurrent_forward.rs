@@ -4,8 +4,10 @@ mod steps;
 
 use super::Memory;
 use super::buffer::Form;
-use super::input_product::{InputProduct, Parts, XGates, padded};
-use super::recurrent::{GateProducts, Layer, Scratch, Tasks, lengths, parts, view, view_mut};
+use super::input_product::{InputProduct, SharedXGates, XGates, padded};
+use super::recurrent::{
+    GateProducts, LayerDirection, Scratch, Tasks, lengths, parts, view, view_mut,
+};
 use super::states::States;
 use super::team::{self, Team};
 use super::zoneout::ZoneoutMask;
@@ -18,7 +20,7 @@ use ndarray::{Array2, ArrayViewMut3, Axis, s};
 use std::sync::Arc;
 
 /// r = R h₋ + b_hh, then the cell, for every step; directions and batch split over threads, each of which walks its rows' whole sequence.
-/// `inputs` are the products that x_gates consist of, one a direction, where they are left to this function.
+/// `inputs` are the products that x_gates consist of, one a direction, where they are fused with this operation.
 pub(super) fn recurrent_forward<F: RowScalar>(
     op: &RecurrentForward,
     inputs: &[Op],
@@ -90,7 +92,7 @@ pub(super) fn recurrent_forward<F: RowScalar>(
                 Products::ByGates(gates, bias)
             }
         };
-        let layer = Layer {
+        let layer = LayerDirection {
             cell: &op.cell,
             shape,
             direction,
@@ -149,13 +151,13 @@ pub(super) fn recurrent_forward<F: RowScalar>(
         let reverse = layer.direction == 1;
         let teamed = products.of_team(tasks.team);
         let shared = match (input, teamed) {
-            (Some(input), Some(_)) => Parts::at_once(input, rows, reverse),
-            (Some(input), None) if alone => Parts::new(input, rows, reverse),
+            (Some(input), Some(_)) => SharedXGates::at_once(input, rows, reverse),
+            (Some(input), None) if alone => SharedXGates::new(input, rows, reverse),
             _ => None,
         };
         let x_gates = match (input, &shared) {
             (_, Some(parts)) => XGates::Shared(parts),
-            (Some(input), None) => XGates::left(input, rows, reverse, tasks.team),
+            (Some(input), None) => XGates::computed(input, rows, reverse, tasks.team),
             (None, None) => XGates::Ready(x_gates.slice(s![.., rows.clone(), layer.direction, ..])),
         };
         let walk = |team: Option<&Team<'_, F>>| {
@@ -178,9 +180,9 @@ pub(super) fn recurrent_forward<F: RowScalar>(
 
 /// One direction of a layer, and its products.
 struct Walk<'a, F> {
-    layer: Layer<'a, F>,
+    layer: LayerDirection<'a, F>,
     products: Products<'a, F>,
-    /// That of the inputs, where it is left to the walk.
+    /// That of the inputs, where it is fused with the walk.
     input: Option<InputProduct<'a, F>>,
 }
 

@@ -1,6 +1,6 @@
 //! The states of a layer's cell, by row.
 
-use super::recurrent::{CONTIGUOUS, Layer, view, view_mut};
+use super::recurrent::{CONTIGUOUS, LayerDirection, view, view_mut};
 use crate::Real;
 use crate::program::RecurrentShape;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
@@ -16,7 +16,7 @@ pub(super) struct States<F> {
 }
 
 impl<F: Real> States<F> {
-    pub(super) fn zeros(layer: &Layer<'_, F>, batch: usize) -> Self {
+    pub(super) fn zeros(layer: &LayerDirection<'_, F>, batch: usize) -> Self {
         let RecurrentShape { hidden, output, .. } = layer.shape;
         let projected = layer.projection.as_ref();
         Self {
@@ -35,7 +35,11 @@ impl<F: Real> States<F> {
     }
 
     /// From a tensor `[S][D, B, ·]`, zeros where absent.
-    pub(super) fn load(from: Option<&[F]>, layer: &Layer<'_, F>, rows: &Range<usize>) -> Self {
+    pub(super) fn load(
+        from: Option<&[F]>,
+        layer: &LayerDirection<'_, F>,
+        rows: &Range<usize>,
+    ) -> Self {
         let batch = rows.len();
         let mut states = Self::zeros(layer, batch);
         if let Some(from) = from {
@@ -49,7 +53,7 @@ impl<F: Real> States<F> {
     }
 
     /// To such a tensor.
-    pub(super) fn store(&self, to: &mut [F], layer: &Layer<'_, F>, rows: &Range<usize>) {
+    pub(super) fn store(&self, to: &mut [F], layer: &LayerDirection<'_, F>, rows: &Range<usize>) {
         let hidden = layer.shape.hidden;
         for state in 0..layer.cell.states() {
             let part = &mut to[range(layer, state, rows).0];
@@ -117,7 +121,11 @@ impl<F: Real> States<F> {
 }
 
 /// The elements of some rows of a state in a tensor `[S][D, B, ·]`, and its width.
-fn range<F>(layer: &Layer<'_, F>, state: usize, rows: &Range<usize>) -> (Range<usize>, usize) {
+fn range<F>(
+    layer: &LayerDirection<'_, F>,
+    state: usize,
+    rows: &Range<usize>,
+) -> (Range<usize>, usize) {
     let shape = &layer.shape;
     let width = if state == 0 {
         shape.output

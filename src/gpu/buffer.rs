@@ -60,12 +60,12 @@ impl Deref for Buffer {
 
 /// The tensors that a dispatch reads and the editions of which its results were made, while those hold.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct Editions {
     sources: Vec<Buffer>,
     editions: Option<Vec<u64>>,
 }
 
-impl Kept {
+impl Editions {
     pub(super) fn new(sources: Vec<Buffer>) -> Self {
         let editions = None;
         Self { sources, editions }

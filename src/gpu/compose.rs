@@ -9,7 +9,8 @@ use crate::cell::WgslSource;
 
 pub(super) const INDEX: WgslSource = crate::wgsl!("shaders/lib/index.wgsl");
 pub(super) const ROW: WgslSource = crate::wgsl!("shaders/row.wgsl");
-pub(super) const RECURRENT: WgslSource = crate::wgsl!("shaders/recurrent/shared.wgsl");
+pub(super) const LENGTHS_ZONEOUT: WgslSource =
+    crate::wgsl!("shaders/recurrent/lengths_zoneout.wgsl");
 pub(super) const WALK: WgslSource = crate::wgsl!("shaders/recurrent/walk.wgsl");
 pub(super) const FINISH_FORWARD: WgslSource = crate::wgsl!("shaders/recurrent/finish_forward.wgsl");
 pub(super) const FINISH_BACKWARD: WgslSource =

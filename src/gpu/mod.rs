@@ -31,4 +31,4 @@ pub(crate) use lower::lower;
 pub use ops::GemmKernel;
 pub(crate) use plan::Plan;
 pub use recurrent_choice::{RecurrentChoice, RecurrentWalk};
-pub(crate) use transfer::Copy;
+pub(crate) use transfer::BufferCopy;

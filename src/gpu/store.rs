@@ -4,7 +4,7 @@
 //! cannot be read is as good as none; one that cannot be written is left.
 
 use super::ops::KERNELS;
-use super::tuner::Mode;
+use super::tuner::Effort;
 use crate::trusted;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(super) struct Store {
 impl Store {
     /// The store of a device: in memory only where `BPTT_TUNE` is off or there is no cache directory.
     pub(super) fn open(device: &wgpu::Device) -> Self {
-        let wanted = Mode::from_environment().is_ok_and(|mode| mode != Mode::Off);
+        let wanted = Effort::from_environment().is_ok_and(|effort| effort != Effort::Off);
         let folder = dirs::cache_dir().filter(|_| wanted && !cfg!(target_arch = "wasm32"));
         let folder = folder.map(|cache| cache.join("bptt"));
         let info = device.adapter_info();

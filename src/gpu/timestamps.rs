@@ -1,7 +1,7 @@
 //! A plan's run between timestamps.
 
 use super::plan::Plan;
-use super::transfer::Copy;
+use super::transfer::BufferCopy;
 use super::{AdapterInfo, Context};
 use crate::error::{Error, Result};
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ impl Plan {
     pub(crate) fn profile(
         &self,
         context: &Context,
-        before: &[Copy<'_>],
-        after: &[Copy<'_>],
+        before: &[BufferCopy<'_>],
+        after: &[BufferCopy<'_>],
         groups: &[usize],
     ) -> Result<Timestamps> {
         context.check()?;

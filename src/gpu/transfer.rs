@@ -6,13 +6,13 @@ use futures::channel::oneshot;
 use std::sync::atomic::Ordering;
 
 /// A copy of `len` floats between two buffers, each with the float it starts at.
-pub(crate) struct Copy<'a> {
+pub(crate) struct BufferCopy<'a> {
     pub(crate) from: (&'a Buffer, usize),
     pub(crate) to: (&'a Buffer, usize),
     pub(crate) len: usize,
 }
 
-impl Copy<'_> {
+impl BufferCopy<'_> {
     pub(super) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         if self.len > 0 {
             let bytes = |floats: usize| 4 * floats as u64;
@@ -43,7 +43,7 @@ impl Context {
     }
 
     /// Copies between tensors, as a submit of its own.
-    pub(crate) fn copy(&self, copies: &[Copy<'_>]) -> Result<()> {
+    pub(crate) fn copy(&self, copies: &[BufferCopy<'_>]) -> Result<()> {
         let _order = self.order.lock();
         copies.iter().for_each(|copy| copy.to.0.writes());
         self.guarded("copying a tensor", || {

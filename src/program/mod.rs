@@ -13,7 +13,7 @@ mod op;
 mod recurrent;
 
 pub use cost::Cost;
-pub use memory::Memory;
+pub use memory::MemoryBlocks;
 pub use op::{
     Adam, ClipNorm, ColumnSum, Dropout, Fill, GatherLast, Gemm, Mse, Multiply, Op, Repeat,
     RepeatBackward, ScatterLast, Sgd, Softmax, SoftmaxBackward, SoftmaxCrossEntropy, SwapAxes,

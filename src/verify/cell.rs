@@ -7,7 +7,7 @@ use crate::error::Error;
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use std::fmt;
 
-mod halves;
+mod on_device;
 mod report;
 
 pub use report::{CellFault, CellFaults, CellReport};
@@ -38,16 +38,16 @@ const KINKS: usize = POINTS / 20;
 /// [`CellFaults`]: what is wrong, each with the file and the line of the cell's Rust or WGSL half (the Rust file is found where the program runs
 /// in the package's root, as under `cargo`).
 pub fn check_cell<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, CellFaults> {
-    let places = Places::new(cell);
-    let mut faults = counts(cell, &places);
+    let sources = CellSources::new(cell);
+    let mut faults = counts(cell, &sources);
     if !faults.is_empty() {
         return Err(CellFaults(faults));
     }
     if let Err(error) = cell.check() {
-        faults.push(places.rust("check", "check", error));
+        faults.push(sources.rust("check", "check", error));
         return Err(CellFaults(faults));
     }
-    let (derivatives, mut found) = derivatives(cell, &places);
+    let (derivatives, mut found) = derivatives(cell, &sources);
     faults.append(&mut found);
     let mut report = CellReport {
         cell: cell.name().to_owned(),
@@ -55,7 +55,7 @@ pub fn check_cell<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, C
         devices: vec![],
     };
     for device in devices {
-        match halves::check(cell, device, &places) {
+        match on_device::check(cell, device, &sources) {
             Ok(worst) => report.devices.push((device.to_string(), worst)),
             Err(mut found) => faults.append(&mut found),
         }
@@ -68,13 +68,13 @@ pub fn check_cell<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, C
 }
 
 /// Where a cell's two halves are.
-struct Places {
+struct CellSources {
     wgsl: crate::cell::WgslSource,
     /// The Rust file's text, where it could be read.
     rust: Option<String>,
 }
 
-impl Places {
+impl CellSources {
     fn new<C: Cell>(cell: &C) -> Self {
         let wgsl = cell.wgsl();
         Self {
@@ -143,7 +143,7 @@ impl Places {
     }
 }
 
-fn counts<C: Cell>(cell: &C, places: &Places) -> Vec<CellFault> {
+fn counts<C: Cell>(cell: &C, sources: &CellSources) -> Vec<CellFault> {
     let early = (cell.early_gates(), 1..=cell.gates());
     let any = 1..=MAX_COUNT;
     let counts = [
@@ -162,7 +162,7 @@ fn counts<C: Cell>(cell: &C, places: &Places) -> Vec<CellFault> {
             range.start(),
             range.end()
         );
-        places.rust(name, "", reason)
+        sources.rust(name, "", reason)
     };
     outside.map(fault).collect()
 }
@@ -274,7 +274,7 @@ fn gradients<C: Cell>(
 }
 
 /// The worst error of a derivative, and what is wrong.
-fn derivatives<C: Cell>(cell: &C, places: &Places) -> (f64, Vec<CellFault>) {
+fn derivatives<C: Cell>(cell: &C, sources: &CellSources) -> (f64, Vec<CellFault>) {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut worst = 0.0_f64;
     // By function, argument and element: how often it is off, and the first time.
@@ -302,7 +302,7 @@ fn derivatives<C: Cell>(cell: &C, places: &Places) -> (f64, Vec<CellFault>) {
             if let Some(index) = values.iter().position(|value| !value.is_finite()) {
                 let what = format!("{name}[{index}]");
                 let reason = format!("forward leaves {what} = {} at {point}", values[index]);
-                return (f64::NAN, vec![places.rust("forward", &what, reason)]);
+                return (f64::NAN, vec![sources.rust("forward", &what, reason)]);
             }
         }
         let got = gradients(cell, &point, &saved, &weights, d_inner);
@@ -314,7 +314,7 @@ fn derivatives<C: Cell>(cell: &C, places: &Places) -> (f64, Vec<CellFault>) {
                 got[0][gate], got[1][gate]
             );
             let what = format!("d_r[{gate}]");
-            return (f64::NAN, vec![places.rust(function, &what, reason)]);
+            return (f64::NAN, vec![sources.rust(function, &what, reason)]);
         }
         for (argument, got) in got.iter().enumerate() {
             for (index, got) in got.iter().enumerate() {
@@ -343,7 +343,7 @@ fn derivatives<C: Cell>(cell: &C, places: &Places) -> (f64, Vec<CellFault>) {
                         let reason = format!(
                             "{function} gives {what} = {got:.6}, finite differences of {of} {expected:.6}, at {point}, {given}"
                         );
-                        off.push((key, 1, places.rust(function, &what, reason)));
+                        off.push((key, 1, sources.rust(function, &what, reason)));
                     }
                 }
             }

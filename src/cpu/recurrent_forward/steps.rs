@@ -2,7 +2,7 @@
 
 use super::{Outputs, Products, Room};
 use crate::cpu::input_product::XGates;
-use crate::cpu::recurrent::{CONTIGUOUS, GateProducts, Layer};
+use crate::cpu::recurrent::{CONTIGUOUS, GateProducts, LayerDirection};
 use crate::cpu::states::States;
 use crate::cpu::team::Team;
 use crate::cpu::zoneout::Keep;
@@ -11,7 +11,7 @@ use crate::rows::{ForwardRow, InnerRow, RowScalar, StepRows};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use std::ops::Range;
 
-impl<F: RowScalar> Layer<'_, F> {
+impl<F: RowScalar> LayerDirection<'_, F> {
     pub(super) fn forward(
         &self,
         (products, team): (&Products<'_, F>, Option<&Team<'_, F>>),

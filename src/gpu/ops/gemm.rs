@@ -167,7 +167,7 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
         context,
         &product.class(parts),
         &candidates,
-        |mode, kernel, repeats| product.trial(context, mode, (kernel, parts), repeats),
+        |effort, kernel, repeats| product.trial(context, effort, (kernel, parts), repeats),
     )?;
     product.dispatch(plan, kernel, parts)
 }

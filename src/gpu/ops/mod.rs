@@ -13,9 +13,10 @@ mod mse;
 mod multiply;
 mod pack_half;
 mod pack_recurrent;
-mod recurrence;
+mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
+mod recurrent_steps;
 mod recurrent_trial;
 mod repeat;
 mod repeat_backward;
@@ -76,8 +77,8 @@ pub(super) fn lower(op: &Op, plan: &mut PlanBuilder<'_>) -> Result<()> {
         Op::Fill(op) => fill::lower(op, plan),
         Op::Gemm(op) => gemm::lower(op, plan),
         Op::ColumnSum(op) => column_sum::lower(op, plan),
-        Op::RecurrentForward(op) => recurrent_trial::lower(op, plan),
-        Op::RecurrentBackward(op) => recurrent_trial::lower(op, plan),
+        Op::RecurrentForward(op) => recurrent::lower(op, plan),
+        Op::RecurrentBackward(op) => recurrent::lower(op, plan),
         Op::GatherLast(op) => gather_last::lower(op, plan),
         Op::Softmax(op) => softmax::lower(op, plan),
         Op::SoftmaxBackward(op) => softmax_backward::lower(op, plan),

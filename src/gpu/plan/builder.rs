@@ -4,7 +4,7 @@ use super::memo::Memo;
 use super::{Dispatch, Plan};
 use crate::device::Precision;
 use crate::error::{Error, Result};
-use crate::gpu::buffer::{Buffer, Kept};
+use crate::gpu::buffer::{Buffer, Editions};
 use crate::gpu::context::Context;
 use crate::gpu::kernel::Kernel;
 use crate::gpu::pipeline::{Pipeline, Variant};
@@ -29,7 +29,7 @@ pub(in crate::gpu) struct PlanBuilder<'a> {
     pub(in crate::gpu) memo: Memo,
     params: Vec<u8>,
     pending: Vec<Pending>,
-    kept: Vec<Kept>,
+    editions: Vec<Editions>,
     /// For each tensor, whether nothing reads it; empty where that is not known.
     unread: Vec<bool>,
     /// What the operations so far write to.
@@ -49,7 +49,7 @@ struct Pending {
     params_offset: usize,
     params_size: usize,
     workgroups: [u32; 3],
-    kept: Option<usize>,
+    editions: Option<usize>,
 }
 
 impl<'a> PlanBuilder<'a> {
@@ -69,7 +69,7 @@ impl<'a> PlanBuilder<'a> {
             memo: Memo::default(),
             params: vec![],
             pending: vec![],
-            kept: vec![],
+            editions: vec![],
             unread: vec![],
             written: vec![],
             operation: 0,
@@ -207,9 +207,9 @@ impl<'a> PlanBuilder<'a> {
             return Ok(());
         }
         let sources = of.into_iter().map(|tensor| self.buffers[tensor.0].clone());
-        self.kept.push(Kept::new(sources.collect()));
-        let kept = Some(self.kept.len() - 1);
-        self.add(kernel, variant, params, workgroups, kept)
+        self.editions.push(Editions::new(sources.collect()));
+        let editions = Some(self.editions.len() - 1);
+        self.add(kernel, variant, params, workgroups, editions)
     }
 
     fn add<K: Kernel>(
@@ -218,7 +218,7 @@ impl<'a> PlanBuilder<'a> {
         variant: &Variant<'_>,
         params: K::Params,
         workgroups: [u32; 3],
-        kept: Option<usize>,
+        editions: Option<usize>,
     ) -> Result<()> {
         if workgroups.contains(&0) {
             return Ok(());
@@ -235,7 +235,7 @@ impl<'a> PlanBuilder<'a> {
             params_offset,
             params_size: size_of::<K::Params>(),
             workgroups,
-            kept,
+            editions,
         });
         Ok(())
     }
@@ -282,7 +282,7 @@ impl<'a> PlanBuilder<'a> {
                 bind_group: bind_groups[&key].clone(),
                 params_offset: pending.params_offset as u32,
                 workgroups: pending.workgroups,
-                kept: pending.kept,
+                editions: pending.editions,
             });
         }
         let mut scratch = self.scratch;
@@ -290,7 +290,7 @@ impl<'a> PlanBuilder<'a> {
         let written = self.written.iter();
         Ok(Plan {
             dispatches,
-            kept: Mutex::new(self.kept),
+            editions: Mutex::new(self.editions),
             written: written.map(|id| self.buffers[id.0].clone()).collect(),
             scratch,
         })

@@ -3,7 +3,7 @@
 use super::{GemmParams, Product, STEPS};
 use crate::error::Result;
 use crate::gpu::plan::{Plan, PlanBuilder};
-use crate::gpu::tuner::{Choice, Mode};
+use crate::gpu::tuner::{Choice, Effort};
 use crate::gpu::{AdapterKind, Context};
 
 /// A kernel for matrix products on a GPU. All but [`Cooperative`](Self::Cooperative) give the same bits; which is the fastest depends on the adapter and the sizes, and is measured
@@ -206,13 +206,13 @@ impl Product {
     pub(super) fn trial(
         &self,
         context: &Context,
-        mode: Mode,
+        effort: Effort,
         (kernel, parts): (GemmKernel, usize),
         repeats: usize,
     ) -> Result<Plan> {
         let [mut m, n, mut k] = self.size;
         let shrink = |size: &mut usize, least: usize, rest: usize| {
-            while *size > least && *size * rest > mode.work() {
+            while *size > least && *size * rest > effort.work() {
                 *size = (*size / 2).next_multiple_of(4);
             }
         };
