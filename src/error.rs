@@ -76,6 +76,18 @@ pub enum Error {
         /// The device.
         device: String,
     },
+    /// WGSL that does not compile.
+    #[error("{file}:{line}:{column}: {reason}")]
+    Shader {
+        /// The file, or what else the text comes from.
+        file: &'static str,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: u32,
+        /// The compiler's reason.
+        reason: String,
+    },
     /// A fault that the driver or wgpu reported; a defect of this crate or of the driver.
     #[error("GPU fault: {0}")]
     Gpu(String),

@@ -6,6 +6,7 @@ pub mod data;
 mod device;
 mod error;
 mod executable;
+mod files;
 pub mod gpu;
 pub mod interop;
 pub mod nn;

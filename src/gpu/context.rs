@@ -84,10 +84,6 @@ const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
     .union(wgpu::Features::PIPELINE_CACHE)
     .union(wgpu::Features::TIMESTAMP_QUERY);
 
-fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
-    mutex.lock()
-}
-
 impl Context {
     /// Opens the best adapter that a wish allows, with all the limits it offers, and with cooperative matrices where it has some for the
     /// precision.
@@ -124,14 +120,16 @@ impl Context {
         context
             .device
             .on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-                lock(&fault).get_or_insert(describe("a GPU operation", error));
+                fault
+                    .lock()
+                    .get_or_insert(describe("a GPU operation", error));
             }));
         let fault = Arc::clone(&context.fault);
         context
             .device
             .set_device_lost_callback(move |reason, message| {
                 // A loss outranks whatever was reported before it.
-                *lock(&fault) = Some(Error::DeviceLost {
+                *fault.lock() = Some(Error::DeviceLost {
                     reason: format!("{reason:?}: {message}"),
                 });
             });
@@ -163,7 +161,7 @@ impl Context {
 
     /// How all recurrences are to run, where that was set.
     pub(super) fn forced_recurrent_choice(&self) -> Option<RecurrentChoice> {
-        *lock(&self.recurrent_choice)
+        *self.recurrent_choice.lock()
     }
 
     /// How a recurrence of a cell with `gates` gates may run, the best guess first.
@@ -193,16 +191,16 @@ impl Context {
                 expected,
             ));
         }
-        *lock(&self.recurrent_choice) = choice;
+        *self.recurrent_choice.lock() = choice;
         Ok(())
     }
 
     pub(crate) fn precision(&self) -> Precision {
-        *lock(&self.precision)
+        *self.precision.lock()
     }
 
     pub(crate) fn set_precision(&self, precision: Precision) {
-        *lock(&self.precision) = precision;
+        *self.precision.lock() = precision;
     }
 
     /// Rows and columns of the cooperative matrices of f16 with sums in f32, where the device has them.
@@ -241,7 +239,7 @@ impl Context {
 
     /// The fault that the driver reported since the last check, if any. A lost device stays lost.
     pub(crate) fn check(&self) -> Result<()> {
-        let mut fault = lock(&self.fault);
+        let mut fault = self.fault.lock();
         match &*fault {
             Some(Error::DeviceLost { reason }) => Err(Error::DeviceLost {
                 reason: reason.clone(),

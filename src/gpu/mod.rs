@@ -23,6 +23,7 @@ mod tuner;
 
 pub use adapter::{AdapterInfo, AdapterKind};
 pub(crate) use buffer::Buffer;
+pub(crate) use compose::COUNTS;
 pub use compose::{Shader, shaders};
 pub(crate) use context::Context;
 pub use context::Counters;

@@ -168,11 +168,12 @@ impl Context {
             match first.and_then(|message| Some((message, message.location?))) {
                 Some((message, location)) => {
                     let (file, line) = shader.locate(location.line_number as usize);
-                    Error::Gpu(format!(
-                        "{file}:{line}:{}: {}",
-                        location.line_position,
-                        message.message.trim()
-                    ))
+                    Error::Shader {
+                        file,
+                        line,
+                        column: location.line_position,
+                        reason: message.message.trim().to_owned(),
+                    }
                 }
                 None => error,
             },

@@ -51,10 +51,7 @@ impl Plan {
     ) -> Result<()> {
         if let Err(fault) = context.check() {
             // Earlier work may not have been done.
-            self.editions
-                .lock()
-                .iter_mut()
-                .for_each(Editions::forget);
+            self.editions.lock().iter_mut().for_each(Editions::forget);
             return Err(fault);
         }
         let _order = context.order.lock();
@@ -77,10 +74,7 @@ impl Plan {
         after.iter().for_each(|copy| copy.encode(&mut encoder));
         let submitted = context.guarded("a run", || context.submit(encoder.finish()));
         if submitted.is_err() {
-            self.editions
-                .lock()
-                .iter_mut()
-                .for_each(Editions::forget);
+            self.editions.lock().iter_mut().for_each(Editions::forget);
         }
         let left_out = hold.into_iter().filter(|holds| *holds).count();
         self.count(context, left_out);

@@ -5,10 +5,9 @@
 
 use super::ops::KERNELS;
 use super::tuner::Effort;
-use crate::trusted;
+use crate::{files, trusted};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const HEADER: &str = "bptt choices 1";
 
@@ -76,10 +75,8 @@ impl Store {
             .iter()
             .map(|(key, choice)| format!("{key}\t{choice}\n"))
             .collect();
-        write(
-            &folder.join("choices.tsv"),
-            format!("{HEADER}\n{lines}").as_bytes(),
-        );
+        let data = format!("{HEADER}\n{lines}");
+        write(&folder.join("choices.tsv"), data.as_bytes());
     }
 }
 
@@ -108,17 +105,11 @@ fn read(folder: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Replaces a file as a whole, so that no reader sees half of it.
+/// Writes a file where that is possible: without it the next process does the work again.
 fn write(path: &Path, data: &[u8]) {
-    let Some(folder) = path.parent() else { return };
-    static DRAFTS: AtomicU64 = AtomicU64::new(0);
-    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
-    let draft = path.with_extension(format!("{}.{number}.draft", std::process::id()));
-    let written = std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&draft, data))
-        .and_then(|()| std::fs::rename(&draft, path));
-    if written.is_err() {
-        std::fs::remove_file(&draft).ok();
+    let folder = path.parent().map(std::fs::create_dir_all);
+    if matches!(folder, Some(Ok(()))) {
+        files::replace(path, data).ok();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::Real;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::nn::{Parameters, Weights};
 use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -85,15 +86,7 @@ pub(crate) fn write_file<F: Real>(
         (name.as_str(), view.expect("the length is the shape's"))
     });
     let bytes = safetensors::serialize(views, None).map_err(|reason| Error::file(path, reason))?;
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".part");
-    std::fs::write(&unfinished, bytes)
-        .and_then(|()| std::fs::rename(&unfinished, path))
-        .map_err(|reason| {
-            // What is left of the attempt is of no use; that it may not be there at all is no second error.
-            std::fs::remove_file(&unfinished).ok();
-            Error::file(path, reason)
-        })
+    files::replace(path, &bytes).map_err(|reason| Error::file(path, reason))
 }
 
 impl Parameters {

@@ -3,8 +3,6 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod cell;
 #[cfg(not(target_arch = "wasm32"))]
-mod locate;
-
 #[cfg(not(target_arch = "wasm32"))]
 pub use cell::{CellFault, CellFaults, CellReport, check_cell};
 

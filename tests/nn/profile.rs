@@ -238,14 +238,14 @@ fn a_product_that_goes_with_the_steps_is_part_of_them() {
         let forward: Vec<_> = forward.filter(|kernel| kernel.flops > 0).collect();
         (plan.flops(), forward[0].bytes, forward[0].flops)
     };
-    let [alone, resident] = [RecurrentWalk::Invocation, RecurrentWalk::Workgroup].map(cost);
-    assert_eq!(alone.0, resident.0);
+    let [invocation, workgroup] = [RecurrentWalk::Invocation, RecurrentWalk::Workgroup].map(cost);
+    assert_eq!(invocation.0, workgroup.0);
     // T = 5, B = 3, I = 4, G·H = 28: x, W and b_ih come in where x_gates did.
     assert_eq!(
-        alone.1 + 4 * 15 * 28,
-        resident.1 + 4 * (15 * 4 + 28 * 4 + 28)
+        invocation.1 + 4 * 15 * 28,
+        workgroup.1 + 4 * (15 * 4 + 28 * 4 + 28)
     );
-    assert_eq!(alone.2, resident.2 + 2 * 15 * 28 * 4 + 15 * 28);
+    assert_eq!(invocation.2, workgroup.2 + 2 * 15 * 28 * 4 + 15 * 28);
 }
 
 fn check(profile: &Profile, operations: &[usize]) {

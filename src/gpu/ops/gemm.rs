@@ -305,7 +305,6 @@ impl Product {
             c,
         };
         let (constants, tile): (Vec<_>, _) = match kernel {
-            GemmKernel::Scalar | GemmKernel::Cooperative => (vec![], BLOCK),
             GemmKernel::Register { blocks, group } | GemmKernel::Subgroup { blocks, group } => (
                 vec![("BLOCKS", blocks), ("GROUP", group)],
                 (8 * blocks as usize, 4 * group as usize),
@@ -314,6 +313,8 @@ impl Product {
                 let group = (64 / side) * (64 / side);
                 (vec![("SIDE", side), ("GROUP", group)], (64, 64))
             }
+            // Cooperative matrices have a dispatch of their own.
+            _ => (vec![], BLOCK),
         };
         let mut variant = self.variant(extras);
         let constants = constants.into_iter();
@@ -322,9 +323,6 @@ impl Product {
         let tiles = self.size[0].div_ceil(tile.0) * self.size[1].div_ceil(tile.1);
         let groups = plan.workgroups(tiles, parts)?;
         match kernel {
-            GemmKernel::Scalar | GemmKernel::Cooperative => {
-                plan.dispatch(&operands, &variant, params, groups)
-            }
             GemmKernel::Register { .. } => {
                 plan.dispatch(&GemmRegister(operands), &variant, params, groups)
             }
@@ -334,8 +332,10 @@ impl Product {
             GemmKernel::Workgroup { .. } => {
                 plan.dispatch(&GemmWorkgroup(operands), &variant, params, groups)
             }
+            _ => plan.dispatch(&operands, &variant, params, groups),
         }
     }
+
     fn dispatch_cooperative(&self, plan: &mut PlanBuilder<'_>, side: u32) -> Result<()> {
         /// Invocations of a workgroup, `GROUP` in the shader.
         const GROUP: u32 = 64;

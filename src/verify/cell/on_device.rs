@@ -62,7 +62,7 @@ pub(super) fn check<C: Cell>(
             Ok(error) => worst = worst.max(error),
             Err(mismatch) => {
                 let reason = format!("two layers and directions on {device}: {mismatch}");
-                return Err(vec![sources.wgsl("cell_backward", "", reason)]);
+                return Err(vec![sources.wgsl("fn cell_backward", reason)]);
             }
         }
     }
@@ -104,7 +104,7 @@ impl StepOutput {
             value(got),
             value(expected)
         );
-        sources.wgsl(self.function, &self.what, reason)
+        sources.wgsl(&format!("fn {}(", self.function), reason)
     }
 }
 

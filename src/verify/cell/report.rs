@@ -36,7 +36,7 @@ impl fmt::Display for CellReport {
 pub struct CellFault {
     /// The file.
     pub file: String,
-    /// The line, from 1: of the statement where it could be found, else of the function.
+    /// The line, from 1.
     pub line: usize,
     /// What is wrong, with the values.
     pub what: String,

@@ -92,24 +92,21 @@ impl Choice for GemmKernel {
     }
 }
 
-/// Whether a device can run a kernel.
+/// Whether a device can run a kernel that the tuner chooses from.
 fn fits(context: &Context, kernel: GemmKernel) -> bool {
-    let invocations = match kernel {
-        GemmKernel::Scalar => 32,
-        GemmKernel::Register { group, .. } | GemmKernel::Subgroup { group, .. } => group,
-        GemmKernel::Workgroup { side } => (64 / side) * (64 / side),
-        GemmKernel::Cooperative => 64,
-    };
     let limits = &context.limits;
-    invocations <= limits.max_compute_invocations_per_workgroup
+    let (invocations, otherwise) = match kernel {
+        GemmKernel::Register { group, .. } => (group, true),
+        GemmKernel::Subgroup { group, .. } => (group, context.subgroups),
+        GemmKernel::Workgroup { side } => (
+            (64 / side) * (64 / side),
+            limits.max_compute_workgroup_storage_size >= 8192,
+        ),
+        _ => (32, true),
+    };
+    otherwise
+        && invocations <= limits.max_compute_invocations_per_workgroup
         && invocations <= limits.max_compute_workgroup_size_x
-        && match kernel {
-            GemmKernel::Scalar | GemmKernel::Register { .. } => true,
-            GemmKernel::Subgroup { .. } => context.subgroups,
-            GemmKernel::Workgroup { .. } => limits.max_compute_workgroup_storage_size >= 8192,
-            // See `Product::cooperative`.
-            GemmKernel::Cooperative => false,
-        }
 }
 
 impl Product {
