@@ -229,17 +229,14 @@ impl<F: RowScalar> LayerDirection<'_, F> {
             let mut d_r = d_r.as_mut().map(|d_r| d_r.index_axis_mut(Axis(0), t));
             for row in (0..batch).filter(live) {
                 let mut d_r = d_r.as_mut().map(|d_r| d_r.row_mut(row));
-                F::cell_backward(
-                    self.cell.erased(),
-                    BackwardRow {
-                        saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
-                        diagonal: self.diagonal,
-                        d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                        d_x: d_x.row_mut(row).into_slice().expect(CONTIGUOUS),
-                        d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
-                        d_diagonal: d_diagonal.row_mut(row).into_slice().expect(CONTIGUOUS),
-                    },
-                );
+                self.cell.rows::<F>().backward_row(BackwardRow {
+                    saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
+                    diagonal: self.diagonal,
+                    d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
+                    d_x: d_x.row_mut(row).into_slice().expect(CONTIGUOUS),
+                    d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
+                    d_diagonal: d_diagonal.row_mut(row).into_slice().expect(CONTIGUOUS),
+                });
             }
             if early < gates {
                 d_inner.fill(F::zero());
@@ -248,16 +245,13 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                 products.add_back(rows, early..gates, d_r_t, to, &mut scratch);
                 for row in (0..batch).filter(live) {
                     let mut d_r = d_r.as_mut().map(|d_r| d_r.row_mut(row));
-                    F::cell_inner_backward(
-                        self.cell.erased(),
-                        InnerBackwardRow {
-                            saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
-                            d_inner: &d_inner[row * hidden..(row + 1) * hidden],
-                            d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                            d_x: d_x.row_mut(row).into_slice().expect(CONTIGUOUS),
-                            d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
-                        },
-                    );
+                    self.cell.rows::<F>().inner_backward_row(InnerBackwardRow {
+                        saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
+                        d_inner: &d_inner[row * hidden..(row + 1) * hidden],
+                        d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
+                        d_x: d_x.row_mut(row).into_slice().expect(CONTIGUOUS),
+                        d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
+                    });
                 }
             }
             if projection.is_some() {

@@ -79,7 +79,7 @@ pub(super) fn recurrent_forward<F: RowScalar>(
         // With a mask or a projection the product is not one of h₋, or h not the cell's.
         let plain = mask.is_none() && weight_hr.is_none();
         let plain = plain && tasks.rows <= STEP_ROWS && tasks.team == 1;
-        let products = match F::takes_steps(op.cell.erased()).filter(|_| plain) {
+        let products = match op.cell.rows::<F>().takes_steps().filter(|_| plain) {
             Some(cell) => Products::ByUnits {
                 cell,
                 weights: pack(weight_hh, Form::OfUnits(op.cell.gates())),

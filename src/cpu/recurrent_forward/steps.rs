@@ -147,30 +147,24 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         }
         if let Some(inner) = inner.filter(|_| early < gates) {
             for row in (0..rows.len()).filter(live) {
-                F::cell_inner(
-                    self.cell.erased(),
-                    InnerRow {
-                        x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                        r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                        state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
-                        inner: inner.row_mut(row).into_slice().expect(CONTIGUOUS),
-                    },
-                );
+                self.cell.rows::<F>().inner_row(InnerRow {
+                    x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                    r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                    state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
+                    inner: inner.row_mut(row).into_slice().expect(CONTIGUOUS),
+                });
             }
             products.add(rows, early..gates, inner.view(), r, scratch);
         }
         for row in (0..rows.len()).filter(live) {
             let mut saved = saved.as_mut().map(|saved| saved.row_mut(row));
-            F::cell_forward(
-                self.cell.erased(),
-                ForwardRow {
-                    x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                    r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                    diagonal: self.diagonal,
-                    state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                    saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
-                },
-            );
+            self.cell.rows::<F>().forward_row(ForwardRow {
+                x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                diagonal: self.diagonal,
+                state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
+                saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
+            });
         }
     }
 
