@@ -3,8 +3,8 @@
 //   INNER    of a cell with late gates, after WHOLE: the gradient of v = Rᵀ times d_r of the late gates, and what it adds
 //   PROJECT  with a projection: the gradient of h as in WHOLE, kept as d_h
 //   CELL     after PROJECT: the gradient of m = W_hrᵀ d_h; then the cell
-// and WHOLE or PROJECT once more (AFTER_FIRST) where the initial h's gradient is wanted. An invocation owns OUTPUTS neighbouring units of ROWS
-// batch rows.
+// and WHOLE or PROJECT once more (AFTER_FIRST) where the initial h's gradient is wanted. An
+// invocation owns OUTPUTS neighbouring units of ROWS batch rows.
 
 struct RecurrentBackwardParams {
     steps: u32,
@@ -52,7 +52,8 @@ const WHOLE: u32 = 0u;
 const INNER: u32 = 1u;
 const PROJECT: u32 = 2u;
 const CELL: u32 = 3u;
-// Whether this is past the first step of the forward pass: only the product for the initial h's gradient is left.
+// Whether this is past the first step of the forward pass: only the product for the initial h's
+// gradient is left.
 override AFTER_FIRST: bool = false;
 // Whether rows have lengths. Past its length a row has no gradient but that of its states.
 override RAGGED: bool = false;
@@ -141,8 +142,8 @@ fn phase(which: u32, at: Place, first_own: u32, lane: u32) {
     }
 }
 
-// The place in time of the d_r that a product takes: this step, or the one done just before, which is one later in this direction's order; past
-// the first step, the first step itself.
+// The place in time of the d_r that a product takes: this step, or the one done just before, which
+// is one later in this direction's order; past the first step, the first step itself.
 fn t_read(step: u32, reverse: bool, of_this_step: bool) -> u32 {
     let read = select(step + 1u, step, AFTER_FIRST || of_this_step);
     return select(read, params.steps - 1u - read, reverse);

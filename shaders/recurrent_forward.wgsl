@@ -83,7 +83,8 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
     // Whether the product takes v or m, of this step, and not h₋.
     let from_inner = which == LATE || which == PROJECT;
 
-    // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are not stored.
+    // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are
+    // not stored.
     var source: array<u32, ROWS>;
     // Zeros need no product.
     let zeros = at.fresh && !from_inner;
@@ -128,7 +129,8 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
     if own_unit >= units {
         return;
     }
-    // Copies, as arrays that a loop indexes are kept in memory; a loop that drivers do not unroll, as its end is not known, keeps the kernel short.
+    // Copies, as arrays that a loop indexes are kept in memory; a loop that drivers do not unroll,
+    // as its end is not known, keeps the kernel short.
     let rows = min(ROWS, params.batch - min(at.first_row, params.batch));
     var results = r;
     for (var row = 0u; row < rows; row++) {

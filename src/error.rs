@@ -1,6 +1,7 @@
 //! The errors of the crate.
 
-/// What went wrong. Every variant that concerns an argument names it, says what it was and what it should have been.
+/// What went wrong. Every variant that concerns an argument names it, says what it was and what it
+/// should have been.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -40,7 +41,8 @@ pub enum Error {
         /// The driver's reason.
         reason: String,
     },
-    /// The GPU device was lost (driver reset, removal, `destroy`). Its tensors are gone; open a new [`Device`](crate::Device).
+    /// The GPU device was lost (driver reset, removal, `destroy`). Its tensors are gone; open a new
+    /// [`Device`](crate::Device).
     #[error("GPU device lost: {reason}")]
     DeviceLost {
         /// The driver's reason.

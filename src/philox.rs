@@ -1,9 +1,11 @@
-//! Random numbers that are a function of their place: the same on every device, forward and backward, in any order.
+//! Random numbers that are a function of their place: the same on every device, forward and
+//! backward, in any order.
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011): four random words for each of the
-/// counters in a register, and a key. Word i of all counters lies together.
+/// Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3",
+/// 2011): four random words for each of the counters in a register, and a key. Word i of all
+/// counters lies together.
 #[inline(always)]
 fn philox<S: Simd>(simd: S, counter: [S::u32s; 4], key: [u32; 2]) -> [S::u32s; 4] {
     let ([mut a, mut b, mut c, mut d], [mut key0, mut key1]) = (counter, key);
@@ -22,7 +24,8 @@ fn philox<S: Simd>(simd: S, counter: [S::u32s; 4], key: [u32; 2]) -> [S::u32s; 4
 /// The most lanes of a register.
 const LANES: usize = 16;
 
-/// The elements of a tensor that carries seed and step into programs: 16 bits an element, low ones first, exact in f32.
+/// The elements of a tensor that carries seed and step into programs: 16 bits an element, low ones
+/// first, exact in f32.
 pub(crate) const RNG_LEN: usize = 8;
 
 /// Seed and step as such a tensor.
@@ -40,7 +43,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// From the tensor's elements.
+    /// The stream of a site, seeded by the tensor's elements.
     pub(crate) fn new<F: crate::Real>(rng: &[F], site: u32) -> Self {
         let part = |index: usize| rng[index].to_double() as u32;
         let word = |index: usize| part(index) | (part(index + 1) << 16);

@@ -3,7 +3,8 @@
 use super::activation::{clip, clip_derivative};
 use super::{Backward, Forward, Lanes, LstmUnit};
 
-/// A step's values, from the arguments of the four gates (that of o without its peephole, which needs c) and c₋.
+/// A step's values, from the arguments of the four gates (that of o without its peephole, which
+/// needs c) and c₋.
 struct StepValues<N> {
     input: N,
     forget: N,

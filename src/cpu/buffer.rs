@@ -34,12 +34,13 @@ impl<F> Buffer<F> {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Recursive: an operation may read two slices of one tensor, and a waiting writer must not come between.
+    /// Recursive: an operation may read two slices of one tensor, and a waiting writer must not
+    /// come between.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Contents<F>> {
         self.0.read_recursive()
     }
 
-    /// Forgets what was kept.
+    /// Locks the tensor for writing, and forgets what was packed of it.
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Contents<F>> {
         let mut contents = self.0.write();
         contents.packed.get_mut().clear();
@@ -50,11 +51,11 @@ impl<F> Buffer<F> {
 /// How a matrix is packed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Form {
-    /// For products with it.
+    /// The matrix, for products with it.
     Plain,
-    /// For products with its transpose.
+    /// The transpose, for products with that.
     Transposed,
-    /// As [`Panels::of_units`] does for so many gates.
+    /// The transpose by units, as [`Panels::of_units`] has it for so many gates.
     OfUnits(usize),
 }
 
@@ -69,7 +70,8 @@ pub(crate) struct Contents<F> {
 }
 
 impl<F: PanelScalar> Contents<F> {
-    /// A matrix of the tensor, packed; `keep`: until the tensor is next written to, for whoever asks for the same.
+    /// A matrix of the tensor, packed; `keep`: until the tensor is next written to, for whoever
+    /// asks for the same.
     pub(super) fn packed(&self, of: Matrix, form: Form, keep: bool) -> Arc<Panels<F>> {
         let key = ([of.offset, of.rows, of.columns, of.row_stride], form);
         let known = |packed: &[(PackingKey, Arc<Panels<F>>)]| {

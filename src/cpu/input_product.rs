@@ -1,5 +1,6 @@
-//! The input's part of the pre-activations, a block of steps at a time, so that it is in the cache when the cell takes it; where only one thread
-//! walks steps, by a second one, ahead of it; where a team does, by all of them, before it.
+//! The input's part of the pre-activations, a block of steps at a time, so that it is in the cache
+//! when the cell takes it; where only one thread walks steps, by a second one, ahead of it; where a
+//! team does, by all of them, before it.
 
 use super::buffer::Form;
 use super::memory::{Memory, Reading};
@@ -34,7 +35,7 @@ pub(super) struct InputProduct<'a, F> {
     matrix: Matrix,
     steps: usize,
     weights: Arc<Panels<F>>,
-    /// As wide as the product.
+    /// The bias, as wide as the product.
     bias: Vec<F>,
 }
 
@@ -65,7 +66,7 @@ impl<'a, F: RowScalar> InputProduct<'a, F> {
         block
     }
 
-    /// The same, into the first steps of a block.
+    /// Computes x_gates of x into the first steps of a block.
     fn fill_block(&self, x: ArrayView3<'_, F>, block: ArrayViewMut3<'_, F>) {
         let (bias, width) = (Start::Row(&self.bias), self.weights.width());
         let to = block.into_slice().expect(CONTIGUOUS);
@@ -89,21 +90,22 @@ impl<'a, F: RowScalar> InputProduct<'a, F> {
     }
 }
 
-/// The x_gates of some rows over the whole sequence, in parts, each computed by the thread that first wants it.
+/// The x_gates of some rows over the whole sequence, in parts, each computed by the thread that
+/// first wants it.
 pub(super) struct SharedXGates<'a, F> {
     product: &'a InputProduct<'a, F>,
     /// `[T, b, I]`
     x: ArrayView3<'a, F>,
     /// Steps of a part.
     steps: usize,
-    /// Each `[steps of the part, b, width]`, in the order of steps.
+    /// The parts, `[steps of the part, b, width]`, in the order of steps.
     parts: [OnceLock<Array3<F>>; PARTS],
     /// Whether time runs backwards.
     reverse: bool,
 }
 
 impl<'a, F: RowScalar> SharedXGates<'a, F> {
-    /// None where a second thread would not pay, or the whole were large.
+    /// The parts, to be computed; `None` where a second thread would not pay or the whole were large.
     pub(super) fn new(
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,
@@ -127,7 +129,7 @@ impl<'a, F: RowScalar> SharedXGates<'a, F> {
         })
     }
 
-    /// All parts, computed by as many threads as there are; None where the whole were large.
+    /// The parts, computed by as many threads as there are; `None` where the whole were large.
     pub(super) fn at_once(
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,
@@ -153,7 +155,7 @@ impl<'a, F: RowScalar> SharedXGates<'a, F> {
         (part, start)
     }
 
-    /// All parts but the first, which whoever walks the steps needs at once.
+    /// Computes all parts but the first, which whoever walks the steps needs at once.
     pub(super) fn ahead(&self) {
         (1..PARTS).for_each(|index| {
             self.part(index);
@@ -167,7 +169,7 @@ pub(super) enum XGates<'a, F> {
     Ready(ArrayView3<'a, F>),
     /// Computed by several threads.
     Shared(&'a SharedXGates<'a, F>),
-    /// To be computed from x `[T, b, I]`.
+    /// The product of x `[T, b, I]`, computed a block at a time.
     Computed {
         product: &'a InputProduct<'a, F>,
         x: ArrayView3<'a, F>,
@@ -177,7 +179,7 @@ pub(super) enum XGates<'a, F> {
         start: usize,
         /// Whether time runs backwards.
         reverse: bool,
-        /// That compute a block.
+        /// Threads that compute a block.
         threads: usize,
     },
 }

@@ -15,8 +15,8 @@ use crate::threads;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3, Axis, s};
 use std::ops::Range;
 
-/// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that step's d_r; then the cell.
-/// Directions and batch are split over threads as in the forward pass.
+/// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that
+/// step's d_r; then the cell. Directions and batch are split over threads as in the forward pass.
 pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &Memory<'_, F>) {
     let shape = op.shape;
     let RecurrentShape {
@@ -162,7 +162,7 @@ struct Gradients<'a, F> {
 }
 
 impl<F: RowScalar> LayerDirection<'_, F> {
-    /// saved: `[b, T, K·H]`, d_y: `[T, b, P]`.
+    /// Walks back over the steps of some rows; saved: `[b, T, K·H]`, d_y: `[T, b, P]`.
     fn backward(
         &self,
         (products, team): (&GateProducts<'_, F>, Option<&Team<'_, F>>),

@@ -19,8 +19,9 @@ use crate::threads;
 use ndarray::{Array2, ArrayViewMut3, Axis, s};
 use std::sync::Arc;
 
-/// r = R h₋ + b_hh, then the cell, for every step; directions and batch split over threads, each of which walks its rows' whole sequence.
-/// `inputs` are the products that x_gates consist of, one a direction, where they are fused with this operation.
+/// r = R h₋ + b_hh, then the cell, for every step; directions and batch are split over threads,
+/// each of which walks its rows' whole sequence. `inputs` are the products that x_gates consist of,
+/// one a direction, where they are fused with this operation.
 pub(super) fn recurrent_forward<F: RowScalar>(
     op: &RecurrentForward,
     inputs: &[Op],
@@ -36,7 +37,8 @@ pub(super) fn recurrent_forward<F: RowScalar>(
     } = shape;
     let gate_width = op.cell.gates() * hidden;
     let saved_width = op.cell.saved() * hidden;
-    // A pass that a backward pass follows is training: the weights are about to change, and the memory is wanted elsewhere.
+    // A pass that a backward pass follows is training: the weights are about to change, and the
+    // memory is wanted elsewhere.
     let keep = op.saved.is_none();
     let pack = |weights, form| memory.packed(weights, form, keep);
     let x_gates = memory.read(op.x_gates);
@@ -182,19 +184,19 @@ pub(super) fn recurrent_forward<F: RowScalar>(
 struct Walk<'a, F> {
     layer: LayerDirection<'a, F>,
     products: Products<'a, F>,
-    /// That of the inputs, where it is fused with the walk.
+    /// The input product, where it is fused with the walk.
     input: Option<InputProduct<'a, F>>,
 }
 
 /// How r = R h₋ + b_hh comes about.
 enum Products<'a, F> {
-    /// By a cell that takes it with its step: R and b_hh by [units](Panels::of_units).
+    /// A cell takes it with its step: R and b_hh by [units](Panels::of_units).
     ByUnits {
         cell: &'a dyn TakesSteps<F>,
         weights: Arc<Panels<F>>,
         bias: Vec<F>,
     },
-    /// Before the cell, with b_hh as wide as r.
+    /// A product before the cell gives it, with b_hh as wide as r.
     ByGates(GateProducts<'a, F>, Vec<F>),
 }
 
@@ -211,7 +213,7 @@ fn bias_of_units<F: RowScalar>(bias: Option<&[F]>, cell: &CellRef, hidden: usize
     by_units
 }
 
-/// What they work in.
+/// What the products of some rows work in.
 struct Room<F> {
     /// r of all rows for a panel of units.
     of_panel: Aligned<F>,
@@ -221,7 +223,7 @@ struct Room<F> {
 }
 
 impl<F: RowScalar> Products<'_, F> {
-    /// What a team multiplies with and adds to, where there is to be one.
+    /// What a team of threads multiplies with and adds to, where there is to be one.
     fn of_team(&self, size: usize) -> Option<(&Panels<F>, Start<'_, F>)> {
         match self {
             Self::ByGates(gates, bias) if size > 1 => Some((gates.one()?, Start::Row(bias))),

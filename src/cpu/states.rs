@@ -6,7 +6,8 @@ use crate::program::RecurrentShape;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use std::ops::Range;
 
-/// The states of some rows, `[b, S·H]`. The first plane is h, but with a projection, which has h `[b, P]` beside it.
+/// The states of some rows, `[b, S·H]`. The first plane is h, but with a projection, which has h
+/// `[b, P]` beside it.
 #[derive(Clone)]
 pub(super) struct States<F> {
     pub(super) cell: Array2<F>,
@@ -34,7 +35,7 @@ impl<F: Real> States<F> {
         }
     }
 
-    /// From a tensor `[S][D, B, ·]`, zeros where absent.
+    /// The states in a tensor `[S][D, B, ·]`, zeros where there is none.
     pub(super) fn load(
         from: Option<&[F]>,
         layer: &LayerDirection<'_, F>,
@@ -52,7 +53,7 @@ impl<F: Real> States<F> {
         states
     }
 
-    /// To such a tensor.
+    /// Writes the states to such a tensor.
     pub(super) fn store(&self, to: &mut [F], layer: &LayerDirection<'_, F>, rows: &Range<usize>) {
         let hidden = layer.shape.hidden;
         for state in 0..layer.cell.states() {
@@ -62,7 +63,7 @@ impl<F: Real> States<F> {
         }
     }
 
-    /// `[b, P]`
+    /// The h of all rows, `[b, P]`.
     pub(super) fn h(&self) -> ArrayView2<'_, F> {
         match &self.projected {
             Some(h) => h.view(),
@@ -70,21 +71,21 @@ impl<F: Real> States<F> {
         }
     }
 
-    /// All h, one every so many elements.
+    /// The h of all rows, and the elements from one to the next.
     pub(super) fn h_slice_mut(&mut self) -> (&mut [F], usize) {
         let h = self.projected.as_mut().unwrap_or(&mut self.cell);
         let stride = h.ncols();
         (h.as_slice_mut().expect(CONTIGUOUS), stride)
     }
 
-    /// `[P]` of a row.
+    /// The h of a row, `[P]`.
     pub(super) fn h_row_mut(&mut self, row: usize) -> &mut [F] {
         let output = self.output;
         let (h, stride) = self.h_slice_mut();
         &mut h[row * stride..][..output]
     }
 
-    /// `[b, H]` of a state of the cell, `[b, P]` of h.
+    /// A state of all rows: `[b, H]`, or `[b, P]` of h.
     pub(super) fn plane(&self, state: usize, hidden: usize) -> ArrayView2<'_, F> {
         match &self.projected {
             Some(h) if state == 0 => h.view(),
@@ -101,7 +102,7 @@ impl<F: Real> States<F> {
         row.to_slice().expect(CONTIGUOUS)
     }
 
-    /// The same, for writing.
+    /// A row of [`States::plane`], for writing.
     pub(super) fn plane_row_mut(&mut self, state: usize, hidden: usize, row: usize) -> &mut [F] {
         let plane = self.plane_mut(state, hidden);
         let row = plane.index_axis_move(Axis(0), row);

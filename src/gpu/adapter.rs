@@ -13,7 +13,7 @@ pub enum AdapterKind {
     Integrated,
     /// A GPU lent to a virtual machine.
     Virtual,
-    /// Not told by the driver (browsers, OpenGL).
+    /// A kind that the driver does not tell (browsers, OpenGL).
     Other,
     /// A driver that runs shaders on the CPU: lavapipe, SwiftShader, WARP.
     Software,
@@ -78,7 +78,7 @@ impl From<wgpu::AdapterInfo> for AdapterInfo {
 /// Which adapter is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// Not a software adapter.
+    /// Any but a software adapter.
     Hardware,
     /// The best of all.
     Any,
@@ -169,7 +169,8 @@ pub(crate) const COOPERATIVE: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOP
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::SUBGROUP);
 
-/// Rows and columns of an adapter's cooperative matrices of f16 with sums in f32: 16 or 8, where it has them.
+/// Rows and columns of an adapter's cooperative matrices of f16 with sums in f32: 16 or 8, where it
+/// has them.
 pub(crate) fn cooperative(adapter: &wgpu::Adapter) -> Option<u32> {
     let known = adapter.cooperative_matrix_properties();
     let has = |size: &u32| {

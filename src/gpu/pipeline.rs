@@ -10,7 +10,6 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A compute pipeline and the layout of its one bind group.
 #[derive(Debug)]
@@ -75,7 +74,7 @@ impl Context {
     }
 
     fn create_pipeline(&self, kernel: &KernelInfo, variant: &Variant<'_>) -> Result<Pipeline> {
-        self.counters.pipelines.fetch_add(1, Ordering::Relaxed);
+        self.counters.lock().pipelines += 1;
         // The parameters are storage too.
         let storage = kernel.bindings.len() as u32 + 1;
         if storage > self.limits.max_storage_buffers_per_shader_stage {

@@ -14,14 +14,13 @@ use crate::profile::Launch;
 use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A program's dispatches, in order, ready to be submitted any number of times.
 #[derive(Debug)]
 pub(crate) struct Plan {
     dispatches: Vec<Dispatch>,
-    /// The editions of which the results of some dispatches were made: those need not run again while
-    /// they hold.
+    /// The editions of which the results of some dispatches were made: those need not run again
+    /// while they hold.
     editions: Mutex<Vec<Editions>>,
     /// The tensors that a run writes to.
     written: Vec<Buffer>,
@@ -42,7 +41,8 @@ struct Dispatch {
 }
 
 impl Plan {
-    /// Submits the copies and all dispatches but for those whose results still hold, in one compute pass, as one submit, without waiting.
+    /// Submits the copies and all dispatches but for those whose results still hold, in one compute
+    /// pass, as one submit, without waiting.
     pub(crate) fn run(
         &self,
         context: &Context,
@@ -51,7 +51,7 @@ impl Plan {
     ) -> Result<()> {
         if let Err(fault) = context.check() {
             // Earlier work may not have been done.
-            self.editions.lock().iter_mut().for_each(Editions::forget);
+            self.forget();
             return Err(fault);
         }
         let _order = context.order.lock();
@@ -74,14 +74,19 @@ impl Plan {
         after.iter().for_each(|copy| copy.encode(&mut encoder));
         let submitted = context.guarded("a run", || context.submit(encoder.finish()));
         if submitted.is_err() {
-            self.editions.lock().iter_mut().for_each(Editions::forget);
+            self.forget();
         }
         let left_out = hold.into_iter().filter(|holds| *holds).count();
         self.count(context, left_out);
         submitted.map(|_| ())
     }
 
-    /// Encodes some of the dispatches, without those of which `hold` says that their results do.
+    /// Makes the next run leave nothing out.
+    fn forget(&self) {
+        self.editions.lock().iter_mut().for_each(Editions::forget);
+    }
+
+    /// Encodes some of the dispatches, without those whose results hold, as `hold` says.
     pub(super) fn encode(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
@@ -112,9 +117,7 @@ impl Plan {
 
     /// Counts the dispatches of a run.
     pub(super) fn count(&self, context: &Context, left_out: usize) {
-        let dispatches = (self.dispatches.len() - left_out) as u64;
-        let counter = &context.counters.dispatches;
-        counter.fetch_add(dispatches, Ordering::Relaxed);
+        context.counters.lock().dispatches += (self.dispatches.len() - left_out) as u64;
     }
 
     /// The kernels in the order they run.

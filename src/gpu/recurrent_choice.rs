@@ -29,11 +29,11 @@ pub struct RecurrentChoice {
     pub walk: RecurrentWalk,
     /// Batch rows of an invocation, 1 to 16: each weight it loads serves them all.
     pub rows: usize,
-    /// Neighbouring units of an invocation backwards, 1, 2 or 4: each input it loads serves them all.
-    /// Forward it is the gates of one unit.
+    /// Neighbouring units of an invocation backwards, 1, 2 or 4: each input it loads serves them
+    /// all. Forward it is the gates of one unit.
     pub outputs: usize,
-    /// Whether the invocations of a subgroup load inputs for each other; those that walk by themselves
-    /// cannot.
+    /// Whether the invocations of a subgroup load inputs for each other; those that walk by
+    /// themselves cannot.
     pub subgroups: bool,
 }
 
@@ -64,7 +64,7 @@ impl Choice for RecurrentChoice {
 }
 
 impl RecurrentChoice {
-    /// A choice of these.
+    /// A choice of these numbers.
     ///
     /// # Errors
     /// [`Error::Argument`] for `rows` or `outputs` other than those named, and for `subgroups` with
@@ -167,8 +167,8 @@ impl RecurrentChoice {
         candidates
     }
 
-    /// The choice where nothing was measured: a function of the adapter's kind, the shape, the bytes
-    /// of a weight and, on a software adapter, the processor's cores.
+    /// The choice where nothing was measured: a function of the adapter's kind, the shape, the
+    /// bytes of a weight and, on a software adapter, the processor's cores.
     pub(crate) fn of(
         kind: AdapterKind,
         subgroups: bool,
@@ -180,8 +180,8 @@ impl RecurrentChoice {
             return Self::on_software(subgroups, shape, gates);
         }
         let weights = gates * shape.hidden * shape.output;
-        // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs
-        // for a dispatch.
+        // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5
+        // µs for a dispatch.
         let small = weights * weight_bytes <= 400_000;
         Self {
             walk: if small { Workgroup } else { Device },
@@ -192,8 +192,8 @@ impl RecurrentChoice {
         }
     }
 
-    /// The choice on Mesa's llvmpipe, which pays for loads, and for a dispatch some 25 µs to wake its
-    /// threads (measured).
+    /// The choice on Mesa's llvmpipe, which pays for loads, and for a dispatch some 25 µs to wake
+    /// its threads (measured).
     fn on_software(subgroups: bool, shape: &RecurrentShape, gates: usize) -> Self {
         if Self::suits_invocation(shape, gates) {
             return Self::by_invocation(shape);

@@ -1,7 +1,9 @@
-//! What a device leaves on disk for the next process: the tuner's choices, and compiled pipelines where the driver gives them away.
+//! What a device leaves on disk for the next process: the tuner's choices, and compiled pipelines
+//! where the driver gives them away.
 //!
-//! Two files in the user's cache directory, `bptt/choices.tsv` and `bptt/` with wgpu's name for the adapter's pipelines. A file that
-//! cannot be read is as good as none; one that cannot be written is left.
+//! Two files in the user's cache directory, `bptt/choices.tsv` and `bptt/` with wgpu's name for the
+//! adapter's pipelines. A file that cannot be read is as good as none; one that cannot be written
+//! is left.
 
 use super::ops::KERNELS;
 use super::tuner::Effort;
@@ -91,7 +93,8 @@ impl Drop for Store {
     }
 }
 
-/// The choices in a folder: adapter, driver, kernels, family, class, then the choice. None where the file is missing or not one of ours.
+/// The choices in a folder: adapter, driver, kernels, family, class, then the choice. None where
+/// the file is missing or not one of ours.
 fn read(folder: &Path) -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(folder.join("choices.tsv")).unwrap_or_default();
     let mut lines = text.lines();

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 /// Passes whose two timestamps one query set holds.
 const PASSES: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
-/// When each group started and ended, in nanoseconds after the first started, and how long the host waited.
+/// When each group started and ended, in nanoseconds after the first started, and how long the host
+/// waited.
 pub(crate) struct Timestamps {
     pub(crate) passes: Vec<[u64; 2]>,
     pub(crate) wall: Duration,
 }
 
 impl Plan {
-    /// Runs like [`Plan::run`], but with each group of consecutive dispatches in a pass of its own, and waits. `groups`: their numbers of
-    /// dispatches.
+    /// Runs like [`Plan::run`], but with each group of consecutive dispatches in a pass of its own,
+    /// and waits. `groups`: their numbers of dispatches.
     pub(crate) fn profile(
         &self,
         context: &Context,

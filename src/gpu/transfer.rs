@@ -3,7 +3,6 @@
 use super::{Buffer, Context};
 use crate::error::{Error, Result};
 use futures::channel::oneshot;
-use std::sync::atomic::Ordering;
 
 /// A copy of `len` floats between two buffers, each with the float it starts at.
 pub(crate) struct BufferCopy<'a> {
@@ -81,7 +80,7 @@ impl Context {
             });
             index
         })?;
-        self.counters.readbacks.fetch_add(1, Ordering::Relaxed);
+        self.counters.lock().readbacks += 1;
         // A browser's event loop calls back by itself, and there this does nothing.
         let polled = self.device.poll(wgpu::PollType::Wait {
             submission_index: Some(index),

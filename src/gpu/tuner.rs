@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// A way to do one kind of work. All ways that [`Tuner::choose`] is given must leave the same bits: what is measured may differ from run
-/// to run, results may not.
+/// A way to do one kind of work. All ways that [`Tuner::choose`] is given must leave the same bits:
+/// what is measured may differ from run to run, results may not.
 pub(super) trait Choice: Copy + PartialEq + std::fmt::Debug {
     /// What the choices do, one word.
     const FAMILY: &'static str;
@@ -21,7 +21,7 @@ pub(super) trait Choice: Copy + PartialEq + std::fmt::Debug {
 pub(super) enum Effort {
     /// Nothing: the first candidate is taken, no file is read or written.
     Off,
-    /// On hardware, until half a second is spent, a device; what is not measured by then is left for the next run. On a software
+    /// What half a second a device allows, on hardware; the next run measures the rest. On a software
     /// adapter nothing, as shaders take it long to compile and the first candidates are known to do.
     Quick,
     /// Everything, with longer measurements.
@@ -112,8 +112,9 @@ impl Tuner {
         forced.map(|forced| *forced == choice.name())
     }
 
-    /// The choice for a class of work: what was forced, else remembered, else measured. `candidates` begin with the best guess.
-    /// `trial` makes a plan that does the work of the class a number of times, over memory of its own.
+    /// The choice for a class of work: what was forced, else remembered, else measured.
+    /// `candidates` begin with the best guess. `trial` makes a plan that does the work of the class
+    /// a number of times, over memory of its own.
     pub(super) fn choose<C: Choice>(
         &self,
         context: &Context,
@@ -147,7 +148,8 @@ impl Tuner {
                 return Ok(choice);
             }
             let alone = candidates.len() < 2;
-            // In a browser nothing can be waited for here, and on wgpu's device that does nothing there is nothing to measure.
+            // In a browser nothing can be waited for here, and wgpu's device that does nothing has
+            // nothing to measure.
             let idle = context.device().adapter_info().backend == wgpu::Backend::Noop;
             if alone || effort == Effort::Off || idle || cfg!(target_arch = "wasm32") {
                 return Ok(candidates[0]);
@@ -201,7 +203,8 @@ impl Tuner {
     }
 }
 
-/// The shortest time of one repeat. The plan is as long as needed for the cost of a submit not to count.
+/// The shortest time of one repeat. The plan is as long as needed for the cost of a submit not to
+/// count.
 fn time(
     context: &Context,
     effort: Effort,

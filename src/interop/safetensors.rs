@@ -107,8 +107,9 @@ impl Parameters {
         pollster::block_on(self.save_async(path))
     }
 
-    /// Sets all weights from a file of F32 or F64 tensors with their names and shapes, such as PyTorch's `state_dict` saved by
-    /// `safetensors.torch.save_file`. Nothing is changed where anything is wrong.
+    /// Sets all weights from a file of F32 or F64 tensors with their names and shapes, such as
+    /// PyTorch's `state_dict` saved by `safetensors.torch.save_file`. Nothing is changed where
+    /// anything is wrong.
     ///
     /// # Errors
     /// [`Error::File`] where the file cannot be read; as [`Parameters::load`].

@@ -14,7 +14,8 @@ pub use report::{CellFault, CellFaults, CellReport};
 
 /// Points at which the functions are compared.
 const POINTS: usize = 200;
-/// Central differences in f64 with this step are good to about 1e-9 of a smooth function; a wrong term is off by far more.
+/// Central differences in f64 with this step are good to about 1e-9 of a smooth function; a wrong
+/// term is off by far more.
 const STEP: f64 = 1e-5;
 const TOLERANCE: f64 = 1e-6;
 /// The share of points at which a derivative may differ: those that fell on a kink.
@@ -23,10 +24,12 @@ const KINKS: usize = POINTS / 20;
 /// Checks a cell, built in or of your own:
 ///
 /// - its counts are in range;
-/// - [`Cell::backward`] and [`Cell::inner_backward`] are the derivatives of [`Cell::forward`] and [`Cell::inner`], by central differences in
-///   f64 at 200 random points (a few may lie on kinks), and agree with [`Cell::shared_gradient`];
-/// - on each of `devices` the WGSL half compiles and every function gives what the Rust half gives in f64; and so does a stack of two layers
-///   and two directions with lengths, forward and backward.
+/// - [`Cell::backward`] and [`Cell::inner_backward`] are the derivatives of [`Cell::forward`] and
+///   [`Cell::inner`], by central differences in f64 at 200 random points (a few may lie on kinks),
+///   and agree with [`Cell::shared_gradient`];
+/// - on each of `devices` the WGSL half compiles and every function gives what the Rust half gives
+///   in f64; and so does a stack of two layers and two directions with lengths, forward and
+///   backward.
 ///
 /// ```
 /// use bptt::{Device, cell::GruUnit, verify::check_cell};
@@ -35,8 +38,8 @@ const KINKS: usize = POINTS / 20;
 /// ```
 ///
 /// # Errors
-/// [`CellFaults`]: what is wrong, each with a file and a line. Of the Rust half that is where it names
-/// its WGSL, of WGSL the function, or the statement that does not compile.
+/// [`CellFaults`]: what is wrong, each with a file and a line. Of the Rust half that is where it
+/// names its WGSL, of WGSL the function, or the statement that does not compile.
 pub fn check_cell<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, CellFaults> {
     let sources = CellSources(cell.wgsl());
     let mut faults = counts(cell, &sources);
@@ -184,7 +187,7 @@ impl Point {
         states + d_inner * inner
     }
 
-    /// Its arguments by the names of their gradients.
+    /// The arguments by the names of their gradients.
     fn arguments(&mut self) -> [(&'static str, &mut Vec<f64>); 4] {
         [
             ("d_x", &mut self.x),

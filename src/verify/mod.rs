@@ -38,8 +38,8 @@ impl std::error::Error for Mismatch {}
 /// |got − expected| ≤ tolerance · (|expected| + rms(expected))
 /// ```
 ///
-/// The root mean square of the whole array stands in for elements near zero, whose relative error means nothing after a sum.
-/// A NaN on either side never passes; an expected infinity must be met exactly.
+/// The root mean square of the whole array stands in for elements near zero, whose relative error means
+/// nothing after a sum. A NaN on either side never passes; an expected infinity must be met exactly.
 ///
 /// # Errors
 /// [`Mismatch`], also where the shapes differ.

@@ -92,11 +92,13 @@ fn by_invocation() {
             [5, batch, 4],
         );
     }
-    // More rounds of loops a step than some drivers do in a dispatch, so steps are dispatches after all.
+    // More rounds of loops a step than some drivers do in a dispatch, so steps are dispatches after
+    // all.
     compare("wide", &device, LstmConfig::new(2, 301), [3, 2, 2]);
 }
 
-/// Runs a layer twice that nobody gives states or their gradients: the second time, on other numbers, what steps hand on is used memory.
+/// Runs a layer twice that nobody gives states or their gradients: the second time, on other
+/// numbers, what steps hand on is used memory.
 fn compare_second<C: Cell>(
     place: &str,
     device: &Device,
@@ -156,8 +158,8 @@ fn a_first_step_takes_zeros_from_used_memory() {
     }
 }
 
-/// Where a workgroup or an invocation walks the steps, dispatches do not grow with T, but for a limit
-/// on the rounds of a dispatch.
+/// Where a workgroup or an invocation walks the steps, dispatches do not grow with T, but for a
+/// limit on the rounds of a dispatch.
 #[test]
 fn dispatches_do_not_grow_with_steps() {
     for walk in [RecurrentWalk::Workgroup, RecurrentWalk::Invocation] {
@@ -185,8 +187,8 @@ fn dispatches_do_not_grow_of(walk: RecurrentWalk) {
     assert!(many > few && many < few + 40, "{many}, of 10 steps {few}");
 }
 
-/// Nobody gives a `Sequential` states or reads them, and its weights stay as they are: no dispatch is for those. An invocation that walks the
-/// steps takes the little product too.
+/// Nobody gives a `Sequential` states or reads them, and its weights stay as they are: no dispatch
+/// is for those. An invocation that walks the steps takes the little product too.
 #[test]
 fn inference_takes_a_product_and_a_recurrence_a_layer() {
     let Some(device) = own_gpu() else { return };
@@ -210,8 +212,8 @@ fn inference_takes_a_product_and_a_recurrence_a_layer() {
     }
 }
 
-/// The dispatches of a forward pass and a vector-Jacobian product that invocations which walk the steps save beside workgroups which do; the
-/// results of all ways must have the same bits.
+/// The dispatches of a forward pass and a vector-Jacobian product that invocations which walk the
+/// steps save beside workgroups which do; the results of all ways must have the same bits.
 fn saved<C: Cell>(device: &Device, run: &Run<C>) -> u64 {
     let runs = [
         RecurrentWalk::Invocation,
@@ -233,8 +235,9 @@ fn saved<C: Cell>(device: &Device, run: &Run<C>) -> u64 {
     workgroup.1 - invocation.1
 }
 
-/// Input products that go with the steps of an invocation give what products of their own do, to the bit: with biases and without, lengths, masks,
-/// projections, late gates, both directions, parts of a sequence.
+/// Input products that go with the steps of an invocation give what products of their own do, to
+/// the bit: with biases and without, lengths, masks, projections, late gates, both directions,
+/// parts of a sequence.
 #[test]
 fn input_products_go_with_the_steps() {
     let Some(device) = own_gpu() else { return };
@@ -258,7 +261,8 @@ fn input_products_go_with_the_steps() {
     assert!(saved(&device, &frugal) > 4);
     let plain = Run::new(lstm.clone(), size);
     assert_eq!(saved(&device, &plain), 2);
-    // More work than a dispatch, more rows than a workgroup, and a sum that a product of its own takes in parts.
+    // More work than a dispatch, more rows than a workgroup, and a sum that a product of its own
+    // takes in parts.
     assert_eq!(
         saved(&device, &Run::new(LstmConfig::new(70, 5), [6, 3, 70])),
         0

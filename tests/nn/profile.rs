@@ -49,7 +49,8 @@ fn adam_costs_what_its_equations_say() {
         scalars: tensor(9),
         clip: None,
     };
-    // g + decay·p: 2; p·kept: 1; β₁m + (1−β₁)g: 3; β₂v + (1−β₂)g·g: 4; √v, /√c₂, + ε, rate·m, their quotient, p less it: 6.
+    // g + decay·p: 2; p·kept: 1; β₁m + (1−β₁)g: 3; β₂v + (1−β₂)g·g: 4; √v, /√c₂, + ε, rate·m, their
+    // quotient, p less it: 6.
     let cost = Op::from(adam.clone()).cost();
     assert_eq!(cost.flops, 10 * (2 + 1 + 3 + 4 + 6));
     assert_eq!((cost.read, cost.written), (4 * (40 + 9), 4 * 30));

@@ -120,7 +120,8 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         }
     }
 
-    /// r, then v and what r owes to it, then the cell, of the rows that have the step. `inner`: v `[b, H]`; `saved`: `[b, K·H]`.
+    /// Computes r, then v and what r owes to it, then the cell, of the rows that have the step.
+    /// `inner`: v `[b, H]`; `saved`: `[b, K·H]`.
     fn step_by_gates(
         &self,
         (products, bias, team): (&GateProducts<'_, F>, &[F], Option<&Team<'_, F>>),

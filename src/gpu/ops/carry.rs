@@ -82,7 +82,7 @@ impl Carry {
         Ok(carry)
     }
 
-    /// Starts with `states`.
+    /// Makes `states` what the first step takes.
     pub(super) fn load(&self, plan: &mut PlanBuilder<'_>, states: Slice) -> Result<()> {
         let layout = self.layout;
         let params = CarryParams {
@@ -99,7 +99,7 @@ impl Carry {
         self.shift(plan, from, &self.buffers[0], params)
     }
 
-    /// The memory of a step, counted from 0. `loaded`: whether the first has any.
+    /// The memory of a step, counted from 0. `loaded`: whether the first step takes any states.
     pub(super) fn of_step(&self, plan: &PlanBuilder<'_>, step: usize, loaded: bool) -> StepMemory {
         let fresh = step == 0 && !loaded;
         let (now, next) = (step % 2, (step + 1) % 2);

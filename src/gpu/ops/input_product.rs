@@ -1,5 +1,5 @@
-//! The input products before a recurrence: dispatches of their own, or fused with the steps where an
-//! invocation walks these by itself and a dispatch would take more time than the product.
+//! The input products before a recurrence: dispatches of their own, or fused with the steps where
+//! an invocation walks these by itself and a dispatch would take more time than the product.
 
 use super::gemm;
 use super::recurrent_steps::Recurrence;
@@ -9,8 +9,8 @@ use crate::gpu::plan::PlanBuilder;
 use crate::program::{Gemm, Matrix, PerDirection, Slice};
 
 /// Multiply-adds of an input product, over all steps of a row, up to which it takes an invocation
-/// less time than a dispatch (measured on Mesa's llvmpipe: 1.1 to 1.5 times as fast with the product
-/// among the steps; at twice as many up to 1.5 times as slow).
+/// less time than a dispatch (measured on Mesa's llvmpipe: 1.1 to 1.5 times as fast with the
+/// product among the steps; at twice as many up to 1.5 times as slow).
 const MOST: usize = 8192;
 
 /// Batch rows up to which that holds: more of them fill a device, which the product by itself then
@@ -22,7 +22,7 @@ const ROWS: usize = 32;
 pub(super) struct InputProduct {
     /// `[T·B, I]` of direction 0.
     pub(super) x: Matrix,
-    /// Where that of the last direction starts.
+    /// Where x of the last direction starts.
     pub(super) x_back: usize,
     pub(super) weights: InputWeights,
 }
@@ -34,7 +34,7 @@ pub(super) struct InputWeights {
     pub(super) inputs: usize,
     /// W, `[G·H, I]` for each direction.
     pub(super) weight_ih: PerDirection,
-    /// `[G·H]` for each direction.
+    /// b_ih, `[G·H]` for each direction.
     pub(super) bias_ih: Option<PerDirection>,
 }
 

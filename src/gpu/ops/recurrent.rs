@@ -22,7 +22,8 @@ pub(super) trait RecurrentOp: Sized {
 
     fn operands(&self) -> RecurrentOperands<'_>;
 
-    /// The operation over all of a trial's steps and over tensors that it adds, without zoneout, lengths or states.
+    /// The operation over all of a trial's steps and over tensors that it adds, without zoneout,
+    /// lengths or states.
     fn in_trial(&self, trial: &mut TrialProgram) -> Self;
 
     /// What a choice comes down to for this operation.
@@ -55,8 +56,8 @@ pub(super) fn lower<T: RecurrentOp>(op: &T, plan: &mut PlanBuilder<'_>) -> Resul
     op.lower_as(op.effective(choice), plan)
 }
 
-/// Recurrences of one class share a choice: a cell, sizes to a factor of two, the options that change
-/// the products, and the precision.
+/// Recurrences of one class share a choice: a cell, sizes to a factor of two, the options that
+/// change the products, and the precision.
 fn class<T: RecurrentOp>(op: &T, half: bool) -> String {
     let RecurrentOperands {
         cell,

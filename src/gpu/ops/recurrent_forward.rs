@@ -1,5 +1,5 @@
-//! The steps of a recurrent layer: a dispatch packs the weights, then one walks the steps, or one or
-//! two do each of them.
+//! The steps of a recurrent layer: a dispatch packs the weights, then one walks the steps, or one
+//! or two do each of them.
 
 use super::carry::{Carry, CarryLayout};
 use super::input_product::{self, InputProduct};

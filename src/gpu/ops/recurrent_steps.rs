@@ -18,7 +18,7 @@ const ROUNDS: usize = 20_000;
 /// Rounds that a step may take: within what llvmpipe does.
 const STEP_ROUNDS: usize = 3 * ROUNDS;
 
-/// No second phase, as the shaders number it.
+/// The number of no phase, in the shaders.
 pub(super) const NONE: u32 = 99;
 
 /// One dispatch of a recurrence.

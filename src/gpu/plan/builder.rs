@@ -12,14 +12,13 @@ use crate::program::{Gemm, Program, Slice, TensorId};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Collects dispatches while operations are lowered.
 pub(in crate::gpu) struct PlanBuilder<'a> {
     context: &'a Context,
     buffers: &'a [Buffer],
-    /// Stand-ins for bindings that a dispatch does not use: one for reading and one for writing, as WebGPU forbids one
-    /// buffer in both roles.
+    /// Stand-ins for bindings that a dispatch does not use: one for reading and one for writing, as
+    /// WebGPU forbids one buffer in both roles.
     unused: [wgpu::Buffer; 2],
     /// What operations worked in, and whether the one being lowered does not.
     reusable: Vec<(wgpu::Buffer, bool)>,
@@ -38,7 +37,7 @@ pub(in crate::gpu) struct PlanBuilder<'a> {
     operation: usize,
     /// The products right before it that are fused with it.
     fused: Vec<Gemm>,
-    /// Name and elements of all of it.
+    /// Name and elements of all scratch memory.
     scratch: Vec<(String, usize)>,
 }
 
@@ -53,7 +52,7 @@ struct Pending {
 }
 
 impl<'a> PlanBuilder<'a> {
-    /// Without dispatches yet.
+    /// A builder without dispatches yet.
     pub(in crate::gpu) fn new(context: &'a Context, buffers: &'a [Buffer]) -> Result<Self> {
         // Four numbers, as some kernels read vectors.
         let unused = [
@@ -78,7 +77,7 @@ impl<'a> PlanBuilder<'a> {
         })
     }
 
-    /// For a program, of which it is known what nothing reads.
+    /// A builder for a program, of which it is known what nothing reads.
     pub(in crate::gpu) fn of(
         context: &'a Context,
         program: &Program,
@@ -89,7 +88,7 @@ impl<'a> PlanBuilder<'a> {
         Ok(Self { unread, ..builder })
     }
 
-    /// Begins with an operation.
+    /// Begins the lowering of an operation.
     pub(in crate::gpu) fn begin(&mut self, operation: usize) {
         self.operation = operation;
     }
@@ -109,7 +108,7 @@ impl<'a> PlanBuilder<'a> {
         std::mem::take(&mut self.fused)
     }
 
-    /// Ends one that wrote to some tensors.
+    /// Ends the lowering of an operation that writes to some tensors.
     pub(in crate::gpu) fn end(&mut self, written: &[TensorId]) {
         self.memo.forget(written);
         for tensor in written {
@@ -147,7 +146,7 @@ impl<'a> PlanBuilder<'a> {
         self.unread.get(id.0).is_some_and(|unread| *unread)
     }
 
-    /// Memory that no other operation reads what this one leaves in.
+    /// Memory for this operation alone: no other one reads what it leaves there.
     pub(in crate::gpu) fn scratch(&mut self, what: &str, len: usize) -> Result<wgpu::Buffer> {
         let fits =
             |(buffer, free): &&mut (wgpu::Buffer, bool)| *free && buffer.size() >= 4 * len as u64;
@@ -193,8 +192,8 @@ impl<'a> PlanBuilder<'a> {
         self.add(kernel, variant, params, workgroups, None)
     }
 
-    /// Appends a dispatch that makes something of tensors which lasts from run to run, and which later runs leave out until one of the
-    /// tensors is written to.
+    /// Appends a dispatch that makes something of tensors `of` which lasts from run to run, and
+    /// which later runs leave out until one of the tensors is written to.
     pub(in crate::gpu) fn dispatch_once<K: Kernel>(
         &mut self,
         kernel: &K,
@@ -240,7 +239,8 @@ impl<'a> PlanBuilder<'a> {
         Ok(())
     }
 
-    /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers a pipeline is used with.
+    /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers
+    /// a pipeline is used with.
     pub(in crate::gpu) fn finish(self) -> Result<Plan> {
         let context = self.context;
         // A binding reaches past the last parameters by no more than the largest of them.
@@ -304,7 +304,7 @@ fn bind_group(
     params_size: usize,
     buffers: &[wgpu::Buffer],
 ) -> Result<wgpu::BindGroup> {
-    context.counters.bind_groups.fetch_add(1, Ordering::Relaxed);
+    context.counters.lock().bind_groups += 1;
     let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
         buffer: all_params,
         offset: 0,

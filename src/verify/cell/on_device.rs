@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 /// B and H of the one step whose functions are compared.
 const BATCH: usize = 6;
 const HIDDEN: usize = 9;
-/// Of one step, and of a stack over some.
+/// Tolerances of one step, and of a stack over some.
 const STEP_TOLERANCE: f64 = 5e-5;
 const STACK_TOLERANCE: f64 = 2e-4;
 
@@ -108,8 +108,8 @@ impl StepOutput {
     }
 }
 
-/// One step of one layer without recurrent weights but, where `through_inner`, those of the late gates, which are the unit matrix: so
-/// every output is that of one unit's functions.
+/// One step of one layer without recurrent weights but, where `through_inner`, those of the late
+/// gates, which are the unit matrix: so every output is that of one unit's functions.
 struct OneStep {
     cell: CellRef,
     through_inner: bool,

@@ -9,7 +9,8 @@ pub struct CellReport {
     pub cell: String,
     /// The worst difference of a derivative from finite differences, relative to 1 + its size.
     pub derivatives: f64,
-    /// For each device, the worst relative difference ([`compare`](crate::verify::compare)) of its results from the Rust half's in f64.
+    /// For each device, the worst relative difference ([`compare`](crate::verify::compare)) of its
+    /// results from the Rust half's in f64.
     pub devices: Vec<(String, f64)>,
 }
 

@@ -6,11 +6,13 @@ use crate::gpu::plan::{Plan, PlanBuilder};
 use crate::gpu::tuner::{Choice, Effort};
 use crate::gpu::{AdapterKind, Context};
 
-/// A kernel for matrix products on a GPU. All but [`Cooperative`](Self::Cooperative) give the same bits; which is the fastest depends on the adapter and the sizes, and is measured
-/// unless `BPTT_TUNE` is `off`.
+/// A kernel for matrix products on a GPU. All but [`Cooperative`](Self::Cooperative) give the same
+/// bits; which is the fastest depends on the adapter and the sizes, and is measured unless
+/// `BPTT_TUNE` is `off`.
 ///
-/// All but [`Scalar`](Self::Scalar) read and write four numbers at a time: offsets and row strides of all three matrices, N, and M where
-/// a is transposed, must be multiples of 4, else `Scalar` takes the product. What K has beyond a multiple of 4 is `Scalar`'s too.
+/// All but [`Scalar`](Self::Scalar) read and write four numbers at a time: offsets and row strides
+/// of all three matrices, N, and M where a is transposed, must be multiples of 4, else `Scalar`
+/// takes the product. What K has beyond a multiple of 4 is `Scalar`'s too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GemmKernel {
     /// Any operands: 8 rows by 4 columns an invocation, number by number.
@@ -22,7 +24,8 @@ pub enum GemmKernel {
         /// Invocations a workgroup.
         group: u32,
     },
-    /// The same, for devices with subgroups of 8 or more, whose invocations load a's rows for each other.
+    /// `Register` for devices with subgroups of 8 or more, whose invocations load a's rows for each
+    /// other.
     Subgroup {
         /// Blocks of 8 rows an invocation, 1 to 4, by 4 columns.
         blocks: u32,
@@ -34,16 +37,18 @@ pub enum GemmKernel {
         /// Rows and columns an invocation: 4 (256 invocations) or 8 (64).
         side: u32,
     },
-    /// Cooperative matrices (tensor cores), on devices from [`Device::gpu_f16`](crate::Device::gpu_f16) whose adapter has them, under
-    /// [`Precision::F16`](crate::Precision::F16). The tuner does not choose it, as its numbers are others: it rounds both operands to f16. It takes
-    /// all forward products x Wᵀ with M and N multiples of 16 (or 8, as the adapter has it), c, its rows and the bias beginning at multiples of 4 and K
-    /// of at most 32,768, unless another kernel is forced; on a software adapter only where it is forced itself. Products of gradients, which may be too
-    /// small for f16, and those that run in parts it leaves to the others.
+    /// Cooperative matrices (tensor cores), under [`Precision::F16`](crate::Precision::F16) on
+    /// devices from [`Device::gpu_f16`](crate::Device::gpu_f16) whose adapter has them. The tuner
+    /// does not choose it, as its numbers are others: it rounds both operands to f16. It takes all
+    /// forward products x Wᵀ with M and N multiples of 16 (or 8, as the adapter has it), c, its
+    /// rows and the bias beginning at multiples of 4 and K of at most 32,768, unless another kernel
+    /// is forced; on a software adapter only where it is forced itself. Products of gradients,
+    /// which may be too small for f16, and those that run in parts it leaves to the others.
     Cooperative,
 }
 
 impl GemmKernel {
-    /// Those that the tuner chooses from, and [`Scalar`](Self::Scalar).
+    /// All kernels that the tuner chooses from.
     pub const ALL: [Self; 10] = [
         Self::Scalar,
         Self::Register {
@@ -110,7 +115,7 @@ fn fits(context: &Context, kernel: GemmKernel) -> bool {
 }
 
 impl Product {
-    /// Whether all kernels can take it.
+    /// Whether all kernels can take the product.
     fn is_aligned(&self, parts: usize) -> bool {
         let p = &self.params;
         let multiples = [p.a, p.b, p.c, p.a_stride, p.b_stride, p.c_stride, p.n];
@@ -120,7 +125,8 @@ impl Product {
             && (parts == 1 || p.k.is_multiple_of(4))
     }
 
-    /// The side of the cooperative matrices that take it: a function of adapter and sizes alone, unless a kernel is forced.
+    /// The side of the cooperative matrices that take the product: a function of adapter and sizes,
+    /// unless a kernel is forced.
     pub(super) fn cooperative(&self, context: &Context, parts: usize) -> Option<u32> {
         let side = context.cooperative()?;
         let p = &self.params;
@@ -135,7 +141,7 @@ impl Product {
         (fits && wanted()).then_some(side)
     }
 
-    /// The kernels that can take it, the best guess first.
+    /// The kernels that can take the product, the best guess first.
     pub(super) fn candidates(&self, context: &Context, parts: usize) -> Vec<GemmKernel> {
         use GemmKernel::{Register, Scalar, Subgroup, Workgroup};
         if !self.is_aligned(parts) {
@@ -143,8 +149,8 @@ impl Product {
         }
         let rows = self.size[0];
         let mut candidates = if context.info().kind == AdapterKind::Software {
-            // As measured on llvmpipe: 4 blocks are 1.2 to 1.4 times as fast as 2, and compile in 0.5 s instead of 0.2 s. Fewer rows
-            // than a tile has are no reason for loads in vain.
+            // As measured on llvmpipe: 4 blocks are 1.2 to 1.4 times as fast as 2, and compile in
+            // 0.5 s instead of 0.2 s. Fewer rows than a tile has are no reason for loads in vain.
             let work: usize = self.size.iter().product();
             let blocks = match rows {
                 0..=8 => [1, 2, 4],
@@ -183,7 +189,8 @@ impl Product {
         candidates
     }
 
-    /// Products of one class share a choice: sizes to a factor of two, transpositions, parts or not, and what is added.
+    /// The class of products that share a choice: sizes to a factor of two, transpositions, parts
+    /// or not, and what is added.
     pub(super) fn class(&self, parts: usize) -> String {
         let letter = |transposed| if transposed { 't' } else { 'n' };
         let [m, n, k] = self.size.map(|size| size.max(1).ilog2());
@@ -199,7 +206,8 @@ impl Product {
         format!("{a}{b} {m} {n} {k}{parts}{bias}{accumulate}{half}")
     }
 
-    /// The product a number of times, over memory of its own, with less rows or steps where it is a large one.
+    /// A plan of the product a number of times, over memory of its own, with less rows or steps
+    /// where it is a large one.
     pub(super) fn trial(
         &self,
         context: &Context,
