@@ -10,11 +10,14 @@ use std::sync::Arc;
 pub struct CellRef(Arc<dyn ErasedCell>);
 
 macro_rules! forwarded {
-    ($($(#[$doc:meta])* $visibility:vis $name:ident: $result:ty),* $(,)?) => {
+    ($($name:ident: $result:ty),*) => {
         impl CellRef {
-            $($(#[$doc])* $visibility fn $name(&self) -> $result {
-                self.0.$name()
-            })*
+            $(
+                #[doc = concat!("See [`Cell::", stringify!($name), "`].")]
+                pub fn $name(&self) -> $result {
+                    self.0.$name()
+                }
+            )*
         }
         /// [`Cell`] without its generic methods, so that operations can hold any cell.
         pub trait ErasedCell: Debug + Send + RowCell<f32> + RowCell<f64> {
@@ -27,26 +30,9 @@ macro_rules! forwarded {
         }
     };
 }
-
 forwarded! {
-    /// See [`Cell::name`].
-    pub name: &'static str,
-    /// See [`Cell::gates`].
-    pub gates: usize,
-    /// See [`Cell::states`].
-    pub states: usize,
-    /// See [`Cell::saved`].
-    pub saved: usize,
-    /// See [`Cell::diagonals`].
-    pub diagonals: usize,
-    /// See [`Cell::early_gates`].
-    pub early_gates: usize,
-    /// See [`Cell::shared_gradient`].
-    pub shared_gradient: bool,
-    /// See [`Cell::wgsl`].
-    pub wgsl: WgslSource,
-    /// See [`Cell::wgsl_constants`].
-    pub wgsl_constants: String,
+    name: &'static str, gates: usize, states: usize, saved: usize, diagonals: usize,
+    early_gates: usize, shared_gradient: bool, wgsl: WgslSource, wgsl_constants: String
 }
 
 impl CellRef {

@@ -47,38 +47,25 @@ pub enum GemmKernel {
     Cooperative,
 }
 
+const fn register(blocks: u32, group: u32) -> GemmKernel {
+    GemmKernel::Register { blocks, group }
+}
+
+const fn subgroup(blocks: u32, group: u32) -> GemmKernel {
+    GemmKernel::Subgroup { blocks, group }
+}
+
 impl GemmKernel {
     /// All kernels that the tuner chooses from.
     pub const ALL: [Self; 10] = [
         Self::Scalar,
-        Self::Register {
-            blocks: 1,
-            group: 64,
-        },
-        Self::Register {
-            blocks: 2,
-            group: 8,
-        },
-        Self::Register {
-            blocks: 2,
-            group: 64,
-        },
-        Self::Subgroup {
-            blocks: 1,
-            group: 8,
-        },
-        Self::Subgroup {
-            blocks: 2,
-            group: 8,
-        },
-        Self::Subgroup {
-            blocks: 4,
-            group: 8,
-        },
-        Self::Subgroup {
-            blocks: 2,
-            group: 64,
-        },
+        register(1, 64),
+        register(2, 8),
+        register(2, 64),
+        subgroup(1, 8),
+        subgroup(2, 8),
+        subgroup(4, 8),
+        subgroup(2, 64),
         Self::Workgroup { side: 4 },
         Self::Workgroup { side: 8 },
     ];
@@ -143,7 +130,7 @@ impl Product {
 
     /// The kernels that can take the product, the best guess first.
     pub(super) fn candidates(&self, context: &Context, parts: usize) -> Vec<GemmKernel> {
-        use GemmKernel::{Register, Scalar, Subgroup, Workgroup};
+        use GemmKernel::{Scalar, Workgroup};
         if !self.is_aligned(parts) {
             return vec![Scalar];
         }
@@ -158,11 +145,8 @@ impl Product {
                 _ if work < 1 << 29 => [2, 4, 1],
                 _ => [4, 2, 1],
             };
-            let mut best: Vec<_> = blocks.map(|blocks| Subgroup { blocks, group: 8 }).into();
-            best.push(Register {
-                blocks: 2,
-                group: 8,
-            });
+            let mut best: Vec<_> = blocks.map(|blocks| subgroup(blocks, 8)).into();
+            best.push(register(2, 8));
             best
         } else {
             let large = rows.div_ceil(64) * self.size[1].div_ceil(64) >= 256;
@@ -170,14 +154,8 @@ impl Product {
             vec![
                 Workgroup { side },
                 Workgroup { side: 12 - side },
-                Subgroup {
-                    blocks: 2,
-                    group: 64,
-                },
-                Register {
-                    blocks: 1,
-                    group: 64,
-                },
+                subgroup(2, 64),
+                register(1, 64),
             ]
         };
         let others = GemmKernel::ALL.into_iter();
