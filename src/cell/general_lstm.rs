@@ -9,7 +9,7 @@ struct StepValues<N> {
     input: N,
     forget: N,
     candidate: N,
-    /// Before its clip.
+    /// The cell state before its clip.
     c_raw: N,
     c: N,
 }

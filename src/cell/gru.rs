@@ -15,7 +15,7 @@ pub enum Reset {
     /// `linear_before_reset=1`.
     #[default]
     After,
-    /// Before it: R_n(r⊙h₋) + b_hn (Cho et al., 2014). ONNX' default, Keras' `reset_after=False`. A
+    /// Before the product: R_n(r⊙h₋) + b_hn (Cho et al., 2014). ONNX' default, Keras' `reset_after=False`. A
     /// second product a step.
     Before,
 }

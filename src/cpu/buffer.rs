@@ -29,13 +29,13 @@ impl<F: Real> Buffer<F> {
 }
 
 impl<F> Buffer<F> {
-    /// Whether the two are one.
+    /// Whether this is the same memory.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Recursive: an operation may read two slices of one tensor, and a waiting writer must not
-    /// come between.
+    /// Locks the tensor for reading, recursively: an operation may read two slices of one tensor,
+    /// and a waiting writer must not come between.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Contents<F>> {
         self.0.read_recursive()
     }
@@ -59,7 +59,8 @@ pub(super) enum Form {
     OfUnits(usize),
 }
 
-/// A matrix of a tensor, whatever a program calls that, and its form: offset, rows, columns, stride.
+/// A matrix of a tensor, whatever a program calls that, and its form: offset, rows, columns,
+/// stride.
 type PackingKey = ([usize; 4], Form);
 
 /// A tensor's numbers.

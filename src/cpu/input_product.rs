@@ -13,7 +13,8 @@ use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut3, Axis, ShapeBuilder,
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// Elements of a block that a near cache holds, and the rows it has at least, so that reading W pays.
+/// Elements of a block that a near cache holds, and the rows it has at least, so that reading W
+/// pays.
 const BLOCK: usize = 1 << 17;
 const BLOCK_ROWS: usize = 256;
 
@@ -40,7 +41,7 @@ pub(super) struct InputProduct<'a, F> {
 }
 
 impl<'a, F: RowScalar> InputProduct<'a, F> {
-    /// `keep`: the packed weights.
+    /// The product of an operation; `keep`: whether its packed weights are kept.
     pub(super) fn new(
         op: &Gemm,
         shape: &RecurrentShape,
@@ -105,7 +106,8 @@ pub(super) struct SharedXGates<'a, F> {
 }
 
 impl<'a, F: RowScalar> SharedXGates<'a, F> {
-    /// The parts, to be computed; `None` where a second thread would not pay or the whole were large.
+    /// The parts, to be computed; `None` where a second thread would not pay or the whole were
+    /// large.
     pub(super) fn new(
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,
@@ -165,9 +167,9 @@ impl<'a, F: RowScalar> SharedXGates<'a, F> {
 
 /// The x_gates of some rows.
 pub(super) enum XGates<'a, F> {
-    /// `[T, b, G·H]`
+    /// The product as another operation left it, `[T, b, G·H]`.
     Ready(ArrayView3<'a, F>),
-    /// Computed by several threads.
+    /// The product, computed by several threads.
     Shared(&'a SharedXGates<'a, F>),
     /// The product of x `[T, b, I]`, computed a block at a time.
     Computed {

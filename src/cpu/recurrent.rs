@@ -70,8 +70,8 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// `one`: whether one product gives all gates ([`GateProducts::one`]), so that threads can
-    /// share it.
+    /// The split of a layer's rows; `one`: whether one product gives all gates
+    /// ([`GateProducts::one`]), so that threads can share it.
     pub(super) fn of<F>(shape: &RecurrentShape, gate_width: usize, one: bool) -> Self {
         let (batch, directions) = (shape.batch, shape.directions);
         let work = shape.rows() * gate_width * (2 * shape.output + CELL);

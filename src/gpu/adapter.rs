@@ -24,7 +24,7 @@ pub enum AdapterKind {
 pub struct AdapterInfo {
     /// The adapter's name, as the driver gives it.
     pub name: String,
-    /// What it is made of.
+    /// What the adapter is made of.
     pub kind: AdapterKind,
     /// The API: `vulkan`, `metal`, `dx12`, `gl`, `webgpu`.
     pub backend: String,
@@ -80,7 +80,7 @@ impl From<wgpu::AdapterInfo> for AdapterInfo {
 pub(crate) enum Wish {
     /// Any but a software adapter.
     Hardware,
-    /// The best of all.
+    /// The best adapter there is.
     Any,
     /// The best whose name, API or driver contains this, in any case.
     Named(String),
@@ -164,7 +164,7 @@ pub(crate) async fn choose(wish: &Wish) -> Result<(wgpu::Adapter, AdapterInfo)> 
         })
 }
 
-/// What cooperative matrices of f16 take.
+/// The features that cooperative matrices of f16 take.
 pub(crate) const COOPERATIVE: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::SUBGROUP);

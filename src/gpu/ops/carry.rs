@@ -21,9 +21,9 @@ kernel! {
 pub(super) struct CarryLayout {
     /// Rows of h, D·B.
     pub(super) rows: usize,
-    /// P
+    /// Elements of a row of h, P.
     pub(super) width: usize,
-    /// P with its padding.
+    /// Elements of a row of h with its padding.
     pub(super) h_width: usize,
     /// The elements of the other states.
     pub(super) states: usize,

@@ -111,7 +111,7 @@ struct Product {
 #[derive(Clone, Copy, Default)]
 struct Extras {
     bias: bool,
-    /// What c held.
+    /// Whether what c held is added.
     accumulate: bool,
 }
 
