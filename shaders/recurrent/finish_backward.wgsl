@@ -1,5 +1,4 @@
-// What follows from the product in recurrent_backward, for one unit of one row: the cell, zoneout,
-// and the stores.
+// What follows from the product in recurrent_backward: the cell, zoneout, and the stores.
 
 fn saved_values(direction: u32, t: u32, b: u32, unit: u32) -> array<f32, SAVED> {
     let plane = params.directions * params.steps * params.batch * params.hidden;
