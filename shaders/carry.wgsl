@@ -1,5 +1,5 @@
-// States of a recurrent layer moved between a tensor and the memory that a step hands them on in, where the rows of h are padded with zeros, and
-// what stands behind the states starts at zero.
+// States of a recurrent layer moved between a tensor and the memory that a step hands them on in,
+// where the rows of h are padded with zeros, and what stands behind the states starts at zero.
 
 struct CarryParams {
     rows: u32,

@@ -3,8 +3,8 @@
 //   INNER    of a cell with late gates, after WHOLE: the gradient of v = Rᵀ times d_r of the late gates, and what it adds
 //   PROJECT  with a projection: the gradient of h as in WHOLE, kept as d_h
 //   CELL     after PROJECT: the gradient of m = W_hrᵀ d_h; then the cell
-// and WHOLE or PROJECT once more (AFTER_FIRST) where the initial h's gradient is wanted. An invocation owns OUTPUTS neighbouring units of ROWS
-// batch rows.
+// and WHOLE or PROJECT once more (AFTER_FIRST) where the initial h's gradient is wanted. An
+// invocation owns OUTPUTS neighbouring units of ROWS batch rows.
 
 struct RecurrentBackwardParams {
     steps: u32,
@@ -45,14 +45,15 @@ struct RecurrentBackwardParams {
 @group(0) @binding(3) var<storage, read> d_y: array<f32>;           // [T, B, D, P]
 @group(0) @binding(4) var<storage, read> lengths: array<u32>;       // [B]; unused unless RAGGED. Seed and step [4]
 @group(0) @binding(5) var<storage, read> before: array<vec4<f32>>;  // of the step after: [S][D, B, ·] direct gradients; [D, B, V, H]; d_r [D, B, G, H₃₂]
-@group(0) @binding(6) var<storage, read_write> after: array<f32>;   // the same of this step; RESIDENT: both
+@group(0) @binding(6) var<storage, read_write> after: array<f32>;   // the same of this step; unless BY_DEVICE both
 @group(0) @binding(7) var<storage, read_write> d_gates: array<f32>; // d_x and d_r [T, B, D, G·H], one where SHARED_GRADIENT; d_h [T, B, D, P]
 
 const WHOLE: u32 = 0u;
 const INNER: u32 = 1u;
 const PROJECT: u32 = 2u;
 const CELL: u32 = 3u;
-// Whether this is past the first step of the forward pass: only the product for the initial h's gradient is left.
+// Whether this is past the first step of the forward pass: only the product for the initial h's
+// gradient is left.
 override AFTER_FIRST: bool = false;
 // Whether rows have lengths. Past its length a row has no gradient but that of its states.
 override RAGGED: bool = false;
@@ -141,8 +142,8 @@ fn phase(which: u32, at: Place, first_own: u32, lane: u32) {
     }
 }
 
-// The place in time of the d_r that a product takes: this step, or the one done just before, which is one later in this direction's order; past
-// the first step, the first step itself.
+// The place in time of the d_r that a product takes: this step, or the one done just before, which
+// is one later in this direction's order; past the first step, the first step itself.
 fn t_read(step: u32, reverse: bool, of_this_step: bool) -> u32 {
     let read = select(step + 1u, step, AFTER_FIRST || of_this_step);
     return select(read, params.steps - 1u - read, reverse);

@@ -49,7 +49,7 @@ struct RecurrentForwardParams {
 @group(0) @binding(2) var<storage, read> weight: array<Packed>; // of 4 inputs: [D, P/4, H, G]; [D, H/4, P]; [D, H, G]; [D, V, H]; [D, B, G, P/4]; [D, I + 1, H, G]
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;     // [B]; unused unless RAGGED. Seed and step [4]
 @group(0) @binding(4) var<storage, read> before: array<vec4<f32>>; // [S][D, B, ·], the states so far, h padded to `h_width` with zeros
-@group(0) @binding(5) var<storage, read_write> after: array<f32>; // the same after the step; RESIDENT: both
+@group(0) @binding(5) var<storage, read_write> after: array<f32>; // the same after the step; unless BY_DEVICE both
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;     // [T, B, D, P]
 @group(0) @binding(7) var<storage, read_write> saved: array<f32>; // [K, D, T, B, H]; inner [T, B, D, H]; r of early gates [D, B, E, H]
 
@@ -83,7 +83,8 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
     // Whether the product takes v or m, of this step, and not h₋.
     let from_inner = which == LATE || which == PROJECT;
 
-    // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are not stored.
+    // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are
+    // not stored.
     var source: array<u32, ROWS>;
     // Zeros need no product.
     let zeros = at.fresh && !from_inner;
@@ -128,7 +129,8 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
     if own_unit >= units {
         return;
     }
-    // Copies, as arrays that a loop indexes are kept in memory; a loop that drivers do not unroll, as its end is not known, keeps the kernel short.
+    // Copies, as arrays that a loop indexes are kept in memory; a loop that drivers do not unroll,
+    // as its end is not known, keeps the kernel short.
     let rows = min(ROWS, params.batch - min(at.first_row, params.batch));
     var results = r;
     for (var row = 0u; row < rows; row++) {

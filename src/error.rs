@@ -1,6 +1,7 @@
 //! The errors of the crate.
 
-/// What went wrong. Every variant that concerns an argument names it, says what it was and what it should have been.
+/// What went wrong. Every variant that concerns an argument names it, says what it was and what it
+/// should have been.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -40,7 +41,8 @@ pub enum Error {
         /// The driver's reason.
         reason: String,
     },
-    /// The GPU device was lost (driver reset, removal, `destroy`). Its tensors are gone; open a new [`Device`](crate::Device).
+    /// The GPU device was lost (driver reset, removal, `destroy`). Its tensors are gone; open a new
+    /// [`Device`](crate::Device).
     #[error("GPU device lost: {reason}")]
     DeviceLost {
         /// The driver's reason.
@@ -75,6 +77,18 @@ pub enum Error {
         feature: &'static str,
         /// The device.
         device: String,
+    },
+    /// WGSL that does not compile.
+    #[error("{file}:{line}:{column}: {reason}")]
+    Shader {
+        /// The file, or what else the text comes from.
+        file: &'static str,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: u32,
+        /// The compiler's reason.
+        reason: String,
     },
     /// A fault that the driver or wgpu reported; a defect of this crate or of the driver.
     #[error("GPU fault: {0}")]

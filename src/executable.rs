@@ -31,8 +31,8 @@ pub struct Executable {
 
 #[derive(Debug)]
 enum Runner {
-    F32(cpu::Plan<f32>, Vec<Buffer<f32>>),
-    F64(cpu::Plan<f64>, Vec<Buffer<f64>>),
+    F32(cpu::PreparedProgram<f32>, Vec<Buffer<f32>>),
+    F64(cpu::PreparedProgram<f64>, Vec<Buffer<f64>>),
     Gpu(Arc<crate::gpu::Context>, Plan),
 }
 
@@ -87,12 +87,14 @@ impl Executable {
             }
         }
         let runner = match device.kind() {
-            Kind::Cpu(Scalar::F32) => {
-                Runner::F32(cpu::Plan::new(&program), buffers(&tensors, Storage::f32))
-            }
-            Kind::Cpu(Scalar::F64) => {
-                Runner::F64(cpu::Plan::new(&program), buffers(&tensors, Storage::f64))
-            }
+            Kind::Cpu(Scalar::F32) => Runner::F32(
+                cpu::PreparedProgram::new(&program),
+                buffers(&tensors, Storage::f32),
+            ),
+            Kind::Cpu(Scalar::F64) => Runner::F64(
+                cpu::PreparedProgram::new(&program),
+                buffers(&tensors, Storage::f64),
+            ),
             Kind::Gpu(context) => {
                 let buffers: Vec<_> = tensors
                     .iter()
@@ -136,7 +138,7 @@ impl Executable {
     /// Large tensors that are to be copied whole are not: the program works on the caller's instead.
     fn run_on_cpu<F: RowScalar>(
         &self,
-        plan: &cpu::Plan<F>,
+        plan: &cpu::PreparedProgram<F>,
         own: &[Buffer<F>],
         select: fn(&Storage) -> Option<&Buffer<F>>,
         before: &[Copy<'_>],
@@ -322,7 +324,7 @@ pub(crate) fn copy_whole(from: &Tensor, to: &Tensor) -> Result<()> {
     Ok(())
 }
 
-fn gpu_copies<'a>(copies: &[Copy<'a>]) -> Vec<crate::gpu::Copy<'a>> {
+fn gpu_copies<'a>(copies: &[Copy<'a>]) -> Vec<crate::gpu::BufferCopy<'a>> {
     let place = |(tensor, offset): (&'a Tensor, usize)| {
         (
             tensor
@@ -333,7 +335,7 @@ fn gpu_copies<'a>(copies: &[Copy<'a>]) -> Vec<crate::gpu::Copy<'a>> {
     };
     copies
         .iter()
-        .map(|copy| crate::gpu::Copy {
+        .map(|copy| crate::gpu::BufferCopy {
             from: place(copy.from),
             to: place(copy.to),
             len: copy.len,

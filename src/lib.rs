@@ -7,6 +7,7 @@ mod device;
 mod error;
 mod executable;
 pub mod expr;
+mod files;
 pub mod graph;
 pub mod gpu;
 pub mod interop;

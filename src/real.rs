@@ -2,9 +2,9 @@
 
 /// `f32` or `f64`: what the CPU path computes in. Sealed.
 pub trait Real: ndarray::NdFloat + bytemuck::Pod + Default + sealed::Sealed {
-    /// From a double, rounded.
+    /// A double, rounded.
     fn from_double(value: f64) -> Self;
-    /// To a double, exact.
+    /// The number as a double, exact.
     fn to_double(self) -> f64;
     /// The number whose bits are those of a whole number, as tensors carry them. Nothing is computed with it.
     fn from_whole(whole: u32) -> Self;

@@ -1,4 +1,5 @@
-//! Every kernel with every cell, as it is handed to a driver: valid WGSL, and just what the host code says of it.
+//! Every kernel with every cell, as it is handed to a driver: valid WGSL, and just what the host
+//! code says of it.
 
 #[path = "common/mod.rs"]
 mod common;

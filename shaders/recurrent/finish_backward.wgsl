@@ -1,4 +1,4 @@
-// What follows from the product in recurrent_backward, for one unit of one row: the cell, zoneout, and the stores.
+// What follows from the product in recurrent_backward: the cell, zoneout, and the stores.
 
 fn saved_values(direction: u32, t: u32, b: u32, unit: u32) -> array<f32, SAVED> {
     let plane = params.directions * params.steps * params.batch * params.hidden;
@@ -107,7 +107,7 @@ fn finish_inner(d_inner: f32, direction: u32, t: u32, b: u32, unit: u32, past: b
     let result = cell_inner_backward(saved_values(direction, t, b, unit), d_inner);
     for (var s = 0u; s < STATES; s++) {
         let at = state_at(params.output, s, direction, b, unit);
-        leave(at, after[left + at] + result.d_before[s]);
+        leave(at, after[leave_to + at] + result.d_before[s]);
     }
     for (var gate = 0u; gate < EARLY_GATES; gate++) {
         let gate_at = (place * GATES + gate) * params.hidden + unit;

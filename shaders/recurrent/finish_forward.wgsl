@@ -1,4 +1,4 @@
-// What follows from the product in recurrent_forward, for one unit of one row: the cell, zoneout, and the stores.
+// What follows from the product in recurrent_forward: the cell, zoneout, and the stores.
 
 // What follows from the product, for one unit of one row; past: whether the row is past its length.
 fn finish(which: u32, r_product: array<f32, OUTPUTS>, at: Place, t: u32, b: u32, unit: u32, past: bool) {

@@ -1,5 +1,5 @@
-// What both products of the recurrence kernels share. ROWS batch rows, OUTPUTS columns of the weights an invocation; INPUTS is 1, or GATES where
-// each gate has inputs of its own (recurrent dropout).
+// What both products of the recurrence kernels share. ROWS batch rows, OUTPUTS columns of the weights
+// an invocation; INPUTS is 1, or GATES where each gate has inputs of its own (recurrent dropout).
 
 alias Inputs = array<array<vec4<f32>, ROWS>, INPUTS>;
 alias Sums = array<array<f32, OUTPUTS>, ROWS>;

@@ -1,4 +1,5 @@
-// The product of the recurrence kernels, without subgroups: every invocation loads the inputs of its rows itself.
+// The product of the recurrence kernels, without subgroups: every invocation loads the inputs of
+// its rows itself.
 
 const LANES: u32 = 1u;
 
@@ -12,7 +13,7 @@ fn main(
 }
 
 // All steps of ROWS batch rows, by one invocation.
-fn run_alone(first_row: u32, direction: u32) {
+fn walk_by_invocation(first_row: u32, direction: u32) {
     if first_row >= params.batch {
         return;
     }
@@ -26,8 +27,8 @@ fn run_alone(first_row: u32, direction: u32) {
     }
 }
 
-// Adds the product of 4 · LANES inputs of each row with the columns `first` to `end`; the weights of a column and 4 inputs lie at `first_at`,
-// those of the next 4 inputs `stride` behind.
+// Adds the product of 4 · LANES inputs of each row with the columns `first` to `end`; the weights
+// of a column and 4 inputs lie at `first_at`, those of the next 4 inputs `stride` behind.
 fn multiply(inputs: Inputs, first_at: u32, stride: u32, first: u32, end: u32, sum: ptr<function, Sums>) {
     multiply_lane(inputs, first_at, first, end, sum);
 }

@@ -1,5 +1,6 @@
-// The product of the recurrence kernels, with subgroups of at least 8: the lanes of eight invocations load 32 inputs of a row, 4 each, and
-// pass them round, so that an input is loaded once for eight invocations and not once for each.
+// The product of the recurrence kernels, with subgroups of at least 8: the lanes of eight
+// invocations load 32 inputs of a row, 4 each, and pass them round, so that an input is loaded once
+// for eight invocations and not once for each.
 
 const LANES: u32 = 8u;
 
@@ -13,10 +14,11 @@ fn main(
     run(workgroup, workgroups, local, lane % LANES);
 }
 
-// An invocation that is alone has no lanes to pass inputs round.
-fn run_alone(first_row: u32, direction: u32) {}
+// An invocation that walks by itself has no lanes to pass inputs round.
+fn walk_by_invocation(first_row: u32, direction: u32) {}
 
-// As in product_plain, for the inputs of all eight lanes. The loop keeps the kernel short: drivers that compile for a CPU need it.
+// As in product_plain, for the inputs of all eight lanes. The loop keeps the kernel short: drivers
+// that compile for a CPU need it.
 fn multiply(inputs: Inputs, first_at: u32, stride: u32, first: u32, end: u32, sum: ptr<function, Sums>) {
     for (var lane = 0u; lane < LANES; lane++) {
         var passed: Inputs;

@@ -1,4 +1,4 @@
-// What the recurrence kernels read of their packed weights and what lies behind these, all of it f32.
+// What the recurrence kernels read of their packed weights and of what lies behind these: all f32.
 
 alias Packed = vec4<f32>;
 

@@ -3,7 +3,8 @@
 use super::Lanes;
 use crate::error::{Error, Result};
 
-/// An activation function of one argument, as in ONNX' `RNN`, `GRU` and `LSTM`, whose alpha and beta it takes.
+/// An activation function of one argument, as in ONNX' `RNN`, `GRU` and `LSTM`, whose alpha and
+/// beta it takes.
 ///
 /// ```
 /// use bptt::cell::Activation;
@@ -18,7 +19,8 @@ pub enum Activation {
     Tanh,
     /// max(0, x)
     Relu,
-    /// max(0, min(1, alpha·x + beta)). ONNX' defaults: [`Activation::HARD_SIGMOID`]; Keras 3's is alpha = 1/6, beta = 0.5.
+    /// max(0, min(1, alpha·x + beta)). ONNX' defaults: [`Activation::HARD_SIGMOID`]; Keras 3's is
+    /// alpha = 1/6, beta = 0.5.
     HardSigmoid {
         /// The slope.
         alpha: f64,
@@ -67,7 +69,7 @@ impl Activation {
         beta: 0.5,
     };
 
-    /// Its number in `shaders/lib/activation.wgsl`, alpha and beta (0 where it has none).
+    /// The function's number in `shaders/lib/activation.wgsl`, alpha and beta (0 where it has none).
     pub(super) fn code(self) -> (u32, f64, f64) {
         match self {
             Self::Sigmoid => (0, 0.0, 0.0),
@@ -139,7 +141,7 @@ impl Activation {
                 let size = one + x.abs();
                 one / (size * size)
             }
-            // At 0 that of the right.
+            // At 0 the slope on the right.
             Self::LeakyRelu { alpha } => (-x).where_positive(x.constant(alpha), one),
             Self::Elu { alpha } => (-x).where_positive(x.constant(alpha) * x.exp(), one),
             Self::Affine { alpha, .. } => x.constant(alpha),

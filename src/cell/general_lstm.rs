@@ -3,18 +3,19 @@
 use super::activation::{clip, clip_derivative};
 use super::{Backward, Forward, Lanes, LstmUnit};
 
-/// A step's values, from the arguments of the four gates (that of o without its peephole, which needs c) and c₋.
-struct Step<N> {
+/// A step's values, from the arguments of the four gates (that of o without its peephole, which
+/// needs c) and c₋.
+struct StepValues<N> {
     input: N,
     forget: N,
     candidate: N,
-    /// Before its clip.
+    /// The cell state before its clip.
     c_raw: N,
     c: N,
 }
 
 #[inline(always)]
-fn step<N: Lanes>(lstm: &LstmUnit, arguments: [N; 3], c_before: N) -> Step<N> {
+fn step<N: Lanes>(lstm: &LstmUnit, arguments: [N; 3], c_before: N) -> StepValues<N> {
     let input = lstm.gate(0).apply(arguments[0]);
     let forget = if lstm.input_forget {
         input.complement()
@@ -23,7 +24,7 @@ fn step<N: Lanes>(lstm: &LstmUnit, arguments: [N; 3], c_before: N) -> Step<N> {
     };
     let candidate = lstm.gate(2).apply(arguments[2]);
     let c_raw = forget * c_before + input * candidate;
-    Step {
+    StepValues {
         input,
         forget,
         candidate,
@@ -49,7 +50,7 @@ pub(super) fn forward<N: Lanes>(lstm: &LstmUnit, unit: Forward<'_, N>) {
         peep(unit.x[1] + unit.r[1], unit.diagonal, 1, c_before),
         unit.x[2] + unit.r[2],
     ];
-    let Step { c, .. } = step(lstm, arguments, c_before);
+    let StepValues { c, .. } = step(lstm, arguments, c_before);
     let output_argument = peep(unit.x[3] + unit.r[3], unit.diagonal, 2, c);
     unit.state[0] = lstm.gate(3).apply(output_argument) * lstm.gate(4).apply(c);
     unit.state[1] = c;

@@ -11,26 +11,31 @@ use crate::error::Result;
 /// Where a GRU's reset gate acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reset {
-    /// After the recurrent product: r⊙(R_n h₋ + b_hn). PyTorch, cuDNN, Keras' default, ONNX' `linear_before_reset=1`.
+    /// After the recurrent product: r⊙(R_n h₋ + b_hn). PyTorch, cuDNN, Keras' default, ONNX'
+    /// `linear_before_reset=1`.
     #[default]
     After,
-    /// Before it: R_n(r⊙h₋) + b_hn (Cho et al., 2014). ONNX' default, Keras' `reset_after=False`. A second product a step.
+    /// Before the product: R_n(r⊙h₋) + b_hn (Cho et al., 2014). ONNX' default, Keras' `reset_after=False`. A
+    /// second product a step.
     Before,
 }
 
-/// Gates r, z, n (PyTorch's order); state h (Cho et al., 2014, in the form of cuDNN and PyTorch's `nn.GRU`):
+/// Gates r, z, n (PyTorch's order); state h (Cho et al., 2014, in the form of cuDNN and PyTorch's
+/// `nn.GRU`):
 ///
 /// ```text
 /// r = σ(x_r + r_r)   z = σ(x_z + r_z)   n = tanh(x_n + r⊙r_n)   h = (1−z)⊙n + z⊙h₋
 /// ```
 ///
-/// where r_n = R_n h₋ + b_hn: the reset gate acts after the product. As such, without options, it saves r, z, n, r_n, h₋.
+/// where r_n = R_n h₋ + b_hn: the reset gate acts after the product. As such, without options, it
+/// saves r, z, n, r_n, h₋.
 ///
-/// With [`Reset::Before`], n = tanh(x_n + R_n(r⊙h₋) + b_hn). With activations or a clip of their arguments (ONNX' `GRU`) the same
-/// equations hold with these; it then saves the arguments of r, z and n, h₋, and (reset after) r_n.
+/// With [`Reset::Before`], n = tanh(x_n + R_n(r⊙h₋) + b_hn). With activations or a clip of their
+/// arguments (ONNX' `GRU`) the same equations hold with these; it then saves the arguments of r, z
+/// and n, h₋, and (reset after) r_n.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GruUnit {
-    /// Of r, z and n. Default: σ, σ, tanh.
+    /// The activations of r, z and n. Default: σ, σ, tanh.
     pub activations: [Activation; 3],
     /// Where the reset gate acts. Default: after the product.
     pub reset: Reset,

@@ -5,14 +5,16 @@ use super::plain::PlainLstm;
 use super::{Activation, Backward, Cell, CellVisitor, Forward, Lanes, WgslSource, general_lstm};
 use crate::error::Result;
 
-/// Gates i, f, g, o (PyTorch's order); states h, c (Hochreiter & Schmidhuber, 1997; Gers et al., 2000; PyTorch's `nn.LSTM`):
+/// Gates i, f, g, o (PyTorch's order); states h, c (Hochreiter & Schmidhuber, 1997; Gers et al.,
+/// 2000; PyTorch's `nn.LSTM`):
 ///
 /// ```text
 /// i = σ(x_i + r_i)   f = σ(x_f + r_f)   g = tanh(x_g + r_g)   o = σ(x_o + r_o)
 /// c = f⊙c₋ + i⊙g     h = o⊙tanh(c)
 /// ```
 ///
-/// As such, without options, it saves i, f, g, o, c₋. With any option (ONNX' `LSTM`; peepholes p after Gers & Schmidhuber, 2000):
+/// Without options it saves i, f, g, o, c₋. With any (ONNX' `LSTM`; peepholes p after Gers &
+/// Schmidhuber, 2000):
 ///
 /// ```text
 /// i = act_i(x_i + r_i + p_i⊙c₋)   f = act_f(x_f + r_f + p_f⊙c₋), or 1 − i
@@ -20,14 +22,16 @@ use crate::error::Result;
 /// o = act_o(x_o + r_o + p_o⊙c)    h = o⊙act_c(c)
 /// ```
 ///
-/// the arguments of i, f, g and o held to ±`clip` and c to ±`cell_clip`. It then saves the four arguments and c₋.
+/// the arguments of i, f, g and o held to ±`clip` and c to ±`cell_clip`. It then saves the four
+/// arguments and c₋.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LstmUnit {
-    /// Of i, f, g, o and c. Default: σ, σ, tanh, σ, tanh.
+    /// The activations of i, f, g, o and c. Default: σ, σ, tanh, σ, tanh.
     pub activations: [Activation; 5],
     /// Whether i, f and o see the cell state through `weight_diag [3·H]`: p_i, p_f, p_o. Default: no.
     pub peepholes: bool,
-    /// Whether f = 1 − i (ONNX' `input_forget`; Greff et al., 2015), the weights of f having no effect. Default: no.
+    /// Whether f = 1 − i (ONNX' `input_forget`; Greff et al., 2015), the weights of f having no
+    /// effect. Default: no.
     pub input_forget: bool,
     /// Holds the gates' arguments to ± this (ONNX' `clip`). Default: no.
     pub clip: Option<f64>,

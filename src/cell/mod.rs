@@ -1,9 +1,12 @@
 //! Recurrent cells: data plus a few pointwise functions.
 //!
-//! The recurrence kernels of both devices are generic. A cell gives its counts, its forward and its backward function for one
-//! hidden unit, once in Rust (generic over [`Lanes`]: one number, or a register of them) and once in WGSL, and is known to the crate by one line in [`CellRef::builtin`](crate::CellRef::builtin).
+//! The recurrence kernels of both devices are generic. A cell gives its counts, its forward and its
+//! backward function for one hidden unit, once in Rust (generic over [`Lanes`]: one number, or a
+//! register of them) and once in WGSL, and is known to the crate by one line in
+//! [`CellRef::builtin`](crate::CellRef::builtin).
 //!
-//! Per unit j and step t, with x = (W x_t + b_ih) and r = (R h₋ + b_hh) the two parts of the G pre-activations:
+//! Per unit j and step t, with x = (W x_t + b_ih) and r = (R h₋ + b_hh) the two parts of the G
+//! pre-activations:
 //!
 //! ```text
 //! forward:  x [G], r [G], states [S]                    → states [S], saved [K]
@@ -12,8 +15,9 @@
 //!
 //! State 0 is h. What reaches h₋ through R is added by the recurrence kernel, not by the cell.
 //!
-//! A cell may also have *diagonal weights*, V of its own a unit (peepholes), and *late gates*, whose recurrent product takes another
-//! vector than h₋, one that depends on the early gates (as r⊙h₋ of a GRU whose reset gate acts before the product):
+//! A cell may also have *diagonal weights*, V of its own a unit (peepholes), and *late gates*,
+//! whose recurrent product takes another vector than h₋, one that depends on the early gates (as
+//! r⊙h₋ of a GRU whose reset gate acts before the product):
 //!
 //! ```text
 //! inner:          x [G], r [E] of the early gates, states [S]  → v, the late gates' input: r = R v + b_hh for them
@@ -51,7 +55,8 @@ pub struct WgslSource {
     pub rust: (&'static str, u32),
 }
 
-/// The [`WgslSource`](crate::cell::WgslSource) of a file, whose path starts at the package's root: `bptt::wgsl!("src/mgu.wgsl")`.
+/// The [`WgslSource`](crate::cell::WgslSource) of a file, whose path starts at the package's root:
+/// `bptt::wgsl!("src/mgu.wgsl")`.
 #[macro_export]
 macro_rules! wgsl {
     ($file:literal) => {
@@ -73,8 +78,8 @@ pub struct Forward<'a, N> {
     pub r: &'a [N],
     /// `[V]`: the unit's diagonal weights.
     pub diagonal: &'a [N],
-    /// `[S]`: the old states in, the new ones out. With a projection, state 0 is nothing at first and the projection's input
-    /// in the end.
+    /// `[S]`: the old states in, the new ones out. With a projection, state 0 is nothing at first
+    /// and the projection's input in the end.
     pub state: &'a mut [N],
     /// `[K]`, out: for the backward pass.
     pub saved: &'a mut [N],
@@ -135,8 +140,8 @@ pub trait CellVisitor {
     fn visit(self, cell: impl Cell) -> Self::Output;
 }
 
-/// A recurrent cell. See the [module](self) for the contract, `examples/custom_cell.rs` for one written outside the crate, and
-/// [`verify::check_cell`](crate::verify::check_cell) for what checks it.
+/// A recurrent cell. See the [module](self) for the contract, `examples/custom_cell.rs` for one written
+/// outside the crate, and [`verify::check_cell`](crate::verify::check_cell) for what checks it.
 pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// The cell's name, unique among the cells in use: `lstm`.
     fn name(&self) -> &'static str;
@@ -146,18 +151,22 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn states(&self) -> usize;
     /// K, the values a unit keeps a step for the backward pass. 1 to [`MAX_COUNT`].
     fn saved(&self) -> usize;
-    /// V, the diagonal weights of a unit: its part of `weight_diag [V·H]`. 0 to [`MAX_COUNT`]. Default: 0.
+    /// V, the diagonal weights of a unit: its part of `weight_diag [V·H]`. 0 to [`MAX_COUNT`].
+    /// Default: 0.
     fn diagonals(&self) -> usize {
         0
     }
-    /// E, the gates whose recurrent product takes h₋; those after them take [`Cell::inner`]. 1 to G. Default: G.
+    /// E, the gates whose recurrent product takes h₋; those after them take [`Cell::inner`]. 1 to
+    /// G. Default: G.
     fn early_gates(&self) -> usize {
         self.gates()
     }
-    /// Whether the gradients of x and r are always equal (as where a pre-activation is x + r): they are then stored once.
+    /// Whether the gradients of x and r are always equal (as where a pre-activation is x + r): they
+    /// are then stored once.
     fn shared_gradient(&self) -> bool;
-    /// The WGSL half: `GATES`, `STATES`, `SAVED` as `const … : u32`, `cell_forward` and `cell_backward`, and with late gates
-    /// `cell_inner` and `cell_inner_backward` (their types stand in `shaders/cell/contract.wgsl`).
+    /// The WGSL half: `GATES`, `STATES`, `SAVED` as `const … : u32`, `cell_forward` and
+    /// `cell_backward`, and with late gates `cell_inner` and `cell_inner_backward` (their types
+    /// stand in `shaders/cell/contract.wgsl`).
     fn wgsl(&self) -> WgslSource;
     /// WGSL that goes before the source: the constants of this instance. Default: none.
     fn wgsl_constants(&self) -> String {
@@ -176,15 +185,17 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn fastest<V: CellVisitor>(self, visitor: V) -> V::Output {
         visitor.visit(self)
     }
-    /// One unit, one step. Mark it and the others `#[inline(always)]`, or they are not compiled for vector instructions.
+    /// Takes one unit one step forward. Mark it and the others `#[inline(always)]`, or they are not
+    /// compiled for vector instructions.
     fn forward<N: Lanes>(&self, unit: Forward<'_, N>);
-    /// One unit, one step back.
+    /// Takes one unit one step back.
     fn backward<N: Lanes>(&self, unit: Backward<'_, N>);
     /// v, the late gates' input. Called only where there are late gates.
     fn inner<N: Lanes>(&self, unit: Inner<'_, N>) -> N {
         unit.x[0].constant(f64::NAN)
     }
-    /// What the gradient of v adds to the others. Called only where there are late gates, after [`Cell::backward`].
+    /// What the gradient of v adds to the others. Called only where there are late gates, after
+    /// [`Cell::backward`].
     fn inner_backward<N: Lanes>(&self, unit: InnerBackward<'_, N>) {
         let _ = unit;
     }

@@ -29,17 +29,18 @@ impl<F: Real> Buffer<F> {
 }
 
 impl<F> Buffer<F> {
-    /// Whether the two are one.
+    /// Whether this is the same memory.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Recursive: an operation may read two slices of one tensor, and a waiting writer must not come between.
+    /// Locks the tensor for reading, recursively: an operation may read two slices of one tensor,
+    /// and a waiting writer must not come between.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Contents<F>> {
         self.0.read_recursive()
     }
 
-    /// Forgets what was kept.
+    /// Locks the tensor for writing, and forgets what was packed of it.
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Contents<F>> {
         let mut contents = self.0.write();
         contents.packed.get_mut().clear();
@@ -50,29 +51,31 @@ impl<F> Buffer<F> {
 /// How a matrix is packed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Form {
-    /// For products with it.
+    /// The matrix, for products with it.
     Plain,
-    /// For products with its transpose.
+    /// The transpose, for products with that.
     Transposed,
-    /// As [`Panels::of_units`] does for so many gates.
+    /// The transpose by units, as [`Panels::of_units`] has it for so many gates.
     OfUnits(usize),
 }
 
-/// A matrix of a tensor, whatever a program calls that, and its form: offset, rows, columns, stride.
-type Key = ([usize; 4], Form);
+/// A matrix of a tensor, whatever a program calls that, and its form: offset, rows, columns,
+/// stride.
+type PackingKey = ([usize; 4], Form);
 
 /// A tensor's numbers.
 #[derive(Debug)]
 pub(crate) struct Contents<F> {
     numbers: Vec<F>,
-    packed: Mutex<Vec<(Key, Arc<Panels<F>>)>>,
+    packed: Mutex<Vec<(PackingKey, Arc<Panels<F>>)>>,
 }
 
 impl<F: PanelScalar> Contents<F> {
-    /// A matrix of the tensor, packed; `keep`: until the tensor is next written to, for whoever asks for the same.
+    /// A matrix of the tensor, packed; `keep`: until the tensor is next written to, for whoever
+    /// asks for the same.
     pub(super) fn packed(&self, of: Matrix, form: Form, keep: bool) -> Arc<Panels<F>> {
         let key = ([of.offset, of.rows, of.columns, of.row_stride], form);
-        let known = |packed: &[(Key, Arc<Panels<F>>)]| {
+        let known = |packed: &[(PackingKey, Arc<Panels<F>>)]| {
             let same = packed.iter().find(|(known, _)| *known == key);
             same.map(|(_, panels)| Arc::clone(panels))
         };

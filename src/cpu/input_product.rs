@@ -1,5 +1,6 @@
-//! The input's part of the pre-activations, a block of steps at a time, so that it is in the cache when the cell takes it; where only one thread
-//! walks steps, by a second one, ahead of it; where a team does, by all of them, before it.
+//! The input's part of the pre-activations, a block of steps at a time, so that it is in the cache
+//! when the cell takes it; where only one thread walks steps, by a second one, ahead of it; where a
+//! team does, by all of them, before it.
 
 use super::buffer::Form;
 use super::memory::{Memory, Reading};
@@ -12,7 +13,8 @@ use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut3, Axis, ShapeBuilder,
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// Elements of a block that a near cache holds, and the rows it has at least, so that reading W pays.
+/// Elements of a block that a near cache holds, and the rows it has at least, so that reading W
+/// pays.
 const BLOCK: usize = 1 << 17;
 const BLOCK_ROWS: usize = 256;
 
@@ -34,12 +36,12 @@ pub(super) struct InputProduct<'a, F> {
     matrix: Matrix,
     steps: usize,
     weights: Arc<Panels<F>>,
-    /// As wide as the product.
+    /// The bias, as wide as the product.
     bias: Vec<F>,
 }
 
 impl<'a, F: RowScalar> InputProduct<'a, F> {
-    /// `keep`: the packed weights.
+    /// The product of an operation; `keep`: whether its packed weights are kept.
     pub(super) fn new(
         op: &Gemm,
         shape: &RecurrentShape,
@@ -65,7 +67,7 @@ impl<'a, F: RowScalar> InputProduct<'a, F> {
         block
     }
 
-    /// The same, into the first steps of a block.
+    /// Computes x_gates of x into the first steps of a block.
     fn fill_block(&self, x: ArrayView3<'_, F>, block: ArrayViewMut3<'_, F>) {
         let (bias, width) = (Start::Row(&self.bias), self.weights.width());
         let to = block.into_slice().expect(CONTIGUOUS);
@@ -89,21 +91,23 @@ impl<'a, F: RowScalar> InputProduct<'a, F> {
     }
 }
 
-/// The x_gates of some rows over the whole sequence, in parts, each computed by the thread that first wants it.
-pub(super) struct Parts<'a, F> {
+/// The x_gates of some rows over the whole sequence, in parts, each computed by the thread that
+/// first wants it.
+pub(super) struct SharedXGates<'a, F> {
     product: &'a InputProduct<'a, F>,
     /// `[T, b, I]`
     x: ArrayView3<'a, F>,
     /// Steps of a part.
     steps: usize,
-    /// Each `[steps of the part, b, width]`, in the order of steps.
+    /// The parts, `[steps of the part, b, width]`, in the order of steps.
     parts: [OnceLock<Array3<F>>; PARTS],
     /// Whether time runs backwards.
     reverse: bool,
 }
 
-impl<'a, F: RowScalar> Parts<'a, F> {
-    /// None where a second thread would not pay, or the whole were large.
+impl<'a, F: RowScalar> SharedXGates<'a, F> {
+    /// The parts, to be computed; `None` where a second thread would not pay or the whole were
+    /// large.
     pub(super) fn new(
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,
@@ -127,7 +131,7 @@ impl<'a, F: RowScalar> Parts<'a, F> {
         })
     }
 
-    /// All parts, computed by as many threads as there are; None where the whole were large.
+    /// The parts, computed by as many threads as there are; `None` where the whole were large.
     pub(super) fn at_once(
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,
@@ -153,7 +157,7 @@ impl<'a, F: RowScalar> Parts<'a, F> {
         (part, start)
     }
 
-    /// All parts but the first, which whoever walks the steps needs at once.
+    /// Computes all parts but the first, which whoever walks the steps needs at once.
     pub(super) fn ahead(&self) {
         (1..PARTS).for_each(|index| {
             self.part(index);
@@ -163,12 +167,12 @@ impl<'a, F: RowScalar> Parts<'a, F> {
 
 /// The x_gates of some rows.
 pub(super) enum XGates<'a, F> {
-    /// `[T, b, G·H]`
+    /// The product as another operation left it, `[T, b, G·H]`.
     Ready(ArrayView3<'a, F>),
-    /// Computed by several threads.
-    Shared(&'a Parts<'a, F>),
-    /// To be computed from x `[T, b, I]`.
-    Left {
+    /// The product, computed by several threads.
+    Shared(&'a SharedXGates<'a, F>),
+    /// The product of x `[T, b, I]`, computed a block at a time.
+    Computed {
         product: &'a InputProduct<'a, F>,
         x: ArrayView3<'a, F>,
         /// `[steps of a block, b, width]`
@@ -177,13 +181,13 @@ pub(super) enum XGates<'a, F> {
         start: usize,
         /// Whether time runs backwards.
         reverse: bool,
-        /// That compute a block.
+        /// Threads that compute a block.
         threads: usize,
     },
 }
 
 impl<'a, F: RowScalar> XGates<'a, F> {
-    pub(super) fn left(
+    pub(super) fn computed(
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,
         reverse: bool,
@@ -193,7 +197,7 @@ impl<'a, F: RowScalar> XGates<'a, F> {
         let width = product.weights.width();
         let block_rows = (BLOCK / width.max(1)).max(BLOCK_ROWS);
         let steps = (block_rows / rows.len().max(1)).clamp(1, product.steps.max(1));
-        Self::Left {
+        Self::Computed {
             product,
             x: x.slice_move(s![.., rows.clone(), ..]),
             block: Array3::zeros((steps, rows.len(), width)),
@@ -211,7 +215,7 @@ impl<'a, F: RowScalar> XGates<'a, F> {
                 let (part, start) = parts.part(step / parts.steps);
                 part.index_axis(Axis(0), t - start)
             }
-            Self::Left {
+            Self::Computed {
                 product,
                 x,
                 block,
@@ -221,10 +225,10 @@ impl<'a, F: RowScalar> XGates<'a, F> {
             } => {
                 let length = block.dim().0;
                 if step.is_multiple_of(length) {
-                    let left = length.min(product.steps - step);
-                    *start = if *reverse { t + 1 - left } else { t };
-                    let x = x.slice(s![*start..*start + left, .., ..]);
-                    let steps = left.div_ceil(*threads);
+                    let rest = length.min(product.steps - step);
+                    *start = if *reverse { t + 1 - rest } else { t };
+                    let x = x.slice(s![*start..*start + rest, .., ..]);
+                    let steps = rest.div_ceil(*threads);
                     let of_thread = x.axis_chunks_iter(Axis(0), steps);
                     let to = block.axis_chunks_iter_mut(Axis(0), steps);
                     threads::for_each(of_thread.zip(to).collect(), |(x, to)| {

@@ -1,6 +1,6 @@
 //! Maps: an expression at every element.
 
-use super::pointwise::{Inputs, Locked, Outputs, Prepared, Walk, part_extent, parts_of};
+use super::pointwise::{Inputs, Locked, Outputs, PreparedBody, Walk, part_extent, parts_of};
 use super::Memory;
 use crate::threads;
 use crate::rows::RowScalar;
@@ -9,7 +9,7 @@ use crate::program::{Map, Pointwise, product};
 use std::ops::Range;
 
 /// y = f(x₁ … xₙ)
-pub(super) fn map<F: RowScalar>(op: &Map, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
+pub(super) fn map<F: RowScalar>(op: &Map, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
     let of = &op.0;
     let inputs = Inputs::new(of, memory);
     let mut locked = Locked::new(of, memory);

@@ -24,25 +24,25 @@ pub(crate) use memory::Memory;
 
 use crate::program::{Map, Op, Program, Reduce, Row};
 use crate::rows::RowScalar;
-use pointwise::Prepared;
+use pointwise::PreparedBody;
 
 /// What is known of a program before it runs.
 #[derive(Debug)]
-pub(crate) struct Plan<F> {
+pub(crate) struct PreparedProgram<F> {
     /// For each operation its expression, where it has one.
-    prepared: Vec<Option<Prepared<F>>>,
+    bodies: Vec<Option<PreparedBody<F>>>,
     /// Tensors that the program writes.
     pub(crate) written: Vec<bool>,
 }
 
-impl<F: RowScalar> Plan<F> {
+impl<F: RowScalar> PreparedProgram<F> {
     pub(crate) fn new(program: &Program) -> Self {
         let prepare = |op: &Op| match op {
-            Op::Map(Map(of)) | Op::Row(Row(of)) | Op::Reduce(Reduce(of)) => Some(Prepared::new(of)),
+            Op::Map(Map(of)) | Op::Row(Row(of)) | Op::Reduce(Reduce(of)) => Some(PreparedBody::new(of)),
             _ => None,
         };
         Self {
-            prepared: program.ops().iter().map(prepare).collect(),
+            bodies: program.ops().iter().map(prepare).collect(),
             written: program.all_written(),
         }
     }
@@ -50,11 +50,11 @@ impl<F: RowScalar> Plan<F> {
     /// Runs a checked program over its tensors' memory, one buffer a tensor.
     pub(crate) fn run(&self, program: &Program, buffers: &[Buffer<F>]) {
         let memory = Memory::new(buffers);
-        let ops = program.ops().iter().zip(&self.prepared);
+        let ops = program.ops().iter().zip(&self.bodies);
         ops.for_each(|(op, prepared)| run(op, prepared.as_ref(), &memory));
     }
 
-    /// Runs a program as [`Plan::run`] does: when each operation began and ended, in nanoseconds since `origin`.
+    /// Runs a program as [`PreparedProgram::run`] does: when each operation began and ended, in nanoseconds since `origin`.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn profile(
         &self,
@@ -64,8 +64,8 @@ impl<F: RowScalar> Plan<F> {
     ) -> Vec<[u64; 2]> {
         let memory = Memory::new(buffers);
         let now = || origin.elapsed().as_nanos() as u64;
-        let ops = program.ops().iter().zip(&self.prepared);
-        let time = |(op, prepared): (&Op, &Option<Prepared<F>>)| {
+        let ops = program.ops().iter().zip(&self.bodies);
+        let time = |(op, prepared): (&Op, &Option<PreparedBody<F>>)| {
             let start = now();
             run(op, prepared.as_ref(), &memory);
             [start, now()]
@@ -75,7 +75,7 @@ impl<F: RowScalar> Plan<F> {
 }
 
 /// Runs an operation.
-fn run<F: RowScalar>(op: &Op, prepared: Option<&Prepared<F>>, memory: &Memory<'_, F>) {
+fn run<F: RowScalar>(op: &Op, prepared: Option<&PreparedBody<F>>, memory: &Memory<'_, F>) {
     match (op, prepared) {
         (Op::Map(op), Some(prepared)) => map::map(op, prepared, memory),
         (Op::Row(op), Some(prepared)) => row::row(op, prepared, memory),

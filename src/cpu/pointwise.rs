@@ -14,7 +14,7 @@ pub(super) const PART: usize = 1 << 14;
 
 /// An expression with what is known of it before it runs.
 #[derive(Debug)]
-pub(crate) struct Prepared<F> {
+pub(crate) struct PreparedBody<F> {
     /// For each turn the statistics that are folded in it, and the nodes they need.
     pub(super) turns: Vec<(Vec<usize>, Vec<NodeId>)>,
     /// The nodes that elements need, and those that results need.
@@ -26,7 +26,7 @@ pub(crate) struct Prepared<F> {
     blocks: Mutex<Vec<Block<F>>>,
 }
 
-impl<F: RowScalar> Prepared<F> {
+impl<F: RowScalar> PreparedBody<F> {
     pub(super) fn new(of: &Pointwise) -> Self {
         let body = &of.body;
         let folded = |turn: Vec<usize>| {

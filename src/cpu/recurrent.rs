@@ -59,18 +59,19 @@ const CELL: usize = 64;
 
 /// How the rows of a layer's directions are split over threads.
 pub(super) struct Tasks {
-    /// Of a task, but for the last of a direction.
+    /// Rows of a task, but for the last of a direction.
     pub(super) rows: usize,
-    /// Of the tasks of each direction.
+    /// The rows of each task of a direction.
     pub(super) chunks: Vec<Range<usize>>,
-    /// Of all of them, in floating-point operations.
+    /// The work of all tasks, in floating-point operations.
     pub(super) work: usize,
     /// Threads that share the products of a task.
     pub(super) team: usize,
 }
 
 impl Tasks {
-    /// `one`: whether one product gives all gates ([`GateProducts::one`]), so that threads can share it.
+    /// The split of a layer's rows; `one`: whether one product gives all gates
+    /// ([`GateProducts::one`]), so that threads can share it.
     pub(super) fn of<F>(shape: &RecurrentShape, gate_width: usize, one: bool) -> Self {
         let (batch, directions) = (shape.batch, shape.directions);
         let work = shape.rows() * gate_width * (2 * shape.output + CELL);
@@ -97,7 +98,7 @@ impl Tasks {
     }
 }
 
-/// Parts of some rows each, of which the last takes what is left.
+/// Cuts an array into parts of some rows each, of which the last takes the rest.
 pub(super) fn parts<F>(
     mut whole: ArrayViewMut3<'_, F>,
     axis: Axis,
@@ -114,7 +115,7 @@ pub(super) fn parts<F>(
 }
 
 /// One direction of a layer.
-pub(super) struct Layer<'a, F> {
+pub(super) struct LayerDirection<'a, F> {
     pub(super) cell: &'a CellRef,
     pub(super) shape: RecurrentShape,
     pub(super) direction: usize,
@@ -127,7 +128,7 @@ pub(super) struct Layer<'a, F> {
     pub(super) lengths: &'a [usize],
 }
 
-impl<F: RowScalar> Layer<'_, F> {
+impl<F: RowScalar> LayerDirection<'_, F> {
     pub(super) fn time(&self, step: usize) -> usize {
         time_of(step, self.shape.steps, self.direction == 1)
     }
@@ -212,7 +213,8 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
         }
     }
 
-    /// The weights, where one product gives all gates and its result is as wide as the output: it then needs no scratch.
+    /// The weights, where one product gives all gates and its result is as wide as the output: it
+    /// then needs no scratch.
     fn whole(&self, gates: &Range<usize>, width: usize) -> Option<&Panels<F>> {
         match &self.groups[..] {
             [(all, panels)] if all == gates && self.mask.is_none() && panels.width() == width => {
@@ -279,7 +281,8 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
         }
     }
 
-    /// The opposite: d_input += for each of the gates m_g ⊙ (d_r_g R_g), d_r: `[b, G·H]`; d_input: rows of P, one every `stride`.
+    /// The opposite of [`add`](Self::add): d_input += for each of the gates m_g ⊙ (d_r_g R_g), with
+    /// d_r `[b, G·H]` and d_input rows of P, one every `stride`.
     pub(super) fn add_back(
         &self,
         rows: &Range<usize>,

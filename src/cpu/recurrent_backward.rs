@@ -2,7 +2,9 @@
 
 use super::Memory;
 use super::buffer::Form;
-use super::recurrent::{CONTIGUOUS, GateProducts, Layer, Tasks, lengths, parts, view, view_mut};
+use super::recurrent::{
+    CONTIGUOUS, GateProducts, LayerDirection, Tasks, lengths, parts, view, view_mut,
+};
 use super::states::States;
 use super::team::{self, Team};
 use super::zoneout::{Keep, ZoneoutMask};
@@ -13,8 +15,8 @@ use crate::threads;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3, Axis, s};
 use std::ops::Range;
 
-/// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that step's d_r; then the cell.
-/// Directions and batch are split over threads as in the forward pass.
+/// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that
+/// step's d_r; then the cell. Directions and batch are split over threads as in the forward pass.
 pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &Memory<'_, F>) {
     let shape = op.shape;
     let RecurrentShape {
@@ -64,7 +66,7 @@ pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &
         let weight_hh = weight_hh.matrix(gate_width, output);
         let pack = |weights| memory.packed(weights, Form::Plain, false);
         let products = GateProducts::new(&op.cell, hidden, weight_hh, mask, pack);
-        let layer = Layer {
+        let layer = LayerDirection {
             cell: &op.cell,
             shape,
             direction,
@@ -81,7 +83,7 @@ pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &
     let walks: Vec<_> = (0..directions).map(walk).collect();
 
     let d_last = op.has_d_last.then_some(&d_state[..]);
-    let load = |(layer, _): &(Layer<'_, F>, _)| -> Vec<_> {
+    let load = |(layer, _): &(LayerDirection<'_, F>, _)| -> Vec<_> {
         let load = |rows: &Range<usize>| {
             let states = States::load(d_last, layer, rows);
             (states, Array2::zeros((rows.len(), diagonal_width)))
@@ -159,8 +161,8 @@ struct Gradients<'a, F> {
     d_diagonal: &'a mut Array2<F>,
 }
 
-impl<F: RowScalar> Layer<'_, F> {
-    /// saved: `[b, T, K·H]`, d_y: `[T, b, P]`.
+impl<F: RowScalar> LayerDirection<'_, F> {
+    /// Walks back over the steps of some rows; saved: `[b, T, K·H]`, d_y: `[T, b, P]`.
     fn backward(
         &self,
         (products, team): (&GateProducts<'_, F>, Option<&Team<'_, F>>),
@@ -227,17 +229,14 @@ impl<F: RowScalar> Layer<'_, F> {
             let mut d_r = d_r.as_mut().map(|d_r| d_r.index_axis_mut(Axis(0), t));
             for row in (0..batch).filter(live) {
                 let mut d_r = d_r.as_mut().map(|d_r| d_r.row_mut(row));
-                F::cell_backward(
-                    self.cell.erased(),
-                    BackwardRow {
-                        saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
-                        diagonal: self.diagonal,
-                        d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                        d_x: d_x.row_mut(row).into_slice().expect(CONTIGUOUS),
-                        d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
-                        d_diagonal: d_diagonal.row_mut(row).into_slice().expect(CONTIGUOUS),
-                    },
-                );
+                self.cell.rows::<F>().backward_row(BackwardRow {
+                    saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
+                    diagonal: self.diagonal,
+                    d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
+                    d_x: d_x.row_mut(row).into_slice().expect(CONTIGUOUS),
+                    d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
+                    d_diagonal: d_diagonal.row_mut(row).into_slice().expect(CONTIGUOUS),
+                });
             }
             if early < gates {
                 d_inner.fill(F::zero());
@@ -246,16 +245,13 @@ impl<F: RowScalar> Layer<'_, F> {
                 products.add_back(rows, early..gates, d_r_t, to, &mut scratch);
                 for row in (0..batch).filter(live) {
                     let mut d_r = d_r.as_mut().map(|d_r| d_r.row_mut(row));
-                    F::cell_inner_backward(
-                        self.cell.erased(),
-                        InnerBackwardRow {
-                            saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
-                            d_inner: &d_inner[row * hidden..(row + 1) * hidden],
-                            d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                            d_x: d_x.row_mut(row).into_slice().expect(CONTIGUOUS),
-                            d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
-                        },
-                    );
+                    self.cell.rows::<F>().inner_backward_row(InnerBackwardRow {
+                        saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
+                        d_inner: &d_inner[row * hidden..(row + 1) * hidden],
+                        d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
+                        d_x: d_x.row_mut(row).into_slice().expect(CONTIGUOUS),
+                        d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
+                    });
                 }
             }
             if projection.is_some() {

@@ -4,8 +4,10 @@ mod steps;
 
 use super::Memory;
 use super::buffer::Form;
-use super::input_product::{InputProduct, Parts, XGates, padded};
-use super::recurrent::{GateProducts, Layer, Scratch, Tasks, lengths, parts, view, view_mut};
+use super::input_product::{InputProduct, SharedXGates, XGates, padded};
+use super::recurrent::{
+    GateProducts, LayerDirection, Scratch, Tasks, lengths, parts, view, view_mut,
+};
 use super::states::States;
 use super::team::{self, Team};
 use super::zoneout::ZoneoutMask;
@@ -17,7 +19,8 @@ use crate::threads;
 use ndarray::{Array2, ArrayViewMut3, Axis, s};
 use std::sync::Arc;
 
-/// r = R h₋ + b_hh, then the cell, for every step; directions and batch split over threads, each of which walks its rows' whole sequence.
+/// r = R h₋ + b_hh, then the cell, for every step; directions and batch are split over threads,
+/// each of which walks its rows' whole sequence.
 pub(super) fn recurrent_forward<F: RowScalar>(
     op: &RecurrentForward,
     memory: &Memory<'_, F>,
@@ -32,7 +35,8 @@ pub(super) fn recurrent_forward<F: RowScalar>(
     } = shape;
     let gate_width = op.cell.gates() * hidden;
     let saved_width = op.cell.saved() * hidden;
-    // A pass that a backward pass follows is training: the weights are about to change, and the memory is wanted elsewhere.
+    // A pass that a backward pass follows is training: the weights are about to change, and the
+    // memory is wanted elsewhere.
     let keep = op.saved.is_none();
     let pack = |weights, form| memory.packed(weights, form, keep);
     let x_gates = memory.read(op.x_gates);
@@ -75,7 +79,7 @@ pub(super) fn recurrent_forward<F: RowScalar>(
         // With a mask or a projection the product is not one of h₋, or h not the cell's.
         let plain = mask.is_none() && weight_hr.is_none();
         let plain = plain && tasks.rows <= STEP_ROWS && tasks.team == 1;
-        let products = match F::takes_steps(op.cell.erased()).filter(|_| plain) {
+        let products = match op.cell.rows::<F>().takes_steps().filter(|_| plain) {
             Some(cell) => Products::ByUnits {
                 cell,
                 weights: pack(weight_hh, Form::OfUnits(op.cell.gates())),
@@ -88,7 +92,7 @@ pub(super) fn recurrent_forward<F: RowScalar>(
                 Products::ByGates(gates, bias)
             }
         };
-        let layer = Layer {
+        let layer = LayerDirection {
             cell: &op.cell,
             shape,
             direction,
@@ -145,13 +149,13 @@ pub(super) fn recurrent_forward<F: RowScalar>(
         let reverse = layer.direction == 1;
         let teamed = products.of_team(tasks.team);
         let shared = match (input, teamed) {
-            (Some(input), Some(_)) => Parts::at_once(input, rows, reverse),
-            (Some(input), None) if alone => Parts::new(input, rows, reverse),
+            (Some(input), Some(_)) => SharedXGates::at_once(input, rows, reverse),
+            (Some(input), None) if alone => SharedXGates::new(input, rows, reverse),
             _ => None,
         };
         let x_gates = match (input, &shared) {
             (_, Some(parts)) => XGates::Shared(parts),
-            (Some(input), None) => XGates::left(input, rows, reverse, tasks.team),
+            (Some(input), None) => XGates::computed(input, rows, reverse, tasks.team),
             (None, None) => XGates::Ready(x_gates.slice(s![.., rows.clone(), layer.direction, ..])),
         };
         let walk = |team: Option<&Team<'_, F>>| {
@@ -174,21 +178,21 @@ pub(super) fn recurrent_forward<F: RowScalar>(
 
 /// One direction of a layer, and its products.
 struct Walk<'a, F> {
-    layer: Layer<'a, F>,
+    layer: LayerDirection<'a, F>,
     products: Products<'a, F>,
-    /// That of the inputs, where it is left to the walk.
+    /// The input product, where it is fused with the walk.
     input: Option<InputProduct<'a, F>>,
 }
 
 /// How r = R h₋ + b_hh comes about.
 enum Products<'a, F> {
-    /// By a cell that takes it with its step: R and b_hh by [units](Panels::of_units).
+    /// A cell takes it with its step: R and b_hh by [units](Panels::of_units).
     ByUnits {
         cell: &'a dyn TakesSteps<F>,
         weights: Arc<Panels<F>>,
         bias: Vec<F>,
     },
-    /// Before the cell, with b_hh as wide as r.
+    /// A product before the cell gives it, with b_hh as wide as r.
     ByGates(GateProducts<'a, F>, Vec<F>),
 }
 
@@ -205,7 +209,7 @@ fn bias_of_units<F: RowScalar>(bias: Option<&[F]>, cell: &CellRef, hidden: usize
     by_units
 }
 
-/// What they work in.
+/// What the products of some rows work in.
 struct Room<F> {
     /// r of all rows for a panel of units.
     of_panel: Aligned<F>,
@@ -215,7 +219,7 @@ struct Room<F> {
 }
 
 impl<F: RowScalar> Products<'_, F> {
-    /// What a team multiplies with and adds to, where there is to be one.
+    /// What a team of threads multiplies with and adds to, where there is to be one.
     fn of_team(&self, size: usize) -> Option<(&Panels<F>, Start<'_, F>)> {
         match self {
             Self::ByGates(gates, bias) if size > 1 => Some((gates.one()?, Start::Row(bias))),

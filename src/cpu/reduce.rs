@@ -1,7 +1,7 @@
 //! Sums over rows, in a fixed order.
 
 use super::map::work;
-use super::pointwise::{Inputs, Locked, Outputs, PART, Prepared, Walk, part_extent, parts_of};
+use super::pointwise::{Inputs, Locked, Outputs, PART, PreparedBody, Walk, part_extent, parts_of};
 use super::row::{folded, rows};
 use super::Memory;
 use crate::threads;
@@ -11,7 +11,7 @@ use crate::program::{Operand, Pointwise, Reduce, product};
 use std::ops::Range;
 
 /// Σ over the last axes, and what is computed for every element on the way.
-pub(super) fn reduce<F: RowScalar>(op: &Reduce, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
+pub(super) fn reduce<F: RowScalar>(op: &Reduce, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
     let of = &op.0;
     let done = if along_columns(of) {
         columns(of, prepared, memory);
@@ -36,7 +36,7 @@ fn along_columns(of: &Pointwise) -> bool {
 }
 
 /// One long row: parts of it on all threads, their sums added in order. False where the outputs of parts are not apart.
-fn in_parts<F: RowScalar>(of: &Pointwise, prepared: &Prepared<F>, memory: &Memory<'_, F>) -> bool {
+fn in_parts<F: RowScalar>(of: &Pointwise, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) -> bool {
     let inputs = Inputs::new(of, memory);
     let mut locked = Locked::new(of, memory);
     let walk = Walk::new(of);
@@ -93,7 +93,7 @@ fn in_parts<F: RowScalar>(of: &Pointwise, prepared: &Prepared<F>, memory: &Memor
 /// The results of some neighbouring rows whose statistics are in a block.
 fn finish<F: RowScalar>(
     of: &Pointwise,
-    (prepared, walk): (&Prepared<F>, &Walk<'_>),
+    (prepared, walk): (&PreparedBody<F>, &Walk<'_>),
     inputs: &Inputs<'_, F>,
     rows: Range<usize>,
     len: usize,
@@ -120,7 +120,7 @@ fn finish<F: RowScalar>(
 const ROWS: usize = 256;
 
 /// Neighbouring sums side by side, row after row.
-fn columns<F: RowScalar>(of: &Pointwise, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
+fn columns<F: RowScalar>(of: &Pointwise, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
     let (kept, axes) = of.split_shape();
     let (inner, len) = (kept[kept.len() - 1], product(axes));
     let outer = product(kept) / inner.max(1);

@@ -1,7 +1,7 @@
 //! Rows: statistics of each row in turns, then an expression that may use them.
 
 use super::map::work;
-use super::pointwise::{Inputs, Locked, Outputs, Prepared, Walk, part_extent, parts_of};
+use super::pointwise::{Inputs, Locked, Outputs, PreparedBody, Walk, part_extent, parts_of};
 use super::Memory;
 use crate::threads;
 use crate::rows::RowScalar;
@@ -10,12 +10,12 @@ use crate::program::{Pointwise, Row, product};
 use std::ops::Range;
 
 /// The statistics of every row, then a map that uses them all.
-pub(super) fn row<F: RowScalar>(op: &Row, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
+pub(super) fn row<F: RowScalar>(op: &Row, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
     rows(&op.0, prepared, memory);
 }
 
 /// The same over rows of any number of axes.
-pub(super) fn rows<F: RowScalar>(of: &Pointwise, prepared: &Prepared<F>, memory: &Memory<'_, F>) {
+pub(super) fn rows<F: RowScalar>(of: &Pointwise, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
     let (kept, folded) = of.split_shape();
     let (count, columns) = (product(kept), product(folded));
     let rows = Rows {
@@ -52,7 +52,7 @@ pub(super) fn rows<F: RowScalar>(of: &Pointwise, prepared: &Prepared<F>, memory:
 
 struct Rows<'a, F> {
     of: &'a Pointwise,
-    prepared: &'a Prepared<F>,
+    prepared: &'a PreparedBody<F>,
     inputs: Inputs<'a, F>,
     walk: Walk<'a>,
     columns: usize,

@@ -1,12 +1,13 @@
 //! The states of a layer's cell, by row.
 
-use super::recurrent::{CONTIGUOUS, Layer, view, view_mut};
+use super::recurrent::{CONTIGUOUS, LayerDirection, view, view_mut};
 use crate::Real;
 use crate::program::RecurrentShape;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use std::ops::Range;
 
-/// The states of some rows, `[b, S·H]`. The first plane is h, but with a projection, which has h `[b, P]` beside it.
+/// The states of some rows, `[b, S·H]`. The first plane is h, but with a projection, which has h
+/// `[b, P]` beside it.
 #[derive(Clone)]
 pub(super) struct States<F> {
     pub(super) cell: Array2<F>,
@@ -16,7 +17,7 @@ pub(super) struct States<F> {
 }
 
 impl<F: Real> States<F> {
-    pub(super) fn zeros(layer: &Layer<'_, F>, batch: usize) -> Self {
+    pub(super) fn zeros(layer: &LayerDirection<'_, F>, batch: usize) -> Self {
         let RecurrentShape { hidden, output, .. } = layer.shape;
         let projected = layer.projection.as_ref();
         Self {
@@ -34,8 +35,12 @@ impl<F: Real> States<F> {
         }
     }
 
-    /// From a tensor `[S][D, B, ·]`, zeros where absent.
-    pub(super) fn load(from: Option<&[F]>, layer: &Layer<'_, F>, rows: &Range<usize>) -> Self {
+    /// The states in a tensor `[S][D, B, ·]`, zeros where there is none.
+    pub(super) fn load(
+        from: Option<&[F]>,
+        layer: &LayerDirection<'_, F>,
+        rows: &Range<usize>,
+    ) -> Self {
         let batch = rows.len();
         let mut states = Self::zeros(layer, batch);
         if let Some(from) = from {
@@ -48,8 +53,8 @@ impl<F: Real> States<F> {
         states
     }
 
-    /// To such a tensor.
-    pub(super) fn store(&self, to: &mut [F], layer: &Layer<'_, F>, rows: &Range<usize>) {
+    /// Writes the states to such a tensor.
+    pub(super) fn store(&self, to: &mut [F], layer: &LayerDirection<'_, F>, rows: &Range<usize>) {
         let hidden = layer.shape.hidden;
         for state in 0..layer.cell.states() {
             let part = &mut to[range(layer, state, rows).0];
@@ -58,7 +63,7 @@ impl<F: Real> States<F> {
         }
     }
 
-    /// `[b, P]`
+    /// The h of all rows, `[b, P]`.
     pub(super) fn h(&self) -> ArrayView2<'_, F> {
         match &self.projected {
             Some(h) => h.view(),
@@ -66,21 +71,21 @@ impl<F: Real> States<F> {
         }
     }
 
-    /// All h, one every so many elements.
+    /// The h of all rows, and the elements from one to the next.
     pub(super) fn h_slice_mut(&mut self) -> (&mut [F], usize) {
         let h = self.projected.as_mut().unwrap_or(&mut self.cell);
         let stride = h.ncols();
         (h.as_slice_mut().expect(CONTIGUOUS), stride)
     }
 
-    /// `[P]` of a row.
+    /// The h of a row, `[P]`.
     pub(super) fn h_row_mut(&mut self, row: usize) -> &mut [F] {
         let output = self.output;
         let (h, stride) = self.h_slice_mut();
         &mut h[row * stride..][..output]
     }
 
-    /// `[b, H]` of a state of the cell, `[b, P]` of h.
+    /// A state of all rows: `[b, H]`, or `[b, P]` of h.
     pub(super) fn plane(&self, state: usize, hidden: usize) -> ArrayView2<'_, F> {
         match &self.projected {
             Some(h) if state == 0 => h.view(),
@@ -97,7 +102,7 @@ impl<F: Real> States<F> {
         row.to_slice().expect(CONTIGUOUS)
     }
 
-    /// The same, for writing.
+    /// A row of [`States::plane`], for writing.
     pub(super) fn plane_row_mut(&mut self, state: usize, hidden: usize, row: usize) -> &mut [F] {
         let plane = self.plane_mut(state, hidden);
         let row = plane.index_axis_move(Axis(0), row);
@@ -117,7 +122,11 @@ impl<F: Real> States<F> {
 }
 
 /// The elements of some rows of a state in a tensor `[S][D, B, ·]`, and its width.
-fn range<F>(layer: &Layer<'_, F>, state: usize, rows: &Range<usize>) -> (Range<usize>, usize) {
+fn range<F>(
+    layer: &LayerDirection<'_, F>,
+    state: usize,
+    rows: &Range<usize>,
+) -> (Range<usize>, usize) {
     let shape = &layer.shape;
     let width = if state == 0 {
         shape.output

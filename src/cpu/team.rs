@@ -1,5 +1,6 @@
-//! Products of few rows with a large matrix, at every step of a sequence: threads that share the matrix' columns, so that each keeps its part in
-//! its own caches. They wait for each other by spinning, as a step is too short for the system to wake a thread in.
+//! Products of few rows with a large matrix, at every step of a sequence: threads share the matrix'
+//! columns, so that each keeps its part in its own caches. They wait for each other by spinning, as
+//! a step is too short for the system to wake a thread in.
 
 use super::recurrent::CONTIGUOUS;
 use crate::panels::{Panels, Start};
@@ -9,20 +10,24 @@ use parking_lot::{Mutex, RwLock};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Floating-point operations of a step from which on a further thread pays: some times what handing it over takes.
+/// Floating-point operations of a step from which on a further thread pays: some times what handing
+/// it over takes.
 const STEP: usize = 1 << 18;
 
-/// Of a whole sequence, as threads are started for it.
+/// Floating-point operations of a sequence from which on a further thread pays, as it is started
+/// for it.
 const SEQUENCE: usize = 1 << 25;
 
 /// Bytes of a matrix that one thread's caches do not hold beside the rest.
 const LARGE: usize = 1 << 19;
 
-/// Rows a thread, and rows at all, up to which a part of the columns is better than a part of the rows: the cell is the walking thread's alone.
+/// Rows a thread, and rows at all, up to which a part of the columns is better than a part of the
+/// rows: the cell is the walking thread's alone.
 const ROWS_A_THREAD: usize = 4;
 const ROWS: usize = 8;
 
-/// The threads that should share the columns of `[inputs, outputs]` for the products of `rows` rows at each of `steps` steps, of `threads`.
+/// The threads, of `threads`, that should share the columns of `[inputs, outputs]` for the products
+/// of `rows` rows at each of `steps` steps.
 pub(super) fn size<F>(
     [inputs, outputs]: [usize; 2],
     rows: usize,
@@ -38,7 +43,8 @@ pub(super) fn size<F>(
     if pays { most.max(1) } else { 1 }
 }
 
-/// Threads in teams now, of all callers, so that many who run layers side by side do not start more threads than there are cores.
+/// Threads in teams now, of all callers, so that many who run layers side by side do not start more
+/// threads than there are cores.
 static HELPERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Some of the threads that may be in teams, until this goes.
@@ -68,8 +74,8 @@ impl Drop for Reserved {
 #[repr(align(128))]
 struct Watched(AtomicUsize);
 
-/// Looks at a watched number before the system may let another thread of this core run, as there is one where threads outnumber cores or have
-/// just begun.
+/// Looks at a watched number before the system may let another thread of this core run, as there is
+/// one where threads outnumber cores or have just begun.
 const SPINS: u32 = 1 << 7;
 
 /// Nobody wants or gives a product any more.
@@ -100,7 +106,8 @@ impl Watched {
     }
 }
 
-/// Sets a number to [`END`] when this goes, by a panic too, so that no thread waits for one that is gone.
+/// Sets a number to [`END`] when this goes, by a panic too, so that no thread waits for one that is
+/// gone.
 struct Ends<'a>(&'a Watched);
 
 impl Drop for Ends<'_> {
@@ -129,11 +136,12 @@ struct Member<F> {
     /// How many products it gave.
     given: Watched,
     panels: Range<usize>,
-    /// Its columns of the product, without gaps.
+    /// The thread's columns of the product, without gaps.
     result: Mutex<Vec<F>>,
 }
 
-/// Runs a walk with a team of `size` threads, itself among them, for products of `rows` rows. The walk must want one product after the other.
+/// Runs a walk with a team of `size` threads, itself among them, for products of `rows` rows. The
+/// walk must want one product after the other.
 pub(super) fn with<F: RowScalar, R>(
     (panels, start): (&Panels<F>, Start<'_, F>),
     rows: usize,

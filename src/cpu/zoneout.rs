@@ -17,9 +17,9 @@ pub(super) struct ZoneoutMask {
 /// m of one row and step.
 pub(super) struct Keep<F> {
     blocks: Vec<[u32; 4]>,
-    /// `[P]` of h.
+    /// m of h, `[P]`.
     h: Vec<F>,
-    /// `[H]` of every other state.
+    /// m of every other state, `[H]`.
     others: Vec<F>,
 }
 
@@ -58,7 +58,8 @@ impl ZoneoutMask {
         }
     }
 
-    /// Draws m of a row at a time: of each unit a block, whose first word is h's and whose second the others'.
+    /// Draws m of a row at a time: of each unit a block, whose first word is h's and whose second
+    /// the others'.
     pub(super) fn draw<F: Real>(
         &self,
         keep: &mut Keep<F>,

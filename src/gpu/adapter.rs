@@ -13,7 +13,7 @@ pub enum AdapterKind {
     Integrated,
     /// A GPU lent to a virtual machine.
     Virtual,
-    /// Not told by the driver (browsers, OpenGL).
+    /// A kind that the driver does not tell (browsers, OpenGL).
     Other,
     /// A driver that runs shaders on the CPU: lavapipe, SwiftShader, WARP.
     Software,
@@ -24,7 +24,7 @@ pub enum AdapterKind {
 pub struct AdapterInfo {
     /// The adapter's name, as the driver gives it.
     pub name: String,
-    /// What it is made of.
+    /// What the adapter is made of.
     pub kind: AdapterKind,
     /// The API: `vulkan`, `metal`, `dx12`, `gl`, `webgpu`.
     pub backend: String,
@@ -78,9 +78,9 @@ impl From<wgpu::AdapterInfo> for AdapterInfo {
 /// Which adapter is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// Not a software adapter.
+    /// Any but a software adapter.
     Hardware,
-    /// The best of all.
+    /// The best adapter there is.
     Any,
     /// The best whose name, API or driver contains this, in any case.
     Named(String),
@@ -164,12 +164,13 @@ pub(crate) async fn choose(wish: &Wish) -> Result<(wgpu::Adapter, AdapterInfo)> 
         })
 }
 
-/// What cooperative matrices of f16 take.
+/// The features that cooperative matrices of f16 take.
 pub(crate) const COOPERATIVE: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::SUBGROUP);
 
-/// Rows and columns of an adapter's cooperative matrices of f16 with sums in f32: 16 or 8, where it has them.
+/// Rows and columns of an adapter's cooperative matrices of f16 with sums in f32: 16 or 8, where it
+/// has them.
 pub(crate) fn cooperative(adapter: &wgpu::Adapter) -> Option<u32> {
     let known = adapter.cooperative_matrix_properties();
     let has = |size: &u32| {

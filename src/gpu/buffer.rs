@@ -38,8 +38,9 @@ impl Buffer {
         &self.buffer
     }
 
-    /// Says that what is queued next writes to it. Under [`Context::order`](super::Context), or others would take the new edition for one that
-    /// they can read.
+    /// Says that what is queued next writes to the buffer. Called under
+    /// [`Context::order`](super::Context), or others would take the new edition for one that they
+    /// can read.
     pub(super) fn writes(&self) {
         self.written.count.fetch_add(1, Ordering::Release);
     }
@@ -60,12 +61,12 @@ impl Deref for Buffer {
 
 /// The tensors that a dispatch reads and the editions of which its results were made, while those hold.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct Editions {
     sources: Vec<Buffer>,
     editions: Option<Vec<u64>>,
 }
 
-impl Kept {
+impl Editions {
     pub(super) fn new(sources: Vec<Buffer>) -> Self {
         let editions = None;
         Self { sources, editions }

@@ -3,13 +3,15 @@
 //! Module-scope declarations of WGSL may stand in any order and clashes are errors, so a shader is the concatenation of its
 //! files. A table of where each file starts lets an error name the real file and line.
 
-use super::kernel::{self, KernelInfo};
+use super::kernel::KernelInfo;
+use super::ops;
 use crate::CellRef;
 use crate::cell::WgslSource;
 
 pub(super) const INDEX: WgslSource = crate::wgsl!("shaders/lib/index.wgsl");
 pub(super) const ROW: WgslSource = crate::wgsl!("shaders/row.wgsl");
-pub(super) const RECURRENT: WgslSource = crate::wgsl!("shaders/recurrent/shared.wgsl");
+pub(super) const LENGTHS_ZONEOUT: WgslSource =
+    crate::wgsl!("shaders/recurrent/lengths_zoneout.wgsl");
 pub(super) const WALK: WgslSource = crate::wgsl!("shaders/recurrent/walk.wgsl");
 pub(super) const FINISH_FORWARD: WgslSource = crate::wgsl!("shaders/recurrent/finish_forward.wgsl");
 pub(super) const FINISH_BACKWARD: WgslSource =
@@ -32,6 +34,9 @@ pub(super) const FUNCTIONS: WgslSource = crate::wgsl!("shaders/lib/functions.wgs
 const ACTIVATION: WgslSource = crate::wgsl!("shaders/lib/activation.wgsl");
 const CONTRACT: WgslSource = crate::wgsl!("shaders/cell/contract.wgsl");
 const NO_LATE_GATES: WgslSource = crate::wgsl!("shaders/cell/no_late_gates.wgsl");
+
+/// What the lines are called that assert the counts of a cell.
+pub(crate) const COUNTS: &str = "the counts of the cell's Rust half";
 
 /// A composed shader.
 #[derive(Clone, Debug)]
@@ -143,7 +148,7 @@ pub(super) fn compose(
             tile.outputs,
             tile.inputs,
         );
-        append(&mut shader, "the counts of the cell's Rust half", &counts);
+        append(&mut shader, COUNTS, &counts);
         let constants = cell.wgsl_constants();
         if !constants.is_empty() {
             append(
@@ -214,7 +219,7 @@ fn append(shader: &mut Shader, file: &'static str, text: &str) {
 /// Every kernel, with every built-in cell where it takes one, and with weights in f32 and in f16: what the crate hands to a driver, for validation.
 pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
     let mut shaders = vec![];
-    for kernel in kernel::all() {
+    for &kernel in ops::KERNELS {
         let mut cells = vec![None];
         if kernel.takes_cell {
             cells = CellRef::builtin()

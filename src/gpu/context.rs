@@ -12,7 +12,6 @@ use crate::trusted;
 use futures::FutureExt;
 use parking_lot::{Mutex, ReentrantMutex};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How much work a device was given since it was opened.
 ///
@@ -21,8 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     /// Buffers created.
     pub buffers: u64,
-    /// Bytes of the buffers created. What a model, its trainer and their programs take is the growth since before they were made; it does
-    /// not fall when a buffer is dropped.
+    /// Bytes of the buffers created. What a model, its trainer and their programs take is the
+    /// growth since before they were made; it does not fall when a buffer is dropped.
     pub buffer_bytes: u64,
     /// Bind groups created.
     pub bind_groups: u64,
@@ -36,28 +35,18 @@ pub struct Counters {
     pub readbacks: u64,
 }
 
-#[derive(Default)]
-pub(super) struct AtomicCounters {
-    pub(super) buffers: AtomicU64,
-    pub(super) buffer_bytes: AtomicU64,
-    pub(super) bind_groups: AtomicU64,
-    pub(super) pipelines: AtomicU64,
-    pub(super) submits: AtomicU64,
-    pub(super) dispatches: AtomicU64,
-    pub(super) readbacks: AtomicU64,
-}
-
 /// An open GPU device.
 pub(crate) struct Context {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(crate) limits: wgpu::Limits,
     pub(super) pipelines: PipelineCache,
-    pub(super) counters: AtomicCounters,
+    pub(super) counters: Mutex<Counters>,
     pub(super) tuner: Tuner,
     pub(super) store: Store,
-    /// Held from where a submit or a write looks at or changes the editions of tensors until it is queued, so that editions change in the order
-    /// of the queue. Reentrant, as wgpu calls a program's callbacks from a submit.
+    /// Held from where a submit or a write looks at or changes the editions of tensors until it is
+    /// queued, so that editions change in the order of the queue. Reentrant, as wgpu calls a
+    /// program's callbacks from a submit.
     pub(super) order: ReentrantMutex<()>,
     /// Idle readback buffers.
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
@@ -84,13 +73,9 @@ const WANTED: wgpu::Features = wgpu::Features::SUBGROUP
     .union(wgpu::Features::PIPELINE_CACHE)
     .union(wgpu::Features::TIMESTAMP_QUERY);
 
-fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
-    mutex.lock()
-}
-
 impl Context {
-    /// Opens the best adapter that a wish allows, with all the limits it offers, and with cooperative matrices where it has some for the
-    /// precision.
+    /// Opens the best adapter that a wish allows, with all the limits it offers, and with
+    /// cooperative matrices where it has some for the precision.
     pub(crate) async fn open(wish: &Wish, precision: Precision) -> Result<Self> {
         let (adapter, info) = adapter::choose(wish).await?;
         let cooperative = match precision {
@@ -124,14 +109,16 @@ impl Context {
         context
             .device
             .on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-                lock(&fault).get_or_insert(describe("a GPU operation", error));
+                fault
+                    .lock()
+                    .get_or_insert(describe("a GPU operation", error));
             }));
         let fault = Arc::clone(&context.fault);
         context
             .device
             .set_device_lost_callback(move |reason, message| {
                 // A loss outranks whatever was reported before it.
-                *lock(&fault) = Some(Error::DeviceLost {
+                *fault.lock() = Some(Error::DeviceLost {
                     reason: format!("{reason:?}: {message}"),
                 });
             });
@@ -155,7 +142,7 @@ impl Context {
             device,
             queue,
             pipelines: PipelineCache::default(),
-            counters: AtomicCounters::default(),
+            counters: Mutex::default(),
             staging: Mutex::default(),
             fault: Arc::default(),
         }
@@ -163,7 +150,7 @@ impl Context {
 
     /// How all recurrences are to run, where that was set.
     pub(super) fn forced_recurrent_choice(&self) -> Option<RecurrentChoice> {
-        *lock(&self.recurrent_choice)
+        *self.recurrent_choice.lock()
     }
 
     /// How a recurrence of a cell with `gates` gates may run, the best guess first.
@@ -193,16 +180,16 @@ impl Context {
                 expected,
             ));
         }
-        *lock(&self.recurrent_choice) = choice;
+        *self.recurrent_choice.lock() = choice;
         Ok(())
     }
 
     pub(crate) fn precision(&self) -> Precision {
-        *lock(&self.precision)
+        *self.precision.lock()
     }
 
     pub(crate) fn set_precision(&self, precision: Precision) {
-        *lock(&self.precision) = precision;
+        *self.precision.lock() = precision;
     }
 
     /// Rows and columns of the cooperative matrices of f16 with sums in f32, where the device has them.
@@ -227,21 +214,12 @@ impl Context {
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counters {
-            buffers: get(&self.counters.buffers),
-            buffer_bytes: get(&self.counters.buffer_bytes),
-            bind_groups: get(&self.counters.bind_groups),
-            pipelines: get(&self.counters.pipelines),
-            submits: get(&self.counters.submits),
-            dispatches: get(&self.counters.dispatches),
-            readbacks: get(&self.counters.readbacks),
-        }
+        *self.counters.lock()
     }
 
     /// The fault that the driver reported since the last check, if any. A lost device stays lost.
     pub(crate) fn check(&self) -> Result<()> {
-        let mut fault = lock(&self.fault);
+        let mut fault = self.fault.lock();
         match &*fault {
             Some(Error::DeviceLost { reason }) => Err(Error::DeviceLost {
                 reason: reason.clone(),
@@ -250,9 +228,11 @@ impl Context {
         }
     }
 
-    /// Runs a function that creates wgpu objects; what goes wrong in it becomes an error that names `what`.
+    /// Runs a function that creates wgpu objects; what goes wrong in it becomes an error that names
+    /// `what`.
     pub(super) fn guarded<T>(&self, what: &str, create: impl FnOnce() -> T) -> Result<T> {
-        // In a browser a scope's outcome arrives later than it could be awaited here: there the device's handler keeps it.
+        // In a browser a scope's outcome arrives later than it could be awaited here: there the
+        // device's handler keeps it.
         if cfg!(target_arch = "wasm32") {
             return Ok(create());
         }
@@ -314,10 +294,10 @@ impl Context {
         size: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<wgpu::Buffer> {
-        self.counters.buffers.fetch_add(1, Ordering::Relaxed);
-        self.counters
-            .buffer_bytes
-            .fetch_add(size, Ordering::Relaxed);
+        let mut counters = self.counters.lock();
+        counters.buffers += 1;
+        counters.buffer_bytes += size;
+        drop(counters);
         let descriptor = wgpu::BufferDescriptor {
             label: Some(what),
             size,
@@ -328,7 +308,7 @@ impl Context {
     }
 
     pub(super) fn submit(&self, commands: wgpu::CommandBuffer) -> wgpu::SubmissionIndex {
-        self.counters.submits.fetch_add(1, Ordering::Relaxed);
+        self.counters.lock().submits += 1;
         self.queue.submit([commands])
     }
 }

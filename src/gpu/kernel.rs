@@ -1,6 +1,5 @@
 //! Kernels as types: parameters and bindings are fields, checked against the WGSL by a test.
 
-use super::ops;
 use crate::cell::WgslSource;
 
 /// How a kernel uses a binding.
@@ -155,8 +154,3 @@ macro_rules! kernel {
     };
 }
 pub(super) use {kernel, shader};
-
-/// All kernels.
-pub(super) fn all() -> Vec<&'static KernelInfo> {
-    ops::KERNELS.to_vec()
-}

@@ -24,6 +24,7 @@ mod tuner;
 
 pub use adapter::{AdapterInfo, AdapterKind};
 pub(crate) use buffer::Buffer;
+pub(crate) use compose::COUNTS;
 pub use compose::{Shader, shaders};
 pub(crate) use context::Context;
 pub use context::Counters;
@@ -33,4 +34,4 @@ pub(crate) use lower::lower;
 pub use ops::GemmKernel;
 pub(crate) use plan::Plan;
 pub use recurrent_choice::{RecurrentChoice, RecurrentWalk};
-pub(crate) use transfer::Copy;
+pub(crate) use transfer::BufferCopy;

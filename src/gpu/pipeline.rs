@@ -11,7 +11,6 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A compute pipeline and the layout of its one bind group.
 #[derive(Debug)]
@@ -119,7 +118,7 @@ impl Context {
             writes,
             params_size,
         } = request;
-        self.counters.pipelines.fetch_add(1, Ordering::Relaxed);
+        self.counters.lock().pipelines += 1;
         // The parameters are storage too.
         let storage = writes.len() as u32 + 1;
         if storage > self.limits.max_storage_buffers_per_shader_stage {
@@ -207,11 +206,12 @@ impl Context {
             match first.and_then(|message| Some((message, message.location?))) {
                 Some((message, location)) => {
                     let (file, line) = shader.locate(location.line_number as usize);
-                    Error::Gpu(format!(
-                        "{file}:{line}:{}: {}",
-                        location.line_position,
-                        message.message.trim()
-                    ))
+                    Error::Shader {
+                        file,
+                        line,
+                        column: location.line_position,
+                        reason: message.message.trim().to_owned(),
+                    }
                 }
                 None => error,
             },

@@ -6,22 +6,22 @@ mod memo;
 pub(super) use builder::PlanBuilder;
 
 use super::Context;
-use super::buffer::{Buffer, Kept};
+use super::buffer::{Buffer, Editions};
 use super::pipeline::Pipeline;
-use super::transfer::Copy;
+use super::transfer::BufferCopy;
 use crate::error::Result;
 use crate::profile::Launch;
 use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A program's dispatches, in order, ready to be submitted any number of times.
 #[derive(Debug)]
 pub(crate) struct Plan {
     dispatches: Vec<Dispatch>,
-    /// What dispatches made that need not run again until what they read is written to.
-    kept: Mutex<Vec<Kept>>,
+    /// The editions of which the results of some dispatches were made: those need not run again
+    /// while they hold.
+    editions: Mutex<Vec<Editions>>,
     /// The tensors that a run writes to.
     written: Vec<Buffer>,
     /// Name and elements of the memory that operations have for themselves.
@@ -36,26 +36,32 @@ struct Dispatch {
     bind_group: wgpu::BindGroup,
     params_offset: u32,
     workgroups: [u32; 3],
-    /// Index in what is kept.
-    kept: Option<usize>,
+    /// Index in the editions.
+    editions: Option<usize>,
 }
 
 impl Plan {
-    /// Submits the copies and all dispatches but for those whose results still hold, in one compute pass, as one submit, without waiting.
+    /// Submits the copies and all dispatches but for those whose results still hold, in one compute
+    /// pass, as one submit, without waiting.
     pub(crate) fn run(
         &self,
         context: &Context,
-        before: &[Copy<'_>],
-        after: &[Copy<'_>],
+        before: &[BufferCopy<'_>],
+        after: &[BufferCopy<'_>],
     ) -> Result<()> {
         if let Err(fault) = context.check() {
             // Earlier work may not have been done.
-            self.kept.lock().iter_mut().for_each(Kept::forget);
+            self.forget();
             return Err(fault);
         }
         let _order = context.order.lock();
         before.iter().for_each(|copy| copy.to.0.writes());
-        let hold: Vec<_> = self.kept.lock().iter_mut().map(Kept::holds).collect();
+        let hold: Vec<_> = self
+            .editions
+            .lock()
+            .iter_mut()
+            .map(Editions::holds)
+            .collect();
         self.writes(after);
         let mut encoder = context
             .device
@@ -68,14 +74,19 @@ impl Plan {
         after.iter().for_each(|copy| copy.encode(&mut encoder));
         let submitted = context.guarded("a run", || context.submit(encoder.finish()));
         if submitted.is_err() {
-            self.kept.lock().iter_mut().for_each(Kept::forget);
+            self.forget();
         }
         let left_out = hold.into_iter().filter(|holds| *holds).count();
         self.count(context, left_out);
         submitted.map(|_| ())
     }
 
-    /// Encodes some of the dispatches, without those of which `hold` says that their results do.
+    /// Makes the next run leave nothing out.
+    fn forget(&self) {
+        self.editions.lock().iter_mut().for_each(Editions::forget);
+    }
+
+    /// Encodes some of the dispatches, without those whose results hold, as `hold` says.
     pub(super) fn encode(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
@@ -83,9 +94,9 @@ impl Plan {
         hold: &[bool],
     ) {
         let mut current: Option<&Arc<Pipeline>> = None;
-        let holds = |kept: usize| hold.get(kept).is_some_and(|holds| *holds);
+        let holds = |editions: usize| hold.get(editions).is_some_and(|holds| *holds);
         for dispatch in &self.dispatches[which] {
-            if dispatch.kept.is_some_and(holds) {
+            if dispatch.editions.is_some_and(holds) {
                 continue;
             }
             if current.is_none_or(|current| !Arc::ptr_eq(current, &dispatch.pipeline)) {
@@ -99,16 +110,14 @@ impl Plan {
     }
 
     /// Says that the next submit writes to all that a run and the copies behind it write to.
-    pub(super) fn writes(&self, after: &[Copy<'_>]) {
+    pub(super) fn writes(&self, after: &[BufferCopy<'_>]) {
         self.written.iter().for_each(Buffer::writes);
         after.iter().for_each(|copy| copy.to.0.writes());
     }
 
     /// Counts the dispatches of a run.
     pub(super) fn count(&self, context: &Context, left_out: usize) {
-        let dispatches = (self.dispatches.len() - left_out) as u64;
-        let counter = &context.counters.dispatches;
-        counter.fetch_add(dispatches, Ordering::Relaxed);
+        context.counters.lock().dispatches += (self.dispatches.len() - left_out) as u64;
     }
 
     /// The kernels in the order they run.

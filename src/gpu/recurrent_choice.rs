@@ -12,10 +12,10 @@ use crate::program::RecurrentShape;
 pub enum RecurrentWalk {
     /// Each step is a dispatch, or two, and all of the device works on it.
     Device,
-    /// A workgroup walks the whole sequence of its batch rows, its invocations waiting for each other at every step: dispatches do not grow with
-    /// T, but for a limit on the rounds of a dispatch.
+    /// A workgroup walks the whole sequence of its batch rows, its invocations waiting for each other
+    /// at every step: dispatches do not grow with T, but for a limit on the rounds of a dispatch.
     Workgroup,
-    /// So does a single invocation, which waits for nobody: for layers of a few units.
+    /// A single invocation walks it and waits for nobody: for layers of a few units.
     Invocation,
 }
 
@@ -29,9 +29,11 @@ pub struct RecurrentChoice {
     pub walk: RecurrentWalk,
     /// Batch rows of an invocation, 1 to 16: each weight it loads serves them all.
     pub rows: usize,
-    /// Neighbouring units of an invocation backwards, 1, 2 or 4: each input it loads serves them all. Forward it is the gates of one unit.
+    /// Neighbouring units of an invocation backwards, 1, 2 or 4: each input it loads serves them
+    /// all. Forward it is the gates of one unit.
     pub outputs: usize,
-    /// Whether the invocations of a subgroup load inputs for each other; those that walk by themselves cannot.
+    /// Whether the invocations of a subgroup load inputs for each other; those that walk by
+    /// themselves cannot.
     pub subgroups: bool,
 }
 
@@ -39,11 +41,11 @@ pub struct RecurrentChoice {
 pub(crate) const SUBGROUP: u32 = 8;
 
 /// G·H² up to which an invocation may walk the steps by itself; of P, where that is larger.
-const ALONE: usize = 1024;
+const INVOCATION_WEIGHTS: usize = 1024;
 
-/// On a software adapter, G·H·P and rows up to which workgroups do better than dispatches a step: past these, all cores at one step do.
-const RESIDENT_WEIGHTS: usize = 1 << 14;
-const RESIDENT_ROWS: usize = 8;
+/// On a software adapter, G·H·P and rows up to which workgroups do better than the whole device.
+const WORKGROUP_WEIGHTS: usize = 1 << 14;
+const WORKGROUP_ROWS: usize = 8;
 
 /// Inputs of a product are padded to a multiple of this.
 pub(crate) const INPUTS: usize = 32;
@@ -51,21 +53,22 @@ pub(crate) const INPUTS: usize = 32;
 impl Choice for RecurrentChoice {
     const FAMILY: &'static str = "recurrence";
     fn name(self) -> String {
-        let how = match self.walk {
-            Device => "stepwise",
-            Workgroup => "resident",
-            Invocation => "alone",
+        let walk = match self.walk {
+            Device => "device",
+            Workgroup => "workgroup",
+            Invocation => "invocation",
         };
         let subgroups = if self.subgroups { " subgroups" } else { "" };
-        format!("{how} {} {}{subgroups}", self.rows, self.outputs)
+        format!("{walk} {} {}{subgroups}", self.rows, self.outputs)
     }
 }
 
 impl RecurrentChoice {
-    /// A choice of these.
+    /// A choice of these numbers.
     ///
     /// # Errors
-    /// [`Error::Argument`] for `rows` or `outputs` other than those named, and for `subgroups` with [`RecurrentWalk::Invocation`].
+    /// [`Error::Argument`] for `rows` or `outputs` other than those named, and for `subgroups` with
+    /// [`RecurrentWalk::Invocation`].
     pub fn new(walk: RecurrentWalk, rows: usize, outputs: usize, subgroups: bool) -> Result<Self> {
         let choice = Self {
             walk,
@@ -93,12 +96,12 @@ impl RecurrentChoice {
     }
 
     /// Whether a step is short enough for a single invocation.
-    fn suits_one(shape: &RecurrentShape, gates: usize) -> bool {
-        gates * shape.hidden.max(shape.output).pow(2) <= ALONE
+    fn suits_invocation(shape: &RecurrentShape, gates: usize) -> bool {
+        gates * shape.hidden.max(shape.output).pow(2) <= INVOCATION_WEIGHTS
     }
 
     /// A single invocation for each row of a batch.
-    fn one(shape: &RecurrentShape) -> Self {
+    fn by_invocation(shape: &RecurrentShape) -> Self {
         Self {
             walk: Invocation,
             rows: 1,
@@ -154,9 +157,9 @@ impl RecurrentChoice {
             outputs: *outputs,
             subgroups,
         });
-        let alone = Self::suits_one(shape, gates).then(|| Self::one(shape));
+        let invocation = Self::suits_invocation(shape, gates).then(|| Self::by_invocation(shape));
         let mut candidates = vec![best];
-        for other in alone.into_iter().chain(others) {
+        for other in invocation.into_iter().chain(others) {
             if other.rows <= shape.batch.next_power_of_two() && !candidates.contains(&other) {
                 candidates.push(other);
             }
@@ -164,8 +167,8 @@ impl RecurrentChoice {
         candidates
     }
 
-    /// The choice where nothing was measured: a function of the adapter's kind, the shape, the bytes of a weight and, on a software adapter,
-    /// the processor's cores alone.
+    /// The choice where nothing was measured: a function of the adapter's kind, the shape, the
+    /// bytes of a weight and, on a software adapter, the processor's cores.
     pub(crate) fn of(
         kind: AdapterKind,
         subgroups: bool,
@@ -177,10 +180,11 @@ impl RecurrentChoice {
             return Self::on_software(subgroups, shape, gates);
         }
         let weights = gates * shape.hidden * shape.output;
-        // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch.
-        let resident = weights * weight_bytes <= 400_000;
+        // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5
+        // µs for a dispatch.
+        let small = weights * weight_bytes <= 400_000;
         Self {
-            walk: if resident { Workgroup } else { Device },
+            walk: if small { Workgroup } else { Device },
             // Idle lanes cost a GPU more than loads.
             rows: shape.batch.next_power_of_two().min(4),
             outputs: 1,
@@ -188,16 +192,17 @@ impl RecurrentChoice {
         }
     }
 
-    /// On Mesa's llvmpipe, which pays for loads, and for a dispatch some 25 µs to wake its threads (measured).
+    /// The choice on Mesa's llvmpipe, which pays for loads, and for a dispatch some 25 µs to wake
+    /// its threads (measured).
     fn on_software(subgroups: bool, shape: &RecurrentShape, gates: usize) -> Self {
-        if Self::suits_one(shape, gates) {
-            return Self::one(shape);
+        if Self::suits_invocation(shape, gates) {
+            return Self::by_invocation(shape);
         }
         let weights = gates * shape.hidden * shape.output;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let tiles = cores.div_ceil(shape.directions.max(1));
         let rows = shape.batch.div_ceil(tiles).max(1);
-        if weights <= RESIDENT_WEIGHTS && rows <= RESIDENT_ROWS {
+        if weights <= WORKGROUP_WEIGHTS && rows <= WORKGROUP_ROWS {
             return Self {
                 walk: Workgroup,
                 rows,

@@ -1,14 +1,15 @@
-//! What a device leaves on disk for the next process: the tuner's choices, and compiled pipelines where the driver gives them away.
+//! What a device leaves on disk for the next process: the tuner's choices, and compiled pipelines
+//! where the driver gives them away.
 //!
-//! Two files in the user's cache directory, `bptt/choices.tsv` and `bptt/` with wgpu's name for the adapter's pipelines. A file that
-//! cannot be read is as good as none; one that cannot be written is left.
+//! Two files in the user's cache directory, `bptt/choices.tsv` and `bptt/` with wgpu's name for the
+//! adapter's pipelines. A file that cannot be read is as good as none; one that cannot be written
+//! is left.
 
 use super::ops::KERNELS;
-use super::tuner::Mode;
-use crate::trusted;
+use super::tuner::Effort;
+use crate::{files, trusted};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const HEADER: &str = "bptt choices 1";
 
@@ -22,7 +23,7 @@ pub(super) struct Store {
 impl Store {
     /// The store of a device: in memory only where `BPTT_TUNE` is off or there is no cache directory.
     pub(super) fn open(device: &wgpu::Device) -> Self {
-        let wanted = Mode::from_environment().is_ok_and(|mode| mode != Mode::Off);
+        let wanted = Effort::from_environment().is_ok_and(|effort| effort != Effort::Off);
         let folder = dirs::cache_dir().filter(|_| wanted && !cfg!(target_arch = "wasm32"));
         let folder = folder.map(|cache| cache.join("bptt"));
         let info = device.adapter_info();
@@ -76,10 +77,8 @@ impl Store {
             .iter()
             .map(|(key, choice)| format!("{key}\t{choice}\n"))
             .collect();
-        write(
-            &folder.join("choices.tsv"),
-            format!("{HEADER}\n{lines}").as_bytes(),
-        );
+        let data = format!("{HEADER}\n{lines}");
+        write(&folder.join("choices.tsv"), data.as_bytes());
     }
 }
 
@@ -94,7 +93,8 @@ impl Drop for Store {
     }
 }
 
-/// The choices in a folder: adapter, driver, kernels, family, class, then the choice. None where the file is missing or not one of ours.
+/// The choices in a folder: adapter, driver, kernels, family, class, then the choice. None where
+/// the file is missing or not one of ours.
 fn read(folder: &Path) -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(folder.join("choices.tsv")).unwrap_or_default();
     let mut lines = text.lines();
@@ -108,17 +108,11 @@ fn read(folder: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Replaces a file as a whole, so that no reader sees half of it.
+/// Writes a file where that is possible: without it the next process does the work again.
 fn write(path: &Path, data: &[u8]) {
-    let Some(folder) = path.parent() else { return };
-    static DRAFTS: AtomicU64 = AtomicU64::new(0);
-    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
-    let draft = path.with_extension(format!("{}.{number}.draft", std::process::id()));
-    let written = std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&draft, data))
-        .and_then(|()| std::fs::rename(&draft, path));
-    if written.is_err() {
-        std::fs::remove_file(&draft).ok();
+    let folder = path.parent().map(std::fs::create_dir_all);
+    if matches!(folder, Some(Ok(()))) {
+        files::replace(path, data).ok();
     }
 }
 

@@ -1,7 +1,7 @@
 //! A plan's run between timestamps.
 
 use super::plan::Plan;
-use super::transfer::Copy;
+use super::transfer::BufferCopy;
 use super::{AdapterInfo, Context};
 use crate::error::{Error, Result};
 use std::time::{Duration, Instant};
@@ -9,20 +9,21 @@ use std::time::{Duration, Instant};
 /// Passes whose two timestamps one query set holds.
 const PASSES: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
-/// When each group started and ended, in nanoseconds after the first started, and how long the host waited.
+/// When each group started and ended, in nanoseconds after the first started, and how long the host
+/// waited.
 pub(crate) struct Timestamps {
     pub(crate) passes: Vec<[u64; 2]>,
     pub(crate) wall: Duration,
 }
 
 impl Plan {
-    /// Runs like [`Plan::run`], but with each group of consecutive dispatches in a pass of its own, and waits. `groups`: their numbers of
-    /// dispatches.
+    /// Runs like [`Plan::run`], but with each group of consecutive dispatches in a pass of its own,
+    /// and waits. `groups`: their numbers of dispatches.
     pub(crate) fn profile(
         &self,
         context: &Context,
-        before: &[Copy<'_>],
-        after: &[Copy<'_>],
+        before: &[BufferCopy<'_>],
+        after: &[BufferCopy<'_>],
         groups: &[usize],
     ) -> Result<Timestamps> {
         context.check()?;

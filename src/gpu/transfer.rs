@@ -3,16 +3,15 @@
 use super::{Buffer, Context};
 use crate::error::{Error, Result};
 use futures::channel::oneshot;
-use std::sync::atomic::Ordering;
 
 /// A copy of `len` floats between two buffers, each with the float it starts at.
-pub(crate) struct Copy<'a> {
+pub(crate) struct BufferCopy<'a> {
     pub(crate) from: (&'a Buffer, usize),
     pub(crate) to: (&'a Buffer, usize),
     pub(crate) len: usize,
 }
 
-impl Copy<'_> {
+impl BufferCopy<'_> {
     pub(super) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         if self.len > 0 {
             let bytes = |floats: usize| 4 * floats as u64;
@@ -67,7 +66,7 @@ impl Context {
     }
 
     /// Copies between tensors, as a submit of its own.
-    pub(crate) fn copy(&self, copies: &[Copy<'_>]) -> Result<()> {
+    pub(crate) fn copy(&self, copies: &[BufferCopy<'_>]) -> Result<()> {
         let _order = self.order.lock();
         copies.iter().for_each(|copy| copy.to.0.writes());
         self.guarded("copying a tensor", || {
@@ -105,7 +104,7 @@ impl Context {
             });
             index
         })?;
-        self.counters.readbacks.fetch_add(1, Ordering::Relaxed);
+        self.counters.lock().readbacks += 1;
         // A browser's event loop calls back by itself, and there this does nothing.
         let polled = self.device.poll(wgpu::PollType::Wait {
             submission_index: Some(index),

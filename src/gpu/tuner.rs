@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// A way to do one kind of work. All ways that [`Tuner::choose`] is given must leave the same bits: what is measured may differ from run
-/// to run, results may not.
+/// A way to do one kind of work. All ways that [`Tuner::choose`] is given must leave the same bits:
+/// what is measured may differ from run to run, results may not.
 pub(super) trait Choice: Copy + PartialEq + std::fmt::Debug {
     /// What the choices do, one word.
     const FAMILY: &'static str;
@@ -18,17 +18,17 @@ pub(super) trait Choice: Copy + PartialEq + std::fmt::Debug {
 
 /// How much is measured, from the environment variable `BPTT_TUNE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum Effort {
     /// Nothing: the first candidate is taken, no file is read or written.
     Off,
-    /// On hardware, until half a second is spent, a device; what is not measured by then is left for the next run. On a software
+    /// What half a second a device allows, on hardware; the next run measures the rest. On a software
     /// adapter nothing, as shaders take it long to compile and the first candidates are known to do.
     Quick,
     /// Everything, with longer measurements.
     Full,
 }
 
-impl Mode {
+impl Effort {
     pub(super) fn from_environment() -> Result<Self> {
         match std::env::var("BPTT_TUNE") {
             Err(std::env::VarError::NotPresent) => Ok(Self::Quick),
@@ -85,10 +85,10 @@ impl Mode {
 }
 
 #[derive(Default)]
-pub(super) struct Tuner(Mutex<State>);
+pub(super) struct Tuner(Mutex<TunerState>);
 
 #[derive(Default)]
-struct State {
+struct TunerState {
     /// The choice of a family and class, by name.
     chosen: HashMap<(&'static str, String), String>,
     forced: HashMap<&'static str, String>,
@@ -112,25 +112,32 @@ impl Tuner {
         forced.map(|forced| *forced == choice.name())
     }
 
-    /// The choice for a class of work: what was forced, else remembered, else measured. `candidates` begin with the best guess.
-    /// `trial` makes a plan that does the work of the class a number of times, over memory of its own.
+    /// The choice for a class of work: what was forced, else remembered, else measured.
+    /// `candidates` begin with the best guess. `trial` makes a plan that does the work of the class
+    /// a number of times, over memory of its own.
     pub(super) fn choose<C: Choice>(
         &self,
         context: &Context,
         class: &str,
         candidates: &[C],
-        trial: impl FnMut(Mode, C, usize) -> Result<Plan>,
+        trial: impl FnMut(Effort, C, usize) -> Result<Plan>,
     ) -> Result<C> {
-        self.choose_in(Mode::from_environment()?, context, class, candidates, trial)
+        self.choose_in(
+            Effort::from_environment()?,
+            context,
+            class,
+            candidates,
+            trial,
+        )
     }
 
     fn choose_in<C: Choice>(
         &self,
-        mode: Mode,
+        effort: Effort,
         context: &Context,
         class: &str,
         candidates: &[C],
-        trial: impl FnMut(Mode, C, usize) -> Result<Plan>,
+        trial: impl FnMut(Effort, C, usize) -> Result<Plan>,
     ) -> Result<C> {
         let named = |name: &String| candidates.iter().copied().find(|c| c.name() == *name);
         let key = (C::FAMILY, class.to_owned());
@@ -141,30 +148,31 @@ impl Tuner {
                 return Ok(choice);
             }
             let alone = candidates.len() < 2;
-            // In a browser nothing can be waited for here, and on wgpu's device that does nothing there is nothing to measure.
+            // In a browser nothing can be waited for here, and wgpu's device that does nothing has
+            // nothing to measure.
             let idle = context.device().adapter_info().backend == wgpu::Backend::Noop;
-            if alone || mode == Mode::Off || idle || cfg!(target_arch = "wasm32") {
+            if alone || effort == Effort::Off || idle || cfg!(target_arch = "wasm32") {
                 return Ok(candidates[0]);
             }
-            let full = context.store.get(C::FAMILY, &Mode::Full.class(class));
+            let full = context.store.get(C::FAMILY, &Effort::Full.class(class));
             let stored = full
                 .filter(|name| named(name).is_some())
-                .or_else(|| context.store.get(C::FAMILY, &mode.class(class)));
+                .or_else(|| context.store.get(C::FAMILY, &effort.class(class)));
             if let Some(choice) = stored.as_ref().and_then(named) {
                 drop(state);
                 self.0.lock().chosen.insert(key, choice.name());
                 return Ok(choice);
             }
         }
-        if mode == Mode::Quick && context.info().kind == AdapterKind::Software {
+        if effort == Effort::Quick && context.info().kind == AdapterKind::Software {
             return Ok(candidates[0]);
         }
-        let (choice, complete) = self.measure(context, mode, candidates, trial)?;
+        let (choice, complete) = self.measure(context, effort, candidates, trial)?;
         self.0.lock().chosen.insert(key, choice.name());
         if complete {
             context
                 .store
-                .put(C::FAMILY, &mode.class(class), &choice.name());
+                .put(C::FAMILY, &effort.class(class), &choice.name());
         }
         Ok(choice)
     }
@@ -173,17 +181,19 @@ impl Tuner {
     fn measure<C: Choice>(
         &self,
         context: &Context,
-        mode: Mode,
+        effort: Effort,
         candidates: &[C],
-        mut trial: impl FnMut(Mode, C, usize) -> Result<Plan>,
+        mut trial: impl FnMut(Effort, C, usize) -> Result<Plan>,
     ) -> Result<(C, bool)> {
         let mut best = (candidates[0], Duration::MAX);
-        for candidate in candidates.iter().take(mode.candidates()) {
-            if self.0.lock().spent >= mode.budget() {
+        for candidate in candidates.iter().take(effort.candidates()) {
+            if self.0.lock().spent >= effort.budget() {
                 return Ok((best.0, false));
             }
             let start = Instant::now();
-            let time = time(context, mode, |repeats| trial(mode, *candidate, repeats))?;
+            let time = time(context, effort, |repeats| {
+                trial(effort, *candidate, repeats)
+            })?;
             self.0.lock().spent += start.elapsed();
             if time < best.1 {
                 best = (*candidate, time);
@@ -193,10 +203,11 @@ impl Tuner {
     }
 }
 
-/// The shortest time of one repeat. The plan is as long as needed for the cost of a submit not to count.
+/// The shortest time of one repeat. The plan is as long as needed for the cost of a submit not to
+/// count.
 fn time(
     context: &Context,
-    mode: Mode,
+    effort: Effort,
     mut trial: impl FnMut(usize) -> Result<Plan>,
 ) -> Result<Duration> {
     let run = |plan: &Plan| {
@@ -212,10 +223,10 @@ fn time(
     // The first run compiles on some drivers.
     run(&once)?;
     let mut best = run(&once)?;
-    let repeats = (mode.span().as_nanos() / (4 * best.as_nanos()).max(1)).clamp(1, 64) as usize;
+    let repeats = (effort.span().as_nanos() / (4 * best.as_nanos()).max(1)).clamp(1, 64) as usize;
     let plan = if repeats > 1 { trial(repeats)? } else { once };
     let start = Instant::now();
-    while start.elapsed() < mode.span() {
+    while start.elapsed() < effort.span() {
         best = best.min(run(&plan)? / repeats as u32);
     }
     Ok(best)
@@ -233,10 +244,10 @@ mod tests {
 
     #[test]
     fn a_mode_is_a_known_word() {
-        assert_eq!(Mode::parse("off").unwrap(), Mode::Off);
-        assert_eq!(Mode::parse(" quick").unwrap(), Mode::Quick);
-        assert_eq!(Mode::parse("full").unwrap(), Mode::Full);
-        let error = Mode::parse("on").unwrap_err().to_string();
+        assert_eq!(Effort::parse("off").unwrap(), Effort::Off);
+        assert_eq!(Effort::parse(" quick").unwrap(), Effort::Quick);
+        assert_eq!(Effort::parse("full").unwrap(), Effort::Full);
+        let error = Effort::parse("on").unwrap_err().to_string();
         assert_eq!(error, "BPTT_TUNE: \"on\", expected off, quick or full");
     }
 
@@ -258,7 +269,7 @@ mod tests {
         let context = Context::new(device, queue);
         let candidates = [Wait::Long, Wait::Short];
         let choice =
-            Tuner::default().choose_in(Mode::Full, &context, "a", &candidates, |_, _, _| {
+            Tuner::default().choose_in(Effort::Full, &context, "a", &candidates, |_, _, _| {
                 unreachable!("nothing is tried")
             });
         assert_eq!(choice.unwrap(), Wait::Long);
@@ -281,9 +292,9 @@ mod tests {
         };
         let work = Op::Fill(Fill { target, value: 1.0 });
         let candidates = [Wait::Long, Wait::Short];
-        let choose = |mode| {
+        let choose = |effort| {
             let mut trials = 0;
-            let choice = tuner.choose_in(mode, &context, "a", &candidates, |_, wait, _| {
+            let choice = tuner.choose_in(effort, &context, "a", &candidates, |_, wait, _| {
                 trials += 1;
                 let times = if wait == Wait::Long { 20 } else { 0 };
                 let mut plan = PlanBuilder::new(&context, &buffers)?;
@@ -294,12 +305,12 @@ mod tests {
             });
             (choice.unwrap(), trials > 0)
         };
-        assert_eq!(choose(Mode::Off), (Wait::Long, false));
-        assert_eq!(choose(Mode::Full), (Wait::Short, true));
-        assert_eq!(choose(Mode::Quick), (Wait::Short, false));
+        assert_eq!(choose(Effort::Off), (Wait::Long, false));
+        assert_eq!(choose(Effort::Full), (Wait::Short, true));
+        assert_eq!(choose(Effort::Quick), (Wait::Short, false));
         tuner.force(Some(Wait::Long));
-        assert_eq!(choose(Mode::Quick), (Wait::Long, false));
+        assert_eq!(choose(Effort::Quick), (Wait::Long, false));
         tuner.force::<Wait>(None);
-        assert_eq!(choose(Mode::Full), (Wait::Short, false));
+        assert_eq!(choose(Effort::Full), (Wait::Short, false));
     }
 }

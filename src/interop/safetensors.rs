@@ -2,6 +2,7 @@
 
 use crate::Real;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::nn::{Parameters, Weights};
 use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -85,15 +86,7 @@ pub(crate) fn write_file<F: Real>(
         (name.as_str(), view.expect("the length is the shape's"))
     });
     let bytes = safetensors::serialize(views, None).map_err(|reason| Error::file(path, reason))?;
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".part");
-    std::fs::write(&unfinished, bytes)
-        .and_then(|()| std::fs::rename(&unfinished, path))
-        .map_err(|reason| {
-            // What is left of the attempt is of no use; that it may not be there at all is no second error.
-            std::fs::remove_file(&unfinished).ok();
-            Error::file(path, reason)
-        })
+    files::replace(path, &bytes).map_err(|reason| Error::file(path, reason))
 }
 
 impl Parameters {
@@ -114,8 +107,9 @@ impl Parameters {
         pollster::block_on(self.save_async(path))
     }
 
-    /// Sets all weights from a file of F32 or F64 tensors with their names and shapes, such as PyTorch's `state_dict` saved by
-    /// `safetensors.torch.save_file`. Nothing is changed where anything is wrong.
+    /// Sets all weights from a file of F32 or F64 tensors with their names and shapes, such as
+    /// PyTorch's `state_dict` saved by `safetensors.torch.save_file`. Nothing is changed where
+    /// anything is wrong.
     ///
     /// # Errors
     /// [`Error::File`] where the file cannot be read; as [`Parameters::load`].

@@ -27,6 +27,8 @@ pub use model::{InputSpec, Model};
 pub(crate) use parameters::ParameterSpec;
 pub use parameters::{Init, Parameters, Weights};
 pub(crate) use recurrent::check_lengths;
+#[cfg(feature = "safetensors")]
+pub(crate) use recurrent::{Stack, StackModel};
 pub use recurrent::{
     Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentModel, State, Vjp,
 };

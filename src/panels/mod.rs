@@ -10,16 +10,16 @@ use aligned_vec::{AVec, ConstAlign};
 use ndarray::{ArrayView2, ArrayView3, s};
 use std::ops::Range;
 
-/// Elements of which the first begins a cache line, as a vector that crosses a line takes two
-/// accesses.
+/// Elements of which the first begins a cache line, as a vector that crosses a line takes two accesses.
 pub(crate) type Aligned<F> = AVec<F, ConstAlign<64>>;
 
-/// So many aligned zeros.
+/// Aligned zeros, `len` of them.
 pub(crate) fn aligned_zeros<F: Real>(len: usize) -> Aligned<F> {
     aligned_vec::avec![[64]| F::zero(); len]
 }
 
-/// A matrix `[K, N]` as panels of some vectors of columns, each panel `[K, width]`; the last is filled up with zeros.
+/// A matrix `[K, N]` as panels of some vectors of columns, each panel `[K, width]`; the last is
+/// filled up with zeros.
 #[derive(Debug)]
 pub struct Panels<F> {
     inputs: usize,
@@ -45,6 +45,7 @@ pub enum Start<'a, F> {
 pub trait PanelScalar: Real {
     /// Numbers in a vector of the processor, and vectors in a full panel.
     fn lanes_and_vectors() -> (usize, usize);
+    /// See [`Panels::part`].
     fn product(
         panels: (&Panels<Self>, Range<usize>),
         a: ArrayView3<'_, Self>,
@@ -55,7 +56,8 @@ pub trait PanelScalar: Real {
 }
 
 impl<F: PanelScalar> Panels<F> {
-    /// Packs a matrix `[K, N]` whose rows or columns are contiguous, on several threads where it is large.
+    /// Packs a matrix `[K, N]` whose rows or columns are contiguous, on several threads where it is
+    /// large.
     pub(crate) fn new(matrix: ArrayView2<'_, F>) -> Self {
         let (inputs, outputs) = matrix.dim();
         let (lanes, vectors) = F::lanes_and_vectors();
@@ -125,18 +127,19 @@ impl<F: PanelScalar> Panels<F> {
         self.outputs
     }
 
-    /// How many there are.
+    /// The number of panels.
     pub(crate) fn count(&self) -> usize {
         self.width.div_ceil(self.panel_width().max(1))
     }
 
-    /// The columns of some of them.
+    /// The columns of some panels.
     pub(crate) fn columns(&self, panels: &Range<usize>) -> Range<usize> {
         let column = |panel: usize| (panel * self.panel_width()).min(self.width);
         column(panels.start)..column(panels.end)
     }
 
-    /// c = start + a · matrix. a: `[M₀, M₁, K]`, whose rows have no gaps, M = M₀ M₁; c: `[M, width]`, a row every `stride`.
+    /// c = start + a · matrix. a: `[M₀, M₁, K]`, whose rows have no gaps, M = M₀ M₁; c: `[M,
+    /// width]`, a row every `stride`.
     pub(crate) fn product(
         &self,
         a: ArrayView3<'_, F>,
@@ -147,7 +150,8 @@ impl<F: PanelScalar> Panels<F> {
         self.part(0..self.count(), a, start, c, stride);
     }
 
-    /// The same with the columns of some panels alone, which c has without the others; `start` is of all.
+    /// [`product`](Self::product) with the columns of some panels alone, which c has without the
+    /// others; `start` is of all.
     pub(crate) fn part(
         &self,
         panels: Range<usize>,

@@ -10,13 +10,15 @@ const fn full_panel(registers: usize) -> usize {
     if registers >= 32 { 4 } else { 2 }
 }
 
-/// Rows of the next tile: 6 make as many sums as the registers hold; the last few tiles share what is left evenly.
+/// Rows of the next tile: 6 make as many sums as the registers hold; the last few tiles share the
+/// rest evenly.
 #[inline(always)]
-fn tile_rows(left: usize) -> usize {
-    left.div_ceil(left.div_ceil(6))
+fn tile_rows(rest: usize) -> usize {
+    rest.div_ceil(rest.div_ceil(6))
 }
 
-/// Rows that meet a panel one after the other, so that it comes out of a far cache once for all of them.
+/// Rows that meet a panel one after the other, so that it comes out of a far cache once for all of
+/// them.
 const GROUP: usize = 96;
 
 macro_rules! panels {
@@ -183,7 +185,8 @@ macro_rules! panels {
                 };
                 let mut sums = [first; M];
                 for (k, weights) in weights.iter().enumerate() {
-                    // All at once: within the loop below, that loop would not be unrolled, and the sums not stay in registers.
+                    // All at once: with loads in it the loop below would not be unrolled, and the
+                    // sums not stay in registers.
                     let values: [$scalar; M] = std::array::from_fn(|m| a[m][k]);
                     for (sums, value) in sums.iter_mut().zip(values) {
                         let value = simd.$splat(value);
@@ -223,25 +226,9 @@ macro_rules! panels {
     };
 }
 
-panels!(
-    f32,
-    single,
-    f32s,
-    F32_LANES,
-    as_simd_f32s,
-    as_mut_simd_f32s,
-    splat_f32s,
-    mul_add_e_f32s,
-    add_f32s
-);
-panels!(
-    f64,
-    double,
-    f64s,
-    F64_LANES,
-    as_simd_f64s,
-    as_mut_simd_f64s,
-    splat_f64s,
-    mul_add_e_f64s,
-    add_f64s
-);
+panels! {
+    f32, single, f32s, F32_LANES, as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_e_f32s, add_f32s
+}
+panels! {
+    f64, double, f64s, F64_LANES, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_e_f64s, add_f64s
+}

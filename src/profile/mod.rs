@@ -1,8 +1,9 @@
 //! What an executable will do, and how long each part of it took.
 //!
-//! [`Trainer::plan`](crate::train::Trainer::plan), [`Sequential::plan`](crate::nn::Sequential::plan) and
-//! [`Executable::plan`](crate::Executable::plan) give an [`ExecutionPlan`] before anything has run;
-//! [`Trainer::profile_step`](crate::train::Trainer::profile_step), [`Sequential::profile`](crate::nn::Sequential::profile) and
+//! [`Trainer::plan`](crate::train::Trainer::plan), [`Sequential::plan`](crate::nn::Sequential::plan)
+//! and [`Executable::plan`](crate::Executable::plan) give an [`ExecutionPlan`] before anything has
+//! run; [`Trainer::profile_step`](crate::train::Trainer::profile_step),
+//! [`Sequential::profile`](crate::nn::Sequential::profile) and
 //! [`Executable::profile`](crate::Executable::profile) run once and give a [`Profile`].
 
 mod plan;
@@ -17,26 +18,29 @@ pub use plan::{ExecutionPlan, Owner, PlannedKernel, PlannedTensor};
 use std::fmt;
 use table::{Align, table};
 
-/// Consecutive dispatches of one kernel for one operation, or on a CPU the operation itself, and how long they took.
+/// Consecutive dispatches of one kernel for one operation, or on a CPU the operation itself, and
+/// how long they took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelTime {
     /// What ran.
     pub kernel: PlannedKernel,
     /// When it started, in nanoseconds after the first one did.
     pub start: u64,
-    /// How long it took, in nanoseconds. On a CPU the input products of a recurrence are part of it, and next to nothing of their own.
+    /// How long it took, in nanoseconds. On a CPU the input products of a recurrence are part of
+    /// it, and next to nothing of their own.
     pub duration: u64,
 }
 
 /// A profiled run. `{profile}` prints a table by kernel.
 ///
-/// On a GPU the times are the device's own timestamps around passes of consecutive dispatches of one kernel. Copies in and out are not
-/// among them. A run without a profile is one pass, so that what passes cost (a few microseconds each on many GPUs) is here alone.
+/// On a GPU the times are the device's own timestamps around passes of consecutive dispatches of
+/// one kernel, copies in and out not among them. A run without a profile is one pass, so that what
+/// passes cost (a few microseconds each on many GPUs) is here alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// The device.
     pub device: String,
-    /// In the order they ran.
+    /// The times of kernels, in the order they ran.
     pub times: Vec<KernelTime>,
     /// Nanoseconds from before the work was submitted until it was done, as the host sees it.
     pub wall: u64,
@@ -63,7 +67,7 @@ impl Profile {
         self.times.iter().map(|time| time.duration).sum()
     }
 
-    /// By kernel, the one that took longest first.
+    /// The totals by kernel, the one that took longest first.
     pub fn kernels(&self) -> Vec<KernelTotal> {
         let mut totals: Vec<KernelTotal> = vec![];
         for KernelTime {
@@ -93,7 +97,8 @@ impl Profile {
         totals
     }
 
-    /// By kernel as lines of comma-separated values: kernel, dispatches, milliseconds, GFLOP, GB, percent of the time.
+    /// The totals by kernel as lines of comma-separated values: kernel, dispatches, milliseconds,
+    /// GFLOP, GB, percent of the time.
     pub fn to_csv(&self) -> String {
         let all = self.duration().max(1) as f64;
         let lines = self.kernels().into_iter().map(|total| {
@@ -112,7 +117,8 @@ impl Profile {
             .collect()
     }
 
-    /// A trace in Chrome's format (JSON), for `chrome://tracing` and Perfetto: one event a [`KernelTime`].
+    /// A trace in Chrome's format (JSON), for `chrome://tracing` and Perfetto: one event a
+    /// [`KernelTime`].
     pub fn to_chrome_trace(&self) -> String {
         trace::chrome(self)
     }

@@ -13,12 +13,13 @@ pub(crate) struct Launch<'a> {
     pub(crate) invocations: u64,
 }
 
-/// The dispatches of one kernel for one operation; on a CPU the operation itself, with neither workgroups nor invocations.
+/// The dispatches of one kernel for one operation; on a CPU the operation itself, with neither
+/// workgroups nor invocations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedKernel {
     /// Index of the operation in [`Program::ops`].
     pub operation: usize,
-    /// Its name.
+    /// The operation's name.
     pub name: &'static str,
     /// The kernel's name, with the cell's where it has one: `recurrent_forward.lstm`.
     pub kernel: String,
@@ -30,10 +31,11 @@ pub struct PlannedKernel {
     pub invocations: u64,
     /// Steps of which each needs the one before: T of a recurrence, else 1; 0 as `flops`.
     pub steps: u64,
-    /// The operation's [`flops`](crate::program::Cost::flops), and those of input products that a recurrence takes along. 0 for a kernel that only
-    /// prepares or finishes what another does.
+    /// The operation's [`flops`](crate::program::Cost::flops), and those of input products fused
+    /// with a recurrence. 0 for a kernel that only prepares or finishes what another does.
     pub flops: u64,
-    /// Bytes it must move, [`Cost::bytes_in`](crate::program::Cost::bytes_in) so many dispatches; 0 as `flops`.
+    /// Bytes it must move, [`Cost::bytes_in`](crate::program::Cost::bytes_in) so many dispatches; 0
+    /// as `flops`.
     pub bytes: u64,
     /// The part of `bytes` that was moved at a step before already: recurrent weights and states.
     pub again: u64,
@@ -44,7 +46,8 @@ pub struct PlannedKernel {
 pub enum Owner {
     /// The executable's: activations, gradients of activations, inputs.
     Executable,
-    /// Somebody else's, shared with other executables: weights, their gradients, the optimizer's states.
+    /// Somebody else's, shared with other executables: weights, their gradients, the optimizer's
+    /// states.
     Shared,
     /// A device's own, inside one operation: packed weights, partial sums.
     Scratch,
@@ -53,17 +56,18 @@ pub enum Owner {
 /// A tensor of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedTensor {
-    /// Its name.
+    /// The tensor's name.
     pub name: String,
-    /// Its shape.
+    /// The tensor's shape.
     pub shape: Vec<usize>,
-    /// Its size in bytes.
+    /// The tensor's size in bytes.
     pub bytes: u64,
     /// Whose it is.
     pub owner: Owner,
 }
 
-/// What an [`Executable`](crate::Executable) does when it runs, in order, and the memory it takes. `{plan}` prints it as tables.
+/// What an [`Executable`](crate::Executable) does when it runs, in order, and the memory it takes.
+/// `{plan}` prints it as tables.
 ///
 /// ```
 /// use bptt::{Device, nn::{LstmConfig, Sequential}};
@@ -79,9 +83,9 @@ pub struct PlannedTensor {
 pub struct ExecutionPlan {
     /// The device.
     pub device: String,
-    /// Its kernels by operation, each operation's in the order they first run.
+    /// The kernels by operation, each operation's in the order they first run.
     pub kernels: Vec<PlannedKernel>,
-    /// Its tensors, the program's first, then the device's own.
+    /// The tensors, the program's first, then the device's own.
     pub tensors: Vec<PlannedTensor>,
 }
 

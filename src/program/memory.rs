@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 ///
 /// Tensors share whole blocks and not parts of one, as WebGPU does not let a dispatch read and write one buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct MemoryBlocks {
     /// For each block the tensor that needs most of it.
     largest: Vec<TensorId>,
     /// For each tensor its block; none for an external one.
@@ -18,7 +18,7 @@ pub struct Memory {
     len: usize,
 }
 
-impl Memory {
+impl MemoryBlocks {
     /// The elements of all blocks.
     pub fn len(&self) -> usize {
         self.len
@@ -55,11 +55,11 @@ impl Program {
     ///
     /// # Errors
     /// As [`Program::check`].
-    pub fn memory(&self) -> Result<Memory> {
+    pub fn memory(&self) -> Result<MemoryBlocks> {
         let lifetimes = self.lifetimes()?;
-        let mut memory = Memory {
+        let mut memory = MemoryBlocks {
             block_of: vec![None; self.tensors.len()],
-            ..Memory::default()
+            ..MemoryBlocks::default()
         };
         // The lifetimes of the tensors in each block.
         let mut taken: Vec<Vec<&Lifetime>> = vec![];

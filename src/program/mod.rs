@@ -18,7 +18,7 @@ mod scatter;
 pub(crate) use build::keep;
 pub use cost::Cost;
 pub use gemm::Gemm;
-pub use memory::Memory;
+pub use memory::MemoryBlocks;
 pub use op::Op;
 pub(crate) use pointwise::{MOST_OPERANDS, MOST_OUTPUTS, MOST_VIEWS, product};
 pub use pointwise::{Map, Operand, Pointwise, Reduce, Row, View};

@@ -2,7 +2,8 @@
 
 use crate::cell::{Activation, Cell, GruUnit, LstmUnit, RnnUnit};
 use crate::error::{Error, Result};
-use crate::nn::{Bias, Module, RecurrentConfig, Regularisers, Stack};
+use crate::graph::Regularisers;
+use crate::nn::{Bias, Recurrent, Stack, StackModel};
 use serde_json::{Map, Value};
 
 /// The configuration of a [`Case`](super::Case): a JSON object of these keys, unknown ones being errors.
@@ -143,8 +144,8 @@ impl Keys {
     }
 
     /// What all cells have.
-    fn stack<C: Cell>(&mut self, cell: C) -> Result<RecurrentConfig<C>> {
-        let mut config = RecurrentConfig::with_cell(
+    fn stack<C: Cell>(&mut self, cell: C) -> Result<Recurrent<C>> {
+        let mut config = Recurrent::with_cell(
             cell,
             self.size("input_size", None)?,
             self.size("hidden_size", None)?,
@@ -221,6 +222,11 @@ fn activation(item: &Value) -> Result<Activation> {
 
 const CELLS: &str = "one of rnn_tanh, rnn_relu, lstm, gru";
 
+/// A stack without its cell's type.
+fn erased<C: Cell>(stack: Recurrent<C>) -> Result<Stack> {
+    stack.stack(stack.input_size)
+}
+
 impl Configuration {
     /// Reads a configuration.
     ///
@@ -249,7 +255,7 @@ impl Configuration {
                     rnn.activation = activation;
                 }
                 rnn.clip = keys.number("clip")?;
-                keys.stack(rnn)?.stack()?
+                erased(keys.stack(rnn)?)?
             }
             "gru" => {
                 let mut gru = GruUnit::default();
@@ -258,7 +264,7 @@ impl Configuration {
                 }
                 gru.clip = keys.number("clip")?;
                 let reset_after = keys.flag("reset_after", true)?;
-                keys.stack(gru)?.reset_after(reset_after).stack()?
+                erased(keys.stack(gru)?.reset_after(reset_after))?
             }
             "lstm" => {
                 let mut lstm = LstmUnit::default();
@@ -270,7 +276,7 @@ impl Configuration {
                 lstm.peepholes = keys.flag("peepholes", false)?;
                 lstm.input_forget = keys.flag("input_forget", false)?;
                 let proj_size = keys.proj_size()?;
-                keys.stack(lstm)?.proj_size(proj_size).stack()?
+                erased(keys.stack(lstm)?.proj_size(proj_size))?
             }
             _ => return Err(Error::argument("cell", &cell, CELLS)),
         };
@@ -290,8 +296,11 @@ impl Configuration {
     }
 
     /// The names and shapes of the weights it needs.
-    pub fn weights(&self) -> Vec<(String, Vec<usize>)> {
-        let specs = self.stack.parameters().into_iter();
-        specs.map(|spec| (spec.name, spec.shape)).collect()
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where a size is out of range.
+    pub fn weights(&self) -> Result<Vec<(String, Vec<usize>)>> {
+        let specs = StackModel::specs(&self.stack)?.into_iter();
+        Ok(specs.map(|spec| (spec.name, spec.shape)).collect())
     }
 }

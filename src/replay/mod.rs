@@ -15,7 +15,7 @@ use crate::Real;
 use crate::device::Device;
 use crate::error::{Error, Result, check_shape};
 use crate::interop::{read_file, write_file};
-use crate::nn::{Input, Module, Parameters, RecurrentStack, Stack, State, Weights};
+use crate::nn::{Input, Parameters, Stack, StackModel, State, Weights};
 use crate::tensor::Tensor;
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ pub struct Case {
 
 /// A case on a device.
 struct Loaded {
-    layer: RecurrentStack,
+    layer: StackModel,
     x: Tensor,
     initial: Option<State>,
     d_y: Option<Tensor>,
@@ -133,8 +133,8 @@ impl Case {
             let expected = "at most as many as the case has weights for";
             return Err(Error::argument("num_layers", self.stack.layers, expected));
         }
-        Parameters::check(&self.stack.parameters(), &self.tensors)?;
-        let layer = RecurrentStack::new(device, self.stack.clone(), 0)?;
+        Parameters::check(&StackModel::specs(&self.stack)?, &self.tensors)?;
+        let layer = StackModel::new(device, self.stack.clone(), 0)?;
         let mut rest = self.tensors.clone();
         let x = rest.remove("x");
         let x = x.ok_or_else(|| Error::argument("x", "missing", "a tensor"))?;
@@ -156,7 +156,7 @@ impl Case {
             .transpose()?;
         layer.check(self.input(&x), initial.as_ref())?;
         if let Some(d_y) = &d_y {
-            check_shape("dy", d_y.shape(), &self.stack.output_shape(x.shape())?)?;
+            check_shape("dy", d_y.shape(), &layer.y_shape(x.shape()))?;
         }
         Ok(Loaded {
             layer,

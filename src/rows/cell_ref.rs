@@ -1,10 +1,8 @@
 //! Cells behind a pointer, applied to whole rows.
 
-use super::vectors::InVectors;
-use super::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, TakesSteps, units};
+use super::{RowCell, RowScalar};
 use crate::cell::{Activation, Cell, CellVisitor, GruUnit, LstmUnit, Reset, RnnUnit, WgslSource};
-use crate::panels::MOST_VECTORS;
-use pulp::Arch;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 /// A shared [`Cell`] of any type.
@@ -12,81 +10,29 @@ use std::sync::Arc;
 pub struct CellRef(Arc<dyn ErasedCell>);
 
 macro_rules! forwarded {
-    ($($(#[$doc:meta])* $visibility:vis $name:ident: $result:ty),* $(,)?) => {
+    ($($name:ident: $result:ty),*) => {
         impl CellRef {
-            $($(#[$doc])* $visibility fn $name(&self) -> $result {
-                self.0.$name()
-            })*
+            $(
+                #[doc = concat!("See [`Cell::", stringify!($name), "`].")]
+                pub fn $name(&self) -> $result {
+                    self.0.$name()
+                }
+            )*
         }
         /// [`Cell`] without its generic methods, so that operations can hold any cell.
-        pub trait ErasedCell: std::fmt::Debug + Send + Sync {
+        pub trait ErasedCell: Debug + Send + RowCell<f32> + RowCell<f64> {
             $(fn $name(&self) -> $result;)*
-            /// The cell, if it takes steps with their products.
-            fn takes_steps(&self) -> Option<&dyn TakesSteps<f32>>;
-            fn forward_f32(&self, row: ForwardRow<'_, f32>);
-            fn forward_f64(&self, row: ForwardRow<'_, f64>);
-            fn backward_f32(&self, row: BackwardRow<'_, f32>);
-            fn backward_f64(&self, row: BackwardRow<'_, f64>);
-            fn inner_f32(&self, row: InnerRow<'_, f32>);
-            fn inner_f64(&self, row: InnerRow<'_, f64>);
-            fn inner_backward_f32(&self, row: InnerBackwardRow<'_, f32>);
-            fn inner_backward_f64(&self, row: InnerBackwardRow<'_, f64>);
         }
         impl<C: Cell> ErasedCell for C {
             $(fn $name(&self) -> $result {
                 Cell::$name(self)
             })*
-            fn takes_steps(&self) -> Option<&dyn TakesSteps<f32>> {
-                let (early, gates) = (Cell::early_gates(self), Cell::gates(self));
-                (early == gates && gates <= MOST_VECTORS).then_some(self as _)
-            }
-            fn forward_f32(&self, row: ForwardRow<'_, f32>) {
-                Arch::new().dispatch(InVectors(self, row));
-            }
-            fn forward_f64(&self, row: ForwardRow<'_, f64>) {
-                units::forward(self, row);
-            }
-            fn backward_f32(&self, row: BackwardRow<'_, f32>) {
-                Arch::new().dispatch(InVectors(self, row));
-            }
-            fn backward_f64(&self, row: BackwardRow<'_, f64>) {
-                units::backward(self, row);
-            }
-            fn inner_f32(&self, row: InnerRow<'_, f32>) {
-                Arch::new().dispatch(InVectors(self, row));
-            }
-            fn inner_f64(&self, row: InnerRow<'_, f64>) {
-                units::inner(self, row);
-            }
-            fn inner_backward_f32(&self, row: InnerBackwardRow<'_, f32>) {
-                Arch::new().dispatch(InVectors(self, row));
-            }
-            fn inner_backward_f64(&self, row: InnerBackwardRow<'_, f64>) {
-                units::inner_backward(self, row);
-            }
         }
     };
 }
-
 forwarded! {
-    /// See [`Cell::name`].
-    pub name: &'static str,
-    /// See [`Cell::gates`].
-    pub gates: usize,
-    /// See [`Cell::states`].
-    pub states: usize,
-    /// See [`Cell::saved`].
-    pub saved: usize,
-    /// See [`Cell::diagonals`].
-    pub diagonals: usize,
-    /// See [`Cell::early_gates`].
-    pub early_gates: usize,
-    /// See [`Cell::shared_gradient`].
-    pub shared_gradient: bool,
-    /// See [`Cell::wgsl`].
-    pub wgsl: WgslSource,
-    /// See [`Cell::wgsl_constants`].
-    pub wgsl_constants: String,
+    name: &'static str, gates: usize, states: usize, saved: usize, diagonals: usize,
+    early_gates: usize, shared_gradient: bool, wgsl: WgslSource, wgsl_constants: String
 }
 
 impl CellRef {
@@ -106,8 +52,9 @@ impl CellRef {
     pub fn has_late_gates(&self) -> bool {
         self.early_gates() < self.gates()
     }
-    pub(crate) fn erased(&self) -> &dyn ErasedCell {
-        &*self.0
+    /// The cell for rows of a scalar type.
+    pub(crate) fn rows<F: RowScalar>(&self) -> &dyn RowCell<F> {
+        F::rows(&*self.0)
     }
     /// The cells of the crate, each WGSL file at least once. Shader validation, gradient checks and
     /// comparisons run over this list.
@@ -163,7 +110,7 @@ impl CellRef {
     }
 }
 
-impl std::fmt::Debug for CellRef {
+impl Debug for CellRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }

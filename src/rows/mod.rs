@@ -2,15 +2,14 @@
 //! the loops over units.
 
 mod cell_ref;
-mod scalar;
 mod units;
 mod vectors;
 
 pub use cell_ref::CellRef;
-pub(crate) use cell_ref::ErasedCell;
-pub(crate) use scalar::RowScalar;
+use cell_ref::ErasedCell;
 
-use crate::panels::Panels;
+use crate::expr::BlockScalar;
+use crate::panels::{PanelScalar, Panels};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// One batch row of one step, all H units. Planar: gate g of unit j is at `g·H + j`.
@@ -98,8 +97,36 @@ pub struct StepRows<'a, F> {
 /// need not be one with the cell.
 pub(crate) const STEP_ROWS: usize = 8;
 
+/// A cell applied to rows of a scalar type.
+pub trait RowCell<F>: Sync {
+    /// The cell, if it takes steps with their products.
+    fn takes_steps(&self) -> Option<&dyn TakesSteps<F>>;
+    fn forward_row(&self, row: ForwardRow<'_, F>);
+    fn backward_row(&self, row: BackwardRow<'_, F>);
+    fn inner_row(&self, row: InnerRow<'_, F>);
+    fn inner_backward_row(&self, row: InnerBackwardRow<'_, F>);
+}
+
 /// A cell that takes a step with its product.
 pub trait TakesSteps<F>: Sync {
-    /// One step of [`STEP_ROWS`] rows at most.
+    /// Takes one step of [`STEP_ROWS`] rows at most.
     fn step_rows(&self, rows: StepRows<'_, F>);
+}
+
+/// A scalar type that cells and packed products work on.
+pub trait RowScalar: PanelScalar + BlockScalar {
+    /// A cell for rows of this type.
+    fn rows(cell: &dyn ErasedCell) -> &dyn RowCell<Self>;
+}
+
+impl RowScalar for f32 {
+    fn rows(cell: &dyn ErasedCell) -> &dyn RowCell<Self> {
+        cell
+    }
+}
+
+impl RowScalar for f64 {
+    fn rows(cell: &dyn ErasedCell) -> &dyn RowCell<Self> {
+        cell
+    }
 }

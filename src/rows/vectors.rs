@@ -1,15 +1,17 @@
 //! Cells applied to whole rows of f32, a register of units at a time, in the best vector
 //! instructions that the processor has.
 
-use super::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, STEP_ROWS, StepRows, TakesSteps};
+use super::{
+    BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, RowCell, STEP_ROWS, StepRows, TakesSteps,
+};
 use crate::cell::{Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT, Vector};
-use crate::panels::{Start, single};
+use crate::panels::{MOST_VECTORS, Start, single};
 use ndarray::{ArrayView2, Axis};
 use pulp::{Arch, Simd, WithSimd};
 
 /// A row with its cell. A type and not a closure, as closures are not inlined into code for vector
 /// instructions.
-pub(super) struct InVectors<'a, C, R>(pub(super) &'a C, pub(super) R);
+struct InVectors<'a, C, R>(&'a C, R);
 
 /// The units of one register, and the last ones, which may be fewer.
 fn blocks(hidden: usize, lanes: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
@@ -52,6 +54,25 @@ impl<C: Cell> WithSimd for InVectors<'_, C, ForwardRow<'_, f32>> {
             let saved = row.saved.as_deref_mut();
             block.forward(simd, cell, [x, r, diagonal, before], row.state, saved);
         }
+    }
+}
+
+impl<C: Cell> RowCell<f32> for C {
+    fn takes_steps(&self) -> Option<&dyn TakesSteps<f32>> {
+        let (early, gates) = (self.early_gates(), self.gates());
+        (early == gates && gates <= MOST_VECTORS).then_some(self as _)
+    }
+    fn forward_row(&self, row: ForwardRow<'_, f32>) {
+        Arch::new().dispatch(InVectors(self, row));
+    }
+    fn backward_row(&self, row: BackwardRow<'_, f32>) {
+        Arch::new().dispatch(InVectors(self, row));
+    }
+    fn inner_row(&self, row: InnerRow<'_, f32>) {
+        Arch::new().dispatch(InVectors(self, row));
+    }
+    fn inner_backward_row(&self, row: InnerBackwardRow<'_, f32>) {
+        Arch::new().dispatch(InVectors(self, row));
     }
 }
 

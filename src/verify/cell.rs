@@ -1,20 +1,21 @@
 //! What checks a cell: its derivatives by finite differences, its two halves against each other.
 
-use super::locate::line_of;
 use crate::cell::{Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT};
 use crate::device::Device;
 use crate::error::Error;
+use crate::gpu::COUNTS;
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use std::fmt;
 
-mod halves;
+mod on_device;
 mod report;
 
 pub use report::{CellFault, CellFaults, CellReport};
 
 /// Points at which the functions are compared.
 const POINTS: usize = 200;
-/// Central differences in f64 with this step are good to about 1e-9 of a smooth function; a wrong term is off by far more.
+/// Central differences in f64 with this step are good to about 1e-9 of a smooth function; a wrong
+/// term is off by far more.
 const STEP: f64 = 1e-5;
 const TOLERANCE: f64 = 1e-6;
 /// The share of points at which a derivative may differ: those that fell on a kink.
@@ -23,10 +24,12 @@ const KINKS: usize = POINTS / 20;
 /// Checks a cell, built in or of your own:
 ///
 /// - its counts are in range;
-/// - [`Cell::backward`] and [`Cell::inner_backward`] are the derivatives of [`Cell::forward`] and [`Cell::inner`], by central differences in
-///   f64 at 200 random points (a few may lie on kinks), and agree with [`Cell::shared_gradient`];
-/// - on each of `devices` the WGSL half compiles and every function gives what the Rust half gives in f64; and so does a stack of two layers
-///   and two directions with lengths, forward and backward.
+/// - [`Cell::backward`] and [`Cell::inner_backward`] are the derivatives of [`Cell::forward`] and
+///   [`Cell::inner`], by central differences in f64 at 200 random points (a few may lie on kinks),
+///   and agree with [`Cell::shared_gradient`];
+/// - on each of `devices` the WGSL half compiles and every function gives what the Rust half gives
+///   in f64; and so does a stack of two layers and two directions with lengths, forward and
+///   backward.
 ///
 /// ```
 /// use bptt::{Device, cell::GruUnit, verify::check_cell};
@@ -35,19 +38,19 @@ const KINKS: usize = POINTS / 20;
 /// ```
 ///
 /// # Errors
-/// [`CellFaults`]: what is wrong, each with the file and the line of the cell's Rust or WGSL half (the Rust file is found where the program runs
-/// in the package's root, as under `cargo`).
+/// [`CellFaults`]: what is wrong, each with a file and a line. Of the Rust half that is where it
+/// names its WGSL, of WGSL the function, or the statement that does not compile.
 pub fn check_cell<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, CellFaults> {
-    let places = Places::new(cell);
-    let mut faults = counts(cell, &places);
+    let sources = CellSources(cell.wgsl());
+    let mut faults = counts(cell, &sources);
     if !faults.is_empty() {
         return Err(CellFaults(faults));
     }
     if let Err(error) = cell.check() {
-        faults.push(places.rust("check", "check", error));
+        faults.push(sources.rust(error));
         return Err(CellFaults(faults));
     }
-    let (derivatives, mut found) = derivatives(cell, &places);
+    let (derivatives, mut found) = derivatives(cell, &sources);
     faults.append(&mut found);
     let mut report = CellReport {
         cell: cell.name().to_owned(),
@@ -55,7 +58,7 @@ pub fn check_cell<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, C
         devices: vec![],
     };
     for device in devices {
-        match halves::check(cell, device, &places) {
+        match on_device::check(cell, device, &sources) {
             Ok(worst) => report.devices.push((device.to_string(), worst)),
             Err(mut found) => faults.append(&mut found),
         }
@@ -68,82 +71,50 @@ pub fn check_cell<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, C
 }
 
 /// Where a cell's two halves are.
-struct Places {
-    wgsl: crate::cell::WgslSource,
-    /// The Rust file's text, where it could be read.
-    rust: Option<String>,
-}
+struct CellSources(crate::cell::WgslSource);
 
-impl Places {
-    fn new<C: Cell>(cell: &C) -> Self {
-        let wgsl = cell.wgsl();
-        Self {
-            wgsl,
-            rust: std::fs::read_to_string(wgsl.rust.0).ok(),
-        }
-    }
-
-    /// A fault of a function of the Rust half, at the line that says `what`, such as `d_x[1]`.
-    fn rust(&self, function: &str, what: &str, reason: impl fmt::Display) -> CellFault {
-        let (file, near) = (self.wgsl.rust.0, self.wgsl.rust.1 as usize);
-        let line = match &self.rust {
-            Some(text) => line_of(text, function, &[what.to_owned()], near),
-            None => near,
-        };
+impl CellSources {
+    /// A fault of the Rust half, at the line that names the WGSL half: no more is known of it.
+    fn rust(&self, reason: impl fmt::Display) -> CellFault {
+        let (file, line) = self.0.rust;
         CellFault {
             file: file.to_owned(),
-            line,
+            line: line as usize,
             what: reason.to_string(),
         }
     }
 
-    /// A fault of a function of the WGSL half.
-    fn wgsl(&self, function: &str, what: &str, reason: impl fmt::Display) -> CellFault {
-        // `d_state` and `state` in Rust are `d_before` and `state` in WGSL.
-        let needles = [what.to_owned(), what.replace("d_state", "d_before")];
+    /// A fault of the WGSL half, at the first line that says `what`.
+    fn wgsl(&self, what: &str, reason: impl fmt::Display) -> CellFault {
+        let line = self.0.text.lines().position(|line| line.contains(what));
         CellFault {
-            file: self.wgsl.file.to_owned(),
-            line: line_of(self.wgsl.text, function, &needles, 1),
+            file: self.0.file.to_owned(),
+            line: line.unwrap_or(0) + 1,
             what: reason.to_string(),
         }
     }
 
-    /// An error of a device, which names the place itself where it is one of WGSL.
+    /// An error of a device, at its place where it is one of WGSL.
     fn device(&self, device: &Device, error: &Error) -> CellFault {
-        let Error::Gpu(message) = error else {
-            return self.wgsl("cell_forward", "", format!("on {device}: {error}"));
-        };
-        let mut parts = message.splitn(4, ':');
-        let place = (
-            parts.next(),
-            parts.next().and_then(|line| line.parse().ok()),
-        );
-        match (place, parts.nth(1)) {
-            ((Some(file), Some(line)), Some(what)) if file.ends_with(".wgsl") => CellFault {
-                file: file.to_owned(),
-                line,
-                what: format!("on {device}: {}", what.trim()),
+        match error {
+            Error::Shader { file, reason, .. } if *file == COUNTS => {
+                let rust = self.0.rust.0;
+                let what = "GATES, STATES or SAVED are not what the Rust half says";
+                self.wgsl("GATES", format!("{what} ({rust}): {reason}"))
+            }
+            Error::Shader {
+                file, line, reason, ..
+            } => CellFault {
+                file: (*file).to_owned(),
+                line: *line,
+                what: format!("on {device}: {reason}"),
             },
-            ((Some(file), _), Some(what)) if file.starts_with("the counts") => CellFault {
-                file: self.wgsl.file.to_owned(),
-                line: 1 + self
-                    .wgsl
-                    .text
-                    .lines()
-                    .position(|l| l.contains("GATES"))
-                    .unwrap_or(0),
-                what: format!(
-                    "GATES, STATES or SAVED are not what the Rust half says ({}): {}",
-                    self.wgsl.rust.0,
-                    what.trim()
-                ),
-            },
-            _ => self.wgsl("cell_forward", "", format!("on {device}: {message}")),
+            _ => self.wgsl("fn cell_forward", format!("on {device}: {error}")),
         }
     }
 }
 
-fn counts<C: Cell>(cell: &C, places: &Places) -> Vec<CellFault> {
+fn counts<C: Cell>(cell: &C, sources: &CellSources) -> Vec<CellFault> {
     let early = (cell.early_gates(), 1..=cell.gates());
     let any = 1..=MAX_COUNT;
     let counts = [
@@ -162,7 +133,7 @@ fn counts<C: Cell>(cell: &C, places: &Places) -> Vec<CellFault> {
             range.start(),
             range.end()
         );
-        places.rust(name, "", reason)
+        sources.rust(reason)
     };
     outside.map(fault).collect()
 }
@@ -216,7 +187,7 @@ impl Point {
         states + d_inner * inner
     }
 
-    /// Its arguments by the names of their gradients.
+    /// The arguments by the names of their gradients.
     fn arguments(&mut self) -> [(&'static str, &mut Vec<f64>); 4] {
         [
             ("d_x", &mut self.x),
@@ -274,7 +245,7 @@ fn gradients<C: Cell>(
 }
 
 /// The worst error of a derivative, and what is wrong.
-fn derivatives<C: Cell>(cell: &C, places: &Places) -> (f64, Vec<CellFault>) {
+fn derivatives<C: Cell>(cell: &C, sources: &CellSources) -> (f64, Vec<CellFault>) {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut worst = 0.0_f64;
     // By function, argument and element: how often it is off, and the first time.
@@ -302,7 +273,7 @@ fn derivatives<C: Cell>(cell: &C, places: &Places) -> (f64, Vec<CellFault>) {
             if let Some(index) = values.iter().position(|value| !value.is_finite()) {
                 let what = format!("{name}[{index}]");
                 let reason = format!("forward leaves {what} = {} at {point}", values[index]);
-                return (f64::NAN, vec![places.rust("forward", &what, reason)]);
+                return (f64::NAN, vec![sources.rust(reason)]);
             }
         }
         let got = gradients(cell, &point, &saved, &weights, d_inner);
@@ -313,8 +284,7 @@ fn derivatives<C: Cell>(cell: &C, places: &Places) -> (f64, Vec<CellFault>) {
                 "shared_gradient is true, but {function} gives d_x[{gate}] = {} and d_r[{gate}] = {} at {point}",
                 got[0][gate], got[1][gate]
             );
-            let what = format!("d_r[{gate}]");
-            return (f64::NAN, vec![places.rust(function, &what, reason)]);
+            return (f64::NAN, vec![sources.rust(reason)]);
         }
         for (argument, got) in got.iter().enumerate() {
             for (index, got) in got.iter().enumerate() {
@@ -343,7 +313,7 @@ fn derivatives<C: Cell>(cell: &C, places: &Places) -> (f64, Vec<CellFault>) {
                         let reason = format!(
                             "{function} gives {what} = {got:.6}, finite differences of {of} {expected:.6}, at {point}, {given}"
                         );
-                        off.push((key, 1, places.rust(function, &what, reason)));
+                        off.push((key, 1, sources.rust(reason)));
                     }
                 }
             }

@@ -3,8 +3,6 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod cell;
 #[cfg(not(target_arch = "wasm32"))]
-mod locate;
-
 #[cfg(not(target_arch = "wasm32"))]
 pub use cell::{CellFault, CellFaults, CellReport, check_cell};
 
@@ -40,8 +38,8 @@ impl std::error::Error for Mismatch {}
 /// |got − expected| ≤ tolerance · (|expected| + rms(expected))
 /// ```
 ///
-/// The root mean square of the whole array stands in for elements near zero, whose relative error means nothing after a sum.
-/// A NaN on either side never passes; an expected infinity must be met exactly.
+/// The root mean square of the whole array stands in for elements near zero, whose relative error means
+/// nothing after a sum. A NaN on either side never passes; an expected infinity must be met exactly.
 ///
 /// # Errors
 /// [`Mismatch`], also where the shapes differ.

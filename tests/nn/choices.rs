@@ -1,4 +1,5 @@
-//! Every way of running the steps on a GPU against the reference: dispatch by step, resident and alone, with and without subgroups.
+//! Every way of running the steps on a GPU against the reference: walked by the device, a workgroup
+//! and an invocation, with and without subgroups.
 
 use crate::common::gpu;
 use crate::runs::{Arrays, Run, SINGLE_THROUGH_TIME, check};
@@ -64,34 +65,40 @@ fn steps_as_dispatches() {
 }
 
 #[test]
-fn resident() {
+fn by_workgroup() {
     let Some(device) = own_gpu() else { return };
     let choice = RecurrentChoice::new(RecurrentWalk::Workgroup, 1, 1, false).unwrap();
     device.set_recurrent_choice(Some(choice)).unwrap();
-    every_kind("resident", &device, [5, 3, 4]);
+    every_kind("by workgroup", &device, [5, 3, 4]);
     // More units than a workgroup has invocations.
     compare("wide", &device, LstmConfig::new(2, 261), [3, 2, 2]);
     if has_subgroups(&device) {
         let choice = RecurrentChoice::new(RecurrentWalk::Workgroup, 3, 2, true).unwrap();
         device.set_recurrent_choice(Some(choice)).unwrap();
-        every_kind("resident, subgroups", &device, [5, 4, 4]);
+        every_kind("by workgroup, subgroups", &device, [5, 4, 4]);
     }
 }
 
 #[test]
-fn alone() {
+fn by_invocation() {
     let Some(device) = own_gpu() else { return };
     // Several workgroups, the last not full; an invocation for several rows and units.
     for (rows, outputs, batch) in [(1, 1, 3), (2, 2, 3), (1, 4, 70)] {
         let choice = RecurrentChoice::new(RecurrentWalk::Invocation, rows, outputs, false);
         device.set_recurrent_choice(Some(choice.unwrap())).unwrap();
-        every_kind(&format!("alone, {rows} rows"), &device, [5, batch, 4]);
+        every_kind(
+            &format!("by invocation, {rows} rows"),
+            &device,
+            [5, batch, 4],
+        );
     }
-    // More rounds of loops a step than some drivers do in a dispatch, so steps are dispatches after all.
+    // More rounds of loops a step than some drivers do in a dispatch, so steps are dispatches after
+    // all.
     compare("wide", &device, LstmConfig::new(2, 301), [3, 2, 2]);
 }
 
-/// Runs a layer twice that nobody gives states or their gradients: the second time, on other numbers, what steps hand on is used memory.
+/// Runs a layer twice that nobody gives states or their gradients: the second time, on other
+/// numbers, what steps hand on is used memory.
 fn compare_second<C: Cell>(
     place: &str,
     device: &Device,
@@ -151,15 +158,16 @@ fn a_first_step_takes_zeros_from_used_memory() {
     }
 }
 
-/// The dispatches of a resident layer do not grow with T, but for a limit on the rounds of a dispatch.
+/// Where a workgroup or an invocation walks the steps, dispatches do not grow with T, but for a
+/// limit on the rounds of a dispatch.
 #[test]
-fn resident_dispatches() {
+fn dispatches_do_not_grow_with_steps() {
     for walk in [RecurrentWalk::Workgroup, RecurrentWalk::Invocation] {
-        resident_dispatches_of(walk);
+        dispatches_do_not_grow_of(walk);
     }
 }
 
-fn resident_dispatches_of(walk: RecurrentWalk) {
+fn dispatches_do_not_grow_of(walk: RecurrentWalk) {
     let Some(device) = own_gpu() else { return };
     let choice = RecurrentChoice::new(walk, 1, 1, false).unwrap();
     device.set_recurrent_choice(Some(choice)).unwrap();
@@ -179,8 +187,8 @@ fn resident_dispatches_of(walk: RecurrentWalk) {
     assert!(many > few && many < few + 40, "{many}, of 10 steps {few}");
 }
 
-/// Nobody gives a `Sequential` states or reads them, and its weights stay as they are: no dispatch is for those. An invocation that walks the
-/// steps takes the little product too.
+/// Nobody gives a `Sequential` states or reads them, and its weights stay as they are: no dispatch
+/// is for those. An invocation that walks the steps takes the little product too.
 #[test]
 fn inference_takes_a_product_and_a_recurrence_a_layer() {
     let Some(device) = own_gpu() else { return };
@@ -204,15 +212,15 @@ fn inference_takes_a_product_and_a_recurrence_a_layer() {
     }
 }
 
-/// The dispatches of a forward pass and a vector-Jacobian product that invocations which walk the steps save beside workgroups which do; the
-/// results of all ways must have the same bits.
+/// The dispatches of a forward pass and a vector-Jacobian product that invocations which walk the
+/// steps save beside workgroups which do; the results of all ways must have the same bits.
 fn saved<C: Cell>(device: &Device, run: &Run<C>) -> u64 {
     let runs = [
         RecurrentWalk::Invocation,
         RecurrentWalk::Workgroup,
         RecurrentWalk::Device,
     ];
-    let [alone, resident, by_step] = runs.map(|walk| {
+    let [invocation, workgroup, by_device] = runs.map(|walk| {
         let choice = RecurrentChoice::new(walk, 2, 1, false).unwrap();
         device.set_recurrent_choice(Some(choice)).unwrap();
         let layer = run.layer(device);
@@ -222,13 +230,14 @@ fn saved<C: Cell>(device: &Device, run: &Run<C>) -> u64 {
         results.extend(run.vjp(&layer, &arrays, device));
         (results, device.counters().dispatches - before)
     });
-    assert_eq!(alone.0, by_step.0);
-    assert_eq!(alone.0, resident.0);
-    resident.1 - alone.1
+    assert_eq!(invocation.0, by_device.0);
+    assert_eq!(invocation.0, workgroup.0);
+    workgroup.1 - invocation.1
 }
 
-/// Input products that go with the steps of an invocation give what products of their own do, to the bit: with biases and without, lengths, masks,
-/// projections, late gates, both directions, parts of a sequence.
+/// Input products that go with the steps of an invocation give what products of their own do, to
+/// the bit: with biases and without, lengths, masks, projections, late gates, both directions,
+/// parts of a sequence.
 #[test]
 fn input_products_go_with_the_steps() {
     let Some(device) = own_gpu() else { return };
@@ -252,7 +261,8 @@ fn input_products_go_with_the_steps() {
     assert!(saved(&device, &frugal) > 4);
     let plain = Run::new(lstm.clone(), size);
     assert_eq!(saved(&device, &plain), 2);
-    // More work than a dispatch, more rows than a workgroup, and a sum that a product of its own takes in parts.
+    // More work than a dispatch, more rows than a workgroup, and a sum that a product of its own
+    // takes in parts.
     assert_eq!(
         saved(&device, &Run::new(LstmConfig::new(70, 5), [6, 3, 70])),
         0

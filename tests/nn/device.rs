@@ -145,9 +145,9 @@ fn webgpus_default_limits_suffice() {
     assert_eq!(device.limits().max_storage_buffers_per_shader_stage, 8);
     let small = Device::from_wgpu(device, queue);
     // A workgroup of a whole sequence would like to have 192 invocations.
-    let resident =
+    let by_workgroup =
         bptt::gpu::RecurrentChoice::new(bptt::gpu::RecurrentWalk::Workgroup, 1, 1, false).unwrap();
-    small.set_recurrent_choice(Some(resident)).unwrap();
+    small.set_recurrent_choice(Some(by_workgroup)).unwrap();
     let x = Array3::from_shape_fn((4, 3, 3), |(t, b, i)| (t + 2 * b + 3 * i) as f32 / 10.0);
     let losses = [small.clone(), gpu].map(|device| {
         let model = bptt::nn::Sequential::new(3)

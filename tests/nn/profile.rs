@@ -49,7 +49,8 @@ fn adam_costs_what_its_equations_say() {
         scalars: tensor(9),
         clip: None,
     };
-    // g + decay·p: 2; p·kept: 1; β₁m + (1−β₁)g: 3; β₂v + (1−β₂)g·g: 4; √v, /√c₂, + ε, rate·m, their quotient, p less it: 6.
+    // g + decay·p: 2; p·kept: 1; β₁m + (1−β₁)g: 3; β₂v + (1−β₂)g·g: 4; √v, /√c₂, + ε, rate·m, their
+    // quotient, p less it: 6.
     let cost = Op::from(adam.clone()).cost();
     assert_eq!(cost.flops, 10 * (2 + 1 + 3 + 4 + 6));
     assert_eq!((cost.read, cost.written), (4 * (40 + 9), 4 * 30));
@@ -238,14 +239,14 @@ fn a_product_that_goes_with_the_steps_is_part_of_them() {
         let forward: Vec<_> = forward.filter(|kernel| kernel.flops > 0).collect();
         (plan.flops(), forward[0].bytes, forward[0].flops)
     };
-    let [alone, resident] = [RecurrentWalk::Invocation, RecurrentWalk::Workgroup].map(cost);
-    assert_eq!(alone.0, resident.0);
+    let [invocation, workgroup] = [RecurrentWalk::Invocation, RecurrentWalk::Workgroup].map(cost);
+    assert_eq!(invocation.0, workgroup.0);
     // T = 5, B = 3, I = 4, G·H = 28: x, W and b_ih come in where x_gates did.
     assert_eq!(
-        alone.1 + 4 * 15 * 28,
-        resident.1 + 4 * (15 * 4 + 28 * 4 + 28)
+        invocation.1 + 4 * 15 * 28,
+        workgroup.1 + 4 * (15 * 4 + 28 * 4 + 28)
     );
-    assert_eq!(alone.2, resident.2 + 2 * 15 * 28 * 4 + 15 * 28);
+    assert_eq!(invocation.2, workgroup.2 + 2 * 15 * 28 * 4 + 15 * 28);
 }
 
 fn check(profile: &Profile, operations: &[usize]) {

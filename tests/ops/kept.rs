@@ -1,4 +1,5 @@
-//! What is made of weights is kept from run to run, and made anew when a weight has changed, by whatever way.
+//! What is made of weights is kept from run to run, and made anew when a weight has changed, by
+//! whatever way.
 
 use crate::common::{Case, every_device, gpu, rng, uniform};
 use crate::gemm::own_gpu;
@@ -11,7 +12,8 @@ use bptt::{Device, Error, Executable, Precision, Tensor};
 use ndarray::ArrayD;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A recurrence with all that is packed, as in inference, and the tensors of that: R, biases, projection, diagonal weights, mask.
+/// A recurrence with all that is packed, as in inference, and the tensors of that: R, biases,
+/// projection, diagonal weights, mask.
 fn recurrence(steps: usize, masked: bool) -> (Case, Vec<Slice>) {
     let mut case = Case::new(21);
     let has_all = |cell: &CellRef| cell.diagonals() > 0 && cell.states() > 1;
@@ -57,8 +59,8 @@ fn run(case: &Case, executable: &Executable) -> Results {
     case.read(executable)
 }
 
-/// Results before, with the weights as they were and after `change` has given a tensor other numbers, which must be what the same
-/// program makes of them from the start.
+/// Results before, with the weights as they were and after `change` has given a tensor other
+/// numbers, which must be what the same program makes of them from the start.
 fn check(
     device: &Device,
     case: &mut Case,

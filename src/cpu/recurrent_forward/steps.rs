@@ -2,7 +2,7 @@
 
 use super::{Outputs, Products, Room};
 use crate::cpu::input_product::XGates;
-use crate::cpu::recurrent::{CONTIGUOUS, GateProducts, Layer};
+use crate::cpu::recurrent::{CONTIGUOUS, GateProducts, LayerDirection};
 use crate::cpu::states::States;
 use crate::cpu::team::Team;
 use crate::cpu::zoneout::Keep;
@@ -11,7 +11,7 @@ use crate::rows::{ForwardRow, InnerRow, RowScalar, StepRows};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use std::ops::Range;
 
-impl<F: RowScalar> Layer<'_, F> {
+impl<F: RowScalar> LayerDirection<'_, F> {
     pub(super) fn forward(
         &self,
         (products, team): (&Products<'_, F>, Option<&Team<'_, F>>),
@@ -120,7 +120,8 @@ impl<F: RowScalar> Layer<'_, F> {
         }
     }
 
-    /// r, then v and what r owes to it, then the cell, of the rows that have the step. `inner`: v `[b, H]`; `saved`: `[b, K·H]`.
+    /// Computes r, then v and what r owes to it, then the cell, of the rows that have the step.
+    /// `inner`: v `[b, H]`; `saved`: `[b, K·H]`.
     fn step_by_gates(
         &self,
         (products, bias, team): (&GateProducts<'_, F>, &[F], Option<&Team<'_, F>>),
@@ -147,30 +148,24 @@ impl<F: RowScalar> Layer<'_, F> {
         }
         if let Some(inner) = inner.filter(|_| early < gates) {
             for row in (0..rows.len()).filter(live) {
-                F::cell_inner(
-                    self.cell.erased(),
-                    InnerRow {
-                        x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                        r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                        state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
-                        inner: inner.row_mut(row).into_slice().expect(CONTIGUOUS),
-                    },
-                );
+                self.cell.rows::<F>().inner_row(InnerRow {
+                    x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                    r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                    state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
+                    inner: inner.row_mut(row).into_slice().expect(CONTIGUOUS),
+                });
             }
             products.add(rows, early..gates, inner.view(), r, scratch);
         }
         for row in (0..rows.len()).filter(live) {
             let mut saved = saved.as_mut().map(|saved| saved.row_mut(row));
-            F::cell_forward(
-                self.cell.erased(),
-                ForwardRow {
-                    x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                    r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                    diagonal: self.diagonal,
-                    state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
-                    saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
-                },
-            );
+            self.cell.rows::<F>().forward_row(ForwardRow {
+                x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
+                diagonal: self.diagonal,
+                state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
+                saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
+            });
         }
     }
 

@@ -1,4 +1,5 @@
-//! What the steps of a recurrence hand on: states, with h's rows padded, and what the backward pass adds.
+//! What the steps of a recurrence hand on: states, with h's rows padded, and what the backward pass
+//! adds.
 
 use super::GROUP;
 use crate::error::Result;
@@ -17,12 +18,12 @@ kernel! {
 
 /// Where things are in a carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct CarryLayout {
     /// Rows of h, D·B.
     pub(super) rows: usize,
-    /// P
+    /// Elements of a row of h, P.
     pub(super) width: usize,
-    /// P with its padding.
+    /// Elements of a row of h with its padding.
     pub(super) h_width: usize,
     /// The elements of the other states.
     pub(super) states: usize,
@@ -32,18 +33,19 @@ pub(super) struct Layout {
     pub(super) len: usize,
 }
 
-/// Memory of a step before and a step after, which change places at every step: two buffers, as a dispatch cannot read as vectors what it
-/// writes, or two halves of one where a dispatch does several steps.
+/// Memory of a step before and a step after, which change places at every step: two buffers, as a
+/// dispatch cannot read as vectors what it writes, or two halves of one where a dispatch does many
+/// steps.
 #[derive(Clone, Debug)]
 pub(super) struct Carry {
-    layout: Layout,
-    resident: bool,
+    layout: CarryLayout,
+    by_device: bool,
     /// New memory is zero, and nothing ever writes to the padding.
     buffers: Vec<wgpu::Buffer>,
 }
 
 /// The memory of one step, and where in the buffers it is.
-pub(super) struct Hands {
+pub(super) struct StepMemory {
     pub(super) before: wgpu::Buffer,
     pub(super) after: wgpu::Buffer,
     pub(super) take_at: u32,
@@ -54,29 +56,33 @@ pub(super) struct Hands {
 
 impl Carry {
     /// The memory for a layout: what another operation of the plan has, if there is one.
-    pub(super) fn new(plan: &mut PlanBuilder<'_>, resident: bool, layout: Layout) -> Result<Self> {
-        let fits = |carry: &Self| carry.layout == layout && carry.resident == resident;
+    pub(super) fn new(
+        plan: &mut PlanBuilder<'_>,
+        by_device: bool,
+        layout: CarryLayout,
+    ) -> Result<Self> {
+        let fits = |carry: &Self| carry.layout == layout && carry.by_device == by_device;
         if let Some(known) = plan.memo.find(fits) {
             return Ok(known.clone());
         }
-        let (count, len) = if resident {
-            (1, 2 * layout.len)
-        } else {
+        let (count, len) = if by_device {
             (2, layout.len)
+        } else {
+            (1, 2 * layout.len)
         };
         let buffers = (0..count)
             .map(|_| plan.lasting("what steps hand on", len))
             .collect::<Result<_>>()?;
         let carry = Self {
             layout,
-            resident,
+            by_device,
             buffers,
         };
         plan.memo.keep(carry.clone(), vec![]);
         Ok(carry)
     }
 
-    /// Starts with `states`.
+    /// Makes `states` what the first step takes.
     pub(super) fn load(&self, plan: &mut PlanBuilder<'_>, states: Slice) -> Result<()> {
         let layout = self.layout;
         let params = CarryParams {
@@ -93,12 +99,12 @@ impl Carry {
         self.shift(plan, from, &self.buffers[0], params)
     }
 
-    /// The memory of a step, counted from 0. `loaded`: whether the first has any.
-    pub(super) fn hands(&self, plan: &PlanBuilder<'_>, step: usize, loaded: bool) -> Hands {
+    /// The memory of a step, counted from 0. `loaded`: whether the first step takes any states.
+    pub(super) fn of_step(&self, plan: &PlanBuilder<'_>, step: usize, loaded: bool) -> StepMemory {
         let fresh = step == 0 && !loaded;
         let (now, next) = (step % 2, (step + 1) % 2);
-        if self.resident {
-            return Hands {
+        if !self.by_device {
+            return StepMemory {
                 before: plan.read_or_unused(None),
                 after: self.buffers[0].clone(),
                 take_at: (now * self.layout.len) as u32,
@@ -106,7 +112,7 @@ impl Carry {
                 fresh,
             };
         }
-        Hands {
+        StepMemory {
             before: self.buffers[now].clone(),
             after: self.buffers[next].clone(),
             take_at: 0,
@@ -115,15 +121,20 @@ impl Carry {
         }
     }
 
-    /// What the first `steps` steps left, for a dispatch that writes to `to`.
-    pub(super) fn left(&self, plan: &PlanBuilder<'_>, steps: usize, to: Slice) -> Hands {
+    /// What the first `steps` steps leave, for a dispatch that writes to `to`.
+    pub(super) fn after_steps(
+        &self,
+        plan: &PlanBuilder<'_>,
+        steps: usize,
+        to: Slice,
+    ) -> StepMemory {
         let half = steps % 2;
-        let (before, take_at) = if self.resident {
-            (0, half * self.layout.len)
-        } else {
+        let (before, take_at) = if self.by_device {
             (half, 0)
+        } else {
+            (0, half * self.layout.len)
         };
-        Hands {
+        StepMemory {
             before: self.buffers[before].clone(),
             after: plan.buffer(to.tensor).clone(),
             take_at: take_at as u32,
@@ -132,7 +143,7 @@ impl Carry {
         }
     }
 
-    /// Writes the states, and the sums behind them, as the first `steps` steps left them.
+    /// Writes the states, and the sums behind them, as the first `steps` steps leave them.
     pub(super) fn store(
         &self,
         plan: &mut PlanBuilder<'_>,
@@ -140,19 +151,19 @@ impl Carry {
         states: Slice,
     ) -> Result<()> {
         let layout = self.layout;
-        let hands = self.left(plan, steps, states);
+        let memory = self.after_steps(plan, steps, states);
         let rest = layout.states + layout.sums;
         let params = CarryParams {
             rows: layout.rows as u32,
             width: layout.width as u32,
-            from_at: hands.take_at,
+            from_at: memory.take_at,
             from_width: layout.h_width as u32,
-            to_at: hands.leave_at,
+            to_at: memory.leave_at,
             to_width: layout.width as u32,
             rest: rest as u32,
             len: (layout.rows * layout.width + rest) as u32,
         };
-        self.shift(plan, &hands.before, &hands.after, params)
+        self.shift(plan, &memory.before, &memory.after, params)
     }
 
     fn shift(

@@ -31,7 +31,7 @@ kernel! {
     overrides ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS", "ACCUMULATE"]
 }
 kernel! {
-    /// The same for operands that are vectors of four, in registers
+    /// [`Gemm`] for operands that are vectors of four, in registers
     GemmRegister = "gemm_register" as Gemm
     libraries [GEMM_PARAMS, GEMM_VECTORS, GEMM_TILE]
     weights [GEMM_B, GEMM_B_HALF]
@@ -39,7 +39,7 @@ kernel! {
     subgroups: false
 }
 kernel! {
-    /// The same, loads shared by subgroups
+    /// [`GemmRegister`] with loads shared by subgroups
     GemmSubgroup = "gemm_subgroup" as Gemm
     libraries [GEMM_PARAMS, GEMM_VECTORS, GEMM_TILE]
     weights [GEMM_B, GEMM_B_HALF]
@@ -47,7 +47,7 @@ kernel! {
     subgroups: true
 }
 kernel! {
-    /// The same, loads shared through workgroup memory
+    /// [`Gemm`] for vectors of four, loads shared through workgroup memory
     GemmWorkgroup = "gemm_workgroup" as Gemm
     libraries [GEMM_PARAMS, GEMM_VECTORS]
     weights [GEMM_B, GEMM_B_HALF]
@@ -64,7 +64,7 @@ kernel! {
     cooperative: true
 }
 kernel! {
-    /// The same, of 16 × 16
+    /// [`GemmCooperative8`] with matrices of 16 × 16
     GemmCooperative16 = "gemm_cooperative_16" as Gemm
     libraries [GEMM_PARAMS, GEMM_COOPERATIVE]
     weights []
@@ -83,12 +83,13 @@ kernel! {
 /// Rows and columns that a workgroup of `Scalar` computes: `TILE_M` and `GROUP · TILE_N` in the shader.
 const BLOCK: (usize, usize) = (8, 128);
 
-/// Steps of k that one invocation adds up; longer sums take several dispatches. Mesa's llvmpipe ends all loops of an invocation, without a word,
-/// after 65,535 rounds together.
+/// Steps of k that one invocation adds up; longer sums take several dispatches. Mesa's llvmpipe
+/// ends all loops of an invocation, without a word, after 65,535 rounds together.
 const STEPS: usize = 1 << 15;
 
-/// The same on a software adapter where every step reads another row of both operands: more rows than this are more pages than a core's
-/// translation buffer holds (the weight gradient of LSTM 512/512/100/64 took twice as long in one dispatch).
+/// [`STEPS`] on a software adapter where every step reads another row of both operands: more rows
+/// are more pages than a core's translation buffer holds (the weight gradient of LSTM
+/// 512/512/100/64 took twice as long in one dispatch).
 const ROWS: usize = 1 << 10;
 
 /// A product over buffers.
@@ -99,7 +100,7 @@ struct Product {
     b: wgpu::Buffer,
     bias: wgpu::Buffer,
     c: wgpu::Buffer,
-    /// Of the whole product.
+    /// The parameters of the whole product.
     params: GemmParams,
     extras: Extras,
     /// Whether b is f16.
@@ -110,7 +111,7 @@ struct Product {
 #[derive(Clone, Copy, Default)]
 struct Extras {
     bias: bool,
-    /// What c held.
+    /// Whether what c held is added.
     accumulate: bool,
 }
 
@@ -167,13 +168,13 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
         context,
         &product.class(parts),
         &candidates,
-        |mode, kernel, repeats| product.trial(context, mode, (kernel, parts), repeats),
+        |effort, kernel, repeats| product.trial(context, effort, (kernel, parts), repeats),
     )?;
     product.dispatch(plan, kernel, parts)
 }
 
-/// Parts of k that are summed up side by side, where the rows and columns alone leave the device idle. A function of sizes and kind
-/// of adapter, never of a measurement, as the parts are what decides the order of a sum.
+/// Parts of k that are summed up side by side, where the rows and columns alone leave the device idle.
+/// A function of sizes and kind of adapter, never of a measurement, as parts decide the order of sums.
 pub(super) fn parts(context: &Context, [m, n, k]: [usize; 3]) -> usize {
     const LEAST: usize = 256;
     let wanted = match context.info().kind {
@@ -193,7 +194,7 @@ fn part_steps(k: usize, parts: usize) -> usize {
     k.div_ceil(parts).next_multiple_of(4)
 }
 
-/// Which kernel adds up which steps, `most` at a time: from the first, to the one before the end.
+/// The segments of k and their kernels: `kernel` up to `whole`, then `Scalar`, `most` steps at a time.
 fn segments(
     kernel: GemmKernel,
     whole: usize,
@@ -233,7 +234,7 @@ impl Product {
         let mut accumulate = self.extras.accumulate;
         let again = segments.windows(2).any(|two| two[0].0 == two[1].0);
         if again && !accumulate && self.params.c_stride as usize == n {
-            // One variant for all of them: a software adapter takes a quarter of a second to compile another.
+            // One variant for all: a software adapter takes a quarter of a second to compile another.
             fill(plan, &self.c, self.params.c as usize, m * n)?;
             accumulate = true;
         }
@@ -305,7 +306,6 @@ impl Product {
             c,
         };
         let (constants, tile): (Vec<_>, _) = match kernel {
-            GemmKernel::Scalar | GemmKernel::Cooperative => (vec![], BLOCK),
             GemmKernel::Register { blocks, group } | GemmKernel::Subgroup { blocks, group } => (
                 vec![("BLOCKS", blocks), ("GROUP", group)],
                 (8 * blocks as usize, 4 * group as usize),
@@ -314,6 +314,8 @@ impl Product {
                 let group = (64 / side) * (64 / side);
                 (vec![("SIDE", side), ("GROUP", group)], (64, 64))
             }
+            // Cooperative matrices have a dispatch of their own.
+            _ => (vec![], BLOCK),
         };
         let mut variant = self.variant(extras);
         let constants = constants.into_iter();
@@ -322,9 +324,6 @@ impl Product {
         let tiles = self.size[0].div_ceil(tile.0) * self.size[1].div_ceil(tile.1);
         let groups = plan.workgroups(tiles, parts)?;
         match kernel {
-            GemmKernel::Scalar | GemmKernel::Cooperative => {
-                plan.dispatch(&operands, &variant, params, groups)
-            }
             GemmKernel::Register { .. } => {
                 plan.dispatch(&GemmRegister(operands), &variant, params, groups)
             }
@@ -334,8 +333,10 @@ impl Product {
             GemmKernel::Workgroup { .. } => {
                 plan.dispatch(&GemmWorkgroup(operands), &variant, params, groups)
             }
+            _ => plan.dispatch(&operands, &variant, params, groups),
         }
     }
+
     fn dispatch_cooperative(&self, plan: &mut PlanBuilder<'_>, side: u32) -> Result<()> {
         /// Invocations of a workgroup, `GROUP` in the shader.
         const GROUP: u32 = 64;

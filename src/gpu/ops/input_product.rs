@@ -1,18 +1,20 @@
-//! The input products before a recurrence: dispatches of their own, or with the steps where an invocation walks these by itself and a dispatch would take
-//! more time than the product.
+//! The input products before a recurrence: dispatches of their own, or fused with the steps where
+//! an invocation walks these by itself and a dispatch would take more time than the product.
 
 use super::gemm;
-use super::recurrence::Recurrence;
+use super::recurrent_steps::Recurrence;
 use crate::error::Result;
 use crate::gpu::AdapterKind;
 use crate::gpu::plan::PlanBuilder;
 use crate::program::{Gemm, Matrix, PerDirection, Slice};
 
-/// Multiply-adds of an input product, over all steps of a row, up to which it takes an invocation less time than a dispatch (measured on Mesa's
-/// llvmpipe: 1.1 to 1.5 times as fast with the product among the steps; at twice as many up to 1.5 times as slow).
+/// Multiply-adds of an input product, over all steps of a row, up to which it takes an invocation
+/// less time than a dispatch (measured on Mesa's llvmpipe: 1.1 to 1.5 times as fast with the
+/// product among the steps; at twice as many up to 1.5 times as slow).
 const MOST: usize = 8192;
 
-/// Batch rows up to which that holds: more of them fill a device, which the product by itself then does better.
+/// Batch rows up to which that holds: more of them fill a device, which the product by itself then
+/// does better.
 const ROWS: usize = 32;
 
 /// W x + b_ih of all directions, as part of the recurrence.
@@ -20,7 +22,7 @@ const ROWS: usize = 32;
 pub(super) struct InputProduct {
     /// `[T·B, I]` of direction 0.
     pub(super) x: Matrix,
-    /// Where that of the last direction starts.
+    /// Where x of the last direction starts.
     pub(super) x_back: usize,
     pub(super) weights: InputWeights,
 }
@@ -32,13 +34,14 @@ pub(super) struct InputWeights {
     pub(super) inputs: usize,
     /// W, `[G·H, I]` for each direction.
     pub(super) weight_ih: PerDirection,
-    /// `[G·H]` for each direction.
+    /// b_ih, `[G·H]` for each direction.
     pub(super) bias_ih: Option<PerDirection>,
 }
 
 impl InputProduct {
-    /// Of the products of all directions, where the recurrence does better with them: an invocation walks the steps, in no more dispatches than
-    /// without, and the products are little work, in a form that the kernel can take and in one part, so that sums have one order.
+    /// The products of all directions as one, where the recurrence does better with them: an
+    /// invocation walks the steps, in no more dispatches than without, and the products are little
+    /// work, in a form that the kernel can take and in one part, so that sums have one order.
     pub(super) fn of(
         products: &[Gemm],
         recurrence: &Recurrence<'_>,
@@ -48,7 +51,7 @@ impl InputProduct {
         // The tuner's trials have no products.
         let known = context.info().kind == AdapterKind::Software
             || context.forced_recurrent_choice().is_some();
-        if !(known && recurrence.alone()) {
+        if !(known && recurrence.by_invocation()) {
             return None;
         }
         let (first, last) = (products.first()?, products.last()?);
@@ -74,7 +77,7 @@ impl InputProduct {
             inputs,
             ..*recurrence
         };
-        let in_one = || with.parts(plan).len() == recurrence.parts(plan).len();
+        let in_one = || with.dispatches(plan).len() == recurrence.dispatches(plan).len();
         if !fits || products.len() != shape.directions || !little || !in_one() {
             return None;
         }

@@ -6,9 +6,10 @@ mod input_product;
 mod pack_half;
 mod pack_recurrent;
 mod pointwise;
-mod recurrence;
+mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
+mod recurrent_steps;
 mod recurrent_trial;
 mod scatter;
 
@@ -47,8 +48,8 @@ pub(super) fn lower(op: &Op, plan: &mut PlanBuilder<'_>) -> Result<()> {
         Op::Reduce(op) => pointwise::reduce(op, plan),
         Op::Gemm(op) => gemm::lower(op, plan),
         Op::Scatter(op) => scatter::lower(op, plan),
-        Op::RecurrentForward(op) => recurrent_trial::lower(op, plan),
-        Op::RecurrentBackward(op) => recurrent_trial::lower(op, plan),
+        Op::RecurrentForward(op) => recurrent::lower(op, plan),
+        Op::RecurrentBackward(op) => recurrent::lower(op, plan),
     }
 }
 

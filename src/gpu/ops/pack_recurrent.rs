@@ -1,4 +1,5 @@
-//! What is constant over a sequence, packed into one buffer, once until it changes: operations that take the same find it packed.
+//! What is constant over a sequence, packed into one buffer, once until it changes: operations that
+//! take the same find it packed.
 
 use super::input_product::InputWeights;
 use super::{GROUP, flag, offset};
@@ -11,7 +12,8 @@ use crate::gpu::recurrent_choice::INPUTS;
 use crate::program::{PerDirection, RecurrentShape, RecurrentWeights, Slice, TensorId};
 
 kernel! {
-    /// Weights of the recurrence, of the projection and of the inputs, biases, diagonal weights and mask as the recurrence kernels read them
+    /// Weights of the recurrence, the projection and the inputs, biases, diagonal weights and mask,
+    /// as the recurrence kernels read them
     PackRecurrent = "pack_recurrent", PackRecurrentParams {
         units: u32, inputs: u32, gates: u32, projected_units: u32, projected_inputs: u32, diagonals: u32,
         weight: u32, weight_stride: u32, projection: u32, projection_stride: u32, bias: u32, bias_stride: u32, has_bias: u32,
@@ -37,11 +39,12 @@ pub(super) struct Constants {
     pub(super) mask: Option<Slice>,
     /// The weights of the inputs, where the steps take their product too.
     pub(super) input: Option<InputWeights>,
-    /// Whether for the backward pass.
+    /// Whether they are packed for the backward pass.
     pub(super) transposed: bool,
 }
 
-/// The buffer, and where in it each part starts: the projection in vectors of 4 weights, the others in words.
+/// The buffer, and where in it each part starts: the projection in vectors of 4 weights, the others
+/// in words.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     pub(super) buffer: wgpu::Buffer,

@@ -1,13 +1,16 @@
-//! The steps of a recurrent layer backwards: a dispatch packs the weights, one walks the steps, or one or two do each of them, and one is for
-//! the initial state.
+//! The steps of a recurrent layer backwards: a dispatch packs the weights, one walks the steps, or
+//! one or two do each of them, and one is for the initial state.
 
-use super::carry::{Carry, Hands, Layout};
+use super::carry::{Carry, CarryLayout, StepMemory};
 use super::pack_recurrent::Constants;
-use super::recurrence::{NONE, Part, Recurrence, ZoneoutParams};
-use super::recurrent_trial::{Parts, Recurrent, Trial};
+use super::recurrent::{RecurrentOp, RecurrentOperands};
+use super::recurrent_steps::{NONE, Recurrence, StepDispatch, ZoneoutParams};
+use super::recurrent_trial::TrialProgram;
 use super::{flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::{FINISH_BACKWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
+use crate::gpu::compose::{
+    FINISH_BACKWARD, LENGTHS_ZONEOUT, PHILOX, Tile, WALK, WEIGHT, WEIGHT_HALF,
+};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice, RecurrentWalk};
@@ -26,9 +29,9 @@ kernel! {
         weight: Read, saved: Read, d_y: Read, lengths: Read,
         before: Read, after: ReadWrite, d_gates: ReadWrite,
     }
-    libraries [PHILOX, RECURRENT, WALK, FINISH_BACKWARD]
+    libraries [PHILOX, LENGTHS_ZONEOUT, WALK, FINISH_BACKWARD]
     weights [WEIGHT, WEIGHT_HALF]
-    overrides ["PHASE", "SECOND", "RESIDENT", "ALONE", "AFTER_FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
+    overrides ["PHASE", "SECOND", "WALK", "AFTER_FIRST", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }
 
@@ -38,11 +41,11 @@ const INNER: u32 = 1;
 const PROJECT: u32 = 2;
 const CELL: u32 = 3;
 
-impl Recurrent for program::RecurrentBackward {
+impl RecurrentOp for program::RecurrentBackward {
     const NAME: &'static str = "backward";
 
-    fn parts(&self) -> Parts<'_> {
-        Parts {
+    fn operands(&self) -> RecurrentOperands<'_> {
+        RecurrentOperands {
             cell: &self.cell,
             shape: self.shape,
             weights: self.weights,
@@ -50,7 +53,7 @@ impl Recurrent for program::RecurrentBackward {
         }
     }
 
-    fn trial(&self, trial: &mut Trial) -> Self {
+    fn in_trial(&self, trial: &mut TrialProgram) -> Self {
         let (cell, shape) = (&self.cell, trial.shape);
         let projected = self.weights.weight_hr.is_some();
         let states = shape.state_offset(cell.states());
@@ -132,13 +135,13 @@ fn lower(
     .fitting(plan);
     let zoneout = ZoneoutParams::new(op.zoneout);
     let layout = GatesLayout::new(&op.cell, &op.shape, projected);
-    let gates = |part: usize| (op.d_gates.offset + part) as u32;
+    let gates = |at: usize| (op.d_gates.offset + at) as u32;
     let rows = directions * batch;
     let d_diagonal = op.shape.state_offset(op.cell.states());
     let sums = rows * hidden * op.cell.diagonals();
     let d_r_taken = (d_diagonal + sums).next_multiple_of(4);
     let d_r_width = op.cell.gates() * hidden.next_multiple_of(INPUTS);
-    let carry_layout = Layout {
+    let carry_layout = CarryLayout {
         rows,
         width: output,
         h_width: output,
@@ -147,27 +150,27 @@ fn lower(
         len: d_r_taken + rows * d_r_width,
     };
     let d_last = Some(op.d_state).filter(|_| op.has_d_last);
-    let carry = Carry::new(plan, recurrence.resident(), carry_layout)?;
+    let carry = Carry::new(plan, recurrence.by_device(), carry_layout)?;
     if let Some(d_last) = d_last {
         carry.load(plan, d_last)?;
     }
     let add = |plan: &mut PlanBuilder<'_>,
                recurrence: &Recurrence<'_>,
-               part: &Part,
-               hands: Hands,
+               dispatch: &StepDispatch,
+               memory: StepMemory,
                after_first: bool| {
         let kernel = RecurrentBackward {
             weight: &packed.buffer,
             saved: plan.buffer(op.saved.tensor),
             d_y: plan.buffer(op.d_y.tensor),
             lengths: &plan.read_or_unused(op.lengths.or(zoneout.rng)),
-            before: &hands.before,
-            after: &hands.after,
+            before: &memory.before,
+            after: &memory.after,
             d_gates: plan.buffer(op.d_gates.tensor),
         };
-        let (phase, second) = part.phases;
+        let (phase, second) = dispatch.phases;
         // Counted from the last step on.
-        let step = steps - 1 - part.steps.start;
+        let step = steps - 1 - dispatch.steps.start;
         let overrides = vec![
             ("PHASE", f64::from(phase)),
             ("SECOND", f64::from(second.unwrap_or(NONE))),
@@ -183,7 +186,7 @@ fn lower(
             output: output as u32,
             directions: directions as u32,
             step: step as u32,
-            count: part.steps.len() as u32,
+            count: dispatch.steps.len() as u32,
             project_at: packed.projection,
             diagonal: packed.diagonal,
             mask: packed.mask,
@@ -192,9 +195,9 @@ fn lower(
             lengths: offset(op.lengths),
             d_diagonal: d_diagonal as u32,
             d_r_taken: d_r_taken as u32,
-            take_at: hands.take_at,
-            leave_at: hands.leave_at,
-            fresh: flag(hands.fresh),
+            take_at: memory.take_at,
+            leave_at: memory.leave_at,
+            fresh: flag(memory.fresh),
             d_x: gates(layout.d_x),
             d_r: gates(layout.d_r),
             d_h: gates(layout.d_h),
@@ -211,9 +214,9 @@ fn lower(
         let units = if phase == PROJECT { output } else { hidden };
         recurrence.dispatch(plan, &kernel, params, overrides, units)
     };
-    for part in recurrence.parts(plan) {
-        let hands = carry.hands(plan, part.steps.start, d_last.is_some());
-        add(plan, &recurrence, &part, hands, false)?;
+    for dispatch in recurrence.dispatches(plan) {
+        let memory = carry.of_step(plan, dispatch.steps.start, d_last.is_some());
+        add(plan, &recurrence, &dispatch, memory, false)?;
     }
     if op.wants_initial || sums > 0 {
         carry.store(plan, steps, op.d_state)?;
@@ -223,12 +226,12 @@ fn lower(
             walk: RecurrentWalk::Device,
             ..choice
         };
-        let part = Part {
+        let dispatch = StepDispatch {
             phases: (phases[0], None),
             steps: steps - 1..steps,
         };
-        let hands = carry.left(plan, steps, op.d_state);
-        add(plan, &recurrence, &part, hands, true)?;
+        let memory = carry.after_steps(plan, steps, op.d_state);
+        add(plan, &recurrence, &dispatch, memory, true)?;
     }
     Ok(())
 }

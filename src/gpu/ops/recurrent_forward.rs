@@ -1,13 +1,17 @@
-//! The steps of a recurrent layer: a dispatch packs the weights, then one walks the steps, or one or two do each of them.
+//! The steps of a recurrent layer: a dispatch packs the weights, then one walks the steps, or one
+//! or two do each of them.
 
-use super::carry::{Carry, Layout};
+use super::carry::{Carry, CarryLayout};
 use super::input_product::{self, InputProduct};
 use super::pack_recurrent::Constants;
-use super::recurrence::{NONE, Recurrence, ZoneoutParams};
-use super::recurrent_trial::{Parts, Recurrent, Trial};
+use super::recurrent::{RecurrentOp, RecurrentOperands};
+use super::recurrent_steps::{NONE, Recurrence, ZoneoutParams};
+use super::recurrent_trial::TrialProgram;
 use super::{flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::{FINISH_FORWARD, PHILOX, RECURRENT, Tile, WALK, WEIGHT, WEIGHT_HALF};
+use crate::gpu::compose::{
+    FINISH_FORWARD, LENGTHS_ZONEOUT, PHILOX, Tile, WALK, WEIGHT, WEIGHT_HALF,
+};
 use crate::gpu::kernel::kernel;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice};
@@ -26,9 +30,9 @@ kernel! {
         x_gates: Read, weight: Read, lengths: Read, before: Read,
         after: ReadWrite, y: ReadWrite, saved: ReadWrite,
     }
-    libraries [PHILOX, RECURRENT, WALK, FINISH_FORWARD]
+    libraries [PHILOX, LENGTHS_ZONEOUT, WALK, FINISH_FORWARD]
     weights [WEIGHT, WEIGHT_HALF]
-    overrides ["PHASE", "SECOND", "RESIDENT", "ALONE", "FOLDED", "KEEPS", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
+    overrides ["PHASE", "SECOND", "WALK", "FOLDED", "KEEPS", "RAGGED", "MASKED", "ZONEOUT", "UNITS"]
     cell: true
 }
 
@@ -39,11 +43,11 @@ const LATE: u32 = 2;
 const CELL: u32 = 3;
 const PROJECT: u32 = 4;
 
-impl Recurrent for program::RecurrentForward {
+impl RecurrentOp for program::RecurrentForward {
     const NAME: &'static str = "forward";
 
-    fn parts(&self) -> Parts<'_> {
-        Parts {
+    fn operands(&self) -> RecurrentOperands<'_> {
+        RecurrentOperands {
             cell: &self.cell,
             shape: self.shape,
             weights: self.weights,
@@ -51,7 +55,7 @@ impl Recurrent for program::RecurrentForward {
         }
     }
 
-    fn trial(&self, trial: &mut Trial) -> Self {
+    fn in_trial(&self, trial: &mut TrialProgram) -> Self {
         let (cell, shape) = (&self.cell, trial.shape);
         let rows = shape.rows();
         let saved_len = rows * shape.hidden * cell.saved();
@@ -147,7 +151,7 @@ fn lower(
     let h_width = output.next_multiple_of(INPUTS);
     let rows = directions * batch;
     let states = rows * hidden * (op.cell.states() - 1);
-    let layout = Layout {
+    let layout = CarryLayout {
         rows,
         width: output,
         h_width,
@@ -155,28 +159,28 @@ fn lower(
         sums: 0,
         len: (rows * h_width + states).next_multiple_of(4),
     };
-    let carry = Carry::new(plan, recurrence.resident(), layout)?;
+    let carry = Carry::new(plan, recurrence.by_device(), layout)?;
     if let Some(initial) = op.initial {
         carry.load(plan, initial)?;
     }
     let wants_last = !plan.is_unread(op.last.tensor);
     let inner = offset(op.inner);
     let x = folded.map_or(op.x_gates, |product| product.x.extent());
-    for part in recurrence.parts(plan) {
-        let (phase, second) = part.phases;
-        let mut hands = carry.hands(plan, part.steps.start, op.initial.is_some());
-        let ends = wants_last && part.steps.end == steps && !recurrence.resident();
+    for dispatch in recurrence.dispatches(plan) {
+        let (phase, second) = dispatch.phases;
+        let mut memory = carry.of_step(plan, dispatch.steps.start, op.initial.is_some());
+        let ends = wants_last && dispatch.steps.end == steps && recurrence.by_device();
         if ends {
             // The last step leaves the states where they are wanted.
-            hands.after = plan.buffer(op.last.tensor).clone();
-            hands.leave_at = op.last.offset as u32;
+            memory.after = plan.buffer(op.last.tensor).clone();
+            memory.leave_at = op.last.offset as u32;
         }
         let kernel = RecurrentForward {
             x_gates: plan.buffer(x.tensor),
             weight: &packed.buffer,
             lengths: &plan.read_or_unused(op.lengths.or(zoneout.rng)),
-            before: &hands.before,
-            after: &hands.after,
+            before: &memory.before,
+            after: &memory.after,
             y: plan.buffer(op.y.tensor),
             saved: &plan.write_or_unused(op.saved.or(op.inner)),
         };
@@ -195,8 +199,8 @@ fn lower(
             hidden: hidden as u32,
             output: output as u32,
             directions: directions as u32,
-            step: part.steps.start as u32,
-            count: part.steps.len() as u32,
+            step: dispatch.steps.start as u32,
+            count: dispatch.steps.len() as u32,
             project_at: packed.projection,
             x_gates: x.offset as u32,
             x_back: folded.map_or(0, |product| product.x_back as u32),
@@ -209,9 +213,9 @@ fn lower(
             lengths: offset(op.lengths),
             h_width: h_width as u32,
             leave_width: if ends { output } else { h_width } as u32,
-            take_at: hands.take_at,
-            leave_at: hands.leave_at,
-            fresh: flag(hands.fresh),
+            take_at: memory.take_at,
+            leave_at: memory.leave_at,
+            fresh: flag(memory.fresh),
             y: op.y.offset as u32,
             inner,
             early: inner + (op.shape.rows() * hidden) as u32,
@@ -229,7 +233,7 @@ fn lower(
         let units = if phase == PROJECT { output } else { hidden };
         recurrence.dispatch(plan, &kernel, params, overrides, units)?;
     }
-    if wants_last && recurrence.resident() {
+    if wants_last && !recurrence.by_device() {
         carry.store(plan, steps, op.last)?;
     }
     Ok(())

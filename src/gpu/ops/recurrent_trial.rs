@@ -1,6 +1,6 @@
-//! How a recurrence runs, by measurement: the operation itself over few steps and memory of its own.
+//! Trials of recurrences: the operation itself over few steps and memory of its own.
 
-use crate::CellRef;
+use super::recurrent::{RecurrentOp, RecurrentOperands};
 use crate::error::Result;
 use crate::gpu::plan::{Plan, PlanBuilder};
 use crate::gpu::recurrent_choice::RecurrentChoice;
@@ -11,33 +11,8 @@ use crate::program::{PerDirection, Program, RecurrentShape, RecurrentWeights, Se
 const STEPS: usize = 32;
 const ELEMENTS: usize = 1 << 22;
 
-/// What the choice depends on, the same in both directions of time.
-pub(super) struct Parts<'a> {
-    pub(super) cell: &'a CellRef,
-    pub(super) shape: RecurrentShape,
-    pub(super) weights: RecurrentWeights,
-    pub(super) mask: Option<Slice>,
-}
-
-/// An operation that a [`RecurrentChoice`] says how to run.
-pub(super) trait Recurrent: Sized {
-    /// What it is, one word.
-    const NAME: &'static str;
-
-    fn parts(&self) -> Parts<'_>;
-
-    /// The operation over all of a trial's steps and over tensors that it adds, without zoneout, lengths or states.
-    fn trial(&self, trial: &mut Trial) -> Self;
-
-    /// What a choice comes down to for this operation.
-    fn effective(&self, choice: RecurrentChoice) -> RecurrentChoice;
-
-    /// Appends the dispatches of an effective choice.
-    fn lower_as(&self, choice: RecurrentChoice, plan: &mut PlanBuilder<'_>) -> Result<()>;
-}
-
-/// What trials of both directions need.
-pub(super) struct Trial {
+/// A program for a trial of either direction of time, with the tensors that both need.
+pub(super) struct TrialProgram {
     pub(super) program: Program,
     pub(super) shape: RecurrentShape,
     pub(super) segment: Segment,
@@ -45,14 +20,14 @@ pub(super) struct Trial {
     pub(super) mask: Option<Slice>,
 }
 
-impl Trial {
-    fn new(op: &impl Recurrent) -> Self {
-        let Parts {
+impl TrialProgram {
+    fn new(op: &impl RecurrentOp) -> Self {
+        let RecurrentOperands {
             cell,
             shape,
             weights: of,
             mask,
-        } = op.parts();
+        } = op.operands();
         let gates = cell.gates() * shape.hidden;
         let RecurrentShape {
             batch,
@@ -92,37 +67,15 @@ impl Trial {
     }
 }
 
-/// Appends an operation's dispatches the way that was forced, or else is the fastest.
-pub(super) fn lower<T: Recurrent>(op: &T, plan: &mut PlanBuilder<'_>) -> Result<()> {
-    let context = plan.context();
-    let choice = match context.forced_recurrent_choice() {
-        Some(choice) => choice,
-        None => {
-            let Parts { cell, shape, .. } = op.parts();
-            let mut candidates = vec![];
-            for choice in context.recurrent_choices(&shape, cell.gates()) {
-                let choice = op.effective(choice);
-                if !candidates.contains(&choice) {
-                    candidates.push(choice);
-                }
-            }
-            let trial = |_, choice, repeats| trial(context, op, choice, repeats);
-            context
-                .tuner
-                .choose(context, &class(op, plan.half), &candidates, trial)?
-        }
-    };
-    op.lower_as(op.effective(choice), plan)
-}
-
-fn trial<T: Recurrent>(
+/// A plan that runs a trial of an operation so many times.
+pub(super) fn trial_plan<T: RecurrentOp>(
     context: &Context,
     op: &T,
     choice: RecurrentChoice,
     repeats: usize,
 ) -> Result<Plan> {
-    let mut trial = Trial::new(op);
-    let op = op.trial(&mut trial);
+    let mut trial = TrialProgram::new(op);
+    let op = op.in_trial(&mut trial);
     let buffers = (trial.program.tensors().iter())
         .map(|spec| Ok(Buffer::new(context.storage(&spec.name, spec.len())?)))
         .collect::<Result<Vec<_>>>()?;
@@ -133,30 +86,10 @@ fn trial<T: Recurrent>(
     plan.finish()
 }
 
-/// Recurrences of one class share a choice: a cell, sizes to a factor of two, the options that change the products, and the precision.
-fn class<T: Recurrent>(op: &T, half: bool) -> String {
-    let Parts {
-        cell,
-        shape,
-        weights,
-        mask,
-    } = op.parts();
-    let [batch, hidden, output] =
-        [shape.batch, shape.hidden, shape.output].map(|size| size.max(1).ilog2());
-    let (cell, gates) = (cell.name(), cell.gates());
-    let projected = weights.weight_hr.map_or("", |_| " projected");
-    let masked = mask.map_or("", |_| " masked");
-    let half = if half { " half" } else { "" };
-    format!(
-        "{} {cell} {gates} {batch} {hidden} {output} {}{projected}{masked}{half}",
-        T::NAME,
-        shape.directions
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CellRef;
     use crate::cell::{GruUnit, LstmUnit, Reset};
     use crate::device::Precision;
     use crate::gpu::RecurrentWalk::{Device, Invocation, Workgroup};
@@ -169,14 +102,14 @@ mod tests {
         len: 0,
     };
 
-    fn check<T: Recurrent + Into<Op>>(context: &Context, op: &T) {
-        let mut short = Trial::new(op);
-        let own = op.trial(&mut short);
+    fn check<T: RecurrentOp + Into<Op>>(context: &Context, op: &T) {
+        let mut short = TrialProgram::new(op);
+        let own = op.in_trial(&mut short);
         short.program.push(own);
         short.program.check().unwrap();
         for (walk, rows) in [(Device, 2), (Workgroup, 1), (Invocation, 1)] {
             let choice = RecurrentChoice::new(walk, rows, 1, false).unwrap();
-            let plan = trial(context, op, choice, 2).unwrap();
+            let plan = trial_plan(context, op, choice, 2).unwrap();
             plan.run(context, &[], &[]).unwrap();
         }
     }

@@ -4,7 +4,7 @@ use super::memo::Memo;
 use super::{Dispatch, Plan};
 use crate::device::Precision;
 use crate::error::{Error, Result};
-use crate::gpu::buffer::{Buffer, Kept};
+use crate::gpu::buffer::{Buffer, Editions};
 use crate::gpu::context::Context;
 use crate::gpu::generate::Generated;
 use crate::gpu::kernel::Kernel;
@@ -13,14 +13,13 @@ use crate::program::{Program, Slice, TensorId};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Collects dispatches while operations are lowered.
 pub(in crate::gpu) struct PlanBuilder<'a> {
     context: &'a Context,
     buffers: &'a [Buffer],
-    /// Stand-ins for bindings that a dispatch does not use: one for reading and one for writing, as WebGPU forbids one
-    /// buffer in both roles.
+    /// Stand-ins for bindings that a dispatch does not use: one for reading and one for writing, as
+    /// WebGPU forbids one buffer in both roles.
     unused: [wgpu::Buffer; 2],
     /// What operations worked in, and whether the one being lowered does not.
     reusable: Vec<(wgpu::Buffer, bool)>,
@@ -30,14 +29,14 @@ pub(in crate::gpu) struct PlanBuilder<'a> {
     pub(in crate::gpu) memo: Memo,
     params: Vec<u8>,
     pending: Vec<Pending>,
-    kept: Vec<Kept>,
+    editions: Vec<Editions>,
     /// For each tensor, whether nothing reads it; empty where that is not known.
     unread: Vec<bool>,
     /// What the operations so far write to.
     written: Vec<TensorId>,
     /// Index of the operation that is being lowered.
     operation: usize,
-    /// Name and elements of all of it.
+    /// Name and elements of all scratch memory.
     scratch: Vec<(String, usize)>,
 }
 
@@ -48,11 +47,11 @@ struct Pending {
     params_offset: usize,
     params_size: usize,
     workgroups: [u32; 3],
-    kept: Option<usize>,
+    editions: Option<usize>,
 }
 
 impl<'a> PlanBuilder<'a> {
-    /// Without dispatches yet.
+    /// A builder without dispatches yet.
     pub(in crate::gpu) fn new(context: &'a Context, buffers: &'a [Buffer]) -> Result<Self> {
         // Four numbers, as some kernels read vectors.
         let unused = [
@@ -68,7 +67,7 @@ impl<'a> PlanBuilder<'a> {
             memo: Memo::default(),
             params: vec![],
             pending: vec![],
-            kept: vec![],
+            editions: vec![],
             unread: vec![],
             written: vec![],
             operation: 0,
@@ -76,7 +75,7 @@ impl<'a> PlanBuilder<'a> {
         })
     }
 
-    /// For a program, of which it is known what nothing reads.
+    /// A builder for a program, of which it is known what nothing reads.
     pub(in crate::gpu) fn of(
         context: &'a Context,
         program: &Program,
@@ -87,7 +86,7 @@ impl<'a> PlanBuilder<'a> {
         Ok(Self { unread, ..builder })
     }
 
-    /// Begins with an operation.
+    /// Begins the lowering of an operation.
     pub(in crate::gpu) fn begin(&mut self, operation: usize) {
         self.operation = operation;
     }
@@ -97,7 +96,7 @@ impl<'a> PlanBuilder<'a> {
         self.operation
     }
 
-    /// Ends one that wrote to some tensors.
+    /// Ends the lowering of an operation that writes to some tensors.
     pub(in crate::gpu) fn end(&mut self, written: &[TensorId]) {
         self.memo.forget(written);
         for tensor in written {
@@ -135,7 +134,7 @@ impl<'a> PlanBuilder<'a> {
         self.unread.get(id.0).is_some_and(|unread| *unread)
     }
 
-    /// Memory that no other operation reads what this one leaves in.
+    /// Memory for this operation alone: no other one reads what it leaves there.
     pub(in crate::gpu) fn scratch(&mut self, what: &str, len: usize) -> Result<wgpu::Buffer> {
         let fits =
             |(buffer, free): &&mut (wgpu::Buffer, bool)| *free && buffer.size() >= 4 * len as u64;
@@ -181,8 +180,8 @@ impl<'a> PlanBuilder<'a> {
         self.add(kernel, variant, params, workgroups, None)
     }
 
-    /// Appends a dispatch that makes something of tensors which lasts from run to run, and which later runs leave out until one of the
-    /// tensors is written to.
+    /// Appends a dispatch that makes something of tensors `of` which lasts from run to run, and
+    /// which later runs leave out until one of the tensors is written to.
     pub(in crate::gpu) fn dispatch_once<K: Kernel>(
         &mut self,
         kernel: &K,
@@ -195,9 +194,9 @@ impl<'a> PlanBuilder<'a> {
             return Ok(());
         }
         let sources = of.into_iter().map(|tensor| self.buffers[tensor.0].clone());
-        self.kept.push(Kept::new(sources.collect()));
-        let kept = Some(self.kept.len() - 1);
-        self.add(kernel, variant, params, workgroups, kept)
+        self.editions.push(Editions::new(sources.collect()));
+        let editions = Some(self.editions.len() - 1);
+        self.add(kernel, variant, params, workgroups, editions)
     }
 
     fn add<K: Kernel>(
@@ -206,14 +205,14 @@ impl<'a> PlanBuilder<'a> {
         variant: &Variant<'_>,
         params: K::Params,
         workgroups: [u32; 3],
-        kept: Option<usize>,
+        editions: Option<usize>,
     ) -> Result<()> {
         if workgroups.contains(&0) {
             return Ok(());
         }
         let pipeline = self.context.pipeline::<K>(variant)?;
         let buffers = kernel.buffers().into_iter().cloned().collect();
-        self.append(pipeline, buffers, bytemuck::bytes_of(&params), workgroups, kept);
+        self.append(pipeline, buffers, bytemuck::bytes_of(&params), workgroups, editions);
         Ok(())
     }
 
@@ -239,7 +238,7 @@ impl<'a> PlanBuilder<'a> {
         buffers: Vec<wgpu::Buffer>,
         params: &[u8],
         workgroups: [u32; 3],
-        kept: Option<usize>,
+        editions: Option<usize>,
     ) {
         let alignment = self.context.limits.min_storage_buffer_offset_alignment as usize;
         let params_offset = self.params.len().next_multiple_of(alignment);
@@ -252,11 +251,12 @@ impl<'a> PlanBuilder<'a> {
             params_offset,
             params_size: params.len(),
             workgroups,
-            kept,
+            editions,
         });
     }
 
-    /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers a pipeline is used with.
+    /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers
+    /// a pipeline is used with.
     pub(in crate::gpu) fn finish(self) -> Result<Plan> {
         let context = self.context;
         // A binding reaches past the last parameters by no more than the largest of them.
@@ -298,7 +298,7 @@ impl<'a> PlanBuilder<'a> {
                 bind_group: bind_groups[&key].clone(),
                 params_offset: pending.params_offset as u32,
                 workgroups: pending.workgroups,
-                kept: pending.kept,
+                editions: pending.editions,
             });
         }
         let mut scratch = self.scratch;
@@ -306,7 +306,7 @@ impl<'a> PlanBuilder<'a> {
         let written = self.written.iter();
         Ok(Plan {
             dispatches,
-            kept: Mutex::new(self.kept),
+            editions: Mutex::new(self.editions),
             written: written.map(|id| self.buffers[id.0].clone()).collect(),
             scratch,
         })
@@ -320,7 +320,7 @@ fn bind_group(
     params_size: usize,
     buffers: &[wgpu::Buffer],
 ) -> Result<wgpu::BindGroup> {
-    context.counters.bind_groups.fetch_add(1, Ordering::Relaxed);
+    context.counters.lock().bind_groups += 1;
     let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
         buffer: all_params,
         offset: 0,

@@ -77,7 +77,7 @@ impl StackModel {
     }
 
     /// The shape of y for x `[T, B, I]`.
-    fn y_shape(&self, x: &[usize]) -> [usize; 3] {
+    pub(crate) fn y_shape(&self, x: &[usize]) -> [usize; 3] {
         [x[0], x[1], self.stack.directions * self.stack.output_size()]
     }
 

@@ -9,7 +9,8 @@ pub struct CellReport {
     pub cell: String,
     /// The worst difference of a derivative from finite differences, relative to 1 + its size.
     pub derivatives: f64,
-    /// For each device, the worst relative difference ([`compare`](crate::verify::compare)) of its results from the Rust half's in f64.
+    /// For each device, the worst relative difference ([`compare`](crate::verify::compare)) of its
+    /// results from the Rust half's in f64.
     pub devices: Vec<(String, f64)>,
 }
 
@@ -36,7 +37,7 @@ impl fmt::Display for CellReport {
 pub struct CellFault {
     /// The file.
     pub file: String,
-    /// The line, from 1: of the statement where it could be found, else of the function.
+    /// The line, from 1.
     pub line: usize,
     /// What is wrong, with the values.
     pub what: String,

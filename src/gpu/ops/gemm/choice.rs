@@ -3,14 +3,16 @@
 use super::{GemmParams, Product, STEPS};
 use crate::error::Result;
 use crate::gpu::plan::{Plan, PlanBuilder};
-use crate::gpu::tuner::{Choice, Mode};
+use crate::gpu::tuner::{Choice, Effort};
 use crate::gpu::{AdapterKind, Context};
 
-/// A kernel for matrix products on a GPU. All but [`Cooperative`](Self::Cooperative) give the same bits; which is the fastest depends on the adapter and the sizes, and is measured
-/// unless `BPTT_TUNE` is `off`.
+/// A kernel for matrix products on a GPU. All but [`Cooperative`](Self::Cooperative) give the same
+/// bits; which is the fastest depends on the adapter and the sizes, and is measured unless
+/// `BPTT_TUNE` is `off`.
 ///
-/// All but [`Scalar`](Self::Scalar) read and write four numbers at a time: offsets and row strides of all three matrices, N, and M where
-/// a is transposed, must be multiples of 4, else `Scalar` takes the product. What K has beyond a multiple of 4 is `Scalar`'s too.
+/// All but [`Scalar`](Self::Scalar) read and write four numbers at a time: offsets and row strides
+/// of all three matrices, N, and M where a is transposed, must be multiples of 4, else `Scalar`
+/// takes the product. What K has beyond a multiple of 4 is `Scalar`'s too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GemmKernel {
     /// Any operands: 8 rows by 4 columns an invocation, number by number.
@@ -22,7 +24,8 @@ pub enum GemmKernel {
         /// Invocations a workgroup.
         group: u32,
     },
-    /// The same, for devices with subgroups of 8 or more, whose invocations load a's rows for each other.
+    /// `Register` for devices with subgroups of 8 or more, whose invocations load a's rows for each
+    /// other.
     Subgroup {
         /// Blocks of 8 rows an invocation, 1 to 4, by 4 columns.
         blocks: u32,
@@ -34,46 +37,35 @@ pub enum GemmKernel {
         /// Rows and columns an invocation: 4 (256 invocations) or 8 (64).
         side: u32,
     },
-    /// Cooperative matrices (tensor cores), on devices from [`Device::gpu_f16`](crate::Device::gpu_f16) whose adapter has them, under
-    /// [`Precision::F16`](crate::Precision::F16). The tuner does not choose it, as its numbers are others: it rounds both operands to f16. It takes
-    /// all forward products x Wᵀ with M and N multiples of 16 (or 8, as the adapter has it), c, its rows and the bias beginning at multiples of 4 and K
-    /// of at most 32,768, unless another kernel is forced; on a software adapter only where it is forced itself. Products of gradients, which may be too
-    /// small for f16, and those that run in parts it leaves to the others.
+    /// Cooperative matrices (tensor cores), under [`Precision::F16`](crate::Precision::F16) on
+    /// devices from [`Device::gpu_f16`](crate::Device::gpu_f16) whose adapter has them. The tuner
+    /// does not choose it, as its numbers are others: it rounds both operands to f16. It takes all
+    /// forward products x Wᵀ with M and N multiples of 16 (or 8, as the adapter has it), c, its
+    /// rows and the bias beginning at multiples of 4 and K of at most 32,768, unless another kernel
+    /// is forced; on a software adapter only where it is forced itself. Products of gradients,
+    /// which may be too small for f16, and those that run in parts it leaves to the others.
     Cooperative,
 }
 
+const fn register(blocks: u32, group: u32) -> GemmKernel {
+    GemmKernel::Register { blocks, group }
+}
+
+const fn subgroup(blocks: u32, group: u32) -> GemmKernel {
+    GemmKernel::Subgroup { blocks, group }
+}
+
 impl GemmKernel {
-    /// Those that the tuner chooses from, and [`Scalar`](Self::Scalar).
+    /// All kernels that the tuner chooses from.
     pub const ALL: [Self; 10] = [
         Self::Scalar,
-        Self::Register {
-            blocks: 1,
-            group: 64,
-        },
-        Self::Register {
-            blocks: 2,
-            group: 8,
-        },
-        Self::Register {
-            blocks: 2,
-            group: 64,
-        },
-        Self::Subgroup {
-            blocks: 1,
-            group: 8,
-        },
-        Self::Subgroup {
-            blocks: 2,
-            group: 8,
-        },
-        Self::Subgroup {
-            blocks: 4,
-            group: 8,
-        },
-        Self::Subgroup {
-            blocks: 2,
-            group: 64,
-        },
+        register(1, 64),
+        register(2, 8),
+        register(2, 64),
+        subgroup(1, 8),
+        subgroup(2, 8),
+        subgroup(4, 8),
+        subgroup(2, 64),
         Self::Workgroup { side: 4 },
         Self::Workgroup { side: 8 },
     ];
@@ -92,28 +84,25 @@ impl Choice for GemmKernel {
     }
 }
 
-/// Whether a device can run a kernel.
+/// Whether a device can run a kernel that the tuner chooses from.
 fn fits(context: &Context, kernel: GemmKernel) -> bool {
-    let invocations = match kernel {
-        GemmKernel::Scalar => 32,
-        GemmKernel::Register { group, .. } | GemmKernel::Subgroup { group, .. } => group,
-        GemmKernel::Workgroup { side } => (64 / side) * (64 / side),
-        GemmKernel::Cooperative => 64,
-    };
     let limits = &context.limits;
-    invocations <= limits.max_compute_invocations_per_workgroup
+    let (invocations, otherwise) = match kernel {
+        GemmKernel::Register { group, .. } => (group, true),
+        GemmKernel::Subgroup { group, .. } => (group, context.subgroups),
+        GemmKernel::Workgroup { side } => (
+            (64 / side) * (64 / side),
+            limits.max_compute_workgroup_storage_size >= 8192,
+        ),
+        _ => (32, true),
+    };
+    otherwise
+        && invocations <= limits.max_compute_invocations_per_workgroup
         && invocations <= limits.max_compute_workgroup_size_x
-        && match kernel {
-            GemmKernel::Scalar | GemmKernel::Register { .. } => true,
-            GemmKernel::Subgroup { .. } => context.subgroups,
-            GemmKernel::Workgroup { .. } => limits.max_compute_workgroup_storage_size >= 8192,
-            // See `Product::cooperative`.
-            GemmKernel::Cooperative => false,
-        }
 }
 
 impl Product {
-    /// Whether all kernels can take it.
+    /// Whether all kernels can take the product.
     fn is_aligned(&self, parts: usize) -> bool {
         let p = &self.params;
         let multiples = [p.a, p.b, p.c, p.a_stride, p.b_stride, p.c_stride, p.n];
@@ -123,7 +112,8 @@ impl Product {
             && (parts == 1 || p.k.is_multiple_of(4))
     }
 
-    /// The side of the cooperative matrices that take it: a function of adapter and sizes alone, unless a kernel is forced.
+    /// The side of the cooperative matrices that take the product: a function of adapter and sizes,
+    /// unless a kernel is forced.
     pub(super) fn cooperative(&self, context: &Context, parts: usize) -> Option<u32> {
         let side = context.cooperative()?;
         let p = &self.params;
@@ -138,16 +128,16 @@ impl Product {
         (fits && wanted()).then_some(side)
     }
 
-    /// The kernels that can take it, the best guess first.
+    /// The kernels that can take the product, the best guess first.
     pub(super) fn candidates(&self, context: &Context, parts: usize) -> Vec<GemmKernel> {
-        use GemmKernel::{Register, Scalar, Subgroup, Workgroup};
+        use GemmKernel::{Scalar, Workgroup};
         if !self.is_aligned(parts) {
             return vec![Scalar];
         }
         let rows = self.size[0];
         let mut candidates = if context.info().kind == AdapterKind::Software {
-            // As measured on llvmpipe: 4 blocks are 1.2 to 1.4 times as fast as 2, and compile in 0.5 s instead of 0.2 s. Fewer rows
-            // than a tile has are no reason for loads in vain.
+            // As measured on llvmpipe: 4 blocks are 1.2 to 1.4 times as fast as 2, and compile in
+            // 0.5 s instead of 0.2 s. Fewer rows than a tile has are no reason for loads in vain.
             let work: usize = self.size.iter().product();
             let blocks = match rows {
                 0..=8 => [1, 2, 4],
@@ -155,11 +145,8 @@ impl Product {
                 _ if work < 1 << 29 => [2, 4, 1],
                 _ => [4, 2, 1],
             };
-            let mut best: Vec<_> = blocks.map(|blocks| Subgroup { blocks, group: 8 }).into();
-            best.push(Register {
-                blocks: 2,
-                group: 8,
-            });
+            let mut best: Vec<_> = blocks.map(|blocks| subgroup(blocks, 8)).into();
+            best.push(register(2, 8));
             best
         } else {
             let large = rows.div_ceil(64) * self.size[1].div_ceil(64) >= 256;
@@ -167,14 +154,8 @@ impl Product {
             vec![
                 Workgroup { side },
                 Workgroup { side: 12 - side },
-                Subgroup {
-                    blocks: 2,
-                    group: 64,
-                },
-                Register {
-                    blocks: 1,
-                    group: 64,
-                },
+                subgroup(2, 64),
+                register(1, 64),
             ]
         };
         let others = GemmKernel::ALL.into_iter();
@@ -186,7 +167,8 @@ impl Product {
         candidates
     }
 
-    /// Products of one class share a choice: sizes to a factor of two, transpositions, parts or not, and what is added.
+    /// The class of products that share a choice: sizes to a factor of two, transpositions, parts
+    /// or not, and what is added.
     pub(super) fn class(&self, parts: usize) -> String {
         let letter = |transposed| if transposed { 't' } else { 'n' };
         let [m, n, k] = self.size.map(|size| size.max(1).ilog2());
@@ -202,17 +184,18 @@ impl Product {
         format!("{a}{b} {m} {n} {k}{parts}{bias}{accumulate}{half}")
     }
 
-    /// The product a number of times, over memory of its own, with less rows or steps where it is a large one.
+    /// A plan of the product a number of times, over memory of its own, with less rows or steps
+    /// where it is a large one.
     pub(super) fn trial(
         &self,
         context: &Context,
-        mode: Mode,
+        effort: Effort,
         (kernel, parts): (GemmKernel, usize),
         repeats: usize,
     ) -> Result<Plan> {
         let [mut m, n, mut k] = self.size;
         let shrink = |size: &mut usize, least: usize, rest: usize| {
-            while *size > least && *size * rest > mode.work() {
+            while *size > least && *size * rest > effort.work() {
                 *size = (*size / 2).next_multiple_of(4);
             }
         };

@@ -1,12 +1,12 @@
 //! A cell's functions on a device against its Rust half in f64.
 
-use super::{CellFault, Places};
+use super::{CellFault, CellSources};
 use crate::CellRef;
 use crate::cell::Cell;
 use crate::device::Device;
 use crate::error::Result;
 use crate::executable::Executable;
-use crate::nn::{Input, Recurrent, RecurrentConfig, State};
+use crate::nn::{Input, Recurrent, State};
 use crate::program::{
     GatesLayout, PerDirection, Program, RecurrentBackward, RecurrentForward, RecurrentShape,
     RecurrentWeights, Segment, Slice,
@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 /// B and H of the one step whose functions are compared.
 const BATCH: usize = 6;
 const HIDDEN: usize = 9;
-/// Of one step, and of a stack over some.
+/// Tolerances of one step, and of a stack over some.
 const STEP_TOLERANCE: f64 = 5e-5;
 const STACK_TOLERANCE: f64 = 2e-4;
 
@@ -27,9 +27,9 @@ const STACK_TOLERANCE: f64 = 2e-4;
 pub(super) fn check<C: Cell>(
     cell: &C,
     device: &Device,
-    places: &Places,
+    sources: &CellSources,
 ) -> std::result::Result<f64, Vec<CellFault>> {
-    let failed = |error| vec![places.device(device, &error)];
+    let failed = |error| vec![sources.device(device, &error)];
     let cell_ref = CellRef::new(cell.clone());
     let mut worst = 0.0_f64;
     // First without, then with what passes through v.
@@ -37,15 +37,15 @@ pub(super) fn check<C: Cell>(
         if through_inner && !cell_ref.has_late_gates() {
             continue;
         }
-        let step = Step::new(cell_ref.clone(), through_inner);
+        let step = OneStep::new(cell_ref.clone(), through_inner);
         let on = |device: &Device| step.run(device).map_err(failed);
         let (got, expected) = (on(device)?, on(&Device::cpu_f64())?);
         let mut faults = vec![];
-        for (part, expected) in step.parts().iter().zip(&expected) {
-            let got = &got[part.index];
-            match compare(&part.what, got, expected, STEP_TOLERANCE) {
+        for (output, expected) in step.outputs().iter().zip(&expected) {
+            let got = &got[output.index];
+            match compare(&output.what, got, expected, STEP_TOLERANCE) {
                 Ok(error) => worst = worst.max(error),
-                Err(_) => faults.push(part.fault(device, places, got, expected)),
+                Err(_) => faults.push(output.fault(device, sources, got, expected)),
             }
         }
         if !faults.is_empty() {
@@ -62,7 +62,7 @@ pub(super) fn check<C: Cell>(
             Ok(error) => worst = worst.max(error),
             Err(mismatch) => {
                 let reason = format!("two layers and directions on {device}: {mismatch}");
-                return Err(vec![places.wgsl("cell_backward", "", reason)]);
+                return Err(vec![sources.wgsl("fn cell_backward", reason)]);
             }
         }
     }
@@ -70,18 +70,18 @@ pub(super) fn check<C: Cell>(
 }
 
 /// A part of the results: one output of one function, `[B, H]`.
-struct Part {
+struct StepOutput {
     index: usize,
     /// `d_x[1]`
     what: String,
     function: &'static str,
 }
 
-impl Part {
+impl StepOutput {
     fn fault(
         &self,
         device: &Device,
-        places: &Places,
+        sources: &CellSources,
         got: &ArrayD<f64>,
         expected: &ArrayD<f64>,
     ) -> CellFault {
@@ -104,13 +104,13 @@ impl Part {
             value(got),
             value(expected)
         );
-        places.wgsl(self.function, &self.what, reason)
+        sources.wgsl(&format!("fn {}(", self.function), reason)
     }
 }
 
-/// One step of one layer without recurrent weights but, where `through_inner`, those of the late gates, which are the unit matrix: so
-/// every output is that of one unit's functions.
-struct Step {
+/// One step of one layer without recurrent weights but, where `through_inner`, those of the late
+/// gates, which are the unit matrix: so every output is that of one unit's functions.
+struct OneStep {
     cell: CellRef,
     through_inner: bool,
     shape: RecurrentShape,
@@ -121,7 +121,7 @@ struct Step {
     d_gates: Slice,
 }
 
-impl Step {
+impl OneStep {
     fn new(cell: CellRef, through_inner: bool) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
         let mut random = |len: usize| -> Vec<f64> {
@@ -218,7 +218,7 @@ impl Step {
         }
     }
 
-    fn parts(&self) -> Vec<Part> {
+    fn outputs(&self) -> Vec<StepOutput> {
         let cell = &self.cell;
         let outputs = |name: &'static str, count: usize, function: &'static str| {
             (0..count).map(move |index| (format!("{name}[{index}]"), function))
@@ -239,7 +239,7 @@ impl Step {
                     .take(gradients)
                     .flat_map(|name| outputs(name, cell.gates(), backward)),
             );
-        let part = |(index, (what, function)): (usize, (String, &'static str))| Part {
+        let part = |(index, (what, function)): (usize, (String, &'static str))| StepOutput {
             index,
             what,
             function,
@@ -247,7 +247,7 @@ impl Step {
         parts.enumerate().map(part).collect()
     }
 
-    /// The outputs in the order of [`Step::parts`].
+    /// The outputs in the order of [`OneStep::parts`].
     fn run(&self, device: &Device) -> Result<Vec<ArrayD<f64>>> {
         let executable = Executable::new(device, self.program.clone(), &[])?;
         for (slice, values) in &self.inputs {
@@ -294,10 +294,10 @@ impl Step {
 /// Two layers, two directions, lengths and states, forward and backward.
 fn stack<C: Cell>(cell: &C, device: &Device) -> Result<Vec<(String, ArrayD<f64>)>> {
     let (steps, batch, input, hidden) = (5, 3, 4, 7);
-    let config = RecurrentConfig::with_cell(cell.clone(), input, hidden)
+    let config = Recurrent::with_cell(cell.clone(), input, hidden)
         .layers(2)
         .bidirectional(true);
-    let layer = Recurrent::new(device, config, 3)?;
+    let layer = config.build(device, 3)?;
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let mut random = |shape: &[usize]| -> Result<Tensor> {
         let values = ArrayD::from_shape_simple_fn(shape, || rng.random_range(-1.0_f32..1.0));

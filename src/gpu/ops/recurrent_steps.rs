@@ -1,4 +1,4 @@
-//! What both directions of a recurrence share: which dispatches walk the steps.
+//! Which dispatches walk the steps of a recurrence, in both directions of time.
 
 use crate::CellRef;
 use crate::error::Result;
@@ -11,18 +11,18 @@ use crate::philox::threshold;
 use crate::program::{RecurrentShape, Slice, Zoneout};
 use std::ops::Range;
 
-/// Rounds of all loops of an invocation in one dispatch: Mesa's llvmpipe ends all loops, without a word, after 65,535 rounds together.
-/// It bounds a dispatch's time as well, which drivers do.
+/// Rounds of all loops of an invocation in one dispatch: Mesa's llvmpipe ends all loops, without a
+/// word, after 65,535 rounds together. It bounds a dispatch's time as well, which drivers do.
 const ROUNDS: usize = 20_000;
 
 /// Rounds that a step may take: within what llvmpipe does.
 const STEP_ROUNDS: usize = 3 * ROUNDS;
 
-/// No second phase, as the shaders number it.
+/// The number of no phase, in the shaders.
 pub(super) const NONE: u32 = 99;
 
 /// One dispatch of a recurrence.
-pub(super) struct Part {
+pub(super) struct StepDispatch {
     /// The phase it does of each step, and what may follow it, by their numbers in the shader.
     pub(super) phases: (u32, Option<u32>),
     /// The steps, as the recurrence counts them from 0.
@@ -44,7 +44,7 @@ pub(super) struct Recurrence<'a> {
 }
 
 impl Recurrence<'_> {
-    /// With steps as dispatches where one with all its phases does not fit in a dispatch.
+    /// Walked by the device where a step with all its phases does not fit in a dispatch.
     pub(super) fn fitting(mut self, plan: &PlanBuilder<'_>) -> Self {
         if self.rounds(most_invocations(plan)) > STEP_ROUNDS {
             self.choice.walk = RecurrentWalk::Device;
@@ -52,26 +52,26 @@ impl Recurrence<'_> {
         self
     }
 
-    /// Whether a dispatch does many steps.
-    pub(super) fn resident(&self) -> bool {
-        self.choice.walk != RecurrentWalk::Device
+    /// Whether a dispatch does a phase of one step, and not many steps.
+    pub(super) fn by_device(&self) -> bool {
+        self.choice.walk == RecurrentWalk::Device
     }
 
-    /// Whether an invocation does.
-    pub(super) fn alone(&self) -> bool {
+    /// Whether an invocation walks the steps by itself.
+    pub(super) fn by_invocation(&self) -> bool {
         self.choice.walk == RecurrentWalk::Invocation
     }
 
     /// The dispatches over all steps, each with one or two phases.
-    pub(super) fn parts(&self, plan: &PlanBuilder<'_>) -> Vec<Part> {
+    pub(super) fn dispatches(&self, plan: &PlanBuilder<'_>) -> Vec<StepDispatch> {
         let (steps, phases) = (self.shape.steps, self.phases);
         let first = phases[0];
         let second = phases.get(1).copied();
-        if self.resident() {
+        if !self.by_device() {
             let most = (ROUNDS / self.rounds(most_invocations(plan))).max(1);
             return (0..steps)
                 .step_by(most)
-                .map(|start| Part {
+                .map(|start| StepDispatch {
                     phases: (first, second),
                     steps: start..(start + most).min(steps),
                 })
@@ -79,7 +79,7 @@ impl Recurrence<'_> {
         }
         (0..steps)
             .flat_map(|step| {
-                phases.iter().map(move |phase| Part {
+                phases.iter().map(move |phase| StepDispatch {
                     phases: (*phase, None),
                     steps: step..step + 1,
                 })
@@ -87,17 +87,18 @@ impl Recurrence<'_> {
             .collect()
     }
 
-    /// At most so many rounds of loops takes a step.
+    /// The rounds of loops that a step takes at most, in workgroups of `most` invocations.
     fn rounds(&self, most: usize) -> usize {
         let RecurrentShape { hidden, output, .. } = self.shape;
         let widest = hidden.max(output);
-        let sharing = if self.alone() {
+        let sharing = if self.by_invocation() {
             1
         } else {
             self.invocations(widest, most)
         };
         let blocks = widest.div_ceil(sharing * self.units);
-        // A round takes 4 inputs, and with subgroups eight of them are a round of another loop; backwards every gate has its own loops.
+        // A round takes 4 inputs, and with subgroups eight of them are a round of another loop;
+        // backwards every gate has its own loops.
         let products = match self.choice.subgroups {
             true => widest.div_ceil(INPUTS) * 9,
             false => widest.div_ceil(4),
@@ -110,12 +111,12 @@ impl Recurrence<'_> {
 
     /// Invocations of a workgroup, on a device that allows `most`.
     fn invocations(&self, units: usize, most: usize) -> usize {
-        if self.alone() {
+        if self.by_invocation() {
             // Of as many batch rows; one number, as each is a pipeline.
             return most.min(32);
         }
         let wanted = units.div_ceil(self.units);
-        if self.resident() {
+        if !self.by_device() {
             return wanted.next_multiple_of(32).min(most).min(256);
         }
         // Small layers spread over more workgroups, so that more of a GPU has work.
@@ -137,16 +138,15 @@ impl Recurrence<'_> {
         units: usize,
     ) -> Result<()> {
         let RecurrentShape { hidden, output, .. } = self.shape;
-        // A resident workgroup does both phases.
-        let units = if self.resident() {
-            hidden.max(output)
-        } else {
+        // A dispatch of many steps does both phases.
+        let units = if self.by_device() {
             units
+        } else {
+            hidden.max(output)
         };
         let invocations = self.invocations(units, most_invocations(plan));
         overrides.push(("UNITS", invocations as f64));
-        overrides.push(("RESIDENT", f64::from(u32::from(self.resident()))));
-        overrides.push(("ALONE", f64::from(u32::from(self.alone()))));
+        overrides.push(("WALK", f64::from(self.choice.walk as u32)));
         let workgroups = match self.choice.walk {
             RecurrentWalk::Device => self.tiles() * units.div_ceil(invocations * self.units),
             RecurrentWalk::Workgroup => self.tiles(),

@@ -1,0 +1,79 @@
+//! Recurrences lowered the way that is the fastest on the adapter.
+
+use super::recurrent_trial::{TrialProgram, trial_plan};
+use crate::CellRef;
+use crate::error::Result;
+use crate::gpu::plan::PlanBuilder;
+use crate::gpu::recurrent_choice::RecurrentChoice;
+use crate::program::{RecurrentShape, RecurrentWeights, Slice};
+
+/// The operands that a choice depends on, the same in both directions of time.
+pub(super) struct RecurrentOperands<'a> {
+    pub(super) cell: &'a CellRef,
+    pub(super) shape: RecurrentShape,
+    pub(super) weights: RecurrentWeights,
+    pub(super) mask: Option<Slice>,
+}
+
+/// An operation that a [`RecurrentChoice`] says how to run.
+pub(super) trait RecurrentOp: Sized {
+    /// What it is, one word.
+    const NAME: &'static str;
+
+    fn operands(&self) -> RecurrentOperands<'_>;
+
+    /// The operation over all of a trial's steps and over tensors that it adds, without zoneout,
+    /// lengths or states.
+    fn in_trial(&self, trial: &mut TrialProgram) -> Self;
+
+    /// What a choice comes down to for this operation.
+    fn effective(&self, choice: RecurrentChoice) -> RecurrentChoice;
+
+    /// Appends the dispatches of an effective choice.
+    fn lower_as(&self, choice: RecurrentChoice, plan: &mut PlanBuilder<'_>) -> Result<()>;
+}
+
+/// Appends an operation's dispatches the way that was forced, or else is the fastest.
+pub(super) fn lower<T: RecurrentOp>(op: &T, plan: &mut PlanBuilder<'_>) -> Result<()> {
+    let context = plan.context();
+    let choice = match context.forced_recurrent_choice() {
+        Some(choice) => choice,
+        None => {
+            let RecurrentOperands { cell, shape, .. } = op.operands();
+            let mut candidates = vec![];
+            for choice in context.recurrent_choices(&shape, cell.gates()) {
+                let choice = op.effective(choice);
+                if !candidates.contains(&choice) {
+                    candidates.push(choice);
+                }
+            }
+            let trial = |_, choice, repeats| trial_plan(context, op, choice, repeats);
+            context
+                .tuner
+                .choose(context, &class(op, plan.half), &candidates, trial)?
+        }
+    };
+    op.lower_as(op.effective(choice), plan)
+}
+
+/// Recurrences of one class share a choice: a cell, sizes to a factor of two, the options that
+/// change the products, and the precision.
+fn class<T: RecurrentOp>(op: &T, half: bool) -> String {
+    let RecurrentOperands {
+        cell,
+        shape,
+        weights,
+        mask,
+    } = op.operands();
+    let [batch, hidden, output] =
+        [shape.batch, shape.hidden, shape.output].map(|size| size.max(1).ilog2());
+    let (cell, gates) = (cell.name(), cell.gates());
+    let projected = weights.weight_hr.map_or("", |_| " projected");
+    let masked = mask.map_or("", |_| " masked");
+    let half = if half { " half" } else { "" };
+    format!(
+        "{} {cell} {gates} {batch} {hidden} {output} {}{projected}{masked}{half}",
+        T::NAME,
+        shape.directions
+    )
+}
