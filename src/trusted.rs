@@ -1,60 +1,81 @@
-//! The only unsafe code of the crate: four calls into other crates, each with the reason why it is sound.
+//! The only unsafe code of the crate: calls into other crates, each with the reason why it is sound.
 #![allow(
     unsafe_code,
-    reason = "the gemm crate takes pointers, and wgpu's loop checks, pipeline caches and experimental features come by unsafe calls only"
+    reason = "the gemm crates take pointers, and wgpu's loop checks, pipeline caches and experimental features come by unsafe calls only"
 )]
 
 use crate::Real;
 use ndarray::{ArrayView2, ArrayViewMut2};
+use std::any::TypeId;
 
-/// c = a · b, or c += a · b. a: `[M, K]`, b: `[K, N]`, c: `[M, N]`, any strides; on `threads` threads.
-pub(crate) fn product<F: Real>(
-    a: ArrayView2<'_, F>,
-    b: ArrayView2<'_, F>,
+/// c = a · b, or c += a · b. a: `[M, K]`, b: `[K, N]`, c: `[M, N]`, any strides that are not negative; on `threads` threads.
+pub(crate) fn product<'v, F: Real>(
+    mut a: ArrayView2<'v, F>,
+    mut b: ArrayView2<'v, F>,
     mut c: ArrayViewMut2<'_, F>,
     accumulate: bool,
     threads: usize,
 ) {
-    let ((m, k), n) = (a.dim(), b.ncols());
     assert!(
-        b.nrows() == k && c.dim() == (m, n),
+        b.nrows() == a.ncols() && c.dim() == (a.nrows(), b.ncols()),
         "product of {:?} and {:?} into {:?}",
         a.dim(),
         b.dim(),
         c.dim()
     );
-    let (a_strides, b_strides) = (a.strides(), b.strides());
-    let c_strides = [c.strides()[0], c.strides()[1]];
+    if c.strides()[1] < c.strides()[0] {
+        // The kernels write columns: cᵀ = bᵀ · aᵀ.
+        (a, b) = (b.reversed_axes(), a.reversed_axes());
+        c = c.reversed_axes();
+    }
+    let ((m, k), n) = (a.dim(), b.ncols());
+    let strides = [a.strides(), b.strides(), c.strides()].map(|s| [s[0], s[1]]);
+    assert!(
+        strides.as_flattened().iter().all(|stride| *stride >= 0),
+        "a product's strides are {strides:?}"
+    );
+    let [a_strides, b_strides, c_strides] = strides;
     let parallelism = if threads > 1 {
-        gemm::Parallelism::Rayon(threads)
+        gemm_common::Parallelism::Rayon(threads)
     } else {
-        gemm::Parallelism::None
+        gemm_common::Parallelism::None
     };
-    // SAFETY: pointers, sizes and strides come from live ndarray views, which guarantee that every element so addressed lies
-    // inside memory they borrow; the assertion above makes the three sizes agree; `c` is borrowed mutably, so it overlaps
-    // neither `a` nor `b`. `F` is f32 or f64 (`Real` is sealed), which `gemm` dispatches on by type.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            c_strides[1],
-            c_strides[0],
-            accumulate,
-            a.as_ptr(),
-            a_strides[1],
-            a_strides[0],
-            b.as_ptr(),
-            b_strides[1],
-            b_strides[0],
-            F::one(),
-            F::one(),
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    macro_rules! product {
+        ($number:ty, $kernel:expr) => {
+            // SAFETY: pointers, sizes and strides come from live ndarray views, which guarantee that every element so addressed lies
+            // inside memory they borrow; the assertions make the three sizes agree and the strides what the kernels take; `c` is
+            // borrowed mutably, so it overlaps neither `a` nor `b`; `F` is the type of number that the condition below says.
+            unsafe {
+                $kernel(
+                    m,
+                    n,
+                    k,
+                    c.as_mut_ptr().cast::<$number>(),
+                    c_strides[1],
+                    c_strides[0],
+                    accumulate,
+                    a.as_ptr().cast::<$number>(),
+                    a_strides[1],
+                    a_strides[0],
+                    b.as_ptr().cast::<$number>(),
+                    b_strides[1],
+                    b_strides[0],
+                    1.0,
+                    1.0,
+                    false,
+                    false,
+                    false,
+                    parallelism,
+                );
+            }
+        };
+    }
+    if TypeId::of::<F>() == TypeId::of::<f32>() {
+        product!(f32, gemm_f32::gemm::f32::get_gemm_fn());
+    } else {
+        // `Real` is sealed: there is no third.
+        assert_eq!(TypeId::of::<F>(), TypeId::of::<f64>());
+        product!(f64, gemm_f64::gemm::f64::get_gemm_fn());
     }
 }
 

@@ -1,11 +1,17 @@
 #!/bin/sh
-# Runs all tests: sh tests/run.sh [arguments of cargo test]
+# Runs all tests: sh tests/run.sh [--install-driver] [arguments of cargo test]
 #
-# Where the machine has no GPU adapter, this installs Mesa's software Vulkan driver (lavapipe) if it may: as root, or by sudo
-# without a password. Where it may not, the CPU part still runs and each GPU test prints SKIPPED. BPTT_REQUIRE_GPU=1 makes a
-# missing adapter a failure.
+# Where the machine has no GPU adapter, this prints the command that installs Mesa's software Vulkan driver (lavapipe) or, with
+# --install-driver, runs it: as root, or by sudo without a password. Without an adapter the CPU part still runs and each GPU test
+# prints SKIPPED. BPTT_REQUIRE_GPU=1 makes a missing adapter a failure.
 set -eu
 cd "$(dirname "$0")/.."
+
+install_driver=
+if [ "${1:-}" = --install-driver ]; then
+    install_driver=1
+    shift
+fi
 
 # Vulkan's loader complains about its absence on every start.
 if [ -z "${XDG_RUNTIME_DIR:-}" ]; then
@@ -14,39 +20,50 @@ if [ -z "${XDG_RUNTIME_DIR:-}" ]; then
     trap 'rm -rf "$XDG_RUNTIME_DIR"' EXIT
 fi
 
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
-}
-
-install_lavapipe() {
+# The command that installs lavapipe, by this machine's package manager; nothing where none is known.
+driver_command() {
     if command -v apt-get >/dev/null; then
-        as_root apt-get update && as_root apt-get install -y --no-install-recommends mesa-vulkan-drivers libvulkan1
+        echo "apt-get update && apt-get install -y --no-install-recommends mesa-vulkan-drivers libvulkan1"
     elif command -v dnf >/dev/null; then
-        as_root dnf install -y mesa-vulkan-drivers vulkan-loader
+        echo "dnf install -y mesa-vulkan-drivers vulkan-loader"
     elif command -v pacman >/dev/null; then
-        as_root pacman -S --noconfirm vulkan-swrast vulkan-icd-loader
+        echo "pacman -S --noconfirm vulkan-swrast vulkan-icd-loader"
     elif command -v apk >/dev/null; then
-        as_root apk add mesa-vulkan-swrast vulkan-loader
-    else
-        return 1
+        echo "apk add mesa-vulkan-swrast vulkan-loader"
     fi
 }
 
-log=$(mktemp)
+# Runs a command as root; its output is shown only if it fails.
+as_root() {
+    root="sudo -n"
+    if [ "$(id -u)" = 0 ]; then root=; fi
+    log=$(mktemp)
+    status=0
+    # Left to split: sudo's words, or none.
+    $root sh -c "$1" >"$log" 2>&1 || status=$?
+    if [ "$status" != 0 ]; then tail -n 5 "$log"; fi
+    rm -f "$log"
+    return "$status"
+}
+
 has_adapter() {
     cargo run --quiet --release --example adapters
 }
 
 # Apart from the question below, so that a failing build is not taken for a missing adapter.
 cargo build --release --example adapters
+driver=$(driver_command)
 if has_adapter; then
     echo "tests/run.sh: this machine has a GPU adapter (above)"
-elif install_lavapipe >"$log" 2>&1 && has_adapter; then
+elif [ -z "$driver" ]; then
+    echo "tests/run.sh: no GPU adapter, and no package manager that is known here: GPU tests are SKIPPED"
+elif [ -z "$install_driver" ]; then
+    echo "tests/run.sh: no GPU adapter: GPU tests are SKIPPED. To run them on Mesa's software Vulkan driver, pass --install-driver, or as root:"
+    echo "    $driver"
+elif as_root "$driver" && has_adapter; then
     echo "tests/run.sh: there was no GPU adapter; installed Mesa's lavapipe (above), a software Vulkan driver"
 else
-    tail -n 5 "$log" 2>/dev/null || true
     echo "tests/run.sh: no GPU adapter, and no software driver could be installed: GPU tests are SKIPPED"
 fi
-rm -f "$log"
 
 cargo test --release "$@"

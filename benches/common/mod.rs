@@ -5,9 +5,7 @@ pub mod policy;
 pub mod workloads;
 
 use bptt::{Device, Tensor};
-use criterion::Criterion;
 use ndarray::Array3;
-use std::time::Duration;
 
 /// The CPU path and, where there is one, the best GPU adapter (a software adapter too; `BPTT_ADAPTER` chooses).
 pub fn devices() -> Vec<(&'static str, Device)> {
@@ -20,16 +18,6 @@ pub fn devices() -> Vec<(&'static str, Device)> {
         println!("{name}: {device}");
     }
     devices
-}
-
-/// Few samples: some of what is timed takes seconds.
-pub fn criterion() -> Criterion {
-    Criterion::default()
-        .without_plots()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .configure_from_args()
 }
 
 /// The shortest of several runs of `run`, after one that is not counted: at least 5 runs and 0.3 s.

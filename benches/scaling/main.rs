@@ -6,6 +6,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../../examples/common/picture.rs"]
+mod picture;
 mod plot;
 
 use bptt::Device;

@@ -1,7 +1,7 @@
 //! The picture: time against each size, log-log, with the local slope at each point.
 
+use super::picture::{self, Area};
 use super::{Point, line, slopes};
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::path::Path;
 
@@ -14,25 +14,15 @@ const PHASES: [(&str, &str, RGBColor); 2] = [
 
 /// A panel for each size (its letter and name).
 pub fn draw(path: &Path, sizes: &[(&str, &str)], points: &[Point]) -> Outcome {
-    // Drawn with a font that comes with the program, so that no font library is needed.
-    let font = epaint_default_fonts::UBUNTU_LIGHT;
-    plotters::style::register_font("sans-serif", FontStyle::Normal, font)
-        .map_err(|_| "the font is damaged")?;
-    let root = BitMapBackend::new(path, (1040, 780)).into_drawing_area();
-    root.fill(&WHITE)?;
-    for (area, (size, name)) in root.split_evenly((2, 2)).iter().zip(sizes) {
-        panel(area, size, name, points)?;
-    }
-    root.present()?;
-    Ok(())
+    picture::write(path, (1040, 780), |root| {
+        for (area, (size, name)) in root.split_evenly((2, 2)).iter().zip(sizes) {
+            panel(area, size, name, points)?;
+        }
+        Ok(())
+    })
 }
 
-fn panel(
-    area: &DrawingArea<BitMapBackend<'_>, Shift>,
-    size: &str,
-    name: &str,
-    points: &[Point],
-) -> Outcome {
+fn panel(area: &Area<'_>, size: &str, name: &str, points: &[Point]) -> Outcome {
     let lines = PHASES.map(|(phase, label, color)| (line(points, size, phase), label, color));
     let all = || lines.iter().flat_map(|(line, ..)| line);
     let (Some(first), Some(last)) = (

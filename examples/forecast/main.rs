@@ -23,6 +23,8 @@ mod baseline;
 #[path = "../common/mod.rs"]
 mod common;
 mod options;
+#[path = "../common/picture.rs"]
+mod picture;
 mod plot;
 mod series;
 mod windows;

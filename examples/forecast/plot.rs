@@ -1,5 +1,6 @@
 //! The two pictures.
 
+use crate::picture::{self, Area};
 use crate::series::Series;
 use bptt::train::History;
 use plotters::coord::types::RangedCoordf64;
@@ -12,13 +13,6 @@ const FREE: RGBColor = RGBColor(0, 96, 186);
 
 type Points = Vec<(f64, f64)>;
 
-fn fonts() -> Result<(), String> {
-    // Drawn with a font that comes with the program, so that no font library is needed.
-    let font = epaint_default_fonts::UBUNTU_LIGHT;
-    plotters::style::register_font("sans-serif", FontStyle::Normal, font)
-        .map_err(|_| "the font is damaged".to_owned())
-}
-
 /// Above: the test span and its one-step forecasts. Below: the end of the series and the free-running forecast past it.
 pub fn forecast(
     path: &Path,
@@ -27,10 +21,7 @@ pub fn forecast(
     predicted: &[f32],
     free: &[f32],
 ) -> Result<(), String> {
-    fonts()?;
-    let draw = || -> Result<(), Box<dyn std::error::Error>> {
-        let root = BitMapBackend::new(path, (1200, 800)).into_drawing_area();
-        root.fill(&WHITE)?;
+    let draw = |root: &Area<'_>| -> Result<(), Box<dyn std::error::Error>> {
         let panels = root.split_evenly((2, 1));
         let points = |first: usize, values: &[f32]| -> Points {
             values
@@ -58,18 +49,15 @@ pub fn forecast(
             ("free-running", FREE, points(end, free)),
         ];
         panel(&panels[1], &title, series.time_label, &lines)?;
-        root.present()?;
         Ok(())
     };
-    draw().map_err(|reason| format!("{}: {reason}", path.display()))
+    picture::write(path, (1200, 800), draw)
+        .map_err(|reason| format!("{}: {reason}", path.display()))
 }
 
 /// Training and validation loss by epoch.
 pub fn loss(path: &Path, history: &History) -> Result<(), String> {
-    fonts()?;
-    let draw = || -> Result<(), Box<dyn std::error::Error>> {
-        let root = BitMapBackend::new(path, (900, 500)).into_drawing_area();
-        root.fill(&WHITE)?;
+    let draw = |root: &Area<'_>| -> Result<(), Box<dyn std::error::Error>> {
         let of = |value: fn(&bptt::train::Epoch) -> Option<f64>| -> Points {
             history
                 .epochs
@@ -93,7 +81,7 @@ pub fn loss(path: &Path, history: &History) -> Result<(), String> {
             values().fold(0.0, f64::max),
         );
         let last = history.epochs.len().max(2) as f64;
-        let mut chart = ChartBuilder::on(&root)
+        let mut chart = ChartBuilder::on(root)
             .caption(
                 "Mean squared error of the scaled change",
                 ("sans-serif", 22),
@@ -122,13 +110,10 @@ pub fn loss(path: &Path, history: &History) -> Result<(), String> {
                 });
         }
         legend(&mut chart)?;
-        root.present()?;
         Ok(())
     };
-    draw().map_err(|reason| format!("{}: {reason}", path.display()))
+    picture::write(path, (900, 500), draw).map_err(|reason| format!("{}: {reason}", path.display()))
 }
-
-type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
 
 fn panel(
     area: &Area<'_>,

@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Mutex, OnceLock};
 
+/// A gradient passes through every step, so rounding errors of all of them meet in it.
+pub const SINGLE_THROUGH_TIME: f64 = 1e-4;
+
 /// The GPU under test: the adapter `BPTT_ADAPTER` names, or the best there is, a software adapter too. Without one, a line
 /// that says SKIPPED; with `BPTT_REQUIRE_GPU` set, a failure.
 pub fn gpu() -> Option<Device> {

@@ -1,6 +1,6 @@
 //! PyTorch's numbers (tests/golden, with the scripts that made them).
 
-use crate::common::{Case, devices};
+use crate::common::{Case, SINGLE_THROUGH_TIME, devices};
 use bptt::data::Batch;
 use bptt::nn::Sequential;
 use bptt::program::{Gemm, Mse, Softmax, SoftmaxBackward, SoftmaxCrossEntropy};
@@ -12,9 +12,6 @@ use ndarray::ArrayD;
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// A gradient passes through every step, so rounding errors of all of them meet in it.
-pub const SINGLE_THROUGH_TIME: f64 = 1e-4;
 
 pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

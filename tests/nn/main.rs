@@ -15,7 +15,6 @@ mod memory;
 mod options;
 mod precision;
 mod profile;
-mod properties;
 mod ragged;
 mod regularisers;
 mod runs;

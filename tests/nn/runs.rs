@@ -1,5 +1,6 @@
 //! A layer on random numbers: its forward pass and its vector-Jacobian product, on any device, all results by name.
 
+pub use crate::common::SINGLE_THROUGH_TIME;
 use crate::common::{array, devices, rng, uniform};
 use bptt::cell::Cell;
 use bptt::nn::{Input, Recurrent, RecurrentConfig, State, Vjp};
@@ -7,9 +8,6 @@ use bptt::verify::{DOUBLE, compare};
 use bptt::{Device, Error, Tensor};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
-
-/// A gradient passes through every step, so rounding errors of all of them meet in it.
-pub const SINGLE_THROUGH_TIME: f64 = 1e-4;
 
 /// Every device with how exact its results are: the reference, then the f32 devices.
 pub fn devices_with_tolerances() -> Vec<(Device, f64)> {

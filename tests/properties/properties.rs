@@ -4,13 +4,14 @@
 //! the gradients of the CPU path in f64 against differences of its own outputs, and the CPU path in f32 and the GPU against the CPU
 //! path in f64. The draws are the same each time; `PROPTEST_CASES` and `PROPTEST_RNG_SEED` make others.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod draw;
 
-use crate::common;
-use crate::golden::SINGLE_THROUGH_TIME;
 use bptt::replay::{Case, Configuration, Results};
 use bptt::verify::compare;
 use bptt::{Device, Real};
+use common::SINGLE_THROUGH_TIME;
 use draw::{ACTIVATIONS, CELLS, Draw, PLACES, Tensors, draws};
 use ndarray::ArrayD;
 use proptest::test_runner::{
