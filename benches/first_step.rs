@@ -3,7 +3,7 @@
 //! A process of its own each time: first with empty caches (the crate's and Mesa's), then with what that one left, for each `BPTT_TUNE`.
 
 use bptt::data::Batch;
-use bptt::nn::{LstmConfig, Sequential};
+use bptt::nn::{Lstm, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::{Device, Tensor};
 use ndarray::Array3;
@@ -16,9 +16,9 @@ const CHILD: &str = "BPTT_FIRST_STEP";
 fn step() -> bptt::Result<()> {
     let device = Device::gpu()?;
     let model = Sequential::new(64)
-        .lstm(LstmConfig::hidden(128))
+        .lstm(Lstm::hidden(128))
         .build(&device, 1)?;
-    let mut trainer = Trainer::new(model, Adam::new(1e-3))?;
+    let mut trainer = Trainer::new(model, Adam::new(1e-3)).build()?;
     let x = Array3::from_shape_fn((128, 32, 64), |(t, b, f)| {
         ((t * 7 + b * 13 + f) as f32).sin()
     });

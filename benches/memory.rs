@@ -8,7 +8,7 @@ mod common;
 
 use bptt::Device;
 use bptt::data::Batch;
-use bptt::nn::{GruConfig, LstmConfig, Sequential};
+use bptt::nn::{Gru, Lstm, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
 use common::numbers;
@@ -30,11 +30,13 @@ const SHARES: [f64; 6] = [1.0, 0.8, 0.6, 0.5, 0.4, 0.3];
 fn trainer(device: &Device, cell: &str, [inputs, hidden, ..]: [usize; 4]) -> Trainer {
     let model = Sequential::new(inputs);
     let model = match cell {
-        "lstm" => model.lstm(LstmConfig::hidden(hidden)),
-        _ => model.gru(GruConfig::hidden(hidden)),
+        "lstm" => model.lstm(Lstm::hidden(hidden)),
+        _ => model.gru(Gru::hidden(hidden)),
     };
     let model = model.build(device, 1).expect("the sizes are positive");
-    Trainer::new(model, Adam::new(1e-3)).expect("the numbers are in range")
+    Trainer::new(model, Adam::new(1e-3))
+        .build()
+        .expect("the numbers are in range")
 }
 
 /// A trainer within a share of the memory, and the times of its steps.

@@ -9,7 +9,7 @@ mod common;
 
 use bptt::cell::{Activation, Cell, GruUnit, LstmUnit, RnnUnit};
 use bptt::data::Batch;
-use bptt::nn::{Bias, GruConfig, Input, LstmConfig, RecurrentConfig, RnnConfig, Sequential};
+use bptt::nn::{Bias, Gru, Input, Lstm, Recurrent, Rnn, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};
@@ -23,7 +23,7 @@ const PARTS: usize = 4;
 struct Case {
     cell: &'static str,
     option: &'static str,
-    build: Box<dyn Fn(&Device) -> Sequential>,
+    build: Box<dyn Fn(&Device) -> Model>,
     ragged: bool,
 }
 
@@ -31,16 +31,13 @@ struct Case {
 type Sizes = [usize; 4];
 
 /// An option's name, and what it makes of a configuration.
-type Named<C> = (
-    &'static str,
-    Box<dyn Fn(RecurrentConfig<C>) -> RecurrentConfig<C>>,
-);
+type Named<C> = (&'static str, Box<dyn Fn(Recurrent<C>) -> Recurrent<C>>);
 
 /// The cases of one cell; options as functions of a configuration.
 fn cases_of<C: Cell>(
     cell: &'static str,
     [inputs, ..]: Sizes,
-    plain: &RecurrentConfig<C>,
+    plain: &Recurrent<C>,
     options: Vec<Named<C>>,
 ) -> Vec<Case> {
     options
@@ -64,7 +61,7 @@ fn cases_of<C: Cell>(
 
 fn named<C: Cell>(
     name: &'static str,
-    apply: impl Fn(RecurrentConfig<C>) -> RecurrentConfig<C> + 'static,
+    apply: impl Fn(Recurrent<C>) -> Recurrent<C> + 'static,
 ) -> Named<C> {
     (name, Box::new(apply))
 }
@@ -92,40 +89,38 @@ fn cases(sizes: Sizes) -> Vec<Case> {
     let hard = Activation::HARD_SIGMOID;
     let mut lstm = of_every_cell::<LstmUnit>();
     lstm.extend([
-        named("projection H/2", move |c: LstmConfig| {
-            c.proj_size(hidden / 2)
-        }),
-        named("peepholes", |c: LstmConfig| c.peepholes(true)),
-        named("input_forget", |c: LstmConfig| c.input_forget(true)),
-        named("clip", |c: LstmConfig| c.clip(3.0)),
-        named("cell clip", |c: LstmConfig| c.cell_clip(3.0)),
-        named("hard sigmoids", move |c: LstmConfig| {
+        named("projection H/2", move |c: Lstm| c.proj_size(hidden / 2)),
+        named("peepholes", |c: Lstm| c.peepholes(true)),
+        named("input_forget", |c: Lstm| c.input_forget(true)),
+        named("clip", |c: Lstm| c.clip(3.0)),
+        named("cell clip", |c: Lstm| c.cell_clip(3.0)),
+        named("hard sigmoids", move |c: Lstm| {
             c.activations([hard, hard, Tanh, hard, Tanh])
         }),
-        named("softsign, softplus", |c: LstmConfig| {
+        named("softsign, softplus", |c: Lstm| {
             c.activations([Sigmoid, Sigmoid, Softsign, Softplus, Softsign])
         }),
     ]);
     let mut gru = of_every_cell::<GruUnit>();
     gru.extend([
-        named("reset before", |c: GruConfig| c.reset_after(false)),
-        named("clip", |c: GruConfig| c.clip(3.0)),
-        named("hard sigmoids", move |c: GruConfig| {
+        named("reset before", |c: Gru| c.reset_after(false)),
+        named("clip", |c: Gru| c.clip(3.0)),
+        named("hard sigmoids", move |c: Gru| {
             c.activations([hard, hard, Tanh])
         }),
-        named("softsign, softplus", |c: GruConfig| {
+        named("softsign, softplus", |c: Gru| {
             c.activations([Softplus, Sigmoid, Softsign])
         }),
     ]);
     let mut rnn = of_every_cell::<RnnUnit>();
     rnn.extend([
-        named("relu", |c: RnnConfig| c.nonlinearity(Activation::Relu)),
-        named("clip", |c: RnnConfig| c.clip(3.0)),
-        named("softsign", |c: RnnConfig| c.nonlinearity(Softsign)),
+        named("relu", |c: Rnn| c.nonlinearity(Activation::Relu)),
+        named("clip", |c: Rnn| c.clip(3.0)),
+        named("softsign", |c: Rnn| c.nonlinearity(Softsign)),
     ]);
-    let mut cases = cases_of("lstm", sizes, &LstmConfig::hidden(hidden), lstm);
-    cases.extend(cases_of("gru", sizes, &GruConfig::hidden(hidden), gru));
-    cases.extend(cases_of("rnn", sizes, &RnnConfig::hidden(hidden), rnn));
+    let mut cases = cases_of("lstm", sizes, &Lstm::hidden(hidden), lstm);
+    cases.extend(cases_of("gru", sizes, &Gru::hidden(hidden), gru));
+    cases.extend(cases_of("rnn", sizes, &Rnn::hidden(hidden), rnn));
     cases
 }
 
@@ -148,7 +143,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn model(&self) -> Sequential {
+    fn model(&self) -> Model {
         (self.case.build)(&self.device)
     }
 
@@ -170,7 +165,9 @@ impl<'a> Bench<'a> {
         } else {
             batch
         };
-        let trainer = Trainer::new(model, Adam::new(1e-3)).expect("the numbers are in range");
+        let trainer = Trainer::new(model, Adam::new(1e-3))
+            .build()
+            .expect("the numbers are in range");
         (trainer.seed(3), batch)
     }
 

@@ -18,7 +18,7 @@ mod common;
 mod reference;
 
 use bptt::data::Batch;
-use bptt::nn::Sequential;
+use bptt::nn::Model;
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Precision, Tensor};
@@ -38,7 +38,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn network(&self) -> Sequential {
+    fn network(&self) -> Model {
         let network = model(&self.device, &self.workload);
         if let Some(reference) = &self.reference {
             let weights = reference.weights().into_iter();
@@ -67,7 +67,7 @@ impl Bench {
     }
 
     fn trainer(&self) -> (Trainer, Batch) {
-        let trainer = Trainer::new(self.network(), Adam::new(1e-3));
+        let trainer = Trainer::new(self.network(), Adam::new(1e-3)).build();
         let data = Batch::new(self.sequence("x"), self.sequence("target"));
         (trainer.expect("the numbers are in range"), data)
     }

@@ -9,7 +9,7 @@
 
 use bptt::data::Batch;
 use bptt::interop::ConcatenatedLstm;
-use bptt::nn::{Bias, Lstm, LstmConfig, RnnConfig, Sequential};
+use bptt::nn::{Bias, Lstm, Rnn, Sequential};
 use bptt::train::{Mse, Sgd, Trainer};
 use bptt::{Device, Tensor};
 use ndarray::{Array2, Array3, ArrayD, Axis, Ix2, Ix3};
@@ -79,7 +79,7 @@ fn tutorial(device: &Device) -> bptt::Result<()> {
         "1. An Elman network: h_t = tanh(W_xh x_t + W_hh h_(t-1) + b_h), o_t = W_hy h_t + b_y"
     );
     let model = Sequential::new(3)
-        .rnn(RnnConfig::hidden(5).bias(Bias::One))
+        .rnn(Rnn::hidden(5).bias(Bias::One))
         .linear(2)
         .build(device, 0)?;
     model.parameters().load(&BTreeMap::from([
@@ -89,7 +89,7 @@ fn tutorial(device: &Device) -> bptt::Result<()> {
         ("1.weight".to_owned(), arrays["W_hy"].clone()),
         ("1.bias".to_owned(), vector("b_y")),
     ]))?;
-    let layer = bptt::nn::Rnn::new(device, RnnConfig::new(3, 5).bias(Bias::One), 0)?;
+    let layer = bptt::Rnn::new(3, 5).bias(Bias::One).build(device, 0)?;
     layer.parameters().load(&BTreeMap::from([
         ("weight_ih_l0".to_owned(), arrays["W_xh"].clone()),
         ("weight_hh_l0".to_owned(), arrays["W_hh"].clone()),
@@ -107,7 +107,9 @@ fn tutorial(device: &Device) -> bptt::Result<()> {
     println!(
         "   The gradient is that of half the sum of squares; printed is the mean square before the update."
     );
-    let mut trainer = Trainer::new(model, Sgd::new(0.01))?.loss(Mse::half_sum())?;
+    let mut trainer = Trainer::new(model, Sgd::new(0.01))
+        .loss(Mse::half_sum())
+        .build()?;
     let batch = Batch::new(&x, &target);
     for epoch in 0..=200 {
         trainer.step(&batch)?;
@@ -143,7 +145,7 @@ fn tutorial(device: &Device) -> bptt::Result<()> {
         output: gate("W_o"),
         biases: None,
     };
-    let lstm = Lstm::new(device, LstmConfig::new(3, 5), 0)?;
+    let lstm = Lstm::new(3, 5).build(device, 0)?;
     lstm.parameters().load(&textbook.to_pytorch()?)?;
     let x = arrays["x"].to_shape((1, 1, 3)).expect("[3, 1]").to_owned();
     let (_, state) = lstm.forward(&Tensor::from_array(device, &x)?, None)?;

@@ -2,20 +2,20 @@
 
 use allocation_counter::measure;
 use bptt::data::Batch;
-use bptt::nn::{GruConfig, LstmConfig, RnnConfig, Sequential, SequentialBuilder};
+use bptt::nn::{Gru, Lstm, Rnn, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::{Device, Tensor};
 
 /// How often a forward pass and a training step of the shape allocate, after the first of each. Small, so that all is done on this
 /// thread, whose allocations are counted.
-fn counts(model: &dyn Fn(SequentialBuilder) -> SequentialBuilder, steps: usize) -> (u64, u64) {
+fn counts(model: &dyn Fn(Sequential) -> Sequential, steps: usize) -> (u64, u64) {
     let device = Device::cpu();
     let build = || model(Sequential::new(3)).build(&device, 1).unwrap();
     let x = Tensor::zeros(&device, &[steps, 2, 3]).unwrap();
     let model = build();
     let y = model.forward(&x).unwrap();
     let forward = measure(|| drop(model.forward(&x).unwrap()));
-    let mut trainer = Trainer::new(build(), Adam::new(1e-3)).unwrap();
+    let mut trainer = Trainer::new(build(), Adam::new(1e-3)).build().unwrap();
     let batch = Batch::new(x, Tensor::zeros(&device, y.shape()).unwrap());
     trainer.step(&batch).unwrap();
     let train = measure(|| trainer.step(&batch).unwrap());
@@ -24,14 +24,14 @@ fn counts(model: &dyn Fn(SequentialBuilder) -> SequentialBuilder, steps: usize) 
 
 #[test]
 fn a_run_allocates_as_often_for_many_steps_as_for_few() {
-    let models: [&dyn Fn(SequentialBuilder) -> SequentialBuilder; 7] = [
-        &|model| model.rnn(RnnConfig::hidden(5)),
-        &|model| model.lstm(LstmConfig::hidden(5).layers(2)),
-        &|model| model.gru(GruConfig::hidden(5).bidirectional(true)),
-        &|model| model.lstm(LstmConfig::hidden(5)).last_step().linear(1),
-        &|model| model.lstm(LstmConfig::hidden(5).peepholes(true).zoneout(0.2, 0.1)),
-        &|model| model.lstm(LstmConfig::hidden(5).proj_size(3).zoneout(0.2, 0.1)),
-        &|model| model.gru(GruConfig::hidden(5).reset_after(false)),
+    let models: [&dyn Fn(Sequential) -> Sequential; 7] = [
+        &|model| model.rnn(Rnn::hidden(5)),
+        &|model| model.lstm(Lstm::hidden(5).layers(2)),
+        &|model| model.gru(Gru::hidden(5).bidirectional(true)),
+        &|model| model.lstm(Lstm::hidden(5)).last_step().linear(1),
+        &|model| model.lstm(Lstm::hidden(5).peepholes(true).zoneout(0.2, 0.1)),
+        &|model| model.lstm(Lstm::hidden(5).proj_size(3).zoneout(0.2, 0.1)),
+        &|model| model.gru(Gru::hidden(5).reset_after(false)),
     ];
     for (index, model) in models.into_iter().enumerate() {
         let (few, many) = (counts(model, 4), counts(model, 40));

@@ -2,15 +2,15 @@
 
 use super::policy::Workload;
 use bptt::Device;
-use bptt::nn::{GruConfig, LstmConfig, RnnConfig, Sequential};
+use bptt::nn::{Gru, Lstm, Rnn, Sequential};
 
 /// One layer of a workload's cell and sizes.
-pub fn model(device: &Device, workload: &Workload) -> Sequential {
+pub fn model(device: &Device, workload: &Workload) -> Model {
     let (model, hidden) = (Sequential::new(workload.inputs), workload.hidden);
     let model = match workload.cell {
-        "rnn" => model.rnn(RnnConfig::hidden(hidden)),
-        "lstm" => model.lstm(LstmConfig::hidden(hidden)),
-        _ => model.gru(GruConfig::hidden(hidden)),
+        "rnn" => model.rnn(Rnn::hidden(hidden)),
+        "lstm" => model.lstm(Lstm::hidden(hidden)),
+        _ => model.gru(Gru::hidden(hidden)),
     };
     model.build(device, 1).expect("the sizes are positive")
 }

@@ -12,7 +12,7 @@ mod plot;
 
 use bptt::Device;
 use bptt::data::Batch;
-use bptt::nn::{LstmConfig, Sequential};
+use bptt::nn::{Lstm, Sequential};
 use bptt::train::{Adam, Trainer};
 use common::{numbers, policy};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ fn time(device: &Device, size: &str, value: usize) -> [f64; 2] {
     let of = |letter: &str, otherwise: usize| if size == letter { value } else { otherwise };
     let (steps, batch) = (of("T", 64), of("B", 16));
     let (hidden, layers) = (of("H", 128), of("L", 1));
-    let config = LstmConfig::hidden(hidden).layers(layers);
+    let config = Lstm::hidden(hidden).layers(layers);
     let network = || {
         let network = Sequential::new(INPUTS).lstm(config.clone());
         network.build(device, 1).expect("the sizes are positive")
@@ -59,7 +59,7 @@ fn time(device: &Device, size: &str, value: usize) -> [f64; 2] {
         own.forward(&x).expect("the shapes fit");
         drain();
     });
-    let trainer = Trainer::new(network(), Adam::new(1e-3));
+    let trainer = Trainer::new(network(), Adam::new(1e-3)).build();
     let mut trainer = trainer.expect("the numbers are in range");
     let data = Batch::new(x.clone(), numbers(device, [steps, batch, hidden]));
     let train = common::shortest(|| {

@@ -16,7 +16,7 @@ mod common;
 
 use bptt::cell::{Cell, GruUnit};
 use bptt::data::Sequences;
-use bptt::nn::{RecurrentConfig, Sequential};
+use bptt::nn::{Recurrent, Sequential};
 use bptt::train::{Adam, Fit, Trainer};
 use bptt::{Device, verify};
 use mgu::Mgu;
@@ -85,12 +85,14 @@ fn sequences(seed: u64) -> bptt::Result<Sequences> {
 fn train<C: Cell>(device: &Device, cell: C) -> bptt::Result<()> {
     let name = cell.name();
     let model = Sequential::new(2)
-        .recurrent(RecurrentConfig::with_cell(cell, 2, HIDDEN))
+        .recurrent(Recurrent::with_cell(cell, 2, HIDDEN))
         .last_step()
         .linear(1)
         .build(device, 1)?;
     let weights = model.parameters().count();
-    let mut trainer = Trainer::new(model, Adam::new(5e-3))?.clip_norm(1.0)?;
+    let mut trainer = Trainer::new(model, Adam::new(5e-3))
+        .clip_norm(1.0)
+        .build()?;
     let (training, validation) = (sequences(1)?, sequences(2)?);
     let history = trainer.fit(&training, Some(&validation), &Fit::epochs(20), |_| {})?;
     let losses: Vec<String> = history

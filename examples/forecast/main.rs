@@ -10,7 +10,7 @@
 //! fitted to the first 80 % by least squares. Written to `--out`: `forecast.png`, `loss.png`, `model.safetensors`.
 
 use bptt::data::Dataset;
-use bptt::nn::{GruConfig, LstmConfig, RnnConfig, Sequential};
+use bptt::nn::{Gru, Lstm, Rnn, Sequential};
 use bptt::train::{Adam, Fit, History, Mse, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
 use options::{CellKind, Options};
@@ -103,8 +103,9 @@ fn forecast(
         options.hidden,
         model.parameters().count()
     );
-    let optimizer = Adam::decoupled(5e-3, 0.3);
+    let optimizer = AdamW::new(5e-3).weight_decay(0.3);
     let trainer = Trainer::new(model, optimizer)
+        .build()
         .and_then(|t| t.loss(Mse::mean()))
         .and_then(|t| t.clip_norm(1.0));
     let mut trainer = trainer.map_err(text)?;
@@ -158,9 +159,9 @@ fn forecast(
 fn build(options: &Options, device: &bptt::Device) -> bptt::Result<Sequential> {
     let model = Sequential::new(1);
     let model = match options.cell {
-        CellKind::Rnn => model.rnn(RnnConfig::hidden(options.hidden).layers(options.layers)),
-        CellKind::Lstm => model.lstm(LstmConfig::hidden(options.hidden).layers(options.layers)),
-        CellKind::Gru => model.gru(GruConfig::hidden(options.hidden).layers(options.layers)),
+        CellKind::RnnModel => model.rnn(Rnn::hidden(options.hidden).layers(options.layers)),
+        CellKind::LstmModel => model.lstm(Lstm::hidden(options.hidden).layers(options.layers)),
+        CellKind::GruModel => model.gru(Gru::hidden(options.hidden).layers(options.layers)),
     };
     model.last_step().linear(1).build(device, options.seed)
 }

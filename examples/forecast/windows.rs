@@ -2,7 +2,7 @@
 
 use crate::series::Scale;
 use bptt::data::{Batch, Dataset};
-use bptt::nn::Sequential;
+use bptt::nn::Model;
 use ndarray::{Array2, Array3};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use std::cell::RefCell;
@@ -66,7 +66,7 @@ impl Dataset for SeriesWindows<'_> {
 }
 
 /// One-step forecasts, on the scale, of every value past the first window.
-pub fn predict(model: &Sequential, values: &[f32], window: usize) -> bptt::Result<Vec<f32>> {
+pub fn predict(model: &Model, values: &[f32], window: usize) -> bptt::Result<Vec<f32>> {
     let mut forecasts = vec![];
     let first: Vec<usize> = (0..values.len() - window).collect();
     for first in first.chunks(256) {
@@ -86,7 +86,7 @@ pub fn predict(model: &Sequential, values: &[f32], window: usize) -> bptt::Resul
 
 /// Forecasts past the end, each made from those before it.
 pub fn free_run(
-    model: &Sequential,
+    model: &Model,
     values: &[f32],
     window: usize,
     steps: usize,

@@ -78,7 +78,10 @@ fn trainer(device: &Device, workload: &Workload) -> bptt::Result<(Trainer, Batch
     let model = workloads::model(device, workload);
     let x = Tensor::zeros(device, &[steps, batch, inputs])?;
     let target = Tensor::zeros(device, &[steps, batch, hidden])?;
-    Ok((Trainer::new(model, Adam::new(1e-3))?, Batch::new(x, target)))
+    Ok((
+        Trainer::new(model, Adam::new(1e-3)).build()?,
+        Batch::new(x, target),
+    ))
 }
 
 /// The plan of a training step.

@@ -5,7 +5,7 @@ use crate::common::gpu;
 use crate::runs::{Arrays, Run, SINGLE_THROUGH_TIME, check};
 use bptt::cell::Cell;
 use bptt::gpu::{RecurrentChoice, RecurrentWalk};
-use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig, Sequential};
+use bptt::nn::{Gru, Lstm, Recurrent, Sequential};
 use bptt::{Device, Error, Precision, Tensor};
 use ndarray::ArrayD;
 
@@ -22,7 +22,7 @@ fn has_subgroups(device: &Device) -> bool {
 }
 
 /// Runs a layer on the device as it chooses, which a choice may change.
-fn compare<C: Cell>(place: &str, device: &Device, config: RecurrentConfig<C>, size: [usize; 3]) {
+fn compare<C: Cell>(place: &str, device: &Device, config: Recurrent<C>, size: [usize; 3]) {
     let ragged = Run::new(config.clone().bidirectional(true), size).ragged();
     for (kind, run) in [("", Run::new(config, size)), (", ragged", ragged)] {
         let expected = run.on(&Device::cpu_f64());
@@ -41,12 +41,12 @@ fn every_kind(place: &str, device: &Device, size: [usize; 3]) {
     compare(
         &format!("{place}: lstm"),
         device,
-        LstmConfig::new(size[2], 9),
+        Lstm::new(size[2], 9),
         size,
     );
-    let gru = GruConfig::new(size[2], 5).reset_after(false);
+    let gru = Gru::new(size[2], 5).reset_after(false);
     compare(&format!("{place}: gru, reset before"), device, gru, size);
-    let projected = LstmConfig::new(size[2], 7).proj_size(3);
+    let projected = Lstm::new(size[2], 7).proj_size(3);
     compare(&format!("{place}: projected lstm"), device, projected, size);
 }
 
@@ -71,7 +71,7 @@ fn by_workgroup() {
     device.set_recurrent_choice(Some(choice)).unwrap();
     every_kind("by workgroup", &device, [5, 3, 4]);
     // More units than a workgroup has invocations.
-    compare("wide", &device, LstmConfig::new(2, 261), [3, 2, 2]);
+    compare("wide", &device, Lstm::new(2, 261), [3, 2, 2]);
     if has_subgroups(&device) {
         let choice = RecurrentChoice::new(RecurrentWalk::Workgroup, 3, 2, true).unwrap();
         device.set_recurrent_choice(Some(choice)).unwrap();
@@ -94,17 +94,12 @@ fn by_invocation() {
     }
     // More rounds of loops a step than some drivers do in a dispatch, so steps are dispatches after
     // all.
-    compare("wide", &device, LstmConfig::new(2, 301), [3, 2, 2]);
+    compare("wide", &device, Lstm::new(2, 301), [3, 2, 2]);
 }
 
 /// Runs a layer twice that nobody gives states or their gradients: the second time, on other
 /// numbers, what steps hand on is used memory.
-fn compare_second<C: Cell>(
-    place: &str,
-    device: &Device,
-    config: RecurrentConfig<C>,
-    size: [usize; 3],
-) {
+fn compare_second<C: Cell>(place: &str, device: &Device, config: Recurrent<C>, size: [usize; 3]) {
     let plain = Run {
         initial: false,
         d_last: false,
@@ -150,10 +145,10 @@ fn a_first_step_takes_zeros_from_used_memory() {
         let choice = RecurrentChoice::new(walk, 2, 2, false).unwrap();
         device.set_recurrent_choice(Some(choice)).unwrap();
         let size = [6, 3, 4];
-        let lstm = LstmConfig::new(4, 7).proj_size(3).peepholes(true).layers(2);
+        let lstm = Lstm::new(4, 7).proj_size(3).peepholes(true).layers(2);
         let lstm = lstm.bidirectional(true);
         compare_second(&format!("{walk:?}: lstm"), &device, lstm, size);
-        let gru = GruConfig::new(4, 5).reset_after(false);
+        let gru = Gru::new(4, 5).reset_after(false);
         compare_second(&format!("{walk:?}: gru"), &device, gru, size);
     }
 }
@@ -172,7 +167,7 @@ fn dispatches_do_not_grow_of(walk: RecurrentWalk) {
     let choice = RecurrentChoice::new(walk, 1, 1, false).unwrap();
     device.set_recurrent_choice(Some(choice)).unwrap();
     let dispatches = |steps: usize| {
-        let run = Run::new(LstmConfig::new(2, 3), [steps, 1, 2]);
+        let run = Run::new(Lstm::new(2, 3), [steps, 1, 2]);
         let before = device.counters().dispatches;
         let got = run.on(&device);
         let count = device.counters().dispatches - before;
@@ -198,9 +193,7 @@ fn inference_takes_a_product_and_a_recurrence_a_layer() {
     ] {
         let choice = RecurrentChoice::new(walk, 1, 1, false).unwrap();
         device.set_recurrent_choice(Some(choice)).unwrap();
-        let model = Sequential::new(3)
-            .gru(GruConfig::hidden(5))
-            .lstm(LstmConfig::hidden(4));
+        let model = Sequential::new(3).gru(Gru::hidden(5)).lstm(Lstm::hidden(4));
         let model = model.build(&device, 1).unwrap();
         let x = Tensor::zeros(&device, &[6, 2, 3]).unwrap();
         let dispatches = || {
@@ -242,7 +235,7 @@ fn saved<C: Cell>(device: &Device, run: &Run<C>) -> u64 {
 fn input_products_go_with_the_steps() {
     let Some(device) = own_gpu() else { return };
     let size = [6, 3, 3];
-    let lstm = LstmConfig::new(3, 5);
+    let lstm = Lstm::new(3, 5);
     let all = lstm.clone().layers(2).bidirectional(true).proj_size(2);
     let all = Run {
         train: Some((1, 1)),
@@ -251,7 +244,7 @@ fn input_products_go_with_the_steps() {
     // Both passes have a product a layer and direction.
     assert_eq!(saved(&device, &all), 8);
     assert_eq!(saved(&device, &Run::new(lstm.clone().bias(false), size)), 2);
-    let gru = GruConfig::new(3, 5).reset_after(false).bidirectional(true);
+    let gru = Gru::new(3, 5).reset_after(false).bidirectional(true);
     let gru = Run::new(gru, size);
     assert_eq!(saved(&device, &gru), 4);
     let frugal = Run {
@@ -263,15 +256,9 @@ fn input_products_go_with_the_steps() {
     assert_eq!(saved(&device, &plain), 2);
     // More work than a dispatch, more rows than a workgroup, and a sum that a product of its own
     // takes in parts.
-    assert_eq!(
-        saved(&device, &Run::new(LstmConfig::new(70, 5), [6, 3, 70])),
-        0
-    );
+    assert_eq!(saved(&device, &Run::new(Lstm::new(70, 5), [6, 3, 70])), 0);
     assert_eq!(saved(&device, &Run::new(lstm, [6, 33, 3])), 0);
-    assert_eq!(
-        saved(&device, &Run::new(LstmConfig::new(512, 2), [2, 1, 512])),
-        0
-    );
+    assert_eq!(saved(&device, &Run::new(Lstm::new(512, 2), [2, 1, 512])), 0);
     // In f16 weights are rounded first.
     device.set_precision(Precision::F16).unwrap();
     assert_eq!(saved(&device, &plain), 0);

@@ -4,12 +4,12 @@ use crate::runs::{Results, Run, SINGLE_THROUGH_TIME, check, random, tensor};
 use bptt::Device;
 use bptt::cell::Cell;
 use bptt::data::Batch;
-use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig, RnnConfig, Sequential};
+use bptt::nn::{Gru, Lstm, Recurrent, Rnn, Sequential};
 use bptt::train::{Adam, Trainer};
 
 /// Few rows, which take a step with its product, and more than do so, over several registers of units, the last not full; forward and back,
 /// with and without zoneout.
-fn both_ways<C: Cell + Clone>(config: fn(usize, usize) -> RecurrentConfig<C>) {
+fn both_ways<C: Cell + Clone>(config: fn(usize, usize) -> Recurrent<C>) {
     for hidden in [1, 16, 70] {
         for batch in [3, 11] {
             for zoneout in [0.0, 0.3] {
@@ -34,13 +34,13 @@ fn both_ways<C: Cell + Clone>(config: fn(usize, usize) -> RecurrentConfig<C>) {
 
 #[test]
 fn few_rows_and_many_agree_with_double_precision() {
-    both_ways(LstmConfig::new);
+    both_ways(Lstm::new);
     both_ways(|inputs, hidden| {
-        let config = LstmConfig::new(inputs, hidden);
+        let config = Lstm::new(inputs, hidden);
         config.peepholes(true).clip(1.5).cell_clip(0.8)
     });
-    both_ways(GruConfig::new);
-    both_ways(RnnConfig::new);
+    both_ways(Gru::new);
+    both_ways(Rnn::new);
 }
 
 #[test]
@@ -48,9 +48,7 @@ fn results_and_inputs_stay_as_they_are_in_later_calls() {
     let device = Device::cpu();
     // [T, B, F] of more elements than are copied.
     let shape = [40, 4, 16];
-    let model = Sequential::new(16)
-        .lstm(LstmConfig::hidden(16))
-        .build(&device, 1);
+    let model = Sequential::new(16).lstm(Lstm::hidden(16)).build(&device, 1);
     let model = model.unwrap();
     let given = [random(1, &shape), random(2, &shape)];
     let x = [&given[0], &given[1]].map(|x| tensor(&device, x));
@@ -59,7 +57,7 @@ fn results_and_inputs_stay_as_they_are_in_later_calls() {
     let second = model.forward(&x[1]).unwrap();
     assert_ne!(second.to_array::<f64>().unwrap(), expected);
     assert_eq!(first.to_array::<f64>().unwrap(), expected);
-    let mut trainer = Trainer::new(model, Adam::new(1e-2)).unwrap();
+    let mut trainer = Trainer::new(model, Adam::new(1e-2)).build().unwrap();
     for _ in 0..3 {
         trainer
             .step(&Batch::new(x[0].clone(), x[1].clone()))
@@ -83,7 +81,7 @@ fn on<C: Cell>(threads: usize, run: &Run<C>) -> Results {
 #[test]
 fn two_threads_on_one_row_change_nothing() {
     for bidirectional in [false, true] {
-        let config = LstmConfig::new(33, 65).bidirectional(bidirectional);
+        let config = Lstm::new(33, 65).bidirectional(bidirectional);
         let run = Run {
             lengths: Some(vec![100]),
             ..Run::new(config, [141, 1, 33])
@@ -101,7 +99,7 @@ fn two_threads_on_one_row_change_nothing() {
 /// Rows of two directions over more threads than there are directions, with every tensor that is parted among them.
 #[test]
 fn threads_on_rows_and_directions() {
-    fn threads<C: Cell>(config: RecurrentConfig<C>) {
+    fn threads<C: Cell>(config: Recurrent<C>) {
         let config = config.bidirectional(true).zoneout(0.2, 0.1);
         let run = Run {
             train: Some((1, 2)),
@@ -119,16 +117,16 @@ fn threads_on_rows_and_directions() {
             assert_eq!(on(count, &run), got);
         }
     }
-    threads(LstmConfig::new(9, 70).peepholes(true));
-    threads(LstmConfig::new(9, 70).proj_size(33));
-    threads(GruConfig::new(9, 70));
-    threads(GruConfig::new(9, 70).reset_after(false));
+    threads(Lstm::new(9, 70).peepholes(true));
+    threads(Lstm::new(9, 70).proj_size(33));
+    threads(Gru::new(9, 70));
+    threads(Gru::new(9, 70).reset_after(false));
 }
 
 /// Few rows of a layer so large that threads share the columns of its products.
 #[test]
 fn threads_on_columns() {
-    fn threads<C: Cell>(config: RecurrentConfig<C>, batch: usize) {
+    fn threads<C: Cell>(config: Recurrent<C>, batch: usize) {
         for bidirectional in [false, true] {
             let config = config.clone().bidirectional(bidirectional);
             let run = Run::new(config, [40, batch, 9]).ragged();
@@ -143,8 +141,8 @@ fn threads_on_columns() {
             }
         }
     }
-    threads(LstmConfig::new(9, 200).zoneout(0.2, 0.1), 3);
-    threads(LstmConfig::new(9, 300).proj_size(130), 4);
-    threads(GruConfig::new(9, 257), 3);
-    threads(GruConfig::new(9, 256), 3);
+    threads(Lstm::new(9, 200).zoneout(0.2, 0.1), 3);
+    threads(Lstm::new(9, 300).proj_size(130), 4);
+    threads(Gru::new(9, 257), 3);
+    threads(Gru::new(9, 256), 3);
 }

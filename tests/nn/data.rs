@@ -119,14 +119,13 @@ fn padding_goes_there_and_back() {
 #[test]
 fn a_ragged_batch_is_its_rows_one_by_one() {
     use bptt::Tensor;
-    use bptt::nn::{Gru, GruConfig, Input};
+    use bptt::nn::{Gru, Input};
     for device in crate::common::devices() {
-        let layer = Gru::new(
-            &device,
-            GruConfig::new(2, 7).layers(2).bidirectional(true),
-            1,
-        )
-        .unwrap();
+        let layer = Gru::new(2, 7)
+            .layers(2)
+            .bidirectional(true)
+            .build(&device, 1)
+            .unwrap();
         let sequences = [series(3) / 40.0, series(6) / 60.0, series(1) + 0.5];
         let views: Vec<_> = sequences.iter().map(|sequence| sequence.view()).collect();
         let (x, lengths) = pad(&views).unwrap();

@@ -1,7 +1,7 @@
 //! Choice of adapter, devices of the program's own, and lost devices.
 
 use crate::common::gpu;
-use bptt::nn::{Lstm, LstmConfig};
+use bptt::nn::{Lstm};
 use bptt::{AdapterKind, Device, Error, Tensor};
 use ndarray::{Array3, arr1};
 
@@ -60,7 +60,7 @@ fn the_programs_own_device_and_buffers_work() {
     queue.write_buffer(&buffer, 0, bytemuck::cast_slice(x.as_slice().unwrap()));
     let x_own = Tensor::from_wgpu(&own, buffer.clone(), &[4, 2, 3]).unwrap();
     let y = |device: &Device, x: &Tensor| {
-        let lstm = Lstm::new(device, LstmConfig::new(3, 5), 1).unwrap();
+        let lstm = Lstm::new(3, 5).build(device, 1).unwrap();
         lstm.forward(x, None).unwrap().0.to_array::<f32>().unwrap()
     };
     assert_eq!(
@@ -151,13 +151,13 @@ fn webgpus_default_limits_suffice() {
     let x = Array3::from_shape_fn((4, 3, 3), |(t, b, i)| (t + 2 * b + 3 * i) as f32 / 10.0);
     let losses = [small.clone(), gpu].map(|device| {
         let model = bptt::nn::Sequential::new(3)
-            .lstm(LstmConfig::hidden(161))
-            .gru(bptt::nn::GruConfig::hidden(5))
+            .lstm(Lstm::hidden(161))
+            .gru(bptt::nn::Gru::hidden(5))
             .softmax();
         let model = model.build(&device, 1).unwrap();
         let mut trainer = bptt::train::Trainer::new(model, bptt::train::Adam::new(0.01))
-            .unwrap()
             .clip_norm(1.0)
+            .build()
             .unwrap();
         let batch = bptt::data::Batch::new(x.clone(), Array3::<f32>::zeros((4, 3, 5)));
         (0..3).for_each(|_| trainer.step(&batch).unwrap());

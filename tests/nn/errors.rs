@@ -1,8 +1,8 @@
 //! Bad input is refused in words that name the argument.
 
 use bptt::data::Batch;
-use bptt::nn::{Gru, GruConfig, Input, Lstm, LstmConfig, RnnConfig, Sequential, State};
-use bptt::train::{Adam, Fit, Mse, Sgd, SoftmaxCrossEntropy, Trainer};
+use bptt::nn::{Gru, Input, Lstm, Rnn, Sequential, State};
+use bptt::train::{Adam, CrossEntropy, Fit, Mse, Sgd, Trainer};
 use bptt::{Device, Tensor};
 use ndarray::{Array1, Array2, Array3};
 
@@ -18,19 +18,19 @@ fn message<T>(result: bptt::Result<T>) -> String {
 fn sizes_of_zero() {
     let device = Device::cpu();
     assert_eq!(
-        message(Lstm::new(&device, LstmConfig::new(0, 5), 0)),
+        message(Lstm::new(0, 5).build(&device, 0)),
         "input_size: 0, expected at least 1"
     );
     assert_eq!(
-        message(Lstm::new(&device, LstmConfig::new(3, 0), 0)),
+        message(Lstm::new(3, 0).build(&device, 0)),
         "hidden_size: 0, expected at least 1"
     );
     assert_eq!(
-        message(Lstm::new(&device, LstmConfig::new(3, 5).layers(0), 0)),
+        message(Lstm::new(3, 5).layers(0).build(&device, 0)),
         "layers: 0, expected at least 1"
     );
-    let no_bias = LstmConfig::new(3, 5).bias(false).forget_bias(1.0);
-    assert!(message(Lstm::new(&device, no_bias, 0)).starts_with("forget_bias: set"));
+    let no_bias = Lstm::new(3, 5).bias(false).forget_bias(1.0);
+    assert!(message(no_bias.build(&device, 0)).starts_with("forget_bias: set"));
     assert_eq!(
         message(Sequential::new(3).linear(0).build(&device, 0)),
         "output_size: 0, expected at least 1"
@@ -44,7 +44,7 @@ fn sizes_of_zero() {
 #[test]
 fn inputs_and_states_that_do_not_fit() {
     let device = Device::cpu();
-    let lstm = Lstm::new(&device, LstmConfig::new(3, 5), 0).unwrap();
+    let lstm = Lstm::new(3, 5).build(&device, 0).unwrap();
     assert_eq!(
         message(lstm.forward(&tensor(&[4, 2, 7]), None)),
         "x: shape [4, 2, 7], expected [T, B, 3]"
@@ -81,7 +81,7 @@ fn inputs_and_states_that_do_not_fit() {
         let wrong = lstm.forward(Input::with_lengths(&x, lengths), None);
         assert_eq!(message(wrong), expected);
     }
-    let gru = Gru::new(&device, GruConfig::new(3, 5), 0).unwrap();
+    let gru = Gru::new(3, 5).build(&device, 0).unwrap();
     let both = State::with_cell(tensor(&[1, 2, 5]), tensor(&[1, 2, 5]));
     assert_eq!(
         message(gru.forward(&x, Some(&both))),
@@ -97,30 +97,28 @@ fn inputs_and_states_that_do_not_fit() {
 #[test]
 fn layers_that_do_not_follow_each_other() {
     let device = Device::cpu();
-    let wrong = Sequential::new(3)
-        .lstm(LstmConfig::new(4, 5))
-        .build(&device, 0);
+    let wrong = Sequential::new(3).lstm(Lstm::new(4, 5)).build(&device, 0);
     assert_eq!(
         message(wrong),
         "input_size: 4, expected 3, the features of the layer before"
     );
     let wrong = Sequential::new(3)
-        .lstm(LstmConfig::hidden(5))
+        .lstm(Lstm::hidden(5))
         .last_step()
-        .rnn(RnnConfig::hidden(5))
+        .rnn(Rnn::hidden(5))
         .build(&device, 0);
     assert!(message(wrong).starts_with("recurrent layer: after last_step"));
     let wrong = Sequential::new(3)
-        .lstm(LstmConfig::hidden(5))
+        .lstm(Lstm::hidden(5))
         .last_step()
         .last_step()
         .build(&device, 0);
     assert!(message(wrong).starts_with("last_step: a second last_step"));
 }
 
-fn model() -> Sequential {
+fn model() -> Model {
     Sequential::new(3)
-        .lstm(LstmConfig::hidden(5))
+        .lstm(Lstm::hidden(5))
         .last_step()
         .linear(2)
         .build(&Device::cpu(), 0)
@@ -129,7 +127,7 @@ fn model() -> Sequential {
 
 #[test]
 fn batches_that_do_not_fit() {
-    let mut trainer = Trainer::new(model(), Adam::new(1e-3)).unwrap();
+    let mut trainer = Trainer::new(model(), Adam::new(1e-3)).build().unwrap();
     let x = Array3::<f32>::zeros((4, 6, 3));
     let wrong = Batch::new(x.clone(), Array2::<f32>::zeros((6, 3)));
     assert_eq!(
@@ -154,8 +152,8 @@ fn batches_that_do_not_fit() {
     assert!(message(trainer.take_loss()).contains("steps since the last take_loss: 0"));
 
     let mut trainer = Trainer::new(model(), Adam::new(1e-3))
-        .unwrap()
-        .loss(SoftmaxCrossEntropy)
+        .loss(CrossEntropy)
+        .build()
         .unwrap();
     let wrong = Batch::new(x.clone(), Array1::from_elem(6, 2_u32));
     assert_eq!(
@@ -172,22 +170,25 @@ fn batches_that_do_not_fit() {
 #[test]
 fn numbers_out_of_range() {
     for rate in [f64::NAN, -1.0, f64::INFINITY] {
-        assert!(message(Trainer::new(model(), Sgd::new(rate))).starts_with("learning_rate: "));
+        assert!(
+            message(Trainer::new(model(), Sgd::new(rate)).build()).starts_with("learning_rate: ")
+        );
     }
-    let nesterov = Trainer::new(model(), Sgd::new(0.1).nesterov());
+    let nesterov = Trainer::new(model(), Sgd::new(0.1).nesterov()).build();
     assert_eq!(
         message(nesterov),
         "momentum: 0, expected more than 0 for Nesterov's step"
     );
     assert!(
-        message(Trainer::new(model(), Adam::new(0.1).betas(1.0, 0.9))).starts_with("betas.0: 1,")
+        message(Trainer::new(model(), Adam::new(0.1).betas(1.0, 0.9)).build())
+            .starts_with("betas.0: 1,")
     );
     assert!(
-        message(Trainer::new(model(), Adam::new(0.1).weight_decay(-0.1)))
+        message(Trainer::new(model(), Adam::new(0.1).weight_decay(-0.1)).build())
             .starts_with("weight_decay: -0.1")
     );
     for norm in [0.0, -1.0, f64::NAN] {
-        let trainer = Trainer::new(model(), Adam::new(0.1)).unwrap();
+        let trainer = Trainer::new(model(), Adam::new(0.1)).build().unwrap();
         assert!(message(trainer.clip_norm(norm)).starts_with("max_norm: "));
     }
     let softmax = Sequential::new(3)
@@ -196,8 +197,8 @@ fn numbers_out_of_range() {
         .build(&Device::cpu(), 0)
         .unwrap();
     let twice = Trainer::new(softmax, Adam::new(0.1))
-        .unwrap()
-        .loss(SoftmaxCrossEntropy);
+        .loss(CrossEntropy)
+        .build();
     assert!(message(twice).starts_with("loss: cross-entropy of softmax"));
 }
 
@@ -208,8 +209,8 @@ fn fits_of_nothing() {
     let empty = bptt::data::Sequences::many_to_one(Array3::zeros((4, 0, 3)), Array2::zeros((0, 2)))
         .unwrap();
     let mut trainer = Trainer::new(model(), Adam::new(0.1))
-        .unwrap()
         .loss(Mse::mean())
+        .build()
         .unwrap();
     assert!(message(trainer.fit(&data, None, &Fit::epochs(0), |_| ())).starts_with("epochs: 0"));
     assert!(

@@ -2,8 +2,8 @@
 
 use crate::common::{Case, SINGLE_THROUGH_TIME, devices};
 use bptt::data::Batch;
-use bptt::nn::Sequential;
-use bptt::program::{Gemm, Mse, Softmax, SoftmaxBackward, SoftmaxCrossEntropy};
+use bptt::nn::Model;
+use bptt::program::{CrossEntropy, Gemm, Mse, Softmax, SoftmaxBackward};
 use bptt::replay;
 use bptt::train::{self, Optimizer, Trainer};
 use bptt::verify::{DOUBLE, SINGLE, compare};
@@ -189,7 +189,7 @@ fn cross_entropy() {
         let classes = golden.given(&format!("{name}.targets"));
         let loss = golden.loss(&format!("{name}.loss"));
         let gradient = Some(golden.output(&format!("{name}.dlogits")).matrix(6, 5));
-        golden.case.program.push(SoftmaxCrossEntropy {
+        golden.case.program.push(CrossEntropy {
             logits,
             classes,
             row_weights: None,
@@ -307,7 +307,7 @@ fn check_optimizer<F: Real>(
         .parameters()
         .load(&all(&tensors["p.0"], &tensors["p.1"]))
         .unwrap();
-    let mut trainer = Trainer::new(model, optimizer).unwrap();
+    let mut trainer = Trainer::new(model, optimizer).build().unwrap();
     if let Some(clip_norm) = clip_norm {
         trainer = trainer.clip_norm(clip_norm).unwrap();
     }
@@ -375,7 +375,7 @@ fn a_training_batch_is_what_the_case_says() {
         let y = model.predict(&x).unwrap();
         compare("linear.y", &y, &tensors["linear.y"], SINGLE).unwrap();
         let batch = Batch::new(x, tensors["linear.y"].clone());
-        let mut trainer = Trainer::new(model, train::Sgd::new(0.0)).unwrap();
+        let mut trainer = Trainer::new(model, train::Sgd::new(0.0)).build().unwrap();
         trainer.step(&batch).unwrap();
         assert!(trainer.take_loss().unwrap() < 1e-10);
     }

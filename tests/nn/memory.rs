@@ -5,14 +5,14 @@ use crate::runs::{Run, check, least};
 use bptt::Device;
 use bptt::cell::Cell;
 use bptt::data::Batch;
-use bptt::nn::{Bias, GruConfig, LstmConfig, RecurrentConfig, RnnConfig, Sequential};
+use bptt::nn::{Bias, Gru, Lstm, Recurrent, Rnn, Sequential};
 use bptt::train::{Sgd, Trainer};
 use ndarray::{Array2, Array3};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
 /// What all cells have, at random.
-fn options<C: Cell>(config: RecurrentConfig<C>, rng: &mut ChaCha8Rng) -> RecurrentConfig<C> {
+fn options<C: Cell>(config: Recurrent<C>, rng: &mut ChaCha8Rng) -> Recurrent<C> {
     let mut rate = || if rng.random_bool(0.3) { 0.3 } else { 0.0 };
     let config = config
         .dropout(rate())
@@ -29,7 +29,7 @@ fn options<C: Cell>(config: RecurrentConfig<C>, rng: &mut ChaCha8Rng) -> Recurre
 
 /// A stack without and with a budget: the least it takes, and more.
 fn compare<C: Cell>(
-    (config, input): (RecurrentConfig<C>, usize),
+    (config, input): (Recurrent<C>, usize),
     draw: &mut ChaCha8Rng,
     devices: &[Device],
 ) {
@@ -76,14 +76,14 @@ fn compare_many(count: usize, devices: &[Device]) {
     let draw = &mut rng;
     for _ in 0..count {
         let hidden = draw.random_range(2..=9);
-        let lstm = options(LstmConfig::new(5, hidden), draw);
+        let lstm = options(Lstm::new(5, hidden), draw);
         let lstm = lstm.peepholes(draw.random_bool(0.4));
         let projected = if draw.random_bool(0.4) { hidden / 2 } else { 0 };
         compare((lstm.proj_size(projected), 5), draw, devices);
-        let gru = options(GruConfig::new(4, hidden), draw);
+        let gru = options(Gru::new(4, hidden), draw);
         let gru = gru.reset_after(draw.random_bool(0.4));
         compare((gru, 4), draw, devices);
-        let rnn = options(RnnConfig::new(2, hidden), draw);
+        let rnn = options(Rnn::new(2, hidden), draw);
         compare((rnn, 2), draw, devices);
     }
 }
@@ -96,16 +96,11 @@ fn gradients_are_those_without_a_budget() {
 
 fn trainer(device: &Device, last_step: bool) -> Trainer {
     let model = Sequential::new(6)
-        .lstm(
-            LstmConfig::hidden(16)
-                .layers(2)
-                .bidirectional(true)
-                .dropout(0.2),
-        )
-        .gru(GruConfig::hidden(12).recurrent_dropout(0.3));
+        .lstm(Lstm::hidden(16).layers(2).bidirectional(true).dropout(0.2))
+        .gru(Gru::hidden(12).recurrent_dropout(0.3));
     let model = if last_step { model.last_step() } else { model };
     let model = model.linear(2).build(device, 3).unwrap();
-    Trainer::new(model, Sgd::new(0.1)).unwrap()
+    Trainer::new(model, Sgd::new(0.1)).build().unwrap()
 }
 
 /// The least that the steps of a trainer with this batch need.

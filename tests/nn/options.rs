@@ -3,10 +3,7 @@
 use crate::common::every_device;
 use crate::runs::{Run, check, time_major};
 use bptt::cell::{Activation, Cell};
-use bptt::nn::{
-    Bias, GruConfig, Input, LstmConfig, Parameters, Recurrent, RecurrentConfig, RnnConfig,
-    Sequential, State,
-};
+use bptt::nn::{Bias, Gru, Input, Lstm, Parameters, Recurrent, Rnn, Sequential, State};
 use bptt::{Device, Error, Tensor, replay};
 
 /// A name and a shape.
@@ -19,12 +16,12 @@ fn weights(parameters: &Parameters) -> Vec<Weight<'_>> {
 
 /// Builds a stack, which must have these weights, and runs it, which must give these widths of y and of the states.
 fn check_weights<C: Cell>(
-    config: RecurrentConfig<C>,
+    config: Recurrent<C>,
     input: usize,
     expected: &[Weight<'_>],
     widths: (usize, &[usize]),
 ) {
-    let layer = Recurrent::new(&Device::cpu(), config, 1).unwrap();
+    let layer = config.build(&Device::cpu(), 1).unwrap();
     assert_eq!(weights(layer.parameters()), expected);
     let elements = |(_, shape): &Weight<'_>| shape.iter().product::<usize>();
     let count = expected.iter().map(elements).sum::<usize>();
@@ -42,7 +39,7 @@ fn check_weights<C: Cell>(
 
 #[test]
 fn biases() {
-    let config = || GruConfig::new(3, 5);
+    let config = || Gru::new(3, 5);
     let two: [Weight<'_>; 4] = [
         ("weight_ih_l0", &[15, 3]),
         ("weight_hh_l0", &[15, 5]),
@@ -59,7 +56,7 @@ fn biases() {
 
 #[test]
 fn a_projection_narrows_what_h_enters() {
-    let config = LstmConfig::new(3, 5).proj_size(2).layers(2);
+    let config = Lstm::new(3, 5).proj_size(2).layers(2);
     let expected: [Weight<'_>; 20] = [
         ("weight_ih_l0", &[20, 3]),
         ("weight_hh_l0", &[20, 2]),
@@ -84,14 +81,14 @@ fn a_projection_narrows_what_h_enters() {
     ];
     check_weights(config.bidirectional(true), 3, &expected, (4, &[2, 5]));
     // 0 is none.
-    let none = LstmConfig::new(3, 5).proj_size(2).proj_size(0).bias(false);
+    let none = Lstm::new(3, 5).proj_size(2).proj_size(0).bias(false);
     let expected: [Weight<'_>; 2] = [("weight_ih_l0", &[20, 3]), ("weight_hh_l0", &[20, 5])];
     check_weights(none, 3, &expected, (5, &[5, 5]));
 }
 
 #[test]
 fn peepholes_are_diagonals_of_three_gates() {
-    let config = LstmConfig::new(3, 5).peepholes(true);
+    let config = Lstm::new(3, 5).peepholes(true);
     let expected: [Weight<'_>; 6] = [
         ("weight_ih_l0", &[20, 3]),
         ("weight_hh_l0", &[20, 2]),
@@ -105,7 +102,7 @@ fn peepholes_are_diagonals_of_three_gates() {
 
 #[test]
 fn skipped_input_weights_are_the_first_layers_only() {
-    let config = RnnConfig::new(5, 5).skip_input(true).layers(2);
+    let config = Rnn::new(5, 5).skip_input(true).layers(2);
     let expected: [Weight<'_>; 10] = [
         ("weight_hh_l0", &[5, 5]),
         ("bias_ih_l0", &[5]),
@@ -124,8 +121,8 @@ fn skipped_input_weights_are_the_first_layers_only() {
 
 #[test]
 fn options_without_weights_change_none() {
-    let plain = Recurrent::new(&Device::cpu(), LstmConfig::new(3, 5), 1).unwrap();
-    let config = LstmConfig::new(3, 5)
+    let plain = Lstm::new(3, 5).build(&Device::cpu(), 1).unwrap();
+    let config = Lstm::new(3, 5)
         .clip(3.0)
         .cell_clip(2.0)
         .input_forget(true)
@@ -136,7 +133,7 @@ fn options_without_weights_change_none() {
         .recurrent_dropout(0.3)
         .weight_dropout(0.4)
         .zoneout(0.5, 0.6);
-    let other = Recurrent::new(&Device::cpu(), config, 1).unwrap();
+    let other = config.build(&Device::cpu(), 1).unwrap();
     assert_eq!(weights(plain.parameters()), weights(other.parameters()));
     assert_eq!(
         plain.parameters().to_arrays::<f32>().unwrap(),
@@ -145,7 +142,7 @@ fn options_without_weights_change_none() {
 }
 
 /// A batch-first run is the time-major one with its axes swapped, bit for bit.
-fn check_batch_first<C: Cell>(config: RecurrentConfig<C>) {
+fn check_batch_first<C: Cell>(config: Recurrent<C>) {
     let run = Run::new(config, [4, 3, 5]);
     let random = Run {
         train: Some((7, 2)),
@@ -165,12 +162,12 @@ fn check_batch_first<C: Cell>(config: RecurrentConfig<C>) {
 
 #[test]
 fn batch_first_is_time_major_with_axes_swapped() {
-    let lstm = LstmConfig::new(5, 5).layers(2).bidirectional(true);
+    let lstm = Lstm::new(5, 5).layers(2).bidirectional(true);
     let lstm = lstm.proj_size(2).peepholes(true).skip_input(true);
     check_batch_first(lstm.dropout(0.3).recurrent_dropout(0.4).zoneout(0.2, 0.3));
-    let gru = GruConfig::new(5, 7).reset_after(false).layers(2);
+    let gru = Gru::new(5, 7).reset_after(false).layers(2);
     check_batch_first(gru.input_dropout(0.3).weight_dropout(0.2));
-    check_batch_first(RnnConfig::new(5, 1).bidirectional(true));
+    check_batch_first(Rnn::new(5, 1).bidirectional(true));
 }
 
 fn message<T>(result: bptt::Result<T>) -> String {
@@ -178,9 +175,9 @@ fn message<T>(result: bptt::Result<T>) -> String {
 }
 
 /// A configuration that must be refused alike as a layer and in a model.
-fn check_refused<C: Cell>(config: RecurrentConfig<C>, expected: &str) {
+fn check_refused<C: Cell>(config: Recurrent<C>, expected: &str) {
     let device = Device::cpu();
-    let layer = message(Recurrent::new(&device, config.clone(), 0));
+    let layer = message(config.clone().build(&device, 0));
     assert_eq!(layer, expected);
     let model = Sequential::new(3).recurrent(config).build(&device, 0);
     assert_eq!(message(model), expected);
@@ -190,23 +187,23 @@ fn check_refused<C: Cell>(config: RecurrentConfig<C>, expected: &str) {
 fn projections_and_skipped_inputs_that_do_not_fit() {
     for size in [5, 6] {
         let expected = format!("proj_size: {size}, expected 1 to below the hidden size, 5");
-        check_refused(LstmConfig::new(3, 5).proj_size(size), &expected);
+        check_refused(Lstm::new(3, 5).proj_size(size), &expected);
     }
     let expected = "proj_size: 1, expected 1 to below the hidden size, 1";
-    check_refused(LstmConfig::new(3, 1).proj_size(1), expected);
+    check_refused(Lstm::new(3, 1).proj_size(1), expected);
     let expected = "input_size: 3, expected the hidden size, 5, with skip_input";
-    check_refused(GruConfig::new(3, 5).skip_input(true), expected);
+    check_refused(Gru::new(3, 5).skip_input(true), expected);
     let expected = "forget_bias: set, expected unset where there is no bias";
-    let config = LstmConfig::new(3, 5).forget_bias(1.0);
+    let config = Lstm::new(3, 5).forget_bias(1.0);
     check_refused(config.bias(Bias::None), expected);
     let expected = "forget_bias: inf, expected a finite number";
-    check_refused(LstmConfig::new(3, 5).forget_bias(f32::INFINITY), expected);
+    check_refused(Lstm::new(3, 5).forget_bias(f32::INFINITY), expected);
 }
 
 #[test]
 fn rates_outside_of_their_range() {
     for rate in [1.0, -0.1, 1.5, f64::INFINITY, f64::NAN] {
-        let lstm = || LstmConfig::new(3, 5);
+        let lstm = || Lstm::new(3, 5);
         for (config, name) in [
             (lstm().dropout(rate), "dropout"),
             (lstm().input_dropout(rate), "input_dropout"),
@@ -224,10 +221,10 @@ fn rates_outside_of_their_range() {
 fn bounds_and_numbers_of_activations_outside_of_their_range() {
     for bound in [0.0, -1.0, f64::INFINITY, f64::NAN] {
         let expected = |name: &str| format!("{name}: {bound}, expected a finite number above 0");
-        check_refused(RnnConfig::new(3, 5).clip(bound), &expected("clip"));
-        check_refused(GruConfig::new(3, 5).clip(bound), &expected("clip"));
-        check_refused(LstmConfig::new(3, 5).clip(bound), &expected("clip"));
-        let lstm = LstmConfig::new(3, 5).cell_clip(bound);
+        check_refused(Rnn::new(3, 5).clip(bound), &expected("clip"));
+        check_refused(Gru::new(3, 5).clip(bound), &expected("clip"));
+        check_refused(Lstm::new(3, 5).clip(bound), &expected("clip"));
+        let lstm = Lstm::new(3, 5).cell_clip(bound);
         check_refused(lstm, &expected("cell_clip"));
     }
     let infinite = Activation::Elu {
@@ -236,27 +233,23 @@ fn bounds_and_numbers_of_activations_outside_of_their_range() {
     let expected = |slot: &str| {
         format!("activation{slot}: Elu {{ alpha: inf }}, expected finite alpha and beta")
     };
-    let rnn = RnnConfig::new(3, 5).nonlinearity(infinite);
+    let rnn = Rnn::new(3, 5).nonlinearity(infinite);
     check_refused(rnn, &expected(""));
     for (slot, name) in ["i", "f", "g", "o", "c"].iter().enumerate() {
         let mut activations = [Activation::Tanh; 5];
         activations[slot] = infinite;
-        let lstm = LstmConfig::new(3, 5).activations(activations);
+        let lstm = Lstm::new(3, 5).activations(activations);
         check_refused(lstm, &expected(&format!(" of {name}")));
     }
     for (slot, name) in ["r", "z", "n"].iter().enumerate() {
         let mut activations = [Activation::Tanh; 3];
         activations[slot] = infinite;
-        let gru = GruConfig::new(3, 5).activations(activations);
+        let gru = Gru::new(3, 5).activations(activations);
         check_refused(gru, &expected(&format!(" of {name}")));
     }
     let beta = f64::NAN;
     let affine = Activation::Affine { alpha: 1.0, beta };
-    let message = message(Recurrent::new(
-        &Device::cpu(),
-        RnnConfig::new(3, 5).nonlinearity(affine),
-        0,
-    ));
+    let message = message(Rnn::new(3, 5).nonlinearity(affine).build(&Device::cpu(), 0));
     assert!(message.starts_with("activation: Affine"), "{message}");
 }
 
@@ -264,11 +257,11 @@ fn bounds_and_numbers_of_activations_outside_of_their_range() {
 fn stacks_too_large_for_any_device_are_refused() {
     for device in every_device() {
         for size in [1 << 20, 1 << 40, usize::MAX / 8, usize::MAX] {
-            let lstm = LstmConfig::new(3, size).layers(2).bidirectional(true);
+            let lstm = Lstm::new(3, size).layers(2).bidirectional(true);
             let lstm = lstm.peepholes(true).proj_size(size - 1).forget_bias(1.0);
-            let error = Recurrent::new(&device, lstm, 0).unwrap_err();
+            let error = lstm.build(&device, 0).unwrap_err();
             assert!(matches!(error, Error::Limit { .. }), "{size}: {error}");
-            let wide = Recurrent::new(&device, RnnConfig::new(size, 1 << 13), 0);
+            let wide = Rnn::new(size, 1 << 13).build(&device, 0);
             let error = wide.unwrap_err();
             assert!(matches!(error, Error::Limit { .. }), "{size}: {error}");
         }
@@ -279,8 +272,8 @@ fn stacks_too_large_for_any_device_are_refused() {
 fn states_and_lengths_beside_options() {
     let device = Device::cpu();
     let zeros = |shape: &[usize]| Tensor::zeros(&device, shape).unwrap();
-    let config = LstmConfig::new(3, 5).proj_size(2).layers(2);
-    let layer = Recurrent::new(&device, config.batch_first(true), 0).unwrap();
+    let config = Lstm::new(3, 5).proj_size(2).layers(2);
+    let layer = config.batch_first(true).build(&device, 0).unwrap();
     let (x, d_y) = (zeros(&[4, 6, 3]), zeros(&[4, 6, 2]));
     // States are [L, B, ·] in a batch-first stack too: h as wide as the projection, c as the cell.
     let states = |shapes: &[[usize; 3]]| {
@@ -331,7 +324,7 @@ fn states_and_lengths_beside_options() {
 
 #[test]
 fn a_model_is_time_major() {
-    let config = GruConfig::hidden(5).batch_first(true);
+    let config = Gru::hidden(5).batch_first(true);
     let model = Sequential::new(3).gru(config).build(&Device::cpu(), 0);
     let message = message(model);
     assert!(message.starts_with("batch_first: true"), "{message}");

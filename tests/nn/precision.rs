@@ -5,7 +5,7 @@ use crate::runs::{Results, Run, SINGLE_THROUGH_TIME, check};
 use bptt::cell::Cell;
 use bptt::data::Batch;
 use bptt::gpu::{GemmKernel, RecurrentChoice, RecurrentWalk};
-use bptt::nn::{GruConfig, LstmConfig, Recurrent, RecurrentConfig, Sequential};
+use bptt::nn::{Gru, Lstm, Recurrent, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::{Device, Precision};
 
@@ -18,7 +18,7 @@ fn half_gpu() -> Option<Device> {
 }
 
 /// Rounds the matrices; biases and diagonal weights stay as they are.
-fn round_weights<C: Cell>(layer: &Recurrent<C>) {
+fn round_weights<C: Cell>(layer: &RecurrentModel<C>) {
     let mut weights = layer.parameters().to_arrays::<f32>().unwrap();
     let is_matrix = |name: &str| name.starts_with("weight_") && !name.contains("diag");
     for (_, values) in weights.iter_mut().filter(|(name, _)| is_matrix(name)) {
@@ -37,7 +37,7 @@ fn rounded<C: Cell>(run: &Run<C>) -> Results {
     results
 }
 
-fn compare<C: Cell>(place: &str, device: &Device, config: RecurrentConfig<C>, size: [usize; 3]) {
+fn compare<C: Cell>(place: &str, device: &Device, config: Recurrent<C>, size: [usize; 3]) {
     let run = Run::new(config, size).ragged();
     let run = Run {
         train: Some((5, 1)),
@@ -51,12 +51,12 @@ fn compare<C: Cell>(place: &str, device: &Device, config: RecurrentConfig<C>, si
 #[test]
 fn layers_forward_and_backward() {
     let Some(device) = half_gpu() else { return };
-    let lstm = LstmConfig::new(4, 9).layers(2).bidirectional(true);
+    let lstm = Lstm::new(4, 9).layers(2).bidirectional(true);
     compare("lstm", &device, lstm, [5, 3, 4]);
-    compare("gru", &device, GruConfig::new(3, 17), [4, 2, 3]);
-    let late = GruConfig::new(4, 5).reset_after(false).bidirectional(true);
+    compare("gru", &device, Gru::new(3, 17), [4, 2, 3]);
+    let late = Gru::new(4, 5).reset_after(false).bidirectional(true);
     compare("gru, reset before", &device, late, [5, 3, 4]);
-    let peepholes = LstmConfig::new(4, 6).peepholes(true);
+    let peepholes = Lstm::new(4, 6).peepholes(true);
     compare("lstm with peepholes", &device, peepholes, [5, 3, 4]);
 }
 
@@ -74,7 +74,7 @@ fn every_way_of_running_the_steps() {
         // Not every device has subgroups.
         if device.set_recurrent_choice(Some(choice)).is_ok() {
             // All that is packed: both matrices, biases, mask.
-            let config = LstmConfig::new(4, 7).proj_size(3).recurrent_dropout(0.4);
+            let config = Lstm::new(4, 7).proj_size(3).recurrent_dropout(0.4);
             compare(&format!("{choice:?}"), &device, config, [5, 3, 4]);
         }
     }
@@ -83,7 +83,7 @@ fn every_way_of_running_the_steps() {
 #[test]
 fn the_precision_can_be_changed_at_any_time() {
     let Some(device) = half_gpu() else { return };
-    let run = Run::new(LstmConfig::new(3, 17), [5, 7, 3]);
+    let run = Run::new(Lstm::new(3, 17), [5, 7, 3]);
     let layer = run.layer(&device);
     let arrays = run.arrays(&layer);
     let y = || run.forward(&layer, &arrays, &device);
@@ -107,13 +107,15 @@ fn training_learns_and_keeps_weights_in_f32() {
     let Some(device) = half_gpu() else { return };
     let build = |device: &Device| {
         let model = Sequential::new(3)
-            .lstm(LstmConfig::hidden(17))
-            .gru(GruConfig::hidden(9));
+            .lstm(Lstm::hidden(17))
+            .gru(Gru::hidden(9));
         model.last_step().linear(2).build(device, 4).unwrap()
     };
-    let weights = |model: &Sequential| model.parameters().to_arrays::<f32>().unwrap();
+    let weights = |model: &Model| model.parameters().to_arrays::<f32>().unwrap();
     let first = weights(&build(&Device::cpu()));
-    let mut trainer = Trainer::new(build(&device), Adam::new(1e-2)).unwrap();
+    let mut trainer = Trainer::new(build(&device), Adam::new(1e-2))
+        .build()
+        .unwrap();
     assert_eq!(first, weights(trainer.model()));
     let batch = Batch::new(random(1, &[6, 8, 3]), random(2, &[8, 2]));
     let mut losses = vec![];
@@ -143,14 +145,14 @@ fn an_input_product_by_cooperative_matrices() {
         .set_gemm_kernel(Some(GemmKernel::Cooperative))
         .unwrap();
     // 64 rows of 4·12 columns, x of numbers that f16 has.
-    let run = Run::new(LstmConfig::new(9, 12), [8, 8, 9]);
+    let run = Run::new(Lstm::new(9, 12), [8, 8, 9]);
     let layer = run.layer(&device);
     let mut arrays = run.arrays(&layer);
     arrays
         .x
         .mapv_inplace(|x| f64::from(rounded_to_f16(x as f32)));
     let model = Sequential::new(9)
-        .lstm(LstmConfig::hidden(12))
+        .lstm(Lstm::hidden(12))
         .build(&device, 0)
         .unwrap();
     let plan = model.plan(&[8, 8, 9]).unwrap().to_string();

@@ -5,7 +5,7 @@ use bptt::CellRef;
 use bptt::cell::LstmUnit;
 use bptt::data::Batch;
 use bptt::gpu::{RecurrentChoice, RecurrentWalk};
-use bptt::nn::{GruConfig, LstmConfig, Sequential};
+use bptt::nn::{Gru, Lstm, Sequential};
 use bptt::profile::{Owner, Profile};
 use bptt::program::{
     Adam, Cost, Gemm, Op, PerDirection, Program, RecurrentBackward, RecurrentForward,
@@ -130,12 +130,12 @@ fn an_lstm_layer_costs_what_its_shapes_say() {
 
 fn trainer(device: &Device) -> (Trainer, Batch) {
     let model = Sequential::new(4)
-        .lstm(LstmConfig::hidden(7))
-        .gru(GruConfig::hidden(3))
+        .lstm(Lstm::hidden(7))
+        .gru(Gru::hidden(3))
         .last_step()
         .linear(2);
     let model = model.build(device, 1).unwrap();
-    let trainer = Trainer::new(model, train::Adam::new(0.01)).unwrap();
+    let trainer = Trainer::new(model, train::Adam::new(0.01)).build().unwrap();
     let x = Array3::from_shape_fn((5, 3, 4), |(t, b, i)| (t + 2 * b + 3 * i) as f32 / 10.0);
     let target = ndarray::Array2::<f32>::ones((3, 2));
     (trainer.clip_norm(1.0).unwrap(), Batch::new(x, target))
@@ -333,7 +333,7 @@ fn a_trace_takes_names_of_any_characters() {
 #[test]
 fn a_forward_pass_is_profiled_alone() {
     for device in devices() {
-        let model = Sequential::new(4).lstm(LstmConfig::hidden(7));
+        let model = Sequential::new(4).lstm(Lstm::hidden(7));
         let model = model.build(&device, 1).unwrap();
         let x = bptt::Tensor::zeros(&device, &[5, 3, 4]).unwrap();
         let plan = model.plan(&[5, 3, 4]).unwrap();

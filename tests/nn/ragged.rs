@@ -5,8 +5,8 @@ use crate::finite_differences::check_trainer;
 use crate::runs::{Results, check, devices_with_tolerances, random, tensor};
 use bptt::Device;
 use bptt::data::{Batch, Dataset, Sequences, Values};
-use bptt::nn::{GruConfig, Input, LstmConfig, Sequential};
-use bptt::train::{Adam, Fit, Loss, Mse, Sgd, SoftmaxCrossEntropy, Trainer};
+use bptt::nn::{Gru, Input, Lstm, Sequential};
+use bptt::train::{Adam, CrossEntropy, Fit, Loss, Mse, Sgd, Trainer};
 use bptt::verify::compare;
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, Ix3, arr1, s};
 
@@ -17,8 +17,8 @@ const O: usize = 4;
 /// Of every kind in no order: 0, T and between.
 const LENGTHS: [usize; B] = [4, T, 0, 1, 3];
 
-fn model(device: &Device, last_step: bool) -> Sequential {
-    let lstm = LstmConfig::hidden(5).layers(2).bidirectional(true);
+fn model(device: &Device, last_step: bool) -> Model {
+    let lstm = Lstm::hidden(5).layers(2).bidirectional(true);
     let model = Sequential::new(I).linear(2).lstm(lstm);
     let model = if last_step { model.last_step() } else { model };
     model.linear(O).build(device, 3).unwrap()
@@ -26,7 +26,9 @@ fn model(device: &Device, last_step: bool) -> Sequential {
 
 fn trainer(device: &Device, last_step: bool, loss: impl Into<Loss>) -> Trainer {
     // A learning rate of 0: steps report losses and gradients and change nothing.
-    let trainer = Trainer::new(model(device, last_step), Sgd::new(0.0)).unwrap();
+    let trainer = Trainer::new(model(device, last_step), Sgd::new(0.0))
+        .build()
+        .unwrap();
     trainer.loss(loss).unwrap()
 }
 
@@ -110,7 +112,7 @@ fn gradients_are_those_of_the_loss() {
             check_trainer(trainer(&device, last_step, loss), &batch);
         }
         let batch = Batch::new(x(), classes(last_step)).with_lengths(LENGTHS.into());
-        check_trainer(trainer(&device, last_step, SoftmaxCrossEntropy), &batch);
+        check_trainer(trainer(&device, last_step, CrossEntropy), &batch);
     }
 }
 
@@ -179,7 +181,7 @@ fn every_steps_loss_is_that_of_the_steps_there_are() {
     check_by_hand(false, Mse::sum(), Mse::sum(), |_| 1.0);
     check_by_hand(false, Mse::half_sum(), Mse::half_sum(), |_| 1.0);
     let share = |length: usize| length as f64 / valid;
-    check_by_hand(false, SoftmaxCrossEntropy, SoftmaxCrossEntropy, share);
+    check_by_hand(false, CrossEntropy, CrossEntropy, share);
 }
 
 #[test]
@@ -187,7 +189,7 @@ fn the_last_steps_loss_is_that_of_each_rows_own() {
     check_by_hand(true, Mse::mean(), Mse::mean(), |_| 0.25);
     check_by_hand(true, Mse::sum(), Mse::sum(), |_| 1.0);
     check_by_hand(true, Mse::half_sum(), Mse::half_sum(), |_| 1.0);
-    check_by_hand(true, SoftmaxCrossEntropy, SoftmaxCrossEntropy, |_| 0.25);
+    check_by_hand(true, CrossEntropy, CrossEntropy, |_| 0.25);
 }
 
 #[test]
@@ -208,7 +210,7 @@ fn what_lies_past_the_lengths_has_no_effect() {
             let got = step(&mut trainer, &batch);
             check(&format!("x on {device}"), &got, &expected, 0.0);
         }
-        let mut trainer = trainer(&device, false, SoftmaxCrossEntropy);
+        let mut trainer = trainer(&device, false, CrossEntropy);
         let clean = Batch::new(x(), classes(false)).with_lengths(LENGTHS.into());
         let expected = step(&mut trainer, &clean);
         for garbage in [O as u32, u32::MAX] {
@@ -245,7 +247,7 @@ fn no_step_at_all_is_a_loss_of_zero() {
     for device in every_device() {
         let losses: [(Loss, Values); 2] = [
             (Mse::mean().into(), floats(false).into()),
-            (SoftmaxCrossEntropy.into(), classes(false).into()),
+            (CrossEntropy.into(), classes(false).into()),
         ];
         for (loss, target) in losses {
             let batch = Batch::new(x(), target).with_lengths(vec![0; B]);
@@ -289,9 +291,9 @@ fn means(sequences: usize, seed: u64) -> Sequences {
 #[test]
 fn fit_learns_the_mean_of_ragged_sequences() {
     for device in devices() {
-        let model = Sequential::new(1).gru(GruConfig::hidden(12)).last_step();
+        let model = Sequential::new(1).gru(Gru::hidden(12)).last_step();
         let model = model.linear(1).build(&device, 1).unwrap();
-        let mut trainer = Trainer::new(model, Adam::new(0.02)).unwrap();
+        let mut trainer = Trainer::new(model, Adam::new(0.02)).build().unwrap();
         let (train, valid) = (means(160, 5), means(64, 6));
         let before = trainer.evaluate(&valid, 64).unwrap();
         let fit = Fit::epochs(16).batch_size(32);
@@ -323,9 +325,9 @@ fn fit_learns_from_every_step_there_is() {
     let data = Sequences::classes_of_steps(x.clone(), classes).unwrap();
     let data = data.with_lengths(lengths.clone()).unwrap();
     for device in devices() {
-        let model = Sequential::new(1).lstm(LstmConfig::hidden(8)).linear(2);
-        let trainer = Trainer::new(model.build(&device, 1).unwrap(), Adam::new(0.05));
-        let mut trainer = trainer.unwrap().loss(SoftmaxCrossEntropy).unwrap();
+        let model = Sequential::new(1).lstm(Lstm::hidden(8)).linear(2);
+        let trainer = Trainer::new(model.build(&device, 1).unwrap(), Adam::new(0.05)).build();
+        let mut trainer = trainer.unwrap().loss(CrossEntropy).unwrap();
         let fit = Fit::epochs(30).batch_size(16);
         let history = trainer.fit(&data, None, &fit, |_| ()).unwrap();
         let loss = history.epochs[29].loss;
@@ -366,7 +368,7 @@ fn lengths_that_do_not_fit_are_refused() {
     let mut classes = classes(false);
     classes[[LENGTHS[0] - 1, 0]] = 99;
     let batch = Batch::new(x(), classes).with_lengths(LENGTHS.into());
-    let refused = trainer(&device, false, SoftmaxCrossEntropy).step(&batch);
+    let refused = trainer(&device, false, CrossEntropy).step(&batch);
     let expected = "target: 99, expected class numbers 0 to 3 as u32";
     assert_eq!(message(refused), expected);
 }

@@ -6,7 +6,7 @@ use crate::runs::{Results, Run, check, random};
 use bptt::Device;
 use bptt::cell::Cell;
 use bptt::data::{Batch, Sequences};
-use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig, RnnConfig, Sequential};
+use bptt::nn::{Gru, Lstm, Recurrent, Rnn, Sequential};
 use bptt::train::{Mse, Sgd, Trainer};
 use bptt::verify::{DOUBLE, compare};
 use ndarray::{ArrayD, Ix2, Ix3};
@@ -15,11 +15,11 @@ const TRAIN: Option<(u64, u64)> = Some((0x1234_5678_9abc, 3));
 
 /// What is done with a configuration that has regularisers, and the same without.
 trait Visit {
-    fn visit<C: Cell>(&self, name: &str, plain: RecurrentConfig<C>, random: RecurrentConfig<C>);
+    fn visit<C: Cell>(&self, name: &str, plain: Recurrent<C>, random: Recurrent<C>);
 }
 
 /// One option that draws at random, by name.
-type Regulariser<C> = (&'static str, fn(RecurrentConfig<C>) -> RecurrentConfig<C>);
+type Regulariser<C> = (&'static str, fn(Recurrent<C>) -> Recurrent<C>);
 
 fn regularisers<C: Cell>() -> [Regulariser<C>; 6] {
     [
@@ -36,7 +36,7 @@ fn regularisers<C: Cell>() -> [Regulariser<C>; 6] {
 }
 
 /// Two layers of a cell in both directions with each regulariser, and with all.
-fn each<C: Cell>(cell: &str, config: RecurrentConfig<C>, visit: &impl Visit) {
+fn each<C: Cell>(cell: &str, config: Recurrent<C>, visit: &impl Visit) {
     let plain = config.layers(2).bidirectional(true);
     for (name, with) in regularisers() {
         let name = format!("{name} of {cell}");
@@ -45,16 +45,16 @@ fn each<C: Cell>(cell: &str, config: RecurrentConfig<C>, visit: &impl Visit) {
 }
 
 fn every_cell(visit: &impl Visit) {
-    each("rnn", RnnConfig::new(3, 5), visit);
-    each("lstm", LstmConfig::new(3, 5), visit);
-    let projected = LstmConfig::new(5, 5).proj_size(3).peepholes(true);
+    each("rnn", Rnn::new(3, 5), visit);
+    each("lstm", Lstm::new(3, 5), visit);
+    let projected = Lstm::new(5, 5).proj_size(3).peepholes(true);
     each("projected lstm", projected.skip_input(true), visit);
-    each("gru", GruConfig::new(3, 7), visit);
-    let before = GruConfig::new(3, 5).reset_after(false);
+    each("gru", Gru::new(3, 7), visit);
+    let before = Gru::new(3, 5).reset_after(false);
     each("gru, reset before", before, visit);
 }
 
-fn run<C: Cell>(name: &str, config: RecurrentConfig<C>) -> Run<C> {
+fn run<C: Cell>(name: &str, config: Recurrent<C>) -> Run<C> {
     let input = if name.contains("projected") { 5 } else { 3 };
     Run::new(config, [4, 3, input])
 }
@@ -63,7 +63,7 @@ fn run<C: Cell>(name: &str, config: RecurrentConfig<C>) -> Run<C> {
 struct Agreement;
 
 impl Visit for Agreement {
-    fn visit<C: Cell>(&self, name: &str, plain: RecurrentConfig<C>, random: RecurrentConfig<C>) {
+    fn visit<C: Cell>(&self, name: &str, plain: Recurrent<C>, random: Recurrent<C>) {
         let plain = run(name, plain).on(&Device::cpu_f64());
         let train = Run {
             train: TRAIN,
@@ -100,7 +100,7 @@ fn devices_agree_and_draws_differ_by_seed_and_step() {
 struct Repetition;
 
 impl Visit for Repetition {
-    fn visit<C: Cell>(&self, name: &str, _: RecurrentConfig<C>, random: RecurrentConfig<C>) {
+    fn visit<C: Cell>(&self, name: &str, _: Recurrent<C>, random: Recurrent<C>) {
         let train = Run {
             train: TRAIN,
             ..run(name, random)
@@ -132,8 +132,8 @@ impl Visit for Repetition {
 
 #[test]
 fn draws_repeat_to_the_bit() {
-    each("lstm", LstmConfig::new(3, 5), &Repetition);
-    let before = GruConfig::new(3, 5).reset_after(false);
+    each("lstm", Lstm::new(3, 5), &Repetition);
+    let before = Gru::new(3, 5).reset_after(false);
     each("gru, reset before", before, &Repetition);
 }
 
@@ -141,7 +141,7 @@ fn draws_repeat_to_the_bit() {
 struct Outside;
 
 impl Visit for Outside {
-    fn visit<C: Cell>(&self, name: &str, plain: RecurrentConfig<C>, random: RecurrentConfig<C>) {
+    fn visit<C: Cell>(&self, name: &str, plain: Recurrent<C>, random: Recurrent<C>) {
         if name.starts_with("all") || name.starts_with("zoneout") {
             return;
         }
@@ -165,8 +165,8 @@ fn dropout_between_layers_needs_two_of_them() {
         ..Run::new(config, [4, 3, 3])
     };
     for device in every_device() {
-        let expected = train(GruConfig::new(3, 5)).on(&device);
-        let got = train(GruConfig::new(3, 5).dropout(0.5)).on(&device);
+        let expected = train(Gru::new(3, 5)).on(&device);
+        let got = train(Gru::new(3, 5).dropout(0.5)).on(&device);
         check(&format!("{device}"), &got, &expected, 0.0);
     }
 }
@@ -175,7 +175,7 @@ fn dropout_between_layers_needs_two_of_them() {
 struct Gradient;
 
 impl Visit for Gradient {
-    fn visit<C: Cell>(&self, name: &str, _: RecurrentConfig<C>, random: RecurrentConfig<C>) {
+    fn visit<C: Cell>(&self, name: &str, _: Recurrent<C>, random: Recurrent<C>) {
         let train = Run {
             train: TRAIN,
             ..run(name, random)
@@ -194,7 +194,7 @@ fn gradients_are_those_of_the_draw() {
 
 /// Each state of one step, by zoneout, from the old and the plain new one.
 fn zoned<C: Cell>(
-    config: RecurrentConfig<C>,
+    config: Recurrent<C>,
     rates: [f64; 2],
     train: Option<(u64, u64)>,
 ) -> Vec<[ArrayD<f64>; 3]> {
@@ -217,8 +217,8 @@ fn zoned<C: Cell>(
 #[test]
 fn zoneouts_mean_lies_between_old_and_new() {
     let rates = [0.3, 0.8];
-    let mut all = zoned(LstmConfig::new(3, 17), rates, None);
-    all.extend(zoned(GruConfig::new(3, 17), rates, None));
+    let mut all = zoned(Lstm::new(3, 17), rates, None);
+    all.extend(zoned(Gru::new(3, 17), rates, None));
     for ([old, new, got], rate) in all.into_iter().zip([0.3, 0.8, 0.3]) {
         let expected = old * rate + new * (1.0 - rate);
         compare("state", &got, &expected, DOUBLE).unwrap();
@@ -228,8 +228,8 @@ fn zoneouts_mean_lies_between_old_and_new() {
 #[test]
 fn zoneout_keeps_units_as_often_as_its_rates_say() {
     let rates = [0.3, 0.8];
-    let mut all = zoned(LstmConfig::new(3, 65), rates, TRAIN);
-    let before = GruConfig::new(3, 65).reset_after(false);
+    let mut all = zoned(Lstm::new(3, 65), rates, TRAIN);
+    let before = Gru::new(3, 65).reset_after(false);
     all.extend(zoned(before, rates, TRAIN));
     for ([old, new, got], rate) in all.into_iter().zip([0.3, 0.8, 0.3]) {
         let mut kept = 0;
@@ -246,18 +246,17 @@ fn zoneout_keeps_units_as_often_as_its_rates_say() {
 /// A model with something at random in each of its recurrent layers.
 fn trainer(device: &Device, is_random: bool, seed: u64) -> Trainer {
     let rate = |rate: f64| if is_random { rate } else { 0.0 };
-    let lstm = LstmConfig::hidden(9).layers(2).dropout(rate(0.3));
-    let gru = GruConfig::hidden(5).input_dropout(rate(0.2));
+    let lstm = Lstm::hidden(9).layers(2).dropout(rate(0.3));
+    let gru = Gru::hidden(5).input_dropout(rate(0.2));
     let model = Sequential::new(3)
         .lstm(lstm.recurrent_dropout(rate(0.2)))
         .gru(gru.weight_dropout(rate(0.3)))
         .last_step()
         .linear(2);
     Trainer::new(model.build(device, 4).unwrap(), Sgd::new(0.1))
-        .unwrap()
         .loss(Mse::mean())
-        .unwrap()
         .seed(seed)
+        .build()
 }
 
 fn data() -> (ArrayD<f32>, ArrayD<f32>) {

@@ -3,7 +3,7 @@
 pub use crate::common::SINGLE_THROUGH_TIME;
 use crate::common::{array, devices, rng, uniform};
 use bptt::cell::Cell;
-use bptt::nn::{Input, Recurrent, RecurrentConfig, State, Vjp};
+use bptt::nn::{Input, Recurrent, State, Vjp};
 use bptt::verify::{DOUBLE, compare};
 use bptt::{Device, Error, Tensor};
 use ndarray::ArrayD;
@@ -65,7 +65,7 @@ pub fn least(error: &Error) -> usize {
 /// A layer and what it is run on. Weights and numbers are drawn from fixed seeds, the same on every device.
 #[derive(Clone, Debug)]
 pub struct Run<C> {
-    pub config: RecurrentConfig<C>,
+    pub config: Recurrent<C>,
     /// T, B and I.
     pub size: [usize; 3],
     pub lengths: Option<Vec<usize>>,
@@ -93,7 +93,7 @@ pub struct Arrays {
 
 impl<C: Cell> Run<C> {
     /// All rows of length T, states given, nothing random.
-    pub fn new(config: RecurrentConfig<C>, size: [usize; 3]) -> Self {
+    pub fn new(config: Recurrent<C>, size: [usize; 3]) -> Self {
         Self {
             config,
             size,
@@ -116,13 +116,13 @@ impl<C: Cell> Run<C> {
         }
     }
 
-    pub fn layer(&self, device: &Device) -> Recurrent<C> {
+    pub fn layer(&self, device: &Device) -> RecurrentModel<C> {
         let config = self.config.clone().batch_first(self.batch_first);
-        let layer = Recurrent::new(device, config, self.seed + 3).unwrap();
+        let layer = config.build(device, self.seed + 3).unwrap();
         layer.memory_budget(self.memory_budget)
     }
 
-    pub fn arrays(&self, layer: &Recurrent<C>) -> Arrays {
+    pub fn arrays(&self, layer: &RecurrentModel<C>) -> Arrays {
         let [steps, batch, input] = self.size;
         let weights = layer.parameters();
         let cell = self.config.cell();
@@ -167,7 +167,7 @@ impl<C: Cell> Run<C> {
         }
     }
 
-    pub fn forward(&self, layer: &Recurrent<C>, arrays: &Arrays, device: &Device) -> Results {
+    pub fn forward(&self, layer: &RecurrentModel<C>, arrays: &Arrays, device: &Device) -> Results {
         let initial = arrays.initial.as_ref().map(|parts| state(device, parts));
         let x = tensor(device, &arrays.x);
         let (y, last) = layer.forward(self.input(&x), initial.as_ref()).unwrap();
@@ -181,7 +181,7 @@ impl<C: Cell> Run<C> {
     /// The vector-Jacobian product.
     pub fn product(
         &self,
-        layer: &Recurrent<C>,
+        layer: &RecurrentModel<C>,
         arrays: &Arrays,
         device: &Device,
     ) -> bptt::Result<Vjp> {
@@ -198,7 +198,7 @@ impl<C: Cell> Run<C> {
         least(&outcome.unwrap_err())
     }
 
-    pub fn vjp(&self, layer: &Recurrent<C>, arrays: &Arrays, device: &Device) -> Results {
+    pub fn vjp(&self, layer: &RecurrentModel<C>, arrays: &Arrays, device: &Device) -> Results {
         let Vjp {
             y,
             state,

@@ -3,24 +3,24 @@
 use crate::common::every_device;
 use crate::runs::Run;
 use bptt::cell::Cell;
-use bptt::nn::{GruConfig, LstmConfig, RecurrentConfig, RnnConfig};
+use bptt::nn::{Gru, Lstm, Recurrent, Rnn};
 use ndarray::ArrayD;
 
 /// What is done with every cell.
 trait Visit {
-    fn visit<C: Cell>(&self, name: &str, config: RecurrentConfig<C>);
+    fn visit<C: Cell>(&self, name: &str, config: Recurrent<C>);
 }
 
 /// Each kind of recurrence: one product a step, a projection behind it, late gates. There is a projection where H is above 1.
 fn every_cell(input: usize, hidden: usize, visit: &impl Visit) {
-    visit.visit("rnn", RnnConfig::new(input, hidden));
-    visit.visit("lstm", LstmConfig::new(input, hidden));
+    visit.visit("rnn", Rnn::new(input, hidden));
+    visit.visit("lstm", Lstm::new(input, hidden));
     if hidden > 1 {
-        let projected = LstmConfig::new(input, hidden).proj_size(hidden.div_ceil(2));
+        let projected = Lstm::new(input, hidden).proj_size(hidden.div_ceil(2));
         visit.visit("projected lstm", projected);
     }
-    visit.visit("gru", GruConfig::new(input, hidden));
-    let before = GruConfig::new(input, hidden).reset_after(false);
+    visit.visit("gru", Gru::new(input, hidden));
+    let before = Gru::new(input, hidden).reset_after(false);
     visit.visit("gru, reset before", before);
 }
 
@@ -28,7 +28,7 @@ fn every_cell(input: usize, hidden: usize, visit: &impl Visit) {
 struct Size([usize; 3]);
 
 impl Visit for Size {
-    fn visit<C: Cell>(&self, name: &str, config: RecurrentConfig<C>) {
+    fn visit<C: Cell>(&self, name: &str, config: Recurrent<C>) {
         Run::new(config.clone(), self.0).check(name);
         let run = Run::new(config.bidirectional(true), self.0).ragged();
         run.check(&format!("{name}, ragged, both directions"));
@@ -39,7 +39,7 @@ impl Visit for Size {
 struct LargeSize([usize; 3]);
 
 impl Visit for LargeSize {
-    fn visit<C: Cell>(&self, name: &str, config: RecurrentConfig<C>) {
+    fn visit<C: Cell>(&self, name: &str, config: Recurrent<C>) {
         Run::new(config, self.0).check(name);
     }
 }
@@ -66,7 +66,7 @@ fn one_of_everything() {
 
 #[test]
 fn one_unit_behind_the_projection() {
-    let config = LstmConfig::new(3, 2).proj_size(1);
+    let config = Lstm::new(3, 2).proj_size(1);
     Size([5, 4, 3]).visit("projected lstm", config);
 }
 
@@ -88,13 +88,13 @@ fn more_rows_of_all_steps_than_16_bits_count() {
 #[test]
 fn more_rows_than_16_bits_count() {
     every_cell(1, 1, &LargeSize([2, 65_541, 1]));
-    let projected = LstmConfig::new(1, 2).proj_size(1);
+    let projected = Lstm::new(1, 2).proj_size(1);
     LargeSize([2, 65_541, 1]).visit("projected lstm", projected);
 }
 
 #[test]
 fn many_ragged_rows_in_both_directions() {
-    let run = Run::new(GruConfig::new(1, 2).bidirectional(true), [3, 22_000, 1]);
+    let run = Run::new(Gru::new(1, 2).bidirectional(true), [3, 22_000, 1]);
     run.ragged().check("gru, ragged, both directions");
 }
 
@@ -107,7 +107,7 @@ fn many_steps() {
 struct Nothing;
 
 impl Visit for Nothing {
-    fn visit<C: Cell>(&self, name: &str, config: RecurrentConfig<C>) {
+    fn visit<C: Cell>(&self, name: &str, config: Recurrent<C>) {
         for states in [true, false] {
             let config = config.clone().layers(2).bidirectional(true);
             let run = Run {

@@ -4,35 +4,34 @@ use crate::common::{every_device, gpu};
 use crate::runs::{Arrays, Results, Run, check, devices_with_tolerances, parts, state, tensor};
 use bptt::cell::Cell;
 use bptt::nn::{
-    Bias, CellVjp, GruCell, GruConfig, LstmCell, LstmConfig, Recurrent, RecurrentCell,
-    RecurrentConfig, RnnCell, RnnConfig, State,
+    Bias, CellVjp, Gru, GruCell, Lstm, LstmCell, Recurrent, RecurrentCell, Rnn, RnnCell, State,
 };
 use bptt::{Device, Tensor};
 use ndarray::{ArrayD, Axis};
 
 /// What is done with every configuration.
 trait Visit {
-    fn visit<C: Cell>(&self, config: RecurrentConfig<C>, input: usize);
+    fn visit<C: Cell>(&self, config: Recurrent<C>, input: usize);
 }
 
 fn every_option(visit: &impl Visit) {
-    visit.visit(RnnConfig::new(3, 7), 3);
-    visit.visit(RnnConfig::new(3, 1).bias(Bias::One), 3);
-    visit.visit(LstmConfig::new(3, 7), 3);
-    visit.visit(LstmConfig::new(3, 5).proj_size(2), 3);
-    visit.visit(LstmConfig::new(3, 5).peepholes(true).bias(false), 3);
-    let all = LstmConfig::new(5, 5).proj_size(4).peepholes(true);
+    visit.visit(Rnn::new(3, 7), 3);
+    visit.visit(Rnn::new(3, 1).bias(Bias::One), 3);
+    visit.visit(Lstm::new(3, 7), 3);
+    visit.visit(Lstm::new(3, 5).proj_size(2), 3);
+    visit.visit(Lstm::new(3, 5).peepholes(true).bias(false), 3);
+    let all = Lstm::new(5, 5).proj_size(4).peepholes(true);
     visit.visit(all.skip_input(true).zoneout(0.2, 0.3), 5);
     // Nothing is drawn at random in single steps.
-    let random = LstmConfig::new(3, 5).input_dropout(0.5);
+    let random = Lstm::new(3, 5).input_dropout(0.5);
     visit.visit(random.recurrent_dropout(0.5).weight_dropout(0.5), 3);
-    visit.visit(GruConfig::new(3, 7), 3);
-    visit.visit(GruConfig::new(3, 5).reset_after(false), 3);
-    visit.visit(GruConfig::new(3, 33).reset_after(false).bias(Bias::One), 3);
+    visit.visit(Gru::new(3, 7), 3);
+    visit.visit(Gru::new(3, 5).reset_after(false), 3);
+    visit.visit(Gru::new(3, 33).reset_after(false).bias(Bias::One), 3);
 }
 
 /// A layer, and a cell of its weights: `weight_ih` is the layer's `weight_ih_l0`.
-fn pair<C: Cell>(run: &Run<C>, device: &Device) -> (Recurrent<C>, RecurrentCell<C>) {
+fn pair<C: Cell>(run: &Run<C>, device: &Device) -> (RecurrentModel<C>, RecurrentCell<C>) {
     let layer = run.layer(device);
     // Drawn from another seed: what is not set shows.
     let cell = RecurrentCell::new(device, run.config.clone(), 99).unwrap();
@@ -64,7 +63,7 @@ fn flat(device: &Device, values: &Option<Vec<ArrayD<f64>>>) -> Option<State> {
 struct Steps;
 
 impl Visit for Steps {
-    fn visit<C: Cell>(&self, config: RecurrentConfig<C>, input: usize) {
+    fn visit<C: Cell>(&self, config: Recurrent<C>, input: usize) {
         for (steps, batch, states) in [(5, 3, true), (4, 2, false), (1, 3, true)] {
             let run = Run {
                 initial: states,
@@ -158,7 +157,7 @@ fn steps_are_a_layers_forward_and_back() {
 struct SameState;
 
 impl Visit for SameState {
-    fn visit<C: Cell>(&self, config: RecurrentConfig<C>, input: usize) {
+    fn visit<C: Cell>(&self, config: Recurrent<C>, input: usize) {
         let run = Run::new(config, [1, 3, input]);
         for device in every_device() {
             let (layer, cell) = pair(&run, &device);
@@ -188,7 +187,7 @@ fn states_stay_on_the_device() {
     // Counters of its own: other tests run beside this one.
     let (wgpu_device, queue) = device.wgpu().unwrap();
     let device = Device::from_wgpu(wgpu_device.clone(), queue.clone());
-    let cell = LstmCell::new(&device, LstmConfig::new(3, 5), 1).unwrap();
+    let cell = LstmCell::new(&device, Lstm::new(3, 5), 1).unwrap();
     let x = tensor(&device, &ArrayD::ones(&[2, 3][..]));
     let first = cell.step(&x, None).unwrap();
     let mut state = cell.step(&x, Some(&first)).unwrap();
@@ -214,21 +213,21 @@ fn message<T>(result: bptt::Result<T>) -> String {
 fn configurations_that_are_no_cells_are_refused() {
     let device = Device::cpu();
     assert_eq!(
-        message(GruCell::new(&device, GruConfig::new(3, 5).layers(2), 0)),
+        message(GruCell::new(&device, Gru::new(3, 5).layers(2), 0)),
         "config: 2 layers, 1 directions, expected one of each for a cell"
     );
-    let both = RnnConfig::new(3, 5).bidirectional(true);
+    let both = Rnn::new(3, 5).bidirectional(true);
     assert_eq!(
         message(RnnCell::new(&device, both, 0)),
         "config: 1 layers, 2 directions, expected one of each for a cell"
     );
-    let batch_first = LstmConfig::new(3, 5).batch_first(true);
+    let batch_first = Lstm::new(3, 5).batch_first(true);
     assert_eq!(
         message(LstmCell::new(&device, batch_first, 0)),
         "batch_first: true, expected false: a step has no time axis"
     );
     assert_eq!(
-        message(LstmCell::new(&device, LstmConfig::hidden(5), 0)),
+        message(LstmCell::new(&device, Lstm::hidden(5), 0)),
         "input_size: 0, expected at least 1"
     );
 }
@@ -237,7 +236,7 @@ fn configurations_that_are_no_cells_are_refused() {
 fn inputs_and_states_that_do_not_fit_are_named() {
     let device = Device::cpu();
     let zeros = |shape: &[usize]| Tensor::zeros(&device, shape).unwrap();
-    let cell = LstmCell::new(&device, LstmConfig::new(3, 5).proj_size(2), 0).unwrap();
+    let cell = LstmCell::new(&device, Lstm::new(3, 5).proj_size(2), 0).unwrap();
     let state = |h: &[usize], c: &[usize]| State::with_cell(zeros(h), zeros(c));
     let (x, right) = (zeros(&[4, 3]), state(&[4, 2], &[4, 5]));
     assert!(cell.vjp(&x, Some(&right), &right).is_ok());

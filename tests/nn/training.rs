@@ -2,8 +2,8 @@
 
 use crate::common::{array, devices, gpu, rng, uniform};
 use bptt::data::{Batch, Dataset, Sequences};
-use bptt::nn::{GruConfig, LstmConfig, RnnConfig, Sequential, SequentialBuilder};
-use bptt::train::{Adam, Fit, Mse, Optimizer, Sgd, SoftmaxCrossEntropy, Trainer};
+use bptt::nn::{Gru, Lstm, Rnn, Sequential};
+use bptt::train::{Adam, CrossEntropy, Fit, Mse, Optimizer, Sgd, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};
 use ndarray::{Array1, Array2, Array3, Axis, Ix3};
@@ -29,12 +29,12 @@ fn batches() -> Vec<Batch> {
 
 fn weights_after(
     device: &Device,
-    model: SequentialBuilder,
+    model: Sequential,
     optimizer: impl Into<Optimizer>,
 ) -> Vec<(String, ndarray::ArrayD<f64>)> {
     let mut trainer = Trainer::new(model.build(device, 4).unwrap(), optimizer)
-        .unwrap()
         .clip_norm(0.5)
+        .build()
         .unwrap();
     for _ in 0..3 {
         batches()
@@ -52,23 +52,23 @@ fn weights_after(
 
 #[test]
 fn devices_agree_after_nine_steps() {
-    let models: [fn() -> SequentialBuilder; 4] = [
+    let models: [fn() -> Sequential; 4] = [
         || {
             Sequential::new(3)
-                .lstm(LstmConfig::hidden(17).layers(2))
+                .lstm(Lstm::hidden(17).layers(2))
                 .last_step()
                 .linear(2)
         },
         || {
             Sequential::new(3)
-                .gru(GruConfig::hidden(7))
-                .gru(GruConfig::hidden(5))
+                .gru(Gru::hidden(7))
+                .gru(Gru::hidden(5))
                 .last_step()
                 .linear(2)
         },
         || {
             Sequential::new(3)
-                .rnn(RnnConfig::hidden(33))
+                .rnn(Rnn::hidden(33))
                 .last_step()
                 .linear(2)
                 .softmax()
@@ -76,7 +76,7 @@ fn devices_agree_after_nine_steps() {
         || {
             Sequential::new(3)
                 .linear(9)
-                .lstm(LstmConfig::hidden(5).bidirectional(true))
+                .lstm(Lstm::hidden(5).bidirectional(true))
                 .last_step()
                 .linear(2)
         },
@@ -86,7 +86,7 @@ fn devices_agree_after_nine_steps() {
             Optimizer::from(Sgd::new(0.1).momentum(0.9).nesterov().weight_decay(0.01)),
             // A larger ε than usual: where a gradient is rounding noise, Adam's first steps would make it a full step.
             Adam::new(1e-2).epsilon(1e-4).into(),
-            Adam::decoupled(1e-2, 0.1).epsilon(1e-4).into(),
+            AdamW::new(1e-2).weight_decay(0.1).epsilon(1e-4).into(),
         ] {
             let expected = weights_after(&Device::cpu_f64(), model(), optimizer);
             for device in devices() {
@@ -110,7 +110,7 @@ fn a_run_repeats_to_the_bit() {
             weights_after(
                 &device,
                 Sequential::new(3)
-                    .lstm(LstmConfig::hidden(65))
+                    .lstm(Lstm::hidden(65))
                     .last_step()
                     .linear(2),
                 Adam::new(1e-2),
@@ -127,12 +127,12 @@ fn a_step_is_one_submit_and_creates_nothing() {
     let (wgpu_device, queue) = device.wgpu().unwrap();
     let device = Device::from_wgpu(wgpu_device.clone(), queue.clone());
     let model = Sequential::new(3)
-        .lstm(LstmConfig::hidden(16).layers(2))
+        .lstm(Lstm::hidden(16).layers(2))
         .last_step()
         .linear(2);
     let mut trainer = Trainer::new(model.build(&device, 0).unwrap(), Adam::new(1e-3))
-        .unwrap()
         .clip_norm(1.0)
+        .build()
         .unwrap();
     let batch = &batches()[0];
     trainer.step(batch).unwrap();
@@ -171,12 +171,12 @@ fn tensors_on_the_device_train_like_arrays() {
     for device in devices() {
         let train = |resident: bool| {
             let model = Sequential::new(3)
-                .gru(GruConfig::hidden(5))
+                .gru(Gru::hidden(5))
                 .last_step()
                 .linear(2)
                 .build(&device, 1)
                 .unwrap();
-            let mut trainer = Trainer::new(model, Sgd::new(0.1)).unwrap();
+            let mut trainer = Trainer::new(model, Sgd::new(0.1)).build().unwrap();
             let (x, target) = (random(1, &[4, 3, 3]), random(2, &[3, 2]));
             let batch = if resident {
                 let tensor = |values| Tensor::from_array(&device, values).unwrap();
@@ -201,7 +201,7 @@ fn the_mean_loss_weighs_every_example_alike() {
         target.clone().into_dimensionality().unwrap(),
     )
     .unwrap();
-    let mut trainer = Trainer::new(build(), Sgd::new(0.0)).unwrap();
+    let mut trainer = Trainer::new(build(), Sgd::new(0.0)).build().unwrap();
     let whole = trainer.evaluate(&data, 10).unwrap();
     let parts = trainer.evaluate(&data, 4).unwrap();
     assert!((whole - parts).abs() < 1e-6, "{whole} {parts}");
@@ -232,12 +232,12 @@ fn a_classifier_learns_to_remember() {
         let (x, classes) = memory(256, 1);
         let batch = Batch::new(x, Array1::from(classes));
         let model = Sequential::new(2)
-            .lstm(LstmConfig::hidden(12).forget_bias(1.0))
+            .lstm(Lstm::hidden(12).forget_bias(1.0))
             .last_step()
             .linear(2);
         let mut trainer = Trainer::new(model.build(&device, 3).unwrap(), Adam::new(0.02))
-            .unwrap()
-            .loss(SoftmaxCrossEntropy)
+            .loss(CrossEntropy)
+            .build()
             .unwrap();
         (0..150).for_each(|_| trainer.step(&batch).unwrap());
         trainer.take_loss().unwrap();
@@ -264,14 +264,14 @@ fn ramp(sequences: usize) -> Sequences {
 fn fit_learns_keeps_the_best_weights_and_stops() {
     for device in devices() {
         let model = Sequential::new(1)
-            .gru(GruConfig::hidden(8))
+            .gru(Gru::hidden(8))
             .last_step()
             .linear(1)
             .build(&device, 3)
             .unwrap();
         let mut trainer = Trainer::new(model, Adam::new(0.02))
-            .unwrap()
             .loss(Mse::mean())
+            .build()
             .unwrap();
         let (train, valid) = (ramp(50), ramp(20));
         let mut told = vec![];
@@ -313,11 +313,13 @@ fn fit_learns_classes() {
             Sequences::classes(x, Array1::from(classes)).unwrap()
         };
         let model = Sequential::new(2)
-            .gru(GruConfig::hidden(12))
+            .gru(Gru::hidden(12))
             .last_step()
             .linear(2);
-        let trainer = Trainer::new(model.build(&device, 3).unwrap(), Adam::new(0.02)).unwrap();
-        let mut trainer = trainer.loss(SoftmaxCrossEntropy).unwrap();
+        let trainer = Trainer::new(model.build(&device, 3).unwrap(), Adam::new(0.02))
+            .build()
+            .unwrap();
+        let mut trainer = trainer.loss(CrossEntropy).unwrap();
         let fit = Fit::epochs(10).batch_size(30);
         let (train, valid) = (data(200, 1), data(80, 2));
         let history = trainer.fit(&train, Some(&valid), &fit, |_| ()).unwrap();
@@ -329,13 +331,13 @@ fn fit_learns_classes() {
         let x = Array3::<f32>::zeros((8, 4, 2));
         let steps = Sequences::classes_of_steps(x, Array2::ones((8, 4))).unwrap();
         let model = Sequential::new(2)
-            .gru(GruConfig::hidden(3))
+            .gru(Gru::hidden(3))
             .linear(2)
             .build(&device, 1)
             .unwrap();
         let mut trainer = Trainer::new(model, Adam::new(0.1))
-            .unwrap()
-            .loss(SoftmaxCrossEntropy)
+            .loss(CrossEntropy)
+            .build()
             .unwrap();
         let history = trainer.fit(&steps, None, &Fit::epochs(20), |_| ()).unwrap();
         assert!(
@@ -369,7 +371,7 @@ fn an_epoch_counts_its_own_steps_only_and_an_error_leaves_the_learning_rate() {
             .unwrap()
     };
     let data = Sequences::many_to_many(Array3::ones((2, 8, 1)), Array3::zeros((2, 8, 1))).unwrap();
-    let mut trainer = Trainer::new(build(), Sgd::new(0.0)).unwrap();
+    let mut trainer = Trainer::new(build(), Sgd::new(0.0)).build().unwrap();
     let stray = Batch::new(
         Array3::<f32>::zeros((1, 1, 1)),
         Array3::<f32>::from_elem((1, 1, 1), 1e6),
@@ -402,7 +404,7 @@ fn one_model_serves_many_threads() {
     let x = random(1, &[6, 4, 3]).into_dimensionality::<Ix3>().unwrap();
     for device in devices() {
         let model = Sequential::new(3)
-            .lstm(LstmConfig::hidden(33))
+            .lstm(Lstm::hidden(33))
             .linear(2)
             .build(&device, 1)
             .unwrap();
@@ -423,7 +425,7 @@ fn one_model_serves_many_threads() {
     }
 }
 
-fn expected_bias(model: &Sequential) -> ndarray::ArrayD<f32> {
+fn expected_bias(model: &Model) -> ndarray::ArrayD<f32> {
     model
         .parameters()
         .to_arrays::<f32>()

@@ -4,7 +4,7 @@ use crate::common::devices;
 use crate::golden::{golden, read};
 use bptt::data::Batch;
 use bptt::interop::ConcatenatedLstm;
-use bptt::nn::{Bias, Lstm, LstmConfig, Rnn, RnnConfig, Sequential};
+use bptt::nn::{Bias, Lstm, Rnn, Sequential};
 use bptt::train::{Mse, Sgd, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};
@@ -35,9 +35,9 @@ fn arrays() -> BTreeMap<String, ArrayD<f64>> {
 }
 
 /// The Elman network with its weights.
-fn model(device: &Device) -> Sequential {
+fn model(device: &Device) -> Model {
     let arrays = arrays();
-    let config = RnnConfig::hidden(5).bias(Bias::One);
+    let config = Rnn::hidden(5).bias(Bias::One);
     let model = Sequential::new(3)
         .rnn(config)
         .linear(2)
@@ -89,7 +89,7 @@ fn elman_forward() {
         let expected: Vec<f64> = OUTPUTS.iter().flatten().copied().collect();
         close("outputs", outputs.as_slice().unwrap(), &expected, tolerance);
 
-        let layer = Rnn::new(&device, RnnConfig::new(3, 5).bias(Bias::One), 0).unwrap();
+        let layer = Rnn::new(3, 5).bias(Bias::One).build(&device, 0).unwrap();
         for name in ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0"] {
             let weights = model(&device).parameters().to_arrays::<f64>().unwrap();
             layer
@@ -112,8 +112,8 @@ fn elman_forward() {
 /// Trains as the tutorial does; gives the mean square before each of the 201 updates and after the last.
 fn train(device: &Device) -> Vec<f64> {
     let mut trainer = Trainer::new(model(device), Sgd::new(0.01))
-        .unwrap()
         .loss(Mse::half_sum())
+        .build()
         .unwrap();
     let batch = Batch::new(time_major("X"), time_major("Y"));
     // The gradient is that of half the sum over 4 steps of 2 outputs; printed is the mean.
@@ -183,15 +183,15 @@ fn elman_training_in_f32_follows_it() {
 fn f32_gradients_are_right_at_every_epoch_of_the_f64_run() {
     let batch = Batch::new(time_major("X"), time_major("Y"));
     let mut reference = Trainer::new(model(&Device::cpu_f64()), Sgd::new(0.01))
-        .unwrap()
         .loss(Mse::half_sum())
+        .build()
         .unwrap();
     let mut others: Vec<Trainer> = devices()
         .iter()
         .map(|device| {
             Trainer::new(model(device), Sgd::new(0.0))
-                .unwrap()
                 .loss(Mse::half_sum())
+                .build()
                 .unwrap()
         })
         .collect();
@@ -236,7 +236,7 @@ fn lstm_cell_step_through_the_conversion() {
         biases: None,
     };
     for (device, tolerance) in all_devices() {
-        let layer = Lstm::new(&device, LstmConfig::new(3, 5), 0).unwrap();
+        let layer = Lstm::new(3, 5).build(&device, 0).unwrap();
         layer
             .parameters()
             .load(&lstm.to_pytorch().unwrap())

@@ -1,19 +1,18 @@
 //! Names, first values and files of weights.
 
 use crate::common::devices;
-use bptt::nn::{Gru, GruConfig, Lstm, LstmConfig, RnnConfig, Sequential};
+use bptt::nn::{Gru, Lstm, Rnn, Sequential};
 use bptt::{Device, Error};
 use ndarray::ArrayD;
 
 #[test]
 fn names_and_shapes_are_pytorchs() {
     let device = Device::cpu();
-    let lstm = Lstm::new(
-        &device,
-        LstmConfig::new(3, 5).layers(2).bidirectional(true),
-        0,
-    )
-    .unwrap();
+    let lstm = Lstm::new(3, 5)
+        .layers(2)
+        .bidirectional(true)
+        .build(&device, 0)
+        .unwrap();
     let names: Vec<_> = lstm.parameters().names().collect();
     let expected: Vec<String> = ["l0", "l0_reverse", "l1", "l1_reverse"]
         .iter()
@@ -32,14 +31,14 @@ fn names_and_shapes_are_pytorchs() {
         lstm.parameters().count(),
         2 * (20 * 3 + 20 * 5 + 40) + 2 * (20 * 10 + 20 * 5 + 40)
     );
-    let gru = Gru::new(&device, GruConfig::new(3, 5).bias(false), 0).unwrap();
+    let gru = Gru::new(3, 5).bias(false).build(&device, 0).unwrap();
     assert_eq!(
         gru.parameters().names().collect::<Vec<_>>(),
         ["weight_ih_l0", "weight_hh_l0"]
     );
     assert_eq!(gru.parameters().shape("weight_hh_l0").unwrap(), [15, 5]);
     let model = Sequential::new(3)
-        .rnn(RnnConfig::hidden(4))
+        .rnn(Rnn::hidden(4))
         .last_step()
         .linear(2)
         .build(&device, 0)
@@ -55,8 +54,9 @@ fn names_and_shapes_are_pytorchs() {
     assert_eq!(model.parameters().names().collect::<Vec<_>>(), expected);
 }
 
-fn flat(device: &Device, config: LstmConfig, seed: u64) -> Vec<f32> {
-    let weights = Lstm::new(device, config, seed)
+fn flat(device: &Device, config: Lstm, seed: u64) -> Vec<f32> {
+    let weights = config
+        .build(device, seed)
         .unwrap()
         .parameters()
         .to_arrays::<f32>()
@@ -66,7 +66,7 @@ fn flat(device: &Device, config: LstmConfig, seed: u64) -> Vec<f32> {
 
 #[test]
 fn first_values_are_the_same_on_every_device_and_differ_by_seed() {
-    let config = || LstmConfig::new(7, 33).layers(2);
+    let config = || Lstm::new(7, 33).layers(2);
     let expected = flat(&Device::cpu_f64(), config(), 5);
     for device in devices() {
         assert_eq!(flat(&device, config(), 5), expected, "{device}");
@@ -76,7 +76,7 @@ fn first_values_are_the_same_on_every_device_and_differ_by_seed() {
 
 #[test]
 fn first_values_are_uniform_in_the_bound() {
-    let values = flat(&Device::cpu(), LstmConfig::new(20, 64), 1);
+    let values = flat(&Device::cpu(), Lstm::new(20, 64), 1);
     let bound = 1.0 / 8.0;
     assert!(values.iter().all(|x| x.abs() <= bound));
     let mean = values.iter().sum::<f32>() / values.len() as f32;
@@ -87,13 +87,12 @@ fn first_values_are_uniform_in_the_bound() {
 
 #[test]
 fn forget_bias_is_set_once() {
-    let lstm = Lstm::new(
-        &Device::cpu(),
-        LstmConfig::new(3, 5).layers(2).forget_bias(1.0),
-        1,
-    )
-    .unwrap();
-    let plain = Lstm::new(&Device::cpu(), LstmConfig::new(3, 5).layers(2), 1).unwrap();
+    let lstm = Lstm::new(3, 5)
+        .layers(2)
+        .forget_bias(1.0)
+        .build(&Device::cpu(), 1)
+        .unwrap();
+    let plain = Lstm::new(3, 5).layers(2).build(&Device::cpu(), 1).unwrap();
     let (with, without) = (
         lstm.parameters().to_arrays::<f32>().unwrap(),
         plain.parameters().to_arrays::<f32>().unwrap(),
@@ -120,7 +119,7 @@ fn files_bring_back_every_bit_and_refuse_what_does_not_fit() {
     let path = folder.join("model.safetensors");
     let build = |device: &Device, hidden, seed| {
         Sequential::new(3)
-            .lstm(LstmConfig::hidden(hidden))
+            .lstm(Lstm::hidden(hidden))
             .linear(2)
             .build(device, seed)
             .unwrap()
@@ -130,7 +129,7 @@ fn files_bring_back_every_bit_and_refuse_what_does_not_fit() {
         saved.parameters().save(&path).unwrap();
         let loaded = build(&Device::cpu(), 5, 2);
         loaded.parameters().load_file(&path).unwrap();
-        let arrays = |model: &Sequential| model.parameters().to_arrays::<f32>().unwrap();
+        let arrays = |model: &Model| model.parameters().to_arrays::<f32>().unwrap();
         assert_eq!(arrays(&saved), arrays(&loaded), "{device}");
         let other = build(&device, 6, 3);
         let before = arrays(&other);

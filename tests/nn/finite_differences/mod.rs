@@ -6,11 +6,8 @@ use crate::runs::{Arrays, Run, random};
 use bptt::Device;
 use bptt::cell::{Activation, Cell};
 use bptt::data::Batch;
-use bptt::nn::{
-    Bias, GruConfig, LstmConfig, Parameters, RecurrentConfig, RnnConfig, Sequential,
-    SequentialBuilder,
-};
-use bptt::train::{Loss, Mse, Sgd, SoftmaxCrossEntropy, Trainer};
+use bptt::nn::{Bias, Gru, Lstm, Parameters, Recurrent, Rnn, Sequential};
+use bptt::train::{CrossEntropy, Loss, Mse, Sgd, Trainer};
 use bptt::verify::{Mismatch, compare};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
@@ -38,7 +35,7 @@ fn dot(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
 }
 
 /// Two layers in both directions, with all rows of length T, and with lengths of every kind.
-fn check_cell<C: Cell>(config: RecurrentConfig<C>, size: [usize; 3]) {
+fn check_cell<C: Cell>(config: Recurrent<C>, size: [usize; 3]) {
     let run = Run::new(config.layers(2).bidirectional(true), size);
     check_run(&run);
     check_run(&run.ragged());
@@ -115,30 +112,30 @@ fn check_weights(
 
 #[test]
 fn rnn() {
-    check_cell(RnnConfig::new(3, 5), [4, 2, 3]);
-    let relu = RnnConfig::new(3, 5).nonlinearity(Activation::Relu);
+    check_cell(Rnn::new(3, 5), [4, 2, 3]);
+    let relu = Rnn::new(3, 5).nonlinearity(Activation::Relu);
     check_cell(relu, [4, 2, 3]);
 }
 
 #[test]
 fn lstm() {
-    check_cell(LstmConfig::new(3, 5), [4, 2, 3]);
-    check_cell(LstmConfig::new(2, 1), [1, 3, 2]);
+    check_cell(Lstm::new(3, 5), [4, 2, 3]);
+    check_cell(Lstm::new(2, 1), [1, 3, 2]);
 }
 
 #[test]
 fn gru() {
-    check_cell(GruConfig::new(3, 5), [4, 2, 3]);
-    check_cell(GruConfig::new(2, 1), [1, 3, 2]);
+    check_cell(Gru::new(3, 5), [4, 2, 3]);
+    check_cell(Gru::new(2, 1), [1, 3, 2]);
 }
 
 #[test]
 fn options() {
-    let projected = LstmConfig::new(4, 4).proj_size(2).skip_input(true);
+    let projected = Lstm::new(4, 4).proj_size(2).skip_input(true);
     check_cell(projected, [4, 3, 4]);
-    let general = LstmConfig::new(3, 3).peepholes(true).input_forget(true);
+    let general = Lstm::new(3, 3).peepholes(true).input_forget(true);
     check_cell(general.proj_size(2).bias(Bias::One), [4, 3, 3]);
-    let gru = GruConfig::new(3, 3).reset_after(false).zoneout(0.3, 0.0);
+    let gru = Gru::new(3, 3).reset_after(false).zoneout(0.3, 0.0);
     check_cell(gru.skip_input(true), [4, 3, 3]);
 }
 
@@ -157,21 +154,21 @@ pub fn check_trainer(mut trainer: Trainer, batch: &Batch) {
 }
 
 /// A trainer of the model with a loss, whose steps change nothing.
-fn trainer(model: SequentialBuilder, loss: impl Into<Loss>) -> Trainer {
+fn trainer(model: Sequential, loss: impl Into<Loss>) -> Trainer {
     let model = model.build(&Device::cpu_f64(), 1).unwrap();
-    let trainer = Trainer::new(model, Sgd::new(0.0)).unwrap();
+    let trainer = Trainer::new(model, Sgd::new(0.0)).build().unwrap();
     trainer.loss(loss).unwrap()
 }
 
 #[test]
 fn squared_error_of_every_step_and_of_the_last() {
     for mse in [Mse::mean(), Mse::sum(), Mse::half_sum()] {
-        let model = Sequential::new(3).lstm(LstmConfig::hidden(4)).linear(2);
+        let model = Sequential::new(3).lstm(Lstm::hidden(4)).linear(2);
         let batch = Batch::new(random(1, &[5, 2, 3]), random(2, &[5, 2, 2]));
         check_trainer(trainer(model, mse), &batch);
     }
     let model = Sequential::new(3)
-        .gru(GruConfig::hidden(4))
+        .gru(Gru::hidden(4))
         .last_step()
         .linear(2)
         .softmax();
@@ -181,14 +178,14 @@ fn squared_error_of_every_step_and_of_the_last() {
 
 #[test]
 fn cross_entropy_of_every_step_and_of_the_last() {
-    let model = Sequential::new(3).rnn(RnnConfig::hidden(4)).linear(5);
+    let model = Sequential::new(3).rnn(Rnn::hidden(4)).linear(5);
     let classes = ndarray::Array2::from_shape_fn((4, 2), |(t, b)| ((3 * t + b) % 5) as u32);
     let batch = Batch::new(random(1, &[4, 2, 3]), classes);
-    check_trainer(trainer(model, SoftmaxCrossEntropy), &batch);
+    check_trainer(trainer(model, CrossEntropy), &batch);
     let model = Sequential::new(3)
-        .lstm(LstmConfig::hidden(4))
+        .lstm(Lstm::hidden(4))
         .last_step()
         .linear(5);
     let batch = Batch::new(random(1, &[4, 2, 3]), ndarray::arr1(&[4_u32, 0]));
-    check_trainer(trainer(model, SoftmaxCrossEntropy), &batch);
+    check_trainer(trainer(model, CrossEntropy), &batch);
 }

@@ -3,7 +3,7 @@
 use super::compare_run;
 use crate::runs::Run;
 use bptt::cell::{Activation, Cell, GruUnit, LstmUnit, RnnUnit};
-use bptt::nn::{Bias, RecurrentConfig};
+use bptt::nn::{Bias, Recurrent};
 
 /// Where a value is closer to a kink of its activation or clip than it moves, differences say nothing of the derivative, which jumps.
 /// With about a hundred values a stack and 1e-5 for the way it seldom happens, but there are some thousand stacks: this is a
@@ -34,7 +34,7 @@ fn choice<C>(
 fn configured<C: Cell>(
     kind: &'static str,
     name: &str,
-    change: impl Fn(RecurrentConfig<C>) -> RecurrentConfig<C> + 'static,
+    change: impl Fn(Recurrent<C>) -> Recurrent<C> + 'static,
 ) -> Choice<C> {
     choice(kind, name, move |run: Run<C>| Run {
         config: change(run.config),
@@ -45,7 +45,7 @@ fn configured<C: Cell>(
 /// A regulariser in training.
 fn trained<C: Cell>(
     kind: &'static str,
-    change: impl Fn(RecurrentConfig<C>) -> RecurrentConfig<C> + 'static,
+    change: impl Fn(Recurrent<C>) -> Recurrent<C> + 'static,
 ) -> Choice<C> {
     choice(kind, " in training", move |run: Run<C>| Run {
         config: change(run.config),
@@ -120,7 +120,7 @@ const ACTIVATIONS: [Activation; 11] = [
 fn slot<C: Cell>(
     kind: &'static str,
     default: Activation,
-    set: impl Fn(RecurrentConfig<C>, Activation) -> RecurrentConfig<C> + Copy + 'static,
+    set: impl Fn(Recurrent<C>, Activation) -> Recurrent<C> + Copy + 'static,
 ) -> Vec<Choice<C>> {
     let others = ACTIVATIONS.into_iter().filter(|other| *other != default);
     let choice = |activation| {
@@ -133,28 +133,24 @@ fn slot<C: Cell>(
 const CLIP: f64 = 0.4;
 
 fn rnn() -> Vec<Choice<RnnUnit>> {
-    let mut choices = slot("h", Activation::Tanh, RecurrentConfig::nonlinearity);
-    choices.push(configured(
-        "clip",
-        "",
-        |config: RecurrentConfig<RnnUnit>| config.clip(CLIP),
-    ));
+    let mut choices = slot("h", Activation::Tanh, Recurrent::nonlinearity);
+    choices.push(configured("clip", "", |config: Recurrent<RnnUnit>| {
+        config.clip(CLIP)
+    }));
     choices
 }
 
 fn gru() -> Vec<Choice<GruUnit>> {
     let mut choices = vec![
         configured("reset before", "", |config| config.reset_after(false)),
-        configured("clip", "", |config: RecurrentConfig<GruUnit>| {
-            config.clip(CLIP)
-        }),
+        configured("clip", "", |config: Recurrent<GruUnit>| config.clip(CLIP)),
     ];
     for (index, kind) in ["r", "z", "n"].into_iter().enumerate() {
         let default = GruUnit::default().activations[index];
         choices.extend(slot(
             kind,
             default,
-            move |config: RecurrentConfig<GruUnit>, activation| {
+            move |config: Recurrent<GruUnit>, activation| {
                 let mut activations = config.cell().activations;
                 activations[index] = activation;
                 config.activations(activations)
@@ -169,9 +165,7 @@ fn lstm() -> Vec<Choice<LstmUnit>> {
         configured("proj_size", "", |config| config.proj_size(2)),
         configured("peepholes", "", |config| config.peepholes(true)),
         configured("input_forget", "", |config| config.input_forget(true)),
-        configured("clip", "", |config: RecurrentConfig<LstmUnit>| {
-            config.clip(CLIP)
-        }),
+        configured("clip", "", |config: Recurrent<LstmUnit>| config.clip(CLIP)),
         configured("cell_clip", "", |config| config.cell_clip(0.2)),
     ];
     for (index, kind) in ["i", "f", "g", "o", "c"].into_iter().enumerate() {
@@ -179,7 +173,7 @@ fn lstm() -> Vec<Choice<LstmUnit>> {
         choices.extend(slot(
             kind,
             default,
-            move |config: RecurrentConfig<LstmUnit>, activation| {
+            move |config: Recurrent<LstmUnit>, activation| {
                 let mut activations = config.cell().activations;
                 activations[index] = activation;
                 config.activations(activations)
@@ -213,7 +207,7 @@ fn check<C: Cell + Default>(own: Vec<Choice<C>>) {
         let input = if square { hidden } else { 2 };
         let mut run = Run {
             seed: SEED + 40 * number as u64,
-            ..Run::new(RecurrentConfig::new(input, hidden), [3, 2, input])
+            ..Run::new(Recurrent::new(input, hidden), [3, 2, input])
         };
         for choice in &set {
             run = (choice.change)(run);
