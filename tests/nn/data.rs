@@ -24,7 +24,7 @@ fn windows_are_time_major_and_end_before_their_target() {
         [[30.0, 31.0], [10.0, 11.0]],
         [[40.0, 41.0], [20.0, 21.0]],
     ]);
-    assert_eq!(floats(&batch.x), &x.into_dyn());
+    assert_eq!(floats(batch.x()), &x.into_dyn());
     assert_eq!(
         floats(&batch.target),
         &array![[5000.0, 5100.0], [3000.0, 3100.0]].into_dyn()
@@ -44,7 +44,7 @@ fn sequences_are_taken_by_number() {
         .unwrap();
     let batch = one.batch(&[2, 1]);
     assert_eq!(
-        floats(&batch.x),
+        floats(batch.x()),
         &arr3(&[[[2.0], [1.0]], [[12.0], [11.0]]]).into_dyn()
     );
     assert_eq!(floats(&batch.target), &array![[2.0], [1.0]].into_dyn());

@@ -1,8 +1,8 @@
 //! Bad input is refused in words that name the argument.
 
 use bptt::data::Batch;
-use bptt::nn::{Gru, Input, Lstm, Rnn, Sequential, State};
-use bptt::train::{Adam, CrossEntropy, Fit, Mse, Sgd, Trainer};
+use bptt::nn::{Gru, Input, Lstm, Model, Rnn, Sequential, State};
+use bptt::train::{Adam, CrossEntropy, Mse, Sgd, Trainer};
 use bptt::{Device, Tensor};
 use ndarray::{Array1, Array2, Array3};
 
@@ -188,8 +188,8 @@ fn numbers_out_of_range() {
             .starts_with("weight_decay: -0.1")
     );
     for norm in [0.0, -1.0, f64::NAN] {
-        let trainer = Trainer::new(model(), Adam::new(0.1)).build().unwrap();
-        assert!(message(trainer.clip_norm(norm)).starts_with("max_norm: "));
+        let trainer = Trainer::new(model(), Adam::new(0.1)).clip_norm(norm);
+        assert!(message(trainer.build()).starts_with("max_norm: "));
     }
     let softmax = Sequential::new(3)
         .linear(2)
@@ -212,16 +212,10 @@ fn fits_of_nothing() {
         .loss(Mse::mean())
         .build()
         .unwrap();
-    assert!(message(trainer.fit(&data, None, &Fit::epochs(0), |_| ())).starts_with("epochs: 0"));
-    assert!(
-        message(trainer.fit(&data, None, &Fit::epochs(1).batch_size(0), |_| ()))
-            .starts_with("batch_size: 0")
-    );
-    assert!(
-        message(trainer.fit(&empty, None, &Fit::epochs(1), |_| ()))
-            .starts_with("training examples: 0")
-    );
-    let fit = trainer.fit(&data, Some(&empty), &Fit::epochs(1), |_| ());
+    assert!(message(trainer.fit(&data).epochs(0).run()).starts_with("epochs: 0"));
+    assert!(message(trainer.fit(&data).batch_size(0).run()).starts_with("batch_size: 0"));
+    assert!(message(trainer.fit(&empty).run()).starts_with("training examples: 0"));
+    let fit = trainer.fit(&data).validation(&empty).run();
     assert!(message(fit).starts_with("validation examples: 0"));
     assert!(message(trainer.evaluate(&empty, 4)).starts_with("examples: 0"));
 }

@@ -1,14 +1,14 @@
 //! PyTorch's numbers (tests/golden, with the scripts that made them).
 
-use crate::common::{Case, SINGLE_THROUGH_TIME, devices};
-use bptt::data::Batch;
-use bptt::nn::Model;
-use bptt::program::{CrossEntropy, Gemm, Mse, Softmax, SoftmaxBackward};
+use crate::common::{SINGLE_THROUGH_TIME, devices};
+use bptt::data::{Batch, Values};
+use bptt::graph::Var;
+use bptt::nn::{Function, Init, InputSpec, Layer, Linear, Model, Scope, Sequential, Softmax};
 use bptt::replay;
-use bptt::train::{self, Optimizer, Trainer};
+use bptt::train::{self, CrossEntropy, Loss, Mse, Trainer, TrainerBuilder};
 use bptt::verify::{DOUBLE, SINGLE, compare};
-use bptt::{Device, Real};
-use ndarray::ArrayD;
+use bptt::{Device, Real, Tensor};
+use ndarray::{Array3, ArrayD, arr1};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -113,171 +113,158 @@ fn variants() {
     check_folder("variants", 84, DOUBLE);
 }
 
-/// A case over tensors of a golden file.
-struct Golden {
-    case: Case,
-    tensors: BTreeMap<String, ArrayD<f64>>,
+/// The reference, then the f32 devices, each with how exact it is.
+fn exact_devices() -> impl Iterator<Item = (Device, f64)> {
+    std::iter::once((Device::cpu_f64(), DOUBLE)).chain(devices().into_iter().map(|d| (d, SINGLE)))
 }
 
-impl Golden {
-    fn new(file: &str) -> Self {
-        Self {
-            case: Case::new(0),
-            tensors: read(&golden(file)),
-        }
-    }
+/// A weight of some shape as an output, so that a loss is of numbers at will and has gradients with respect to them.
+#[derive(Debug)]
+struct Given(Vec<usize>);
 
-    fn shape(&self, name: &str) -> Vec<usize> {
-        self.tensors[name].shape().to_vec()
+impl Layer for Given {
+    type Input = Var;
+    type Output = Var;
+    fn forward(&self, s: &mut Scope<'_>, _: Var) -> bptt::Result<Var> {
+        s.parameter("given", &self.0, Init::Constant(0.0))
     }
+}
 
-    fn given(&mut self, name: &str) -> bptt::program::Slice {
-        let values = self.tensors[name].iter().map(|x| *x as f32).collect();
-        let shape = self.shape(name);
-        self.case.given(name, &shape, values)
-    }
-
-    fn output(&mut self, name: &str) -> bptt::program::Slice {
-        let shape = self.shape(name);
-        self.case.output(name, &shape)
-    }
-
-    fn loss(&mut self, name: &str) -> bptt::program::Slice {
-        let loss = self.case.given(name, &[1], vec![0.0]);
-        self.case.also_output(loss);
-        loss
-    }
-
-    fn check(&self) {
-        let checks = std::iter::once((Device::cpu_f64(), DOUBLE))
-            .chain(devices().into_iter().map(|d| (d, SINGLE)));
-        for (device, tolerance) in checks {
-            for (name, got) in self.case.run(&device) {
-                if let Err(mismatch) = compare(&name, &got, &self.tensors[&name], tolerance) {
-                    panic!("on {device}: {mismatch}");
-                }
-            }
-        }
+/// PyTorch's loss of an output and a target, and its gradient, each by its name in the file.
+fn check_loss(
+    loss: impl Loss + Copy + 'static,
+    [output, target, value, gradient]: [&str; 4],
+    values: fn(&ArrayD<f64>) -> Values,
+) {
+    let tensors = read(&golden("losses.safetensors"));
+    for (device, tolerance) in exact_devices() {
+        let layer = Given(tensors[output].shape().to_vec());
+        let model = Model::new(&device, layer, &[InputSpec::sequence("x", 1)], 0).unwrap();
+        model.parameters().set("given", &tensors[output]).unwrap();
+        let trainer = Trainer::new(model, train::Sgd::new(0.0)).loss(loss);
+        let mut trainer = trainer.build().unwrap();
+        let x = Array3::<f32>::zeros((1, 1, 1));
+        trainer.step(&Batch::new(x, values(&tensors[target]))).unwrap();
+        let got = arr1(&[trainer.take_loss().unwrap()]).into_dyn();
+        let expected = tensors[value].clone().into_shape_with_order(vec![1]).unwrap();
+        let gradients = trainer.gradients::<f64>().unwrap();
+        compare(value, &got, &expected, tolerance)
+            .and_then(|_| compare(gradient, &gradients["given"], &tensors[gradient], tolerance))
+            .unwrap_or_else(|mismatch| panic!("on {device}: {mismatch}"));
     }
 }
 
 #[test]
 fn squared_error() {
-    let mut golden = Golden::new("losses.safetensors");
-    let (prediction, target) = (golden.given("mse.input"), golden.given("mse.target"));
-    for (reduction, scale) in [("mean", 1.0 / prediction.len as f64), ("sum", 1.0)] {
-        let loss = golden.loss(&format!("mse.{reduction}.loss"));
-        let gradient = Some(golden.output(&format!("mse.{reduction}.dinput")));
-        golden.case.program.push(Mse {
-            prediction,
-            target,
-            scale,
-            row_weights: None,
-            loss_weight: 1.0,
-            loss,
-            gradient,
-        });
+    for (name, loss) in [("mean", Mse::mean()), ("sum", Mse::sum())] {
+        let [value, gradient] = ["loss", "dinput"].map(|of| format!("mse.{name}.{of}"));
+        let names = ["mse.input", "mse.target", &value, &gradient];
+        check_loss(loss, names, |target| target.clone().into());
     }
-    golden.check();
 }
 
 #[test]
 fn cross_entropy() {
-    let mut golden = Golden::new("losses.safetensors");
     for name in ["ce", "ce_large"] {
-        let logits = golden.given(&format!("{name}.logits")).matrix(6, 5);
-        let classes = golden.given(&format!("{name}.targets"));
-        let loss = golden.loss(&format!("{name}.loss"));
-        let gradient = Some(golden.output(&format!("{name}.dlogits")).matrix(6, 5));
-        golden.case.program.push(CrossEntropy {
-            logits,
-            classes,
-            row_weights: None,
-            loss_weight: 1.0,
-            loss,
-            gradient,
+        let names = ["logits", "targets", "loss", "dlogits"].map(|of| format!("{name}.{of}"));
+        let names = names.each_ref().map(String::as_str);
+        check_loss(CrossEntropy, names, |classes| {
+            classes.mapv(|class| class as u32).into()
         });
     }
-    golden.check();
+}
+
+/// PyTorch's outputs of a function of inputs, all by name.
+fn check_function(
+    record: impl Fn(&mut Scope<'_>, &[Var]) -> bptt::Result<Vec<Var>> + Copy + Send + Sync + 'static,
+    inputs: &[&str],
+    outputs: &[&str],
+) {
+    let tensors = read(&golden("losses.safetensors"));
+    for (device, tolerance) in exact_devices() {
+        let tensor = |name: &&str| Tensor::from_array(&device, &tensors[*name]).unwrap();
+        let inputs: Vec<Tensor> = inputs.iter().map(tensor).collect();
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        let got = Function::new(&device, record).call(&inputs).unwrap();
+        assert_eq!(got.len(), outputs.len());
+        for (name, got) in outputs.iter().zip(got) {
+            let got = got.to_array::<f64>().unwrap();
+            if let Err(mismatch) = compare(name, &got, &tensors[*name], tolerance) {
+                panic!("on {device}: {mismatch}");
+            }
+        }
+    }
+}
+
+/// An output, and its gradients with respect to some values, of which it has all.
+fn with_gradients(
+    s: &mut Scope<'_>,
+    (y, dy): (Var, Var),
+    of: &[Var],
+) -> bptt::Result<Vec<Var>> {
+    let gradients = s.gradients(&[(y, dy)], of)?;
+    let gradients = gradients.into_iter().map(|gradient| gradient.expect("y depends on it"));
+    Ok(std::iter::once(y).chain(gradients).collect())
 }
 
 #[test]
 fn softmax() {
-    let mut golden = Golden::new("losses.safetensors");
-    let input = golden.given("softmax.x").matrix(4, 9);
-    let d_output = golden.given("softmax.dy").matrix(4, 9);
-    let output = golden.output("softmax.y").matrix(4, 9);
-    let d_input = golden.output("softmax.dx").matrix(4, 9);
-    golden.case.program.push(Softmax { input, output });
-    golden.case.program.push(SoftmaxBackward {
-        output,
-        d_output,
-        d_input,
-    });
-    golden.check();
+    let softmax = |s: &mut Scope<'_>, inputs: &[Var]| {
+        let y = s.layer("softmax", &Softmax, inputs[0])?;
+        with_gradients(s, (y, inputs[1]), &inputs[..1])
+    };
+    let (inputs, outputs) = (["softmax.x", "softmax.dy"], ["softmax.y", "softmax.dx"]);
+    check_function(softmax, &inputs, &outputs);
 }
 
 #[test]
 fn linear() {
-    let mut golden = Golden::new("losses.safetensors");
-    let x = golden.given("linear.x").matrix(12, 5);
-    let (weight, bias) = (
-        golden.given("linear.weight").matrix(7, 5),
-        golden.given("linear.bias"),
-    );
-    let dy = golden.given("linear.dy").matrix(12, 7);
-    let y = golden.output("linear.y").matrix(12, 7);
-    let (dx, dweight) = (
-        golden.output("linear.dx").matrix(12, 5),
-        golden.output("linear.dweight").matrix(7, 5),
-    );
-    let output = golden.output("linear.dbias");
-    golden
-        .case
-        .program
-        .push(Gemm::new(x, weight, y).transpose_b().bias(Some(bias)));
-    golden.case.program.push(Gemm::new(dy, weight, dx));
-    golden
-        .case
-        .program
-        .push(Gemm::new(dy, x, dweight).transpose_a());
-    golden.case.program.push(bptt::program::ColumnSum {
-        input: dy,
-        output: output.matrix(1, output.len),
-        accumulate: false,
-    });
-    golden.check();
+    let linear = |s: &mut Scope<'_>, inputs: &[Var]| {
+        let y = s.linear(inputs[0], inputs[1], Some(inputs[2]))?;
+        with_gradients(s, (y, inputs[3]), &inputs[..3])
+    };
+    let inputs = ["linear.x", "linear.weight", "linear.bias", "linear.dy"];
+    let outputs = ["linear.y", "linear.dx", "linear.dweight", "linear.dbias"];
+    check_function(linear, &inputs, &outputs);
 }
 
-/// The optimizer a configuration of the file describes, and its clipping norm.
-fn optimizer(config: &serde_json::Value) -> (Optimizer, Option<f64>) {
+/// A trainer with the optimizer and the clipping that a configuration of the file describes.
+fn trainer(model: Model, config: &serde_json::Value) -> TrainerBuilder {
     let number = |key: &str| {
         config[key]
             .as_f64()
             .unwrap_or_else(|| panic!("{key} of {config}"))
     };
-    let optimizer = match config["kind"].as_str() {
-        Some("sgd") => train::Sgd {
-            learning_rate: number("lr"),
-            momentum: number("momentum"),
-            nesterov: config["nesterov"].as_bool().unwrap(),
-            weight_decay: number("weight_decay"),
+    let trainer = match config["kind"].as_str() {
+        Some("sgd") => {
+            let sgd = train::Sgd {
+                learning_rate: number("lr"),
+                momentum: number("momentum"),
+                nesterov: config["nesterov"].as_bool().unwrap(),
+                weight_decay: number("weight_decay"),
+            };
+            Trainer::new(model, sgd)
         }
-        .into(),
-        Some(kind @ ("adam" | "adamw")) => train::Adam {
-            learning_rate: number("lr"),
-            betas: (number("beta1"), number("beta2")),
-            epsilon: number("eps"),
-            weight_decay: number("weight_decay"),
-            decoupled: kind == "adamw",
+        Some("adam") => {
+            let adam = train::Adam {
+                learning_rate: number("lr"),
+                betas: (number("beta1"), number("beta2")),
+                epsilon: number("eps"),
+                weight_decay: number("weight_decay"),
+            };
+            Trainer::new(model, adam)
         }
-        .into(),
+        Some("adamw") => {
+            let adam = train::AdamW::new(number("lr")).betas(number("beta1"), number("beta2"));
+            let adam = adam.epsilon(number("eps")).weight_decay(number("weight_decay"));
+            Trainer::new(model, adam)
+        }
         kind => panic!("{kind:?}"),
     };
-    (
-        optimizer,
-        config.get("clip_norm").and_then(serde_json::Value::as_f64),
-    )
+    match config.get("clip_norm").and_then(serde_json::Value::as_f64) {
+        Some(clip_norm) => trainer.clip_norm(clip_norm),
+        None => trainer,
+    }
 }
 
 /// Six steps with PyTorch's gradients. The two parameters are the first weight and the second bias of two linear layers, the
@@ -289,7 +276,6 @@ fn check_optimizer<F: Real>(
     tolerance: f64,
 ) {
     let tensors = read(&golden("optimizers.safetensors"));
-    let (optimizer, clip_norm) = optimizer(config);
     let model = Sequential::new(3)
         .linear(7)
         .linear(5)
@@ -307,10 +293,7 @@ fn check_optimizer<F: Real>(
         .parameters()
         .load(&all(&tensors["p.0"], &tensors["p.1"]))
         .unwrap();
-    let mut trainer = Trainer::new(model, optimizer).build().unwrap();
-    if let Some(clip_norm) = clip_norm {
-        trainer = trainer.clip_norm(clip_norm).unwrap();
-    }
+    let mut trainer = trainer(model, config).build().unwrap();
     for step in 0..6 {
         let gradients = all(
             &tensors[&format!("g.{step}.0")],
@@ -385,17 +368,16 @@ fn a_training_batch_is_what_the_case_says() {
 fn the_linear_layer_is_pytorchs() {
     let tensors = read(&golden("losses.safetensors"));
     for device in devices() {
-        let layer = bptt::nn::Linear::new(&device, 5, 7, 0).unwrap();
-        layer
-            .parameters()
-            .set("weight", &tensors["linear.weight"])
-            .unwrap();
-        layer
-            .parameters()
-            .set("bias", &tensors["linear.bias"])
-            .unwrap();
-        let x = bptt::Tensor::from_array(&device, &tensors["linear.x"]).unwrap();
-        let y = layer.forward(&x).unwrap();
+        let layer = |x: InputSpec| {
+            let layer = Model::new(&device, Linear::new(7), &[x], 0).unwrap();
+            for name in ["weight", "bias"] {
+                let values = &tensors[&format!("linear.{name}")];
+                layer.parameters().set(name, values).unwrap();
+            }
+            layer
+        };
+        let x = Tensor::from_array(&device, &tensors["linear.x"]).unwrap();
+        let y = layer(InputSpec::sequence("x", 5)).forward(&x).unwrap();
         compare(
             "linear.y",
             &y.to_array().unwrap(),
@@ -403,6 +385,7 @@ fn the_linear_layer_is_pytorchs() {
             SINGLE,
         )
         .unwrap();
+        let layer = layer(InputSpec::features("x", 5));
         let rows = layer.forward(&x.reshape(&[12, 5]).unwrap()).unwrap();
         assert_eq!(rows.shape(), [12, 7]);
         let error = layer.forward(&x.reshape(&[5, 12]).unwrap()).unwrap_err();

@@ -6,7 +6,7 @@ use bptt::Device;
 use bptt::cell::Cell;
 use bptt::data::Batch;
 use bptt::nn::{Bias, Gru, Lstm, Recurrent, Rnn, Sequential};
-use bptt::train::{Sgd, Trainer};
+use bptt::train::{Sgd, Trainer, TrainerBuilder};
 use ndarray::{Array2, Array3};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
@@ -94,18 +94,19 @@ fn gradients_are_those_without_a_budget() {
     compare_many(3, &devices()[1..]);
 }
 
-fn trainer(device: &Device, last_step: bool) -> Trainer {
+fn trainer(device: &Device, last_step: bool) -> TrainerBuilder {
     let model = Sequential::new(6)
         .lstm(Lstm::hidden(16).layers(2).bidirectional(true).dropout(0.2))
         .gru(Gru::hidden(12).recurrent_dropout(0.3));
     let model = if last_step { model.last_step() } else { model };
     let model = model.linear(2).build(device, 3).unwrap();
-    Trainer::new(model, Sgd::new(0.1)).build().unwrap()
+    Trainer::new(model, Sgd::new(0.1))
 }
 
 /// The least that the steps of a trainer with this batch need.
-fn least_of(trainer: Trainer, batch: &Batch) -> usize {
-    least(&trainer.memory_budget(1).step_memory(batch).unwrap_err())
+fn least_of(trainer: TrainerBuilder, batch: &Batch) -> usize {
+    let trainer = trainer.memory_budget(1).build().unwrap();
+    least(&trainer.step_memory(batch).unwrap_err())
 }
 
 #[test]
@@ -122,17 +123,18 @@ fn a_model_trains_the_same_from_less_memory() {
     ];
     for device in devices() {
         for (index, batch) in batches.iter().enumerate() {
-            let free = trainer(&device, index >= 2);
+            let free = trainer(&device, index >= 2).build().unwrap();
             let all = free.step_memory(batch).unwrap();
             let least = least_of(trainer(&device, index >= 2), batch);
             assert!(5 * least < 3 * all, "{least} of {all} bytes");
             let mut last = usize::MAX;
             for budget in [all, (all + least) / 2, least] {
-                let mut within = trainer(&device, index >= 2).memory_budget(budget);
+                let within = trainer(&device, index >= 2).memory_budget(budget);
+                let mut within = within.build().unwrap();
                 let needed = within.step_memory(batch).unwrap();
                 assert!(needed <= budget && needed < last, "{needed} of {budget}");
                 last = needed;
-                let mut free = trainer(&device, index >= 2);
+                let mut free = trainer(&device, index >= 2).build().unwrap();
                 for step in 0..2 {
                     free.step(batch).unwrap();
                     within.step(batch).unwrap();
@@ -153,16 +155,16 @@ fn too_small_a_budget_says_what_is_needed() {
     );
     let device = Device::cpu();
     let least = least_of(trainer(&device, false), &batch);
-    let mut short = trainer(&device, false).memory_budget(least - 1);
-    let error = short.step(&batch).unwrap_err().to_string();
+    let within = |bytes: Option<usize>| {
+        let trainer = trainer(&device, false).memory_budget(bytes);
+        trainer.build().unwrap().step(&batch)
+    };
+    let error = within(Some(least - 1)).unwrap_err().to_string();
     let expected = format!(
         "memory_budget: {} bytes, expected at least the {least} bytes that these 50 steps need",
         least - 1
     );
     assert_eq!(error, expected);
-    short.memory_budget(least).step(&batch).unwrap();
-    trainer(&device, false)
-        .memory_budget(None)
-        .step(&batch)
-        .unwrap();
+    within(Some(least)).unwrap();
+    within(None).unwrap();
 }

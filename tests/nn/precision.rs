@@ -5,7 +5,7 @@ use crate::runs::{Results, Run, SINGLE_THROUGH_TIME, check};
 use bptt::cell::Cell;
 use bptt::data::Batch;
 use bptt::gpu::{GemmKernel, RecurrentChoice, RecurrentWalk};
-use bptt::nn::{Gru, Lstm, Recurrent, Sequential};
+use bptt::nn::{Gru, Lstm, Model, Recurrent, RecurrentModel, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::{Device, Precision};
 

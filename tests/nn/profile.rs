@@ -8,8 +8,8 @@ use bptt::gpu::{RecurrentChoice, RecurrentWalk};
 use bptt::nn::{Gru, Lstm, Sequential};
 use bptt::profile::{Owner, Profile};
 use bptt::program::{
-    Adam, Cost, Gemm, Op, PerDirection, Program, RecurrentBackward, RecurrentForward,
-    RecurrentShape, RecurrentWeights, Segment,
+    Cost, Gemm, Map, Op, Operand, PerDirection, Program, RecurrentBackward, RecurrentForward,
+    RecurrentShape, RecurrentWeights, Segment, View,
 };
 use bptt::train::{self, Trainer};
 use bptt::{Device, Error};
@@ -39,23 +39,23 @@ fn a_product_costs_what_its_shapes_say() {
 
 #[test]
 fn adam_costs_what_its_equations_say() {
-    let mut program = Program::new();
-    let mut tensor = |len| program.tensor("a tensor", &[len]);
-    let mut adam = Adam {
-        parameter: tensor(10),
-        gradient: tensor(10),
-        first_moment: tensor(10),
-        second_moment: tensor(10),
-        scalars: tensor(9),
-        clip: None,
+    // A weight of 12 and a bias of 4.
+    let of_step = |clip: bool| {
+        let model = Sequential::new(3).linear(4).build(&Device::cpu(), 1);
+        let trainer = Trainer::new(model.unwrap(), train::Adam::new(0.01));
+        let trainer = if clip { trainer.clip_norm(1.0) } else { trainer };
+        let batch = Batch::new(Array3::<f32>::ones((2, 3, 3)), Array3::<f32>::ones((2, 3, 4)));
+        let plan = trainer.build().unwrap().plan(&batch).unwrap();
+        plan.kernels.last().unwrap().clone()
     };
     // g + decay·p: 2; p·kept: 1; β₁m + (1−β₁)g: 3; β₂v + (1−β₂)g·g: 4; √v, /√c₂, + ε, rate·m, their
     // quotient, p less it: 6.
-    let cost = Op::from(adam.clone()).cost();
-    assert_eq!(cost.flops, 10 * (2 + 1 + 3 + 4 + 6));
-    assert_eq!((cost.read, cost.written), (4 * (40 + 9), 4 * 30));
-    adam.clip = Some(tensor(2));
-    assert_eq!(Op::from(adam).cost().flops, 170);
+    let adam = of_step(false);
+    assert_eq!(adam.kernel, "map update");
+    assert_eq!(adam.flops, 16 * (2 + 1 + 3 + 4 + 6));
+    // Weight, gradient, moments, the step's numbers; all but the gradient written.
+    assert_eq!(adam.bytes, 4 * (4 * 16 + 9) + 4 * 3 * 16);
+    assert_eq!(of_step(true).flops, 16 * 17);
 }
 
 #[test]
@@ -83,6 +83,7 @@ fn an_lstm_layer_costs_what_its_shapes_say() {
         cell: cell.clone(),
         segment: Segment::whole(&shape),
         shape,
+        products: vec![],
         x_gates: tensor(120),
         weights,
         mask: None,
@@ -135,10 +136,10 @@ fn trainer(device: &Device) -> (Trainer, Batch) {
         .last_step()
         .linear(2);
     let model = model.build(device, 1).unwrap();
-    let trainer = Trainer::new(model, train::Adam::new(0.01)).build().unwrap();
+    let trainer = Trainer::new(model, train::Adam::new(0.01)).clip_norm(1.0);
     let x = Array3::from_shape_fn((5, 3, 4), |(t, b, i)| (t + 2 * b + 3 * i) as f32 / 10.0);
     let target = ndarray::Array2::<f32>::ones((3, 2));
-    (trainer.clip_norm(1.0).unwrap(), Batch::new(x, target))
+    (trainer.build().unwrap(), Batch::new(x, target))
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn a_plan_is_what_a_step_does() {
         let operations: Vec<_> = plan.kernels.iter().map(|kernel| kernel.operation).collect();
         assert!(operations.is_sorted());
         let text = plan.to_string();
-        for name in ["gemm", "recurrent_backward", "adam", "x_gates", "shared"] {
+        for name in ["gemm", "recurrent_backward", "update", "x_gates", "shared"] {
             assert!(text.contains(name), "{name} not in\n{text}");
         }
         plan.flops()
@@ -348,20 +349,22 @@ fn a_forward_pass_is_profiled_alone() {
 
 #[test]
 fn more_passes_than_one_set_of_queries_holds() {
-    // Every Fill beside a SwapAxes is a pass: 2 · 2,100 of 2,048 a set.
+    // Every sum beside a transposition is a pass: 2 · 2,100 of 2,048 a set.
     let Some(device) = gpu() else { return };
     let mut program = Program::new();
     let (a, b) = (program.tensor("a", &[6]), program.tensor("b", &[6]));
-    for value in 0..2100_u16 {
-        program.push(bptt::program::Fill {
-            target: a,
-            value: f32::from(value),
-        });
-        program.push(bptt::program::SwapAxes {
-            input: a,
-            output: b,
-            shape: [2, 3, 1],
-        });
+    let (rows, columns) = (View::new(a, [3, 1]), View::new(b, [1, 2]));
+    for _ in 0..2100 {
+        let all = View::new(a, [1]);
+        let operands = vec![Operand::Float(all.clone())];
+        program.push(Map::new("count", &[6], operands, vec![all], |tape| {
+            vec![tape.operand(0) + 1.0]
+        }));
+        let operands = vec![Operand::Float(rows.clone())];
+        let output = vec![columns.clone()];
+        program.push(Map::new("transpose", &[2, 3], operands, output, |tape| {
+            vec![tape.operand(0)]
+        }));
     }
     let executable = bptt::Executable::new(&device, program, &[]).unwrap();
     let profile = executable.profile().unwrap();
@@ -372,7 +375,7 @@ fn more_passes_than_one_set_of_queries_holds() {
         last.to_array::<f32>()
             .unwrap()
             .iter()
-            .all(|value| *value == 2099.0)
+            .all(|value| *value == 2100.0)
     );
 }
 

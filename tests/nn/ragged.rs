@@ -5,8 +5,9 @@ use crate::finite_differences::check_trainer;
 use crate::runs::{Results, check, devices_with_tolerances, random, tensor};
 use bptt::Device;
 use bptt::data::{Batch, Dataset, Sequences, Values};
-use bptt::nn::{Gru, Input, Lstm, Sequential};
-use bptt::train::{Adam, CrossEntropy, Fit, Loss, Mse, Sgd, Trainer};
+use bptt::graph::Type;
+use bptt::nn::{Gru, Input, Lstm, Model, Sequential};
+use bptt::train::{Adam, CrossEntropy, Loss, Mse, Sgd, Trainer};
 use bptt::verify::compare;
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, Ix3, arr1, s};
 
@@ -24,12 +25,10 @@ fn model(device: &Device, last_step: bool) -> Model {
     model.linear(O).build(device, 3).unwrap()
 }
 
-fn trainer(device: &Device, last_step: bool, loss: impl Into<Loss>) -> Trainer {
+fn trainer(device: &Device, last_step: bool, loss: impl Loss + 'static) -> Trainer {
     // A learning rate of 0: steps report losses and gradients and change nothing.
-    let trainer = Trainer::new(model(device, last_step), Sgd::new(0.0))
-        .build()
-        .unwrap();
-    trainer.loss(loss).unwrap()
+    let trainer = Trainer::new(model(device, last_step), Sgd::new(0.0)).loss(loss);
+    trainer.build().unwrap()
 }
 
 fn x() -> Array3<f64> {
@@ -126,7 +125,7 @@ fn step(trainer: &mut Trainer, batch: &Batch) -> Results {
 }
 
 /// The targets of some rows and of the first steps.
-fn target(loss: Loss, last_step: bool, rows: &[usize], steps: usize) -> Values {
+fn target(loss: &impl Loss, last_step: bool, rows: &[usize], steps: usize) -> Values {
     fn part<F: Clone>(all: ArrayD<F>, last_step: bool, rows: &[usize], steps: usize) -> ArrayD<F> {
         if last_step {
             return all.select(Axis(0), rows);
@@ -134,20 +133,19 @@ fn target(loss: Loss, last_step: bool, rows: &[usize], steps: usize) -> Values {
         let rows = all.select(Axis(1), rows);
         rows.slice_axis(Axis(0), (..steps).into()).to_owned()
     }
-    match loss {
-        Loss::Mse(_) => part(floats(last_step), last_step, rows, steps).into(),
-        _ => part(classes(last_step), last_step, rows, steps).into(),
+    match loss.classes(&Type::float([T, B, O])) {
+        None => part(floats(last_step), last_step, rows, steps).into(),
+        Some(_) => part(classes(last_step), last_step, rows, steps).into(),
     }
 }
 
 /// A batch's loss and gradients are the sums of those of its rows alone, each times a factor of its length.
 fn check_by_hand(
     last_step: bool,
-    loss: impl Into<Loss>,
-    loss_alone: impl Into<Loss>,
+    loss: impl Loss + Copy + 'static,
+    loss_alone: impl Loss + Copy + 'static,
     factor: impl Fn(usize) -> f64,
 ) {
-    let (loss, loss_alone) = (loss.into(), loss_alone.into());
     // A row without any step cannot be run alone. It has no part in a loss of every step; in one of the last steps it has.
     let rows: Vec<usize> = (0..B)
         .filter(|row| !last_step || LENGTHS[*row] > 0)
@@ -155,7 +153,7 @@ fn check_by_hand(
     let lengths: Vec<usize> = rows.iter().map(|row| LENGTHS[*row]).collect();
     let batch = Batch::new(
         x().select(Axis(1), &rows),
-        target(loss, last_step, &rows, T),
+        target(&loss, last_step, &rows, T),
     )
     .with_lengths(lengths.clone());
     for (device, tolerance) in devices_with_tolerances() {
@@ -164,7 +162,7 @@ fn check_by_hand(
         let mut expected: Results = got.iter().map(zeros).collect();
         let mut single = trainer(&device, last_step, loss_alone);
         for (row, length) in rows.iter().zip(&lengths).filter(|(_, length)| **length > 0) {
-            let target = target(loss, last_step, &[*row], *length);
+            let target = target(&loss, last_step, &[*row], *length);
             for (name, values) in step(&mut single, &Batch::new(alone(*row), target)) {
                 *expected.get_mut(&name).unwrap() += &(values * factor(*length));
             }
@@ -237,26 +235,24 @@ fn lengths_change_from_batch_to_batch() {
         for batch in batches.iter().chain(&batches) {
             let expected = step(&mut trainer(&device, false, Mse::mean()), batch);
             let got = step(&mut one, batch);
-            assert!(got == expected, "{:?} on {device}", batch.lengths);
+            assert!(got == expected, "{:?} on {device}", batch.inputs[0].lengths);
         }
     }
 }
 
 #[test]
 fn no_step_at_all_is_a_loss_of_zero() {
-    for device in every_device() {
-        let losses: [(Loss, Values); 2] = [
-            (Mse::mean().into(), floats(false).into()),
-            (CrossEntropy.into(), classes(false).into()),
-        ];
-        for (loss, target) in losses {
-            let batch = Batch::new(x(), target).with_lengths(vec![0; B]);
+    fn check_loss(loss: impl Loss + Copy + 'static, target: impl Into<Values>) {
+        let batch = Batch::new(x(), target).with_lengths(vec![0; B]);
+        for device in every_device() {
             for (name, values) in step(&mut trainer(&device, false, loss), &batch) {
                 let zeros = values.iter().all(|value| *value == 0.0);
                 assert!(zeros, "{name} of {loss:?} on {device}: {values}");
             }
         }
     }
+    check_loss(Mse::mean(), floats(false));
+    check_loss(CrossEntropy, classes(false));
 }
 
 #[test]
@@ -296,8 +292,8 @@ fn fit_learns_the_mean_of_ragged_sequences() {
         let mut trainer = Trainer::new(model, Adam::new(0.02)).build().unwrap();
         let (train, valid) = (means(160, 5), means(64, 6));
         let before = trainer.evaluate(&valid, 64).unwrap();
-        let fit = Fit::epochs(16).batch_size(32);
-        let history = trainer.fit(&train, Some(&valid), &fit, |_| ()).unwrap();
+        let fit = trainer.fit(&train).validation(&valid);
+        let history = fit.epochs(16).batch_size(32).run().unwrap();
         let after = trainer.evaluate(&valid, 64).unwrap();
         assert!(
             after < 0.01 && after < 0.1 * before,
@@ -326,10 +322,9 @@ fn fit_learns_from_every_step_there_is() {
     let data = data.with_lengths(lengths.clone()).unwrap();
     for device in devices() {
         let model = Sequential::new(1).lstm(Lstm::hidden(8)).linear(2);
-        let trainer = Trainer::new(model.build(&device, 1).unwrap(), Adam::new(0.05)).build();
-        let mut trainer = trainer.unwrap().loss(CrossEntropy).unwrap();
-        let fit = Fit::epochs(30).batch_size(16);
-        let history = trainer.fit(&data, None, &fit, |_| ()).unwrap();
+        let trainer = Trainer::new(model.build(&device, 1).unwrap(), Adam::new(0.05));
+        let mut trainer = trainer.loss(CrossEntropy).build().unwrap();
+        let history = trainer.fit(&data).epochs(30).batch_size(16).run().unwrap();
         let loss = history.epochs[29].loss;
         assert!(loss < 0.3, "{loss} on {device}");
     }
@@ -338,9 +333,10 @@ fn fit_learns_from_every_step_there_is() {
 #[test]
 fn a_batch_has_the_lengths_of_its_examples() {
     let data = Sequences::classes(Array3::zeros((4, 3, 2)), Array1::zeros(3)).unwrap();
-    assert_eq!(data.batch(&[2, 1]).lengths, None);
+    assert_eq!(data.batch(&[2, 1]).inputs[0].lengths, None);
     let data = data.with_lengths(vec![4, 0, 2]).unwrap();
-    assert_eq!(data.batch(&[2, 0, 2]).lengths, Some(vec![2, 4, 2]));
+    let lengths = &data.batch(&[2, 0, 2]).inputs[0].lengths;
+    assert_eq!(*lengths, Some(vec![2, 4, 2]));
 }
 
 #[test]

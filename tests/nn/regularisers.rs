@@ -257,6 +257,7 @@ fn trainer(device: &Device, is_random: bool, seed: u64) -> Trainer {
         .loss(Mse::mean())
         .seed(seed)
         .build()
+        .unwrap()
 }
 
 fn data() -> (ArrayD<f32>, ArrayD<f32>) {

@@ -3,7 +3,7 @@
 pub use crate::common::SINGLE_THROUGH_TIME;
 use crate::common::{array, devices, rng, uniform};
 use bptt::cell::Cell;
-use bptt::nn::{Input, Recurrent, State, Vjp};
+use bptt::nn::{Input, Recurrent, RecurrentModel, State, Vjp};
 use bptt::verify::{DOUBLE, compare};
 use bptt::{Device, Error, Tensor};
 use ndarray::ArrayD;

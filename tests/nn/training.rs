@@ -2,8 +2,8 @@
 
 use crate::common::{array, devices, gpu, rng, uniform};
 use bptt::data::{Batch, Dataset, Sequences};
-use bptt::nn::{Gru, Lstm, Rnn, Sequential};
-use bptt::train::{Adam, CrossEntropy, Fit, Mse, Optimizer, Sgd, Trainer};
+use bptt::nn::{Gru, Lstm, Model, Rnn, Sequential};
+use bptt::train::{Adam, AdamW, Cosine, CrossEntropy, Epoch, Mse, Optimizer, Sgd, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};
 use ndarray::{Array1, Array2, Array3, Axis, Ix3};
@@ -30,7 +30,7 @@ fn batches() -> Vec<Batch> {
 fn weights_after(
     device: &Device,
     model: Sequential,
-    optimizer: impl Into<Optimizer>,
+    optimizer: impl Optimizer + 'static,
 ) -> Vec<(String, ndarray::ArrayD<f64>)> {
     let mut trainer = Trainer::new(model.build(device, 4).unwrap(), optimizer)
         .clip_norm(0.5)
@@ -81,25 +81,25 @@ fn devices_agree_after_nine_steps() {
                 .linear(2)
         },
     ];
-    for model in models {
-        for optimizer in [
-            Optimizer::from(Sgd::new(0.1).momentum(0.9).nesterov().weight_decay(0.01)),
-            // A larger ε than usual: where a gradient is rounding noise, Adam's first steps would make it a full step.
-            Adam::new(1e-2).epsilon(1e-4).into(),
-            AdamW::new(1e-2).weight_decay(0.1).epsilon(1e-4).into(),
-        ] {
-            let expected = weights_after(&Device::cpu_f64(), model(), optimizer);
-            for device in devices() {
-                for ((name, got), (_, expected)) in weights_after(&device, model(), optimizer)
-                    .iter()
-                    .zip(&expected)
-                {
-                    if let Err(mismatch) = compare(name, got, expected, 2e-4) {
-                        panic!("{optimizer:?} on {device}: {mismatch}");
-                    }
+    fn check_optimizer(model: fn() -> Sequential, optimizer: impl Optimizer + Copy + 'static) {
+        let expected = weights_after(&Device::cpu_f64(), model(), optimizer);
+        for device in devices() {
+            for ((name, got), (_, expected)) in weights_after(&device, model(), optimizer)
+                .iter()
+                .zip(&expected)
+            {
+                if let Err(mismatch) = compare(name, got, expected, 2e-4) {
+                    panic!("{optimizer:?} on {device}: {mismatch}");
                 }
             }
         }
+    }
+    for model in models {
+        let sgd = Sgd::new(0.1).momentum(0.9).nesterov().weight_decay(0.01);
+        check_optimizer(model, sgd);
+        // A larger ε than usual: where a gradient is rounding noise, Adam's first steps would make it a full step.
+        check_optimizer(model, Adam::new(1e-2).epsilon(1e-4));
+        check_optimizer(model, AdamW::new(1e-2).weight_decay(0.1).epsilon(1e-4));
     }
 }
 
@@ -275,10 +275,10 @@ fn fit_learns_keeps_the_best_weights_and_stops() {
             .unwrap();
         let (train, valid) = (ramp(50), ramp(20));
         let mut told = vec![];
-        let fit = Fit::epochs(12).batch_size(16).seed(1).cosine();
-        let history = trainer
-            .fit(&train, Some(&valid), &fit, |epoch| told.push(*epoch))
-            .unwrap();
+        let fit = trainer.fit(&train).validation(&valid).epochs(12);
+        let fit = fit.batch_size(16).seed(1).schedule(Cosine);
+        let tell = |epoch: &Epoch| told.push(epoch.clone());
+        let history = fit.callback(tell).run().unwrap();
         assert_eq!(history.epochs, told);
         assert_eq!(history.epochs.len(), 12);
         let losses: Vec<f64> = history
@@ -298,9 +298,8 @@ fn fit_learns_keeps_the_best_weights_and_stops() {
         assert_eq!(trainer.steps(), 12 * 4);
         // With a learning rate of 0 nothing gets better after the first epoch.
         trainer.set_learning_rate(0.0).unwrap();
-        let history = trainer
-            .fit(&train, Some(&valid), &Fit::epochs(50).patience(3), |_| ())
-            .unwrap();
+        let fit = trainer.fit(&train).validation(&valid);
+        let history = fit.epochs(50).patience(3).run().unwrap();
         assert_eq!((history.epochs.len(), history.best), (4, Some(1)));
     }
 }
@@ -316,13 +315,13 @@ fn fit_learns_classes() {
             .gru(Gru::hidden(12))
             .last_step()
             .linear(2);
-        let trainer = Trainer::new(model.build(&device, 3).unwrap(), Adam::new(0.02))
+        let mut trainer = Trainer::new(model.build(&device, 3).unwrap(), Adam::new(0.02))
+            .loss(CrossEntropy)
             .build()
             .unwrap();
-        let mut trainer = trainer.loss(CrossEntropy).unwrap();
-        let fit = Fit::epochs(10).batch_size(30);
         let (train, valid) = (data(200, 1), data(80, 2));
-        let history = trainer.fit(&train, Some(&valid), &fit, |_| ()).unwrap();
+        let fit = trainer.fit(&train).validation(&valid);
+        let history = fit.epochs(10).batch_size(30).run().unwrap();
         let best = history.epochs[history.best.unwrap() - 1]
             .validation
             .unwrap();
@@ -339,7 +338,7 @@ fn fit_learns_classes() {
             .loss(CrossEntropy)
             .build()
             .unwrap();
-        let history = trainer.fit(&steps, None, &Fit::epochs(20), |_| ()).unwrap();
+        let history = trainer.fit(&steps).epochs(20).run().unwrap();
         assert!(
             history.epochs[19].loss < 0.1 * history.epochs[0].loss,
             "{device}"
@@ -377,20 +376,15 @@ fn an_epoch_counts_its_own_steps_only_and_an_error_leaves_the_learning_rate() {
         Array3::<f32>::from_elem((1, 1, 1), 1e6),
     );
     trainer.step(&stray).unwrap();
-    let loss = trainer
-        .fit(&data, None, &Fit::epochs(1), |_| ())
-        .unwrap()
-        .epochs[0]
-        .loss;
+    let loss = trainer.fit(&data).run().unwrap().epochs[0].loss;
     assert!(loss < 10.0, "{loss}");
     trainer.set_learning_rate(0.5).unwrap();
     let broken = Broken(data, std::cell::Cell::new(false));
-    let fit = Fit::epochs(4).cosine().batch_size(8);
-    assert!(trainer.fit(&broken, None, &fit, |_| ()).is_err());
+    let fit = trainer.fit(&broken).epochs(4).schedule(Cosine);
+    assert!(fit.batch_size(8).run().is_err());
     assert_eq!(trainer.optimizer().learning_rate(), 0.5);
-    let error = trainer
-        .fit(&broken, None, &fit.patience(2), |_| ())
-        .unwrap_err();
+    let fit = trainer.fit(&broken).epochs(4).schedule(Cosine);
+    let error = fit.batch_size(8).patience(2).run().unwrap_err();
     assert!(
         error
             .to_string()

@@ -4,7 +4,7 @@ use crate::common::devices;
 use crate::golden::{golden, read};
 use bptt::data::Batch;
 use bptt::interop::ConcatenatedLstm;
-use bptt::nn::{Bias, Lstm, Rnn, Sequential};
+use bptt::nn::{Bias, Lstm, Model, Rnn, Sequential};
 use bptt::train::{Mse, Sgd, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};

@@ -1,7 +1,7 @@
 //! Names, first values and files of weights.
 
 use crate::common::devices;
-use bptt::nn::{Gru, Lstm, Rnn, Sequential};
+use bptt::nn::{Gru, Lstm, Model, Rnn, Sequential};
 use bptt::{Device, Error};
 use ndarray::ArrayD;
 

@@ -154,10 +154,10 @@ pub fn check_trainer(mut trainer: Trainer, batch: &Batch) {
 }
 
 /// A trainer of the model with a loss, whose steps change nothing.
-fn trainer(model: Sequential, loss: impl Into<Loss>) -> Trainer {
+fn trainer(model: Sequential, loss: impl Loss + 'static) -> Trainer {
     let model = model.build(&Device::cpu_f64(), 1).unwrap();
-    let trainer = Trainer::new(model, Sgd::new(0.0)).build().unwrap();
-    trainer.loss(loss).unwrap()
+    let trainer = Trainer::new(model, Sgd::new(0.0)).loss(loss);
+    trainer.build().unwrap()
 }
 
 #[test]
