@@ -5,7 +5,7 @@ use crate::data::Values;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::executable::{Copy, Executable};
-use crate::graph::{Dtype, Type, Var};
+use crate::graph::{Dtype, Op, Type, Var};
 use crate::lower::{Lowered, Request, lower};
 use crate::philox::rng_words;
 use crate::program::{Program, Slice};
@@ -94,6 +94,15 @@ impl Trace {
             lengths: of_lengths,
         };
         (var, slots)
+    }
+
+    /// Whether the lengths of some value are those of an input.
+    pub(crate) fn are_lengths_of(&self, input: &InputSlots, lengths: Option<Var>) -> bool {
+        let Some(lengths) = lengths else { return false };
+        match self.graph.nodes[lengths.node].op {
+            Op::Input(slot) => input.lengths == Some(slot),
+            _ => false,
+        }
     }
 }
 

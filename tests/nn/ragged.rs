@@ -190,6 +190,22 @@ fn the_last_steps_loss_is_that_of_each_rows_own() {
     check_by_hand(true, CrossEntropy, CrossEntropy, |_| 0.25);
 }
 
+/// Behind softmax the loss is −ln of what softmax gives, in front of it −ln softmax: the same.
+#[test]
+fn cross_entropy_of_a_distribution_is_that_of_its_logits() {
+    for (device, tolerance) in devices_with_tolerances() {
+        let results = |softmax: bool| {
+            let model = Sequential::new(I).lstm(Lstm::hidden(5)).linear(O);
+            let model = if softmax { model.softmax() } else { model };
+            let model = model.build(&device, 3).unwrap();
+            let trainer = Trainer::new(model, Sgd::new(0.0)).loss(CrossEntropy);
+            let batch = Batch::new(x(), classes(false)).with_lengths(LENGTHS.into());
+            step(&mut trainer.build().unwrap(), &batch)
+        };
+        check(&device.to_string(), &results(true), &results(false), tolerance);
+    }
+}
+
 #[test]
 fn what_lies_past_the_lengths_has_no_effect() {
     for device in every_device() {

@@ -294,7 +294,7 @@ fn fit_learns_keeps_the_best_weights_and_stops() {
             losses[best - 1],
             "the best weights, on {device}"
         );
-        assert_eq!(trainer.optimizer().learning_rate(), 0.02);
+        assert_eq!(trainer.learning_rate(), 0.02);
         assert_eq!(trainer.steps(), 12 * 4);
         // With a learning rate of 0 nothing gets better after the first epoch.
         trainer.set_learning_rate(0.0).unwrap();
@@ -382,7 +382,7 @@ fn an_epoch_counts_its_own_steps_only_and_an_error_leaves_the_learning_rate() {
     let broken = Broken(data, std::cell::Cell::new(false));
     let fit = trainer.fit(&broken).epochs(4).schedule(Cosine);
     assert!(fit.batch_size(8).run().is_err());
-    assert_eq!(trainer.optimizer().learning_rate(), 0.5);
+    assert_eq!(trainer.learning_rate(), 0.5);
     let fit = trainer.fit(&broken).epochs(4).schedule(Cosine);
     let error = fit.batch_size(8).patience(2).run().unwrap_err();
     assert!(

@@ -108,14 +108,11 @@ impl InputProduct {
     }
 }
 
-/// Appends the products right before the operation that is being lowered, as operations of their own.
+/// Appends the products before the steps, each of which is done with its memory when the next begins.
 pub(super) fn lower(products: &[Gemm], plan: &mut PlanBuilder<'_>) -> Result<()> {
-    let own = plan.operation();
-    for (index, product) in (own - products.len()..own).zip(products) {
-        plan.begin(index);
+    products.iter().try_for_each(|product| {
         gemm::lower(product, plan)?;
         plan.end(&[product.c.tensor]);
-    }
-    plan.begin(own);
-    Ok(())
+        Ok(())
+    })
 }

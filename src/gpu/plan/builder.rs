@@ -91,11 +91,6 @@ impl<'a> PlanBuilder<'a> {
         self.operation = operation;
     }
 
-    /// The index of the operation that is being lowered.
-    pub(in crate::gpu) fn operation(&self) -> usize {
-        self.operation
-    }
-
     /// Ends the lowering of an operation that writes to some tensors.
     pub(in crate::gpu) fn end(&mut self, written: &[TensorId]) {
         self.memo.forget(written);

@@ -4,7 +4,7 @@ use super::Trainer;
 use super::update::Externals;
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::graph::{Type, Var};
+use crate::graph::{Dtype, Type, Var};
 use crate::lower::{Request, within_budget};
 use crate::nn::{Compiled, Feed, InputSlots, Signature, Trace, Written};
 use crate::tensor::Tensor;
@@ -18,8 +18,8 @@ pub(super) struct StepProgram {
     pub(super) compiled: Compiled,
     /// Class numbers below which targets are.
     classes: Option<usize>,
-    /// Whether the output is a sequence, so that targets past a row's length are not looked at.
-    sequence: bool,
+    /// The input whose lengths the output has, past which targets are not looked at.
+    lengths_of: Option<usize>,
 }
 
 impl StepProgram {
@@ -29,8 +29,8 @@ impl StepProgram {
             return Ok(());
         };
         let shape = batch.target.shape();
-        let lengths = batch.inputs.first().and_then(|input| input.lengths.as_deref());
-        let lengths = lengths.filter(|_| self.sequence && shape.len() >= 2);
+        let lengths = self.lengths_of.and_then(|input| batch.inputs[input].lengths.as_deref());
+        let lengths = lengths.filter(|_| shape.len() >= 2);
         let counts = |index: usize| match lengths {
             Some(lengths) => {
                 let of_step: usize = shape[2..].iter().product();
@@ -49,6 +49,8 @@ struct Traced {
     inputs: Vec<InputSlots>,
     output: Var,
     target: Var,
+    /// The input whose lengths the output has.
+    lengths_of: Option<usize>,
 }
 
 impl Trainer {
@@ -60,7 +62,10 @@ impl Trainer {
         };
         let mut trace = Trace::with(self.model.parameters(), training);
         let (output, mut slots) = self.model.trace(&mut trace, inputs)?;
-        check_target(target, &self.loss.target(trace.graph.ty(output)))?;
+        let ty = trace.graph.ty(output);
+        check_target(target, &self.loss.target(ty), self.loss.classes(ty))?;
+        let lengths = ty.lengths;
+        let lengths_of = slots.iter().position(|slots| trace.are_lengths_of(slots, lengths));
         let (target, own) = trace.input("target", target);
         slots.push(own);
         Ok(Traced {
@@ -68,6 +73,7 @@ impl Trainer {
             inputs: slots,
             output,
             target,
+            lengths_of,
         })
     }
 
@@ -84,7 +90,7 @@ impl Trainer {
         StepProgram {
             compiled,
             classes: self.loss.classes(output),
-            sequence: output.lengths.is_some(),
+            lengths_of: traced.lengths_of,
         }
     }
 
@@ -197,7 +203,7 @@ impl Trainer {
         let target = feeds[feeds.len() - 1].signature();
         for metric in metrics {
             let ty = metric.target(traced.trace.graph.ty(output));
-            check_target(&target, &ty)?;
+            check_target(&target, &ty, None)?;
             let mut scope = traced.trace.root();
             let values = metric.elements(&mut scope, output, traced.target)?;
             elements.push(Elements::new(&mut scope, values, output, Reduction::Mean));
@@ -231,15 +237,19 @@ impl Trainer {
     }
 }
 
-/// `Ok` where a target is of a type.
-fn check_target(got: &Signature, expected: &Type) -> Result<()> {
+/// `Ok` where a target is of a type: class numbers below `classes`, where it says so.
+fn check_target(got: &Signature, expected: &Type, classes: Option<usize>) -> Result<()> {
     crate::error::check_shape("target", &got.shape, &expected.shape)?;
     if got.dtype == expected.dtype {
         return Ok(());
     }
     let (got, expected) = match expected.dtype {
-        crate::graph::Dtype::Index => ("floats", "class numbers as u32"),
-        crate::graph::Dtype::Float => ("class numbers", "floats like the model's output"),
+        Dtype::Index => {
+            let range = classes.map(|count| format!(" 0 to {}", count.saturating_sub(1)));
+            let expected = format!("class numbers{} as u32", range.unwrap_or_default());
+            ("floats", expected)
+        }
+        Dtype::Float => ("class numbers", "floats like the model's output".to_owned()),
     };
     Err(Error::argument("target", got, expected))
 }
