@@ -239,6 +239,15 @@ impl Tensor {
         }
     }
 
+    /// Overwrites all elements with whole numbers of the same shape, as what reads them as such expects.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the shapes differ; [`Error::DeviceLost`].
+    pub fn write_indices<D: Dimension>(&self, array: &ArrayRef<u32, D>) -> Result<()> {
+        check_shape("array", array.shape(), &self.shape)?;
+        self.write_wholes(0, &array.iter().copied().collect::<Vec<_>>())
+    }
+
     /// Overwrites elements from `offset` on.
     pub(crate) fn write_slice<F: Real>(&self, offset: usize, values: &[F]) -> Result<()> {
         debug_assert!(offset + values.len() <= self.len());

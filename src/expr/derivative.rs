@@ -1,8 +1,8 @@
 //! Derivatives of expressions, as more of the same recording.
 
 use super::lanes::Lanes;
-use super::node::{Fold, Function, Node, NodeId, Operator};
-use super::tape::{Expr, Tape};
+use super::node::{Body, Fold, Function, Node, NodeId, Operator};
+use super::tape::{Expr, Inlined, Tape};
 
 /// The gradients that reach nodes: none where nothing does.
 pub(crate) struct Adjoints<'t>(Vec<Option<Expr<'t>>>);
@@ -144,5 +144,35 @@ impl<'t> OperandGradients<'t> {
         let node = self.tape.push(Node::Operand(operand));
         let parts = self.by_element.iter().map(|part| part.of(node));
         (self.tape.sum(parts), self.by_row.of(node))
+    }
+}
+
+impl Body {
+    /// The gradients of Σ ⟨seed, output⟩ with respect to some operands, as graphs take them, for tests. `of`: operands, and whether
+    /// they change along a row: of those that do the gradient is an element, of the others, summed over the row, a result. The seeds
+    /// are the operands from `seeds` on: one for each element, then one for each result.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn gradient(&self, seeds: usize, of: &[(usize, bool)]) -> Self {
+        let tape = Tape::new();
+        let (elements, results) = tape.inline(self, Inlined::Operand);
+        let seeded = |(index, output): (usize, &Expr<'_>)| (output.id(), tape.operand(seeds + index));
+        let of_elements: Vec<_> = elements.iter().enumerate().map(seeded).collect();
+        let of_results = results.iter().enumerate();
+        let of_results: Vec<_> =
+            of_results.map(|(index, result)| seeded((elements.len() + index, result))).collect();
+        let found = tape.operand_gradients(&of_elements, &of_results);
+        let zero = tape.constant(0.0);
+        let (mut as_elements, mut as_results) = (vec![], vec![]);
+        for (operand, along_row) in of {
+            let (element, row) = found.of(*operand);
+            if *along_row {
+                as_elements.push(tape.sum([element, row]).unwrap_or(zero));
+            } else {
+                let summed = element.map(|element| tape.statistic(Fold::Sum, element));
+                as_results.push(tape.sum([summed, row]).unwrap_or(zero));
+            }
+        }
+        tape.finish(&as_elements, &as_results)
     }
 }

@@ -51,7 +51,7 @@ impl Tape {
     }
 
     /// Ends the recording with what is computed for every element and for every row.
-    pub(crate) fn finish(&self, elements: &[Expr<'_>], results: &[Expr<'_>]) -> Body {
+    pub fn finish(&self, elements: &[Expr<'_>], results: &[Expr<'_>]) -> Body {
         let ids = |of: &[Expr<'_>]| of.iter().map(|expr| expr.id).collect();
         let body = Body {
             elements: ids(elements),
@@ -142,8 +142,8 @@ impl Tape {
         WholeExpr { tape: self, id }
     }
 
-    /// A fold of an expression over the row.
-    pub(crate) fn statistic(&self, fold: Fold, of: Expr<'_>) -> Expr<'_> {
+    /// A fold of an expression over the row. The same fold of the same expression is one.
+    pub fn statistic(&self, fold: Fold, of: Expr<'_>) -> Expr<'_> {
         let index = {
             let statistics = &mut self.recorded.borrow_mut().body.statistics;
             let known = statistics.iter().position(|known| *known == (fold, of.id));

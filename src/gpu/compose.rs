@@ -39,7 +39,7 @@ const NO_LATE_GATES: WgslSource = crate::wgsl!("shaders/cell/no_late_gates.wgsl"
 pub(crate) const COUNTS: &str = "the counts of the cell's Rust half";
 
 /// A composed shader.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shader {
     /// The kernel's name, with the cell's where it has one: `recurrent_forward.lstm`.
     pub name: String,

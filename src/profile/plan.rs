@@ -1,14 +1,16 @@
 //! What an executable will do, as data.
 
 use super::table::{Align, table};
+use crate::gpu::{Shader, generated};
 use crate::program::{Cost, Op, Program, Role};
+use std::borrow::Cow;
 use std::fmt;
 
 /// A dispatch, or an operation on a CPU.
 pub(crate) struct Launch<'a> {
     /// Index of the operation it belongs to.
     pub(crate) operation: usize,
-    pub(crate) kernel: &'a str,
+    pub(crate) kernel: Cow<'a, str>,
     pub(crate) workgroups: u64,
     pub(crate) invocations: u64,
 }
@@ -87,6 +89,7 @@ pub struct ExecutionPlan {
     pub kernels: Vec<PlannedKernel>,
     /// The tensors, the program's first, then the device's own.
     pub tensors: Vec<PlannedTensor>,
+    shaders: Vec<Shader>,
 }
 
 impl ExecutionPlan {
@@ -128,7 +131,13 @@ impl ExecutionPlan {
             device,
             kernels,
             tensors: own.chain(scratch).collect(),
+            shaders: generated(program),
         }
+    }
+
+    /// The kernels that a GPU runs for its expressions, as WGSL; on a CPU those that it would run.
+    pub fn shaders(&self) -> &[Shader] {
+        &self.shaders
     }
 
     /// Dispatches of a run.
@@ -187,7 +196,7 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
         };
         // Without a kernel of the operation's name, the one that runs last does the work.
         let main = match named(op.name()) {
-            0 => of_one[of_one.len() - 1].kernel,
+            0 => &of_one[of_one.len() - 1].kernel,
             _ => op.name(),
         };
         let mut parts = vec![(main, op.cost())];
@@ -199,7 +208,7 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
             parts.extend(products.reduce(Cost::and).map(|cost| ("gemm", cost)));
         }
         for group in of_one.chunk_by(|a, b| a.kernel == b.kernel) {
-            let kernel = group[0].kernel;
+            let kernel = &*group[0].kernel;
             let own = parts.iter().find(|(name, _)| kernel.starts_with(name));
             let (cost, all) = own.map_or((Cost::default(), 1), |(name, cost)| (*cost, named(name)));
             let [once, bytes] =

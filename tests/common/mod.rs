@@ -79,6 +79,7 @@ pub fn rounded_to_f16(value: f32) -> f32 {
 pub struct Case {
     pub program: Program,
     inputs: Vec<(Slice, Vec<f32>)>,
+    wholes: Vec<(Slice, Vec<u32>)>,
     outputs: Vec<Slice>,
     rng: ChaCha8Rng,
 }
@@ -88,6 +89,7 @@ impl Case {
         Self {
             program: Program::new(),
             inputs: vec![],
+            wholes: vec![],
             outputs: vec![],
             rng: rng(seed),
         }
@@ -104,6 +106,20 @@ impl Case {
         let slice = self.program.tensor(name, shape);
         self.inputs.push((slice, values));
         slice
+    }
+
+    /// A tensor of given whole numbers.
+    pub fn wholes(&mut self, name: &str, shape: &[usize], values: Vec<u32>) -> Slice {
+        let slice = self.program.tensor(name, shape);
+        self.wholes.push((slice, values));
+        slice
+    }
+
+    /// Seed and step, among other numbers.
+    pub fn random_state(&mut self, seed: u64, step: u64) -> Slice {
+        let words = [seed, seed >> 32, step, step >> 32].map(|word| word as u32);
+        let around = [&[7, 8, 9], &words[..], &[1, 2]].concat();
+        self.wholes("seed, step", &[around.len()], around).part(3, 4)
     }
 
     /// A tensor of random numbers, and a matrix inside it: elements before and after every row are not the matrix's.
@@ -142,6 +158,7 @@ impl Case {
         Self {
             program: self.program.clone(),
             inputs: self.inputs.iter().map(rounded).collect(),
+            wholes: self.wholes.clone(),
             outputs: self.outputs.clone(),
             rng: rng(0),
         }
@@ -171,6 +188,11 @@ impl Case {
         for id in self.program.ids() {
             // Every tensor is poisoned first: what the program forgets to write stays NaN.
             let spec = self.program.spec(id);
+            if let Some((_, wholes)) = self.wholes.iter().find(|(slice, _)| slice.tensor == id) {
+                let wholes = ArrayD::from_shape_vec(spec.shape.clone(), wholes.clone());
+                executable.tensor(id).write_indices(&wholes.unwrap()).unwrap();
+                continue;
+            }
             let given = self.inputs.iter().find(|(slice, _)| slice.tensor == id);
             let values =
                 given.map_or_else(|| vec![f32::NAN; spec.len()], |(_, values)| values.clone());

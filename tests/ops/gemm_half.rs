@@ -3,7 +3,7 @@
 use crate::common::{Case, rounded_to_f16, skipped};
 use crate::gemm::{SIZES, TRANSPOSITIONS, case, inside_case, own_gpu, shader};
 use bptt::gpu::GemmKernel;
-use bptt::program::{Fill, Gemm, Slice};
+use bptt::program::{Gemm, Map, Slice};
 use bptt::verify::{SINGLE, compare};
 use bptt::{Device, Executable, Precision};
 use ndarray::ArrayD;
@@ -182,10 +182,7 @@ fn weights_are_rounded_once_for_all_that_take_them_and_anew_when_written() {
     let product = Gemm::new(y.matrix(5, 9), weights, back.matrix(5, 7));
     case.program.push(product.weights());
     // A number that f16 has, as the CPU is not to round it.
-    case.program.push(Fill {
-        target: w,
-        value: 0.375,
-    });
+    case.program.push(Map::fill(w, 0.375));
     case.program.push(forward(again));
     let executable = Executable::new(&device, case.program.clone(), &[]).unwrap();
     let packs = executable

@@ -6,7 +6,7 @@ use crate::gemm::own_gpu;
 use crate::recurrent_forward::{Options, forward};
 use bptt::CellRef;
 use bptt::gpu::{RecurrentChoice, RecurrentWalk};
-use bptt::program::{Fill, Gemm, Op, Program, RecurrentForward, Slice};
+use bptt::program::{Gemm, Map, Op, Program, RecurrentForward, Slice};
 use bptt::verify::SINGLE;
 use bptt::{Device, Error, Executable, Precision, Tensor};
 use ndarray::ArrayD;
@@ -126,8 +126,12 @@ fn a_write_to_the_weights_of_the_inputs_is_seen() {
         weight.matrix(width, 3),
         x_gates.matrix(8, width),
     );
-    case.program.push(product.transpose_b());
-    case.program.push(RecurrentForward { x_gates, ..op });
+    let products = vec![product.transpose_b()];
+    case.program.push(RecurrentForward {
+        products,
+        x_gates,
+        ..op
+    });
     let executable = case.compile(&device);
     assert!(!executable.kernels().contains(&"gemm"));
     check(&device, &mut case, weight, write(weight));
@@ -146,7 +150,7 @@ fn another_program_that_writes_is_seen() {
             let mut other = Program::new();
             let target = other.external(0, "weights", weights.shape());
             let value = 0.125;
-            other.push(Fill { target, value });
+            other.push(Map::fill(target, value));
             let other = Executable::new(&device, other, &[weights]).unwrap();
             if profiled {
                 match other.profile() {
@@ -156,7 +160,7 @@ fn another_program_that_writes_is_seen() {
             } else {
                 other.run().unwrap();
             }
-            case.set(tensor, vec![value; target.len]);
+            case.set(tensor, vec![value as f32; target.len]);
             let after = run(&case, &executable);
             assert_eq!(after, case.run(&device), "{device}");
             assert_ne!(after, before, "{device}");
@@ -180,7 +184,7 @@ fn writes_of_another_thread_are_seen_together() {
         let held = tensors.map(|tensor| executable.tensor(tensor.tensor).clone());
         for (index, held) in held.iter().enumerate() {
             let target = program.external(index, "weights", held.shape());
-            program.push(Fill { target, value });
+            program.push(Map::fill(target, value));
         }
         Executable::new(&device, program, &held).unwrap()
     });
@@ -244,8 +248,7 @@ fn what_the_caller_writes_to_a_buffer_of_its_own_is_seen() {
     let a = program.tensor("a", &[2, 8]);
     let b = program.external(0, "weights", &[4, 8]);
     let c = program.tensor("c", &[2, 4]);
-    let target = a;
-    program.push(Fill { target, value: 1.0 });
+    program.push(Map::fill(a, 1.0));
     program.push(Gemm {
         transpose_b: true,
         weights: true,

@@ -1,5 +1,5 @@
 use crate::common::gpu;
-use bptt::program::{Fill, Gemm, Program};
+use bptt::program::{Gemm, Map, Program};
 use bptt::{Device, Error, Executable, Tensor};
 
 /// Why a program is refused.
@@ -28,7 +28,7 @@ fn inconsistent_operations_are_refused_by_name() {
     let mut program = Program::new();
     let mut target = program.tensor("target", &[4]);
     target.len = 5;
-    program.push(Fill { target, value: 0.0 });
+    program.push(Map::fill(target, 0.0));
     assert!(reason(program).contains("past the 4 elements of target"));
 }
 
@@ -57,16 +57,13 @@ fn a_run_is_one_submit_and_creates_nothing() {
     let mut program = Program::new();
     let target = program.tensor("target", &[4]);
     (0..5).for_each(|value| {
-        program.push(Fill {
-            target,
-            value: value as f32,
-        })
+        program.push(Map::fill(target, f64::from(value)))
     });
     // A device of its own: other tests run beside this one.
     let (wgpu_device, queue) = device.wgpu().unwrap();
     let device = Device::from_wgpu(wgpu_device.clone(), queue.clone());
     let executable = Executable::new(&device, program, &[]).unwrap();
-    assert_eq!(executable.kernels(), ["fill"; 5]);
+    assert_eq!(executable.kernels(), ["map.fill"; 5]);
     assert_eq!(executable.program().ops().len(), 5);
     executable.run().unwrap();
     let before = device.counters();

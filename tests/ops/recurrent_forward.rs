@@ -1,7 +1,7 @@
 use crate::common::Case;
 use bptt::CellRef;
 use bptt::program::{
-    Fill, PerDirection, RecurrentForward, RecurrentShape, RecurrentWeights, Segment, Slice, Zoneout,
+    Map, PerDirection, RecurrentForward, RecurrentShape, RecurrentWeights, Segment, Slice, Zoneout,
 };
 use bptt::verify::SINGLE;
 
@@ -150,14 +150,14 @@ pub fn forward(
     let mask = options
         .masked
         .then(|| case.random("mask", &[directions, batch, gates, output], 2.0));
-    let values: Vec<f32> = (0..batch)
-        .map(|row| ((5 * row + 2) % (segment.total + 1)) as f32)
+    let values: Vec<u32> = (0..batch)
+        .map(|row| ((5 * row + 2) % (segment.total + 1)) as u32)
         .collect();
     // Seed and step, then lengths of every kind: 0, T and between, in no order.
-    let rng = [17.0, 4.0, 0.0, 65_535.0, 3.0, 0.0, 0.0, 0.0];
-    let numbers = case.given(
+    let rng = [0x4_0011, 0xffff_0000, 3, 0];
+    let numbers = case.wholes(
         "seed, step, lengths",
-        &[8 + batch],
+        &[4 + batch],
         [&rng[..], &values].concat(),
     );
     let initial = case.random("initial", &[states + 5], 1.0);
@@ -172,14 +172,15 @@ pub fn forward(
         cell: cell.clone(),
         shape,
         segment,
+        products: vec![],
         x_gates,
         weights,
         mask,
         zoneout: (options.zone != Zone::Off).then(|| Zoneout {
             rates: [0.3, 0.6],
-            random: (options.zone == Zone::Random).then(|| (numbers.part(0, 8), 5)),
+            random: (options.zone == Zone::Random).then(|| (numbers.part(0, 4), 5)),
         }),
-        lengths: options.ragged.then(|| numbers.part(8, batch)),
+        lengths: options.ragged.then(|| numbers.part(4, batch)),
         initial: options.with.then(|| initial.part(3, states)),
         last: last.part(2, states),
         y,
@@ -230,10 +231,7 @@ fn weights_and_masks_that_change_within_a_run() {
         let targets = [op.weights.weight_hh.first, op.mask.unwrap()];
         case.program.push(op.clone());
         for target in targets.into_iter().skip(changed) {
-            case.program.push(Fill {
-                target,
-                value: 0.25,
-            });
+            case.program.push(Map::fill(target, 0.25));
         }
         case.program.push(op);
         case.check(SINGLE);
