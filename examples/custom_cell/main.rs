@@ -17,7 +17,7 @@ mod common;
 use bptt::cell::{Cell, GruUnit};
 use bptt::data::Sequences;
 use bptt::nn::{Recurrent, Sequential};
-use bptt::train::{Adam, Fit, Trainer};
+use bptt::train::{Adam, Trainer};
 use bptt::{Device, verify};
 use mgu::Mgu;
 use ndarray::{Array2, Array3};
@@ -94,7 +94,8 @@ fn train<C: Cell>(device: &Device, cell: C) -> bptt::Result<()> {
         .clip_norm(1.0)
         .build()?;
     let (training, validation) = (sequences(1)?, sequences(2)?);
-    let history = trainer.fit(&training, Some(&validation), &Fit::epochs(20), |_| {})?;
+    let fit = trainer.fit(&training).validation(&validation);
+    let history = fit.epochs(20).run()?;
     let losses: Vec<String> = history
         .epochs
         .iter()

@@ -10,8 +10,8 @@
 //! fitted to the first 80 % by least squares. Written to `--out`: `forecast.png`, `loss.png`, `model.safetensors`.
 
 use bptt::data::Dataset;
-use bptt::nn::{Gru, Lstm, Rnn, Sequential};
-use bptt::train::{Adam, Fit, History, Mse, Trainer};
+use bptt::nn::{Gru, Lstm, Model, Rnn, Sequential};
+use bptt::train::{AdamW, Cosine, Epoch, History, Mse, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
 use options::{CellKind, Options};
 use series::{Scale, Series};
@@ -104,11 +104,8 @@ fn forecast(
         model.parameters().count()
     );
     let optimizer = AdamW::new(5e-3).weight_decay(0.3);
-    let trainer = Trainer::new(model, optimizer)
-        .build()
-        .and_then(|t| t.loss(Mse::mean()))
-        .and_then(|t| t.clip_norm(1.0));
-    let mut trainer = trainer.map_err(text)?;
+    let trainer = Trainer::new(model, optimizer).loss(Mse::mean());
+    let mut trainer = trainer.clip_norm(1.0).build().map_err(text)?;
     let started = Instant::now();
     let history = train_with_progress(&mut trainer, &train, &valid, options).map_err(text)?;
     let seconds = started.elapsed().as_secs_f64();
@@ -156,12 +153,12 @@ fn forecast(
     Ok(())
 }
 
-fn build(options: &Options, device: &bptt::Device) -> bptt::Result<Sequential> {
+fn build(options: &Options, device: &bptt::Device) -> bptt::Result<Model> {
     let model = Sequential::new(1);
     let model = match options.cell {
-        CellKind::RnnModel => model.rnn(Rnn::hidden(options.hidden).layers(options.layers)),
-        CellKind::LstmModel => model.lstm(Lstm::hidden(options.hidden).layers(options.layers)),
-        CellKind::GruModel => model.gru(Gru::hidden(options.hidden).layers(options.layers)),
+        CellKind::Rnn => model.rnn(Rnn::hidden(options.hidden).layers(options.layers)),
+        CellKind::Lstm => model.lstm(Lstm::hidden(options.hidden).layers(options.layers)),
+        CellKind::Gru => model.gru(Gru::hidden(options.hidden).layers(options.layers)),
     };
     model.last_step().linear(1).build(device, options.seed)
 }
@@ -172,15 +169,11 @@ fn train_with_progress(
     valid: &dyn Dataset,
     options: &Options,
 ) -> bptt::Result<History> {
-    let fit = Fit::epochs(options.epochs)
-        .batch_size(64)
-        .seed(options.seed)
-        .cosine();
     let bar = ProgressBar::new(options.epochs as u64);
     let style = ProgressStyle::with_template("{bar:30} epoch {pos}/{len}  {msg}  {eta} left");
     bar.set_style(style.expect("the template is valid"));
     let mut started = Instant::now();
-    let history = trainer.fit(train, Some(valid), &fit, |epoch| {
+    let progress = |epoch: &Epoch| {
         let rate = epoch.sequences as f64 / started.elapsed().as_secs_f64();
         started = Instant::now();
         let message = format!(
@@ -194,7 +187,10 @@ fn train_with_progress(
         if !std::io::stderr().is_terminal() && (epoch.number % 5 == 0 || epoch.number == 1) {
             println!("         epoch {:3}: {message}", epoch.number);
         }
-    });
+    };
+    let fit = trainer.fit(train).validation(valid).callback(progress);
+    let fit = fit.epochs(options.epochs).batch_size(64);
+    let history = fit.seed(options.seed).schedule(Cosine).run();
     bar.finish_and_clear();
     history
 }

@@ -14,9 +14,9 @@ pub enum CellKind {
 impl fmt::Display for CellKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::RnnModel => "RNN",
-            Self::LstmModel => "LSTM",
-            Self::GruModel => "GRU",
+            Self::Rnn => "RNN",
+            Self::Lstm => "LSTM",
+            Self::Gru => "GRU",
         })
     }
 }
@@ -57,7 +57,7 @@ impl Options {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let mut options = Self {
             device: "auto".into(),
-            cell: CellKind::LstmModel,
+            cell: CellKind::Lstm,
             data: root.join("examples/data/sunspots_monthly.csv"),
             column: None,
             hidden: 32,
@@ -101,9 +101,9 @@ impl Options {
             "device" => self.device = text(arguments)?,
             "cell" => {
                 self.cell = match text(arguments)?.as_str() {
-                    "rnn" => CellKind::RnnModel,
-                    "lstm" => CellKind::LstmModel,
-                    "gru" => CellKind::GruModel,
+                    "rnn" => CellKind::Rnn,
+                    "lstm" => CellKind::Lstm,
+                    "gru" => CellKind::Gru,
                     other => return Err(format!("{other:?}, expected rnn, lstm or gru")),
                 };
             }

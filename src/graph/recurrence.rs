@@ -110,7 +110,8 @@ impl Graph {
             ..
         } = layer.shape;
         let outputs = vec![
-            Type::float([steps, batch, directions * output]).with_lengths(lengths),
+            // Saturating: a stack too large for any device is refused by its weights' tensor.
+            Type::float([steps, batch, directions.saturating_mul(output)]).with_lengths(lengths),
             Type::float([layer.states_len()]),
         ];
         let vars = self.push(Op::Recurrence(Arc::new(layer)), inputs, outputs);

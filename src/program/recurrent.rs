@@ -45,10 +45,13 @@ impl RecurrentShape {
 
     /// Where state s `[D, B, ·]` starts in a tensor of all states: h is P wide, the others H. State S would start at its end.
     pub fn state_offset(&self, state: usize) -> usize {
-        let rows = self.directions * self.batch;
+        let rows = self.directions.saturating_mul(self.batch);
         match state.checked_sub(1) {
             None => 0,
-            Some(wide) => rows * (self.output + wide * self.hidden),
+            Some(wide) => {
+                let width = self.output.saturating_add(wide.saturating_mul(self.hidden));
+                rows.saturating_mul(width)
+            }
         }
     }
 }

@@ -259,8 +259,10 @@ fn stacks_too_large_for_any_device_are_refused() {
         for size in [1 << 20, 1 << 40, usize::MAX / 8, usize::MAX] {
             let lstm = Lstm::new(3, size).layers(2).bidirectional(true);
             let lstm = lstm.peepholes(true).proj_size(size - 1).forget_bias(1.0);
-            let error = lstm.build(&device, 0).unwrap_err();
-            assert!(matches!(error, Error::Limit { .. }), "{size}: {error}");
+            let model = Sequential::new(3).lstm(lstm.clone()).build(&device, 0);
+            for error in [lstm.build(&device, 0).unwrap_err(), model.unwrap_err()] {
+                assert!(matches!(error, Error::Limit { .. }), "{size}: {error}");
+            }
             let wide = Rnn::new(size, 1 << 13).build(&device, 0);
             let error = wide.unwrap_err();
             assert!(matches!(error, Error::Limit { .. }), "{size}: {error}");

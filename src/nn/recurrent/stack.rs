@@ -192,6 +192,18 @@ impl Stack {
     }
 }
 
+impl<C: Cell> Recurrent<C> {
+    /// The stack that reads a value of a model.
+    fn stack_of(&self, s: &Scope<'_>, x: Var) -> Result<Stack> {
+        let stack = self.stack(s.ty(x).features())?;
+        if stack.batch_first {
+            let expected = "false in a model, which is time-major; `permute` costs nothing";
+            return Err(Error::argument("batch_first", true, expected));
+        }
+        Ok(stack)
+    }
+}
+
 impl<C: Cell> Layer for Recurrent<C> {
     type Input = (Var, Option<State<Var>>);
     type Output = (Var, State<Var>);
@@ -201,11 +213,7 @@ impl<C: Cell> Layer for Recurrent<C> {
         s: &mut Scope<'_>,
         (x, state): (Var, Option<State<Var>>),
     ) -> Result<(Var, State<Var>)> {
-        let stack = self.stack(s.ty(x).features())?;
-        if stack.batch_first {
-            let expected = "false in a model, which is time-major; `permute` costs nothing";
-            return Err(Error::argument("batch_first", true, expected));
-        }
+        let stack = self.stack_of(s, x)?;
         let batch = s.shape(x).get(1).copied().unwrap_or(1);
         let initial = match state {
             Some(state) => Some(stack.by_layer(s, &state, batch)?),
@@ -225,6 +233,6 @@ impl<C: Cell> Layer for OnlyOutput<C> {
     type Output = Var;
 
     fn forward(&self, s: &mut Scope<'_>, x: Var) -> Result<Var> {
-        Ok(self.0.forward(s, (x, None))?.0)
+        Ok(self.0.stack_of(s, x)?.forward(s, x, None)?.0)
     }
 }
