@@ -257,7 +257,7 @@ impl Executable {
         }
         let launch = |(operation, op): (usize, &'_ Op)| Launch {
             operation,
-            kernel: op.name(),
+            kernel: op.label(),
             workgroups: 0,
             invocations: 0,
         };

@@ -2,7 +2,7 @@
 
 use super::policy::Workload;
 use bptt::Device;
-use bptt::nn::{Gru, Lstm, Rnn, Sequential};
+use bptt::nn::{Gru, Lstm, Model, Rnn, Sequential};
 
 /// One layer of a workload's cell and sizes.
 pub fn model(device: &Device, workload: &Workload) -> Model {

@@ -1,40 +1,38 @@
 //! Maps: an expression at every element.
 
-use super::pointwise::{Inputs, Locked, Outputs, PreparedBody, Walk, part_extent, parts_of};
 use super::Memory;
-use crate::threads;
-use crate::rows::RowScalar;
+use super::pointwise::{Inputs, Outputs, PreparedBody, part_extent, parts_of};
 use crate::expr::BLOCK;
-use crate::program::{Map, Pointwise, product};
+use crate::program::{Pointwise, product};
+use crate::rows::RowScalar;
+use crate::threads;
 use std::ops::Range;
 
 /// y = f(x₁ … xₙ)
-pub(super) fn map<F: RowScalar>(op: &Map, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
-    let of = &op.0;
-    let inputs = Inputs::new(of, memory);
-    let mut locked = Locked::new(of, memory);
-    let walk = Walk::new(of);
+pub(super) fn map<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
+    let PreparedBody {
+        of, walk, elements, ..
+    } = prepared;
+    let inputs = Inputs::new(prepared, memory);
+    let mut locked = prepared.lock(memory);
     let task = |range: Range<usize>, mut outputs: Outputs<'_, F>| {
-        prepared.with_block(of, |block| {
+        prepared.with_block(&inputs, |block| {
             for start in range.clone().step_by(BLOCK) {
                 let range = start..(start + BLOCK).min(range.end);
-                let nodes = &prepared.elements[..];
-                walk.load((of, nodes), range.clone(), &inputs, &outputs, block);
-                block.evaluate(&of.body, nodes, range.len());
-                walk.store(of, range, &mut outputs, block);
+                walk.load(elements, (range.clone(), 0), &inputs, &outputs, block);
+                block.evaluate(&of.body, &elements.nodes, range.len());
+                walk.store(&of.body.elements, range, &mut outputs, block);
             }
         });
     };
-    let rest = product(of.shape.get(1..).unwrap_or(&[]));
     let work = work(of) * walk.len();
     if threads::split(work, usize::MAX) > 1 {
-        let first = of.shape[0];
+        let (first, rest) = (of.shape[0], product(&of.shape[1..]));
         let (count, rows) = parts_of(first, rest);
         let part = |index: usize| index * rows..((index + 1) * rows).min(first);
         let extent = |output: usize, index: usize| {
-            let view = &of.elements[output];
-            let len = view.extent(&of.shape).len;
-            part_extent(len, view.strides[0], part(index), first)
+            let (_, _, len) = prepared.outputs[output];
+            part_extent(len, of.elements[output].strides[0], part(index), first)
         };
         if let Some(outputs) = locked.parts(count, extent) {
             let range = |index: usize| part(index).start * rest..part(index).end * rest;

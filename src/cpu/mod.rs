@@ -77,9 +77,9 @@ impl<F: RowScalar> PreparedProgram<F> {
 /// Runs an operation.
 fn run<F: RowScalar>(op: &Op, prepared: Option<&PreparedBody<F>>, memory: &Memory<'_, F>) {
     match (op, prepared) {
-        (Op::Map(op), Some(prepared)) => map::map(op, prepared, memory),
-        (Op::Row(op), Some(prepared)) => row::row(op, prepared, memory),
-        (Op::Reduce(op), Some(prepared)) => reduce::reduce(op, prepared, memory),
+        (Op::Map(_), Some(prepared)) => map::map(prepared, memory),
+        (Op::Row(_), Some(prepared)) => row::row(prepared, memory),
+        (Op::Reduce(_), Some(prepared)) => reduce::reduce(prepared, memory),
         (Op::Map(_) | Op::Row(_) | Op::Reduce(_), None) => unreachable!("they were prepared"),
         (Op::Gemm(op), _) => gemm::gemm(op, memory),
         (Op::Scatter(op), _) => scatter::scatter(op, memory),

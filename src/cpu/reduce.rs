@@ -1,26 +1,26 @@
 //! Sums over rows, in a fixed order.
 
-use super::map::work;
-use super::pointwise::{Inputs, Locked, Outputs, PART, PreparedBody, Walk, part_extent, parts_of};
-use super::row::{folded, rows};
 use super::Memory;
-use crate::threads;
-use crate::rows::RowScalar;
+use super::map::work;
+use super::pointwise::{Inputs, Outputs, PART, PreparedBody, Stage, part_extent, parts_of};
+use super::row::{folded, row};
 use crate::expr::{BLOCK, Block, Fold};
-use crate::program::{Operand, Pointwise, Reduce, product};
+use crate::program::{Operand, Pointwise, product};
+use crate::rows::RowScalar;
+use crate::threads;
 use std::ops::Range;
 
 /// Σ over the last axes, and what is computed for every element on the way.
-pub(super) fn reduce<F: RowScalar>(op: &Reduce, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
-    let of = &op.0;
+pub(super) fn reduce<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
+    let of = &prepared.of;
     let done = if along_columns(of) {
-        columns(of, prepared, memory);
+        columns(prepared, memory);
         true
     } else {
-        of.folded == of.shape.len() && of.len() > PART && in_parts(of, prepared, memory)
+        of.folded == of.shape.len() && of.len() > PART && in_parts(prepared, memory)
     };
     if !done {
-        rows(of, prepared, memory);
+        row(prepared, memory);
     }
 }
 
@@ -36,18 +36,22 @@ fn along_columns(of: &Pointwise) -> bool {
 }
 
 /// One long row: parts of it on all threads, their sums added in order. False where the outputs of parts are not apart.
-fn in_parts<F: RowScalar>(of: &Pointwise, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) -> bool {
-    let inputs = Inputs::new(of, memory);
-    let mut locked = Locked::new(of, memory);
-    let walk = Walk::new(of);
-    let Some((turn, nodes)) = prepared.turns.first() else {
+fn in_parts<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) -> bool {
+    let PreparedBody {
+        of, walk, elements, ..
+    } = prepared;
+    let Some((turn, stage)) = prepared.turns.first() else {
         return false;
     };
+    let inputs = Inputs::new(prepared, memory);
+    let mut locked = prepared.lock(memory);
     let (first, rest) = (of.shape[0], product(&of.shape[1..]));
     let (count, places) = parts_of(first, rest);
     let part = |index: usize| index * places..((index + 1) * places).min(first);
     let extent = |output: usize, index: usize| match of.elements.get(output) {
-        Some(view) => part_extent(view.extent(&of.shape).len, view.strides[0], part(index), first),
+        Some(view) => {
+            part_extent(prepared.outputs[output].2, view.strides[0], part(index), first)
+        }
         None => 0..0,
     };
     let Some(outputs) = locked.parts(count, extent) else {
@@ -57,61 +61,61 @@ fn in_parts<F: RowScalar>(of: &Pointwise, prepared: &PreparedBody<F>, memory: &M
     let tasks = sums.iter_mut().zip(outputs).enumerate().collect();
     let task = |(index, (sums, mut outputs)): (usize, (&mut Vec<f64>, Outputs<'_, F>))| {
         let range = part(index).start * rest..part(index).end * rest;
-        prepared.with_block(of, |block| {
+        prepared.with_block(&inputs, |block| {
             for start in range.clone().step_by(BLOCK) {
                 let piece = start..(start + BLOCK).min(range.end);
                 let len = piece.len();
-                walk.load((of, nodes), piece.clone(), &inputs, &outputs, block);
-                block.evaluate(&of.body, nodes, len);
+                walk.load(stage, (piece.clone(), 0), &inputs, &outputs, block);
+                block.evaluate(&of.body, &stage.nodes, len);
                 for (sum, index) in sums.iter_mut().zip(turn) {
                     let values = &block.floats(of.body.statistics[*index].1)[..len];
                     *sum = folded(Fold::Sum, *sum, values);
                 }
-                if !prepared.elements.is_empty() {
-                    let nodes = &prepared.elements[..];
-                    walk.load((of, nodes), piece.clone(), &inputs, &outputs, block);
-                    block.evaluate(&of.body, nodes, len);
-                    walk.store(of, piece, &mut outputs, block);
+                if !elements.nodes.is_empty() {
+                    walk.load(elements, (piece.clone(), 0), &inputs, &outputs, block);
+                    block.evaluate(&of.body, &elements.nodes, len);
+                    walk.store(&of.body.elements, piece, &mut outputs, block);
                 }
             }
         });
     };
     threads::for_each_of(work(of) * walk.len(), tasks, task);
     let mut outputs = locked.whole();
-    prepared.with_block(of, |block| {
+    prepared.with_block(&inputs, |block| {
         for (place, index) in turn.iter().enumerate() {
             if let Some(node) = prepared.statistics[*index] {
                 let sum: f64 = sums.iter().map(|sums| sums[place]).sum();
                 block.set(node, F::from_double(sum));
             }
         }
-        finish(of, (prepared, &walk), &inputs, 0..1, walk.len(), &mut outputs, block);
+        finish(prepared, &inputs, 0..1, &mut outputs, block);
     });
     true
 }
 
 /// The results of some neighbouring rows whose statistics are in a block.
 fn finish<F: RowScalar>(
-    of: &Pointwise,
-    (prepared, walk): (&PreparedBody<F>, &Walk<'_>),
+    prepared: &PreparedBody<F>,
     inputs: &Inputs<'_, F>,
     rows: Range<usize>,
-    len: usize,
     outputs: &mut Outputs<'_, F>,
     block: &mut Block<F>,
 ) {
-    let nodes = &prepared.results[..];
-    let axes = of.split_shape().0.len();
+    let PreparedBody {
+        of, walk, results, ..
+    } = prepared;
+    let (kept, folded) = of.split_shape();
+    let len = product(folded);
     for (at, row) in rows.clone().enumerate() {
-        walk.load_at((of, nodes), row * len, at, inputs, outputs, block);
+        let first = row * len;
+        walk.load(results, (first..first + 1, at), inputs, outputs, block);
     }
-    block.evaluate(&of.body, nodes, rows.len());
+    block.evaluate(&of.body, &results.nodes, rows.len());
     for (at, row) in rows.enumerate() {
         for (index, node) in of.body.results.iter().enumerate() {
             let output = of.elements.len() + index;
-            let to = walk.output_at(output, row, axes);
-            let (first, elements) = &mut outputs.0[output];
-            elements[to - *first] = block.floats(*node)[at];
+            let to = walk.output_at(output, row, kept.len());
+            outputs.set(output, to, block.floats(*node)[at]);
         }
     }
 }
@@ -120,56 +124,59 @@ fn finish<F: RowScalar>(
 const ROWS: usize = 256;
 
 /// Neighbouring sums side by side, row after row.
-fn columns<F: RowScalar>(of: &Pointwise, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
+fn columns<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
+    let of = &prepared.of;
     let (kept, axes) = of.split_shape();
     let (inner, len) = (kept[kept.len() - 1], product(axes));
     let outer = product(kept) / inner.max(1);
-    let inputs = Inputs::new(of, memory);
+    let inputs = Inputs::new(prepared, memory);
     // The space with the rows' axes outside.
-    let mut turned = of.clone();
-    turned.move_axis(kept.len() - 1);
-    let (walk, own) = (Walk::new(&turned), Walk::new(of));
+    let walk = prepared.columns.as_ref().expect("some axes form no row");
     let blocks = inner.div_ceil(BLOCK);
-    let (turn, nodes) = match prepared.turns.first() {
-        Some((turn, nodes)) => (&turn[..], &nodes[..]),
-        None => (&[][..], &[][..]),
+    let none = Stage::default();
+    let (turn, stage) = match prepared.turns.first() {
+        Some((turn, stage)) => (&turn[..], stage),
+        None => (&[][..], &none),
     };
-    let mut sums = vec![vec![[0.0; BLOCK]; turn.len()]; outer * blocks];
-    let tasks = sums.iter_mut().enumerate().collect();
-    let none = Outputs(vec![]);
-    threads::for_each_of(
-        work(of) * walk.len(),
-        tasks,
-        |(task, sums): (usize, &mut Vec<[f64; BLOCK]>)| {
-            let (group, first) = (task / blocks, task % blocks * BLOCK);
-            let width = BLOCK.min(inner - first);
-            let mut partial = vec![[F::zero(); BLOCK]; turn.len()];
-            prepared.with_block(of, |block| {
-                for row in 0..len {
-                    let start = (group * len + row) * inner + first;
-                    walk.load((of, nodes), start..start + width, &inputs, &none, block);
-                    block.evaluate(&of.body, nodes, width);
+    let mut sums = vec![[0.0; BLOCK]; outer * blocks * turn.len()];
+    let tasks = sums.chunks_mut(turn.len().max(1)).enumerate().collect();
+    let task = |(task, sums): (usize, &mut [[f64; BLOCK]])| {
+        let (group, first) = (task / blocks, task % blocks * BLOCK);
+        let width = BLOCK.min(inner - first);
+        let mut partial = vec![[F::zero(); BLOCK]; turn.len()];
+        let outputs = Outputs::default();
+        prepared.with_block(&inputs, |block| {
+            for row in 0..len {
+                let start = (group * len + row) * inner + first;
+                let range = start..start + width;
+                if let Some(values) = walk.direct(stage, range.clone(), &inputs) {
+                    let all = partial[0].iter_mut().zip(values);
+                    all.for_each(|(sum, value)| *sum += *value);
+                } else {
+                    walk.load(stage, (range, 0), &inputs, &outputs, block);
+                    block.evaluate(&of.body, &stage.nodes, width);
                     for (partial, index) in partial.iter_mut().zip(turn) {
                         let values = block.floats(of.body.statistics[*index].1);
                         let all = partial.iter_mut().zip(values).take(width);
                         all.for_each(|(sum, value)| *sum += *value);
                     }
-                    if (row + 1) % ROWS == 0 || row + 1 == len {
-                        for (sums, partial) in sums.iter_mut().zip(&mut partial) {
-                            for (sum, part) in sums.iter_mut().zip(partial) {
-                                *sum += part.to_double();
-                                *part = F::zero();
-                            }
+                }
+                if (row + 1) % ROWS == 0 || row + 1 == len {
+                    for (sums, partial) in sums.iter_mut().zip(&mut partial) {
+                        for (sum, part) in sums.iter_mut().zip(partial).take(width) {
+                            *sum += part.to_double();
+                            *part = F::zero();
                         }
                     }
                 }
-            });
-        },
-    );
-    let mut locked = Locked::new(of, memory);
+            }
+        });
+    };
+    threads::for_each_of(work(of) * walk.len(), tasks, task);
+    let mut locked = prepared.lock(memory);
     let mut outputs = locked.whole();
-    prepared.with_block(of, |block| {
-        for (task, sums) in sums.iter().enumerate() {
+    prepared.with_block(&inputs, |block| {
+        for (task, sums) in sums.chunks(turn.len().max(1)).enumerate() {
             let (group, first) = (task / blocks, task % blocks * BLOCK);
             let width = BLOCK.min(inner - first);
             for (sums, index) in sums.iter().zip(turn) {
@@ -179,8 +186,7 @@ fn columns<F: RowScalar>(of: &Pointwise, prepared: &PreparedBody<F>, memory: &Me
                 }
             }
             let row = group * inner + first;
-            let rows = row..row + width;
-            finish(of, (prepared, &own), &inputs, rows, len, &mut outputs, block);
+            finish(prepared, &inputs, row..row + width, &mut outputs, block);
         }
     });
 }

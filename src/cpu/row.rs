@@ -1,42 +1,36 @@
 //! Rows: statistics of each row in turns, then an expression that may use them.
 
-use super::map::work;
-use super::pointwise::{Inputs, Locked, Outputs, PreparedBody, Walk, part_extent, parts_of};
 use super::Memory;
-use crate::threads;
-use crate::rows::RowScalar;
+use super::map::work;
+use super::pointwise::{Inputs, Outputs, PreparedBody, part_extent, parts_of};
 use crate::expr::{BLOCK, Block, Fold};
-use crate::program::{Pointwise, Row, product};
+use crate::program::product;
+use crate::rows::RowScalar;
+use crate::threads;
+use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
 
-/// The statistics of every row, then a map that uses them all.
-pub(super) fn row<F: RowScalar>(op: &Row, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
-    rows(&op.0, prepared, memory);
-}
-
-/// The same over rows of any number of axes.
-pub(super) fn rows<F: RowScalar>(of: &Pointwise, prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
+/// The statistics of every row, then what uses them.
+pub(super) fn row<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
+    let of = &prepared.of;
     let (kept, folded) = of.split_shape();
     let (count, columns) = (product(kept), product(folded));
     let rows = Rows {
-        of,
         prepared,
-        inputs: Inputs::new(of, memory),
-        walk: Walk::new(of),
+        inputs: Inputs::new(prepared, memory),
         columns,
         axes: kept.len(),
     };
-    let mut locked = Locked::new(of, memory);
-    let work = work(of) * rows.walk.len();
+    let mut locked = prepared.lock(memory);
+    let work = work(of) * prepared.walk.len();
     if !kept.is_empty() && threads::split(work, usize::MAX) > 1 {
         let (first, rest) = (kept[0], product(&kept[1..]));
         let (parts, places) = parts_of(first, rest * columns);
         let part = |index: usize| index * places..((index + 1) * places).min(first);
         let extent = |output: usize, index: usize| {
-            let elements = of.elements.iter().map(|view| (view, &of.shape[..]));
-            let mut all = elements.chain(of.results.iter().map(|view| (view, kept)));
-            let (view, shape) = all.nth(output).expect("it is one of them");
-            let len = view.extent(shape).len;
+            let mut all = of.elements.iter().chain(&of.results);
+            let view = all.nth(output).expect("it is one of them");
+            let (_, _, len) = prepared.outputs[output];
             part_extent(len, view.strides[0], part(index), first)
         };
         if let Some(outputs) = locked.parts(parts, extent) {
@@ -51,10 +45,8 @@ pub(super) fn rows<F: RowScalar>(of: &Pointwise, prepared: &PreparedBody<F>, mem
 }
 
 struct Rows<'a, F> {
-    of: &'a Pointwise,
     prepared: &'a PreparedBody<F>,
     inputs: Inputs<'a, F>,
-    walk: Walk<'a>,
     columns: usize,
     /// Axes that form no row.
     axes: usize,
@@ -63,7 +55,7 @@ struct Rows<'a, F> {
 impl<F: RowScalar> Rows<'_, F> {
     /// Some of the rows: as many at once as fit in a block, or one in several blocks.
     fn run(&self, rows: Range<usize>, mut outputs: Outputs<'_, F>) {
-        self.prepared.with_block(self.of, |block| {
+        self.prepared.with_block(&self.inputs, |block| {
             let at_once = (BLOCK / self.columns.max(1)).max(1);
             for first in rows.clone().step_by(at_once) {
                 let rows = first..(first + at_once).min(rows.end);
@@ -78,81 +70,77 @@ impl<F: RowScalar> Rows<'_, F> {
         outputs: &mut Outputs<'_, F>,
         block: &mut Block<F>,
     ) {
-        let body = &self.of.body;
-        let columns = self.columns;
-        let space = rows.start * columns..rows.end * columns;
+        let PreparedBody {
+            of,
+            walk,
+            turns,
+            elements,
+            results,
+            ..
+        } = self.prepared;
+        let (body, inputs) = (&of.body, &self.inputs);
+        let columns = self.columns.max(1);
+        let space = rows.start * self.columns..rows.end * self.columns;
         let pieces = || {
             let starts = space.clone().step_by(BLOCK);
             starts.map(|start| start..(start + BLOCK).min(space.end))
         };
-        for (turn, nodes) in &self.prepared.turns {
-            let mut folds = vec![vec![]; turn.len()];
-            for (folds, index) in folds.iter_mut().zip(turn) {
-                let start = match body.statistics[*index].0 {
-                    Fold::Sum => 0.0,
-                    Fold::Max => f64::NEG_INFINITY,
-                };
-                *folds = vec![start; rows.len()];
+        for (turn, stage) in turns {
+            let start = |index: &usize| match body.statistics[*index].0 {
+                Fold::Sum => 0.0,
+                Fold::Max => f64::NEG_INFINITY,
+            };
+            // By statistic and row.
+            let mut folds: SmallVec<[f64; 32]> = smallvec![0.0; turn.len() * rows.len()];
+            for (folds, index) in folds.chunks_mut(rows.len()).zip(turn) {
+                folds.fill(start(index));
             }
             for piece in pieces() {
                 let len = piece.len();
-                self.walk.load((self.of, nodes), piece, &self.inputs, outputs, block);
-                block.evaluate(body, nodes, len);
-                for (folds, index) in folds.iter_mut().zip(turn) {
+                walk.load(stage, (piece, 0), inputs, outputs, block);
+                block.evaluate(body, &stage.nodes, len);
+                for (folds, index) in folds.chunks_mut(rows.len()).zip(turn) {
                     let (fold, node) = body.statistics[*index];
-                    let values = &block.floats(node)[..len];
-                    let of_rows = values.chunks(columns.max(1));
+                    let of_rows = block.floats(node)[..len].chunks(columns);
                     for (total, row) in folds.iter_mut().zip(of_rows) {
                         *total = folded(fold, *total, row);
                     }
                 }
             }
-            for (folds, index) in folds.iter().zip(turn) {
+            for (folds, index) in folds.chunks(rows.len()).zip(turn) {
                 let Some(node) = self.prepared.statistics[*index] else {
                     continue;
                 };
-                if rows.len() == 1 {
-                    block.set(node, F::from_double(folds[0]));
+                if let [one] = folds {
+                    block.set(node, F::from_double(*one));
                     continue;
                 }
-                let to = block.floats_mut(node).chunks_mut(columns.max(1));
+                let to = block.floats_mut(node).chunks_mut(columns);
                 for (to, total) in to.zip(folds) {
                     to.fill(F::from_double(*total));
                 }
             }
         }
-        if !self.prepared.elements.is_empty() {
+        if !elements.nodes.is_empty() {
             for piece in pieces() {
-                let nodes = &self.prepared.elements[..];
-                self.walk.load((self.of, nodes), piece.clone(), &self.inputs, outputs, block);
-                block.evaluate(body, nodes, piece.len());
-                self.walk.store(self.of, piece, outputs, block);
+                walk.load(elements, (piece.clone(), 0), inputs, outputs, block);
+                block.evaluate(body, &elements.nodes, piece.len());
+                walk.store(&body.elements, piece, outputs, block);
             }
         }
         if !body.results.is_empty() {
             // Of each row its first element stands for it.
-            let nodes = &self.prepared.results[..];
             let some = space.start..space.end.min(space.start + BLOCK);
-            self.walk.load((self.of, nodes), some.clone(), &self.inputs, outputs, block);
-            block.evaluate(body, nodes, some.len().max(1));
+            let len = some.len().max(1);
+            walk.load(results, (some, 0), inputs, outputs, block);
+            block.evaluate(body, &results.nodes, len);
             for (index, row) in rows.enumerate() {
-                self.store_results(row, index * columns.min(BLOCK), outputs, block);
+                for (result, node) in body.results.iter().enumerate() {
+                    let output = of.elements.len() + result;
+                    let to = walk.output_at(output, row, self.axes);
+                    outputs.set(output, to, block.floats(*node)[index * self.columns.min(BLOCK)]);
+                }
             }
-        }
-    }
-
-    fn store_results(
-        &self,
-        row: usize,
-        at: usize,
-        outputs: &mut Outputs<'_, F>,
-        block: &Block<F>,
-    ) {
-        for (index, node) in self.of.body.results.iter().enumerate() {
-            let output = self.of.elements.len() + index;
-            let to = self.walk.output_at(output, row, self.axes);
-            let (first, elements) = &mut outputs.0[output];
-            elements[to - *first] = block.floats(*node)[at];
         }
     }
 }

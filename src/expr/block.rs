@@ -2,6 +2,7 @@
 
 use super::node::{Body, Function, Node, NodeId, Operator, Relation};
 use super::{Lanes, Vector};
+use aligned_vec::AVec;
 use pulp::{Arch, Simd, WithSimd};
 
 /// The elements of a block: whole registers, whatever their width.
@@ -10,15 +11,17 @@ pub(crate) const BLOCK: usize = 128;
 /// The values of a body's nodes at the elements of a block.
 #[derive(Debug)]
 pub struct Block<F> {
-    floats: Vec<F>,
+    floats: AVec<F>,
     wholes: Vec<u32>,
 }
 
 impl<F: BlockScalar> Block<F> {
     /// Room for a body, with its constants in place.
     pub(crate) fn new(body: &Body) -> Self {
+        let zeros = std::iter::repeat_n(F::from_f64(0.0), body.nodes.len() * BLOCK);
         let mut block = Self {
-            floats: vec![F::from_f64(0.0); body.nodes.len() * BLOCK],
+            // On cache lines, which registers are loaded from.
+            floats: AVec::from_iter(64, zeros),
             wholes: vec![],
         };
         if body.nodes.iter().any(Node::is_whole) {
@@ -157,7 +160,8 @@ impl<S: Simd> Sweep<f32> for InRegisters<S> {
     }
     #[inline(always)]
     fn two(self, x: [&[f32]; 2], to: &mut [f32], f: impl Fn([Vector<S>; 2]) -> Vector<S>) {
-        let ([x, y], to) = (x.map(|x| S::as_simd_f32s(x).0), S::as_mut_simd_f32s(to).0);
+        let [x, y] = [S::as_simd_f32s(x[0]).0, S::as_simd_f32s(x[1]).0];
+        let to = S::as_mut_simd_f32s(to).0;
         let lanes = |values: &S::f32s| Vector::new(self.0, *values);
         let both = x.iter().zip(y);
         to.iter_mut()
@@ -166,7 +170,12 @@ impl<S: Simd> Sweep<f32> for InRegisters<S> {
     }
     #[inline(always)]
     fn three(self, x: [&[f32]; 3], to: &mut [f32], f: impl Fn([Vector<S>; 3]) -> Vector<S>) {
-        let ([x, y, z], to) = (x.map(|x| S::as_simd_f32s(x).0), S::as_mut_simd_f32s(to).0);
+        let [x, y, z] = [
+            S::as_simd_f32s(x[0]).0,
+            S::as_simd_f32s(x[1]).0,
+            S::as_simd_f32s(x[2]).0,
+        ];
+        let to = S::as_mut_simd_f32s(to).0;
         let lanes = |values: &S::f32s| Vector::new(self.0, *values);
         let all = x.iter().zip(y).zip(z);
         to.iter_mut().zip(all).for_each(|(to, ((x, y), z))| {
@@ -202,8 +211,8 @@ impl<F: BlockScalar> Evaluation<'_, F> {
                         Function::Erf => sweep.one(x, to, |x| x.erf()),
                     }
                 }
-                Node::Combine(operator, of) => {
-                    let of = of.map(float);
+                Node::Combine(operator, [a, b]) => {
+                    let of = [float(a), float(b)];
                     match operator {
                         Operator::Add => sweep.two(of, to, |[x, y]| x + y),
                         Operator::Sub => sweep.two(of, to, |[x, y]| x - y),
@@ -211,8 +220,9 @@ impl<F: BlockScalar> Evaluation<'_, F> {
                         Operator::Div => sweep.two(of, to, |[x, y]| x / y),
                     }
                 }
-                Node::WherePositive(of) => {
-                    sweep.three(of.map(float), to, |[x, yes, no]| x.where_positive(yes, no));
+                Node::WherePositive([x, yes, no]) => {
+                    let of = [float(x), float(yes), float(no)];
+                    sweep.three(of, to, |[x, yes, no]| x.where_positive(yes, no));
                 }
                 Node::Where(relation, [a, b, yes, no]) => {
                     let numbers = whole(a).iter().zip(whole(b));

@@ -139,7 +139,7 @@ impl Plan {
             let workgroups = workgroups.iter().map(|count| u64::from(*count)).product();
             Launch {
                 operation: *operation,
-                kernel: &pipeline.name,
+                kernel: (&*pipeline.name).into(),
                 workgroups,
                 invocations: workgroups * pipeline.workgroup_size,
             }

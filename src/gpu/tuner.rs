@@ -240,7 +240,7 @@ mod tests {
     use crate::gpu::adapter::Wish;
     use crate::gpu::ops;
     use crate::gpu::plan::PlanBuilder;
-    use crate::program::{Fill, Op, Slice, TensorId};
+    use crate::program::{Map, Op, Slice, TensorId};
 
     #[test]
     fn a_mode_is_a_known_word() {
@@ -290,7 +290,7 @@ mod tests {
             offset: 0,
             len: 1 << 20,
         };
-        let work = Op::Fill(Fill { target, value: 1.0 });
+        let work = Op::from(Map::fill(target, 1.0));
         let candidates = [Wait::Long, Wait::Short];
         let choose = |effort| {
             let mut trials = 0;

@@ -52,12 +52,16 @@ pub(crate) struct Lowered {
 /// Appends a graph's operations to a program.
 pub(crate) fn lower(graph: &Graph, program: &mut Program, request: &Request<'_>) -> Result<Lowered> {
     let mut steps = steps::needed(graph, request);
+    if std::env::var_os("DBG").is_some() { for s in &steps { eprintln!("{:?} {:?} -> {:?}", s.op, s.inputs, s.outputs); } }
     fuse::fuse(graph, &mut steps, request);
     let steps = steps::ordered(steps);
     let (lowered, inputs) = feed(graph, &steps, program, request);
     let mut emitter = emit::Emitter::new(graph, program, request, lowered, &inputs);
     emitter.run(steps)
 }
+
+/// What is fed together starts at multiples of this, so that kernels can read four numbers at once.
+pub(crate) const FED_ALIGNMENT: usize = 4;
 
 /// Gives what is fed its places. Returns those of the inputs that are read, by their value.
 fn feed(
@@ -78,9 +82,9 @@ fn feed(
     let small = |var: &Var| graph.ty(*var).dtype == Dtype::Index || request.feed_together;
     let together: Vec<_> = used.iter().filter(|(_, var)| small(var)).collect();
     let rng_len = if random { crate::philox::RNG_LEN } else { 0 };
-    let len = rng_len
-        + request.scalars
-        + together.iter().map(|(_, var)| graph.ty(*var).len()).sum::<usize>();
+    let lens = together.iter().map(|(_, var)| graph.ty(*var).len());
+    let lens = [rng_len, request.scalars].into_iter().chain(lens);
+    let len = lens.map(|len| len.next_multiple_of(FED_ALIGNMENT)).sum();
     let mut lowered = Lowered {
         inputs: vec![None; graph.inputs()],
         ..Lowered::default()
@@ -90,8 +94,9 @@ fn feed(
         let all = program.tensor("what is fed", &[len]);
         let mut at = 0;
         let mut take = |len: usize| {
-            at += len;
-            all.part(at - len, len)
+            let slice = all.part(at, len);
+            at += len.next_multiple_of(FED_ALIGNMENT);
+            slice
         };
         lowered.rng = random.then(|| take(rng_len));
         lowered.scalars = (request.scalars > 0).then(|| take(request.scalars));

@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::executable::{Copy, Executable};
 use crate::graph::{Dtype, Op, Type, Var};
-use crate::lower::{Lowered, Request, lower};
+use crate::lower::{FED_ALIGNMENT, Lowered, Request, lower};
 use crate::philox::rng_words;
 use crate::program::{Program, Slice};
 use crate::tensor::Tensor;
@@ -223,14 +223,14 @@ impl Compiled {
         Ok(copies)
     }
 
-    /// Writes pieces: on a GPU those that are neighbours in one tensor together.
+    /// Writes pieces: on a GPU those that are neighbours in one tensor together, zeros between them.
     fn write(&self, mut pieces: Vec<(Slice, Piece<'_>)>) -> Result<()> {
         pieces.sort_by_key(|(slice, _)| (slice.tensor, slice.offset));
         let adjoin = |(a, _): &(Slice, Piece<'_>), (b, _): &(Slice, Piece<'_>)| {
-            a.tensor == b.tensor && a.offset + a.len == b.offset
+            a.tensor == b.tensor && b.offset < a.offset + a.len + FED_ALIGNMENT
         };
         for run in pieces.chunk_by(adjoin) {
-            let first = run[0].0;
+            let (first, last) = (run[0].0, run[run.len() - 1].0);
             let tensor = self.executable.tensor(first.tensor);
             if !tensor.device().is_gpu() || run.len() == 1 {
                 for (slice, piece) in run {
@@ -242,11 +242,14 @@ impl Compiled {
                 }
                 continue;
             }
-            let len = run.iter().map(|(slice, _)| slice.len).sum();
-            tensor.write_words(first.offset, len, |mut words| {
+            let len = last.offset + last.len - first.offset;
+            tensor.write_words(first.offset, len, |words| {
+                let mut end = 0;
                 for (slice, piece) in run {
-                    let (own, rest) = words.split_at_mut(slice.len);
-                    words = rest;
+                    let start = slice.offset - first.offset;
+                    words[end..start].fill(0);
+                    end = start + slice.len;
+                    let own = &mut words[start..end];
                     let floats = |own: &mut [u32], values: &mut dyn Iterator<Item = f32>| {
                         own.iter_mut().zip(values).for_each(|(to, x)| *to = x.to_bits());
                     };

@@ -20,7 +20,7 @@ pub use cost::Cost;
 pub use gemm::Gemm;
 pub use memory::MemoryBlocks;
 pub use op::Op;
-pub(crate) use pointwise::{MOST_OPERANDS, MOST_OUTPUTS, MOST_VIEWS, product};
+pub(crate) use pointwise::{MOST_OPERANDS, MOST_OUTPUTS, product};
 pub use pointwise::{Map, Operand, Pointwise, Reduce, Row, View};
 pub use recurrent::{
     GatesLayout, PerDirection, RecurrentBackward, RecurrentForward, RecurrentShape,

@@ -1,5 +1,7 @@
 //! The operations. Each has one name, found in `src/cpu/`, `src/gpu/ops/`, `shaders/` and `tests/`.
 
+use std::borrow::Cow;
+
 use super::operands::{Check, Operands};
 use super::{
     Cost, Gemm, Map, Program, RecurrentBackward, RecurrentForward, Reduce, Row, Scatter,
@@ -55,13 +57,13 @@ operations! {
 }
 
 impl Op {
-    /// What it computes: its name, and that of its expression where it has one (`map adam`).
-    pub fn label(&self) -> String {
+    /// What it computes: its name, and that of its expression where it has one (`map.adam`).
+    pub fn label(&self) -> Cow<'static, str> {
         match self {
             Self::Map(Map(of)) | Self::Row(Row(of)) | Self::Reduce(Reduce(of)) => {
-                format!("{} {}", self.name(), of.name)
+                Cow::Owned(format!("{}.{}", self.name(), of.name))
             }
-            _ => self.name().to_owned(),
+            _ => Cow::Borrowed(self.name()),
         }
     }
 

@@ -401,9 +401,6 @@ pub(crate) fn product(sizes: &[usize]) -> usize {
 pub(crate) const MOST_OPERANDS: usize = 20;
 pub(crate) const MOST_OUTPUTS: usize = 8;
 
-/// The most views, an operand having two.
-pub(crate) const MOST_VIEWS: usize = 2 * MOST_OPERANDS + MOST_OUTPUTS;
-
 const OPERANDS: [&str; 9] = [
     "operand 0",
     "operand 1",

@@ -153,6 +153,7 @@ mod tests {
                 cell: cell.clone(),
                 shape: shape(output),
                 segment: Segment::whole(&shape(output)),
+                products: vec![],
                 x_gates: NOWHERE,
                 weights,
                 mask: None,

@@ -197,7 +197,7 @@ impl StackModel {
         })
     }
 
-    fn compile(&self, call: Call) -> Result<Compiled> {
+    pub(super) fn compile(&self, call: Call) -> Result<Compiled> {
         let mut trace = Trace::with(&self.parameters, call.random);
         let traced = self.trace(&mut trace, call)?;
         let budget = self.memory_budget.filter(|_| call.gradient);

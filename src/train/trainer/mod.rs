@@ -200,6 +200,9 @@ impl Trainer {
         Ok(())
     }
 
+    #[doc(hidden)]
+    pub fn zz(&self) -> Result<()> { self.update.as_ref().unwrap().0.run() }
+
     /// The mean loss of the training steps since the last call, weighted by their numbers of examples (sequences, whatever their lengths).
     /// Waits for them.
     ///
