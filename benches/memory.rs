@@ -27,16 +27,20 @@ const WORKLOADS: [(&str, &str, [usize; 4]); 6] = [
 /// Shares of what a step takes without a budget.
 const SHARES: [f64; 6] = [1.0, 0.8, 0.6, 0.5, 0.4, 0.3];
 
-fn trainer(device: &Device, cell: &str, [inputs, hidden, ..]: [usize; 4]) -> Trainer {
+fn trainer(
+    device: &Device,
+    cell: &str,
+    [inputs, hidden, ..]: [usize; 4],
+    budget: Option<usize>,
+) -> Trainer {
     let model = Sequential::new(inputs);
     let model = match cell {
         "lstm" => model.lstm(Lstm::hidden(hidden)),
         _ => model.gru(Gru::hidden(hidden)),
     };
     let model = model.build(device, 1).expect("the sizes are positive");
-    Trainer::new(model, Adam::new(1e-3))
-        .build()
-        .expect("the numbers are in range")
+    let trainer = Trainer::new(model, Adam::new(1e-3)).memory_budget(budget);
+    trainer.build().expect("the numbers are in range")
 }
 
 /// A trainer within a share of the memory, and the times of its steps.
@@ -51,11 +55,11 @@ fn run(device: &Device, name: &str, cell: &str, shape: [usize; 4]) {
     let [inputs, hidden, steps, batch] = shape;
     let x = numbers(device, [steps, batch, inputs]);
     let batch = Batch::new(x, numbers(device, [steps, batch, hidden]));
-    let free = trainer(device, cell, shape);
+    let free = trainer(device, cell, shape, None);
     let whole = free.step_memory(&batch).expect("the shapes fit") as f64;
     let mut budgeted: Vec<Budgeted> = vec![];
     for share in SHARES {
-        let trainer = trainer(device, cell, shape).memory_budget((whole * share) as usize);
+        let trainer = trainer(device, cell, shape, Some((whole * share) as usize));
         match trainer.step_memory(&batch) {
             Ok(bytes) => budgeted.push(Budgeted {
                 share,

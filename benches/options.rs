@@ -9,7 +9,7 @@ mod common;
 
 use bptt::cell::{Activation, Cell, GruUnit, LstmUnit, RnnUnit};
 use bptt::data::Batch;
-use bptt::nn::{Bias, Gru, Input, Lstm, Recurrent, Rnn, Sequential};
+use bptt::nn::{Bias, Gru, Input, Lstm, Model, Recurrent, Rnn, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};
@@ -157,7 +157,7 @@ impl<'a> Bench<'a> {
 
     fn trainer(&self) -> (Trainer, Batch) {
         let model = self.model();
-        let shape = model.output_shape(self.x.shape()).expect("x fits");
+        let shape = model.output_shape(&[self.x.shape()]).expect("x fits");
         let shape = shape.try_into().expect("a sequence");
         let batch = Batch::new(self.x.clone(), numbers(&self.device, shape));
         let batch = if self.case.ragged {
@@ -165,10 +165,8 @@ impl<'a> Bench<'a> {
         } else {
             batch
         };
-        let trainer = Trainer::new(model, Adam::new(1e-3))
-            .build()
-            .expect("the numbers are in range");
-        (trainer.seed(3), batch)
+        let trainer = Trainer::new(model, Adam::new(1e-3)).seed(3).build();
+        (trainer.expect("the numbers are in range"), batch)
     }
 
     fn check(&self, sizes: Sizes) {

@@ -89,7 +89,7 @@ fn tutorial(device: &Device) -> bptt::Result<()> {
         ("1.weight".to_owned(), arrays["W_hy"].clone()),
         ("1.bias".to_owned(), vector("b_y")),
     ]))?;
-    let layer = bptt::Rnn::new(3, 5).bias(Bias::One).build(device, 0)?;
+    let layer = Rnn::new(3, 5).bias(Bias::One).build(device, 0)?;
     layer.parameters().load(&BTreeMap::from([
         ("weight_ih_l0".to_owned(), arrays["W_xh"].clone()),
         ("weight_hh_l0".to_owned(), arrays["W_hh"].clone()),

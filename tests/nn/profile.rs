@@ -179,7 +179,7 @@ fn a_plan_is_what_a_step_does() {
             let tensor = tensor.unwrap_or_else(|| panic!("no tensor {name}"));
             (tensor.bytes, tensor.owner)
         };
-        // On a GPU one write takes the step's numbers (9, rounded up), x and the target.
+        // On a GPU one write takes the step's numbers, 9 of them, x and the target, at multiples of 4.
         let fed = match device.is_gpu() {
             true => ("what is fed", 4 * (12 + 5 * 3 * 4 + 8)),
             false => ("x", width * 5 * 3 * 4),
