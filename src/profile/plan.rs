@@ -72,9 +72,9 @@ pub struct PlannedTensor {
 /// `{plan}` prints it as tables.
 ///
 /// ```
-/// use bptt::{Device, nn::{LstmConfig, Sequential}};
+/// use bptt::{Device, nn::{Lstm, Sequential}};
 /// # fn main() -> bptt::Result<()> {
-/// let model = Sequential::new(3).lstm(LstmConfig::hidden(16)).build(&Device::best(), 42)?;
+/// let model = Sequential::new(3).lstm(Lstm::hidden(16)).build(&Device::best(), 42)?;
 /// let plan = model.plan(&[10, 4, 3])?; // [T, B, F]
 /// println!("{plan}");
 /// assert!(plan.flops() > 10 * 4 * 2 * 4 * 16 * (3 + 16));
