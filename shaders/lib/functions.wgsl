@@ -27,11 +27,18 @@ fn exp_m1(x: f32) -> f32 {
     return select(exp(x) - 1.0, 2.0 * t / (1.0 - t), abs(x) < 1.0);
 }
 
-// ln(1 + eˣ) = max(0, x) + ln(1 + e^−|x|); of a small e^−|x| the series.
+// ln(1 + eˣ) = max(0, x) + ln(1 + u) with u = e^−|x|, which is 2 artanh(u / (2 + u)), by its series: the sum 1 + u would lose digits.
 fn softplus(x: f32) -> f32 {
     let small = exp(-select(abs(x), 87.0, abs(x) > 87.0));
-    let tail = select(log(1.0 + small), small - 0.5 * small * small, small < 1e-3);
-    return select(x, 0.0, x < 0.0) + tail;
+    let ratio = small / (2.0 + small);
+    let square = ratio * ratio;
+    var series = fma(square, 6.6666667e-2, 7.6923077e-2);
+    series = fma(series, square, 9.0909091e-2);
+    series = fma(series, square, 1.1111111e-1);
+    series = fma(series, square, 1.4285714e-1);
+    series = fma(series, square, 2e-1);
+    series = fma(series, square, 3.3333333e-1);
+    return select(x, 0.0, x < 0.0) + 2.0 * fma(series * square, ratio, ratio);
 }
 
 // The error function to a few ulp: below 1 its Taylor series' economised form, above it 1 − e^(−x²) times a polynomial of 1 / (1 + x/2),

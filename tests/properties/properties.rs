@@ -6,7 +6,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod choices;
 mod draw;
+mod expressions;
+mod graphs;
 
 use bptt::replay::{Case, Configuration, Results};
 use bptt::verify::compare;
@@ -209,7 +212,7 @@ impl Cases {
         // There before anything runs, should a driver take the process down.
         let path = self.folder.join("case.safetensors");
         let configuration = Configuration::parse(&draw.json()).map_err(failed)?;
-        let tensors = draw.tensors(configuration.weights());
+        let tensors = draw.tensors(configuration.weights().map_err(failed)?);
         draw.write(&tensors, &path);
         let case = Case::read(&path).map_err(failed)?;
         let results = case.run::<f64>(&Device::cpu_f64()).map_err(failed)?;
@@ -285,7 +288,7 @@ impl Cases {
     fn fail(&self, reason: &str, draw: &Draw) {
         let path = self.folder.join("shrunk.case.safetensors");
         if let Ok(configuration) = Configuration::parse(&draw.json()) {
-            draw.write(&draw.tensors(configuration.weights()), &path);
+            draw.write(&draw.tensors(configuration.weights().unwrap()), &path);
         }
         panic!(
             "{reason}\n{draw:?}\n\
