@@ -83,8 +83,19 @@ impl<'a> Emitter<'a> {
     }
 
     fn copy(&mut self, var: Var, to: &Place) {
-        let shape = self.graph.shape(var);
-        self.program.push(Map::copy(shape, self.places[&var].view(), to.view()));
+        let from = self.places[&var].clone();
+        self.copy_place(self.graph.shape(var), &from, to);
+    }
+
+    /// Copies a value from a place to another: within a tensor by way of a third, as no operation reads where it writes.
+    fn copy_place(&mut self, shape: &[usize], from: &Place, to: &Place) {
+        let mut from = from.clone();
+        if from.slice.tensor == to.slice.tensor {
+            let between = Place::whole(self.program.temporary("copy", shape), shape);
+            self.program.push(Map::copy(shape, from.view(), between.view()));
+            from = between;
+        }
+        self.program.push(Map::copy(shape, from.view(), to.view()));
     }
 
     /// The place of an output: the one chosen for it, or a new one.
@@ -201,8 +212,7 @@ impl<'a> Emitter<'a> {
             None => _ = self.places.insert(output, place),
             Some(given) if given.view() == place.view() => {}
             Some(given) => {
-                let shape = self.graph.shape(output);
-                self.program.push(Map::copy(shape, place.view(), given.view()));
+                self.copy_place(self.graph.shape(output), &place, &given);
             }
         }
     }

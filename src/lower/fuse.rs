@@ -2,7 +2,7 @@
 
 use super::Request;
 use super::steps::{Step, uses};
-use crate::expr::{Body, Expr, Fold, Function, Inlined, Node, Operator, Tape};
+use crate::expr::{Body, Fold, Function, Inlined, Node, Operator, Tape};
 use crate::graph::{Argument, Graph, Op, PointwiseOp, Var};
 use crate::program::{MOST_OPERANDS, MOST_OUTPUTS, product};
 use std::borrow::Cow;
@@ -18,6 +18,7 @@ const CHEAP: usize = 4;
 /// Joins what can be joined.
 pub(super) fn fuse(graph: &Graph, steps: &mut Vec<Step>, request: &Request<'_>) {
     into_consumers(graph, steps, request);
+    into_producers(graph, steps, request);
     side_by_side(graph, steps);
     onto_sums(graph, steps, request);
 }
@@ -104,59 +105,150 @@ fn bindings(graph: &Graph, of: [&Step; 2], without: Option<Var>) -> usize {
     values.len() + weights + fed
 }
 
-fn join(producer: &Step, consumer: &Step, input: usize) -> Step {
-    let (Some(from), Some(to)) = (pointwise(producer), pointwise(consumer)) else {
-        unreachable!("only expressions join")
-    };
-    let mut arguments: Vec<Argument> = vec![];
-    let mut inputs: Vec<Var> = vec![];
-    let tape = Tape::new();
-    let mut place = |mut argument: Argument, of: &[Var]| {
+/// Arguments and inputs of expressions that become one, each once.
+#[derive(Default)]
+struct Merged {
+    arguments: Vec<Argument>,
+    inputs: Vec<Var>,
+}
+
+impl Merged {
+    /// The place of an argument of a step among all.
+    fn place(&mut self, mut argument: Argument, of: &[Var]) -> usize {
         argument.renumber(|input| {
-            let known = inputs.iter().position(|var| *var == of[input]);
+            let known = self.inputs.iter().position(|var| *var == of[input]);
             known.unwrap_or_else(|| {
-                inputs.push(of[input]);
-                inputs.len() - 1
+                self.inputs.push(of[input]);
+                self.inputs.len() - 1
             })
         });
-        let known = arguments.iter().position(|known| *known == argument);
+        let known = self.arguments.iter().position(|known| *known == argument);
         known.unwrap_or_else(|| {
-            arguments.push(argument);
-            arguments.len() - 1
+            self.arguments.push(argument);
+            self.arguments.len() - 1
         })
+    }
+
+    /// The places of all arguments of a step but one.
+    fn places(&mut self, step: &Step, but: Option<usize>) -> Vec<usize> {
+        let op = pointwise(step).expect("only expressions join");
+        let places = op.arguments.iter().enumerate().map(|(index, argument)| {
+            match Some(index) == but {
+                true => usize::MAX,
+                false => self.place(argument.clone(), &step.inputs),
+            }
+        });
+        places.collect()
+    }
+
+    fn step(self, op: PointwiseOp, outputs: Vec<Var>, rank: usize) -> Step {
+        let arguments = self.arguments;
+        Step {
+            op: Op::Pointwise(Box::new(PointwiseOp { arguments, ..op })),
+            inputs: self.inputs,
+            outputs,
+            onto: None,
+            rank,
+        }
+    }
+}
+
+/// The argument by which a step reads its n-th input, and the axes that it follows.
+fn reader(step: &Step, input: usize) -> Option<(usize, &[Option<usize>])> {
+    let arguments = pointwise(step)?.arguments.iter().enumerate();
+    let own = |(index, argument)| match argument {
+        &Argument::Input {
+            input: of,
+            ref axes,
+        } if of == input => Some((index, &axes[..])),
+        _ => None,
     };
-    let read = to.arguments.iter().position(|argument| {
-        matches!(argument, Argument::Input { input: of, .. } if *of == input)
-    });
-    let Some(Argument::Input { axes, .. }) = read.map(|read| &to.arguments[read]) else {
-        unreachable!("it was found before")
+    arguments.into_iter().find_map(own)
+}
+
+fn join(producer: &Step, consumer: &Step, input: usize) -> Step {
+    let (Some(from), Some(to), Some((read, axes))) =
+        (pointwise(producer), pointwise(consumer), reader(consumer, input))
+    else {
+        unreachable!("only expressions join")
     };
+    let mut merged = Merged::default();
     let of_from: Vec<_> = (from.arguments.iter())
-        .map(|argument| place(argument.moved(axes), &producer.inputs))
+        .map(|argument| merged.place(argument.moved(axes), &producer.inputs))
         .collect();
-    let of_to: Vec<_> = (to.arguments.iter().enumerate())
-        .map(|(index, argument)| match Some(index) == read {
-            true => usize::MAX,
-            false => place(argument.clone(), &consumer.inputs),
-        })
-        .collect();
+    let of_to = merged.places(consumer, Some(read));
+    let tape = Tape::new();
     let (joined, _) = tape.inline(&from.body, |operand| Inlined::Operand(of_from[operand]));
-    let (elements, results) = tape.inline(&to.body, |operand| match Some(operand) == read {
+    let (elements, results) = tape.inline(&to.body, |operand| match operand == read {
         true => Inlined::Expr(joined[0]),
         false => Inlined::Operand(of_to[operand]),
     });
     let op = PointwiseOp {
         name: joined_name(&from.name, &to.name),
-        arguments,
         body: Arc::new(tape.finish(&elements, &results)),
         ..to.clone()
     };
-    Step {
-        op: Op::Pointwise(Box::new(op)),
-        inputs,
-        outputs: consumer.outputs.clone(),
-        onto: None,
-        rank: consumer.rank,
+    merged.step(op, consumer.outputs.clone(), consumer.rank)
+}
+
+/// A map of what an expression with rows gives for every element joins that expression.
+fn into_producers(graph: &Graph, steps: &mut Vec<Step>, request: &Request<'_>) {
+    let mut index = 0;
+    while index < steps.len() {
+        let uses = uses(steps, request);
+        let consumer = &steps[index];
+        let candidate = (0..consumer.inputs.len()).find_map(|input| {
+            let var = consumer.inputs[input];
+            let (read, axes) = reader(consumer, input)?;
+            let to = pointwise(consumer).filter(|to| to.folded == 0)?;
+            let producer = steps.iter().position(|step| step.outputs.contains(&var))?;
+            let from = pointwise(&steps[producer]).filter(|from| from.folded > 0)?;
+            let output = steps[producer].outputs.iter().position(|of| *of == var)?;
+            let follows = |(axis, of): (usize, &Option<usize>)| {
+                *of == Some(axis) || to.shape[axis] == 1 && of.is_none()
+            };
+            let fits = output < from.body.elements.len()
+                && uses[&var] == 1
+                && from.shape == to.shape
+                && axes.iter().enumerate().all(follows)
+                && from.arguments.len() + to.arguments.len() <= MOST_OPERANDS
+                && bindings(graph, [&steps[producer], consumer], Some(var)) <= BINDINGS
+                && consumer.inputs.iter().filter(|other| **other != var).all(|other| {
+                    let of = steps.iter().position(|step| step.outputs.contains(other));
+                    of.is_some_and(|of| of != producer && !depends(steps, of, producer))
+                });
+            fits.then_some((producer, output, read))
+        });
+        let Some((producer, output, read)) = candidate else {
+            index += 1;
+            continue;
+        };
+        let (first, second) = (&steps[producer], &steps[index]);
+        let (Some(from), Some(to)) = (pointwise(first), pointwise(second)) else {
+            unreachable!("only expressions join")
+        };
+        let mut merged = Merged::default();
+        let of_from = merged.places(first, None);
+        let of_to = merged.places(second, Some(read));
+        let tape = Tape::new();
+        let (mut elements, results) =
+            tape.inline(&from.body, |operand| Inlined::Operand(of_from[operand]));
+        let (mapped, _) = tape.inline(&to.body, |operand| match operand == read {
+            true => Inlined::Expr(elements[output]),
+            false => Inlined::Operand(of_to[operand]),
+        });
+        elements.splice(output..=output, mapped);
+        let mut outputs = first.outputs.clone();
+        outputs.splice(output..=output, second.outputs.iter().copied());
+        let op = PointwiseOp {
+            name: joined_name(&from.name, &to.name),
+            body: Arc::new(tape.finish(&elements, &results)),
+            ..from.clone()
+        };
+        steps[index] = merged.step(op, outputs, second.rank);
+        steps.remove(producer);
+        // The others have moved.
+        index = 0;
     }
 }
 
@@ -245,50 +337,29 @@ fn beside(a: &Step, b: &Step) -> Step {
         unreachable!("only expressions join")
     };
     let tape = Tape::new();
-    let mut arguments: Vec<Argument> = vec![];
-    let mut inputs: Vec<Var> = vec![];
-    let mut add = |op: &PointwiseOp, of: &[Var]| {
-        let places: Vec<_> = (op.arguments.iter().cloned())
-            .map(|mut argument| {
-                argument.renumber(|input| {
-                    let known = inputs.iter().position(|var| *var == of[input]);
-                    known.unwrap_or_else(|| {
-                        inputs.push(of[input]);
-                        inputs.len() - 1
-                    })
-                });
-                let known = arguments.iter().position(|known| *known == argument);
-                known.unwrap_or_else(|| {
-                    arguments.push(argument);
-                    arguments.len() - 1
-                })
-            })
-            .collect();
+    let mut merged = Merged::default();
+    let mut add = |op: &PointwiseOp, step: &Step| {
+        let places = merged.places(step, None);
         tape.inline(&op.body, |operand| Inlined::Operand(places[operand]))
     };
-    let (mut elements, mut results) = add(first, &a.inputs);
-    let (more_elements, more_results) = add(second, &b.inputs);
-    let split = |op: &PointwiseOp, outputs: &[Var]| {
-        let (elements, results) = outputs.split_at(op.body.elements.len());
-        (elements.to_vec(), results.to_vec())
+    let (mut elements, mut results) = add(first, a);
+    let (more_elements, more_results) = add(second, b);
+    elements.extend(more_elements);
+    results.extend(more_results);
+    let split = |op: &PointwiseOp, step: &Step| {
+        let (elements, results) = step.outputs.split_at(op.body.elements.len());
+        [elements.to_vec(), results.to_vec()]
     };
-    let (of_first, of_second) = (split(first, &a.outputs), split(second, &b.outputs));
-    elements.extend::<Vec<Expr<'_>>>(more_elements);
-    results.extend::<Vec<Expr<'_>>>(more_results);
+    let ([a_elements, a_results], [b_elements, b_results]) = (split(first, a), split(second, b));
     let op = PointwiseOp {
         name: joined_name(&first.name, &second.name),
         shape: first.shape.clone(),
         folded: first.folded.max(second.folded),
-        arguments,
+        arguments: vec![],
         body: Arc::new(tape.finish(&elements, &results)),
     };
-    Step {
-        op: Op::Pointwise(Box::new(op)),
-        inputs,
-        outputs: [of_first.0, of_second.0, of_first.1, of_second.1].concat(),
-        onto: None,
-        rank: a.rank.max(b.rank),
-    }
+    let outputs = [a_elements, b_elements, a_results, b_results].concat();
+    merged.step(op, outputs, a.rank.max(b.rank))
 }
 
 /// A product that is only used in a sum is added to the other summand where that lies.

@@ -2,10 +2,10 @@
 
 use super::Request;
 use super::recurrence::Layer;
-use super::steps::Step;
+use super::steps::{Step, uses};
 use crate::graph::{Graph, Op, Var};
-use crate::program::{Matrix, Program, Slice, View, product};
-use std::collections::HashMap;
+use crate::program::{Matrix, Program, Slice, TensorId, View, product};
+use std::collections::{HashMap, HashSet};
 
 /// Where a value lies: element (i₀, i₁, …) at the slice's first plus Σ iₖ · strideₖ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,23 +104,28 @@ pub(super) fn destinations(
     request: &Request<'_>,
     program: &mut Program,
 ) -> Destinations {
-    let mut producers: HashMap<Var, &Step> = HashMap::new();
-    for step in steps {
-        step.outputs.iter().for_each(|var| _ = producers.insert(*var, step));
-    }
+    let uses = uses(steps, request);
+    let neighbours = Neighbours::new(graph, steps);
     let mut places: HashMap<Var, Place> = HashMap::new();
     let mut d_states = HashMap::new();
-    let mut put = |places: &mut HashMap<Var, Place>, var: Var, place: Place| {
-        let step = producers[&var];
-        if !places.contains_key(&var) && can_put(graph, step, var, &place) {
+    // Values that change where they lie, so nobody else may read them there.
+    let mut changing: HashSet<Var> = HashSet::new();
+    let put = |(places, changing): (&mut HashMap<Var, Place>, &mut HashSet<Var>), var: Var, place: Place, changes: bool| {
+        let step = neighbours.producers[&var];
+        let free = !(changes && uses[&var] > 1) && !neighbours.meet(places, var, &place);
+        if free && !places.contains_key(&var) && can_put(graph, step, var, &place) {
             places.insert(var, place);
+            if changes {
+                changing.insert(var);
+            }
         }
     };
     for (var, slice) in &request.stores {
-        put(&mut places, *var, Place::whole(*slice, graph.shape(*var)));
+        put((&mut places, &mut changing), *var, Place::whole(*slice, graph.shape(*var)), false);
     }
     for step in steps.iter().rev() {
         let output = step.outputs[0];
+        let changes = changing.contains(&output);
         let shape = graph.shape(output);
         let mut place = |places: &mut HashMap<Var, Place>, name: &str| {
             let known = places.get(&output).cloned();
@@ -135,32 +140,32 @@ pub(super) fn destinations(
                 let known = places.get(&output).and_then(|place| place.contiguous(shape));
                 if let Some(slice) = known {
                     let input = step.inputs[0];
-                    put(&mut places, input, Place::whole(slice, graph.shape(input)));
+                    put((&mut places, &mut changing), input, Place::whole(slice, graph.shape(input)), changes);
                 }
             }
             Op::Permute(order) => {
                 if let Some(known) = places.get(&output).cloned() {
                     let mut inverse = vec![0; order.len()];
                     (order.iter().enumerate()).for_each(|(to, from)| inverse[*from] = to);
-                    put(&mut places, step.inputs[0], known.permuted(&inverse));
+                    put((&mut places, &mut changing), step.inputs[0], known.permuted(&inverse), changes);
                 }
             }
             Op::Concat { axis } => {
                 let whole = place(&mut places, "concat");
                 let mut start = 0;
                 for input in &step.inputs {
-                    put(&mut places, *input, whole.part(*axis, start));
+                    put((&mut places, &mut changing), *input, whole.part(*axis, start), changes);
                     start += graph.shape(*input)[*axis];
                 }
             }
             Op::Pad { axis, start } => {
                 let whole = place(&mut places, "padded");
-                put(&mut places, step.inputs[0], whole.part(*axis, *start));
+                put((&mut places, &mut changing), step.inputs[0], whole.part(*axis, *start), changes);
             }
             Op::MatMul { .. } => {
                 if let Some(onto) = step.onto {
                     let whole = place(&mut places, "product");
-                    put(&mut places, onto, whole);
+                    put((&mut places, &mut changing), onto, whole, true);
                 }
             }
             Op::RecurrenceGradient { of, inputs } => {
@@ -173,17 +178,103 @@ pub(super) fn destinations(
                 if inputs[1] {
                     let d_last = step.inputs[step.inputs.len() - 1];
                     let states = d_state.part(0, layer.states_len());
-                    // The layer changes it, so nobody else may read it.
-                    let readers = steps.iter().flat_map(Step::needs);
-                    if readers.filter(|var| *var == d_last).count() == 1 {
-                        put(&mut places, d_last, Place::whole(states, &[states.len]));
-                    }
+                    put((&mut places, &mut changing), d_last, Place::whole(states, &[states.len]), true);
                 }
             }
             _ => {}
         }
     }
     Destinations { places, d_states }
+}
+
+/// What values have to do with each other: an operation that reads a tensor must not write to it.
+struct Neighbours<'a> {
+    graph: &'a Graph,
+    producers: HashMap<Var, &'a Step>,
+    readers: HashMap<Var, Vec<&'a Step>>,
+}
+
+impl<'a> Neighbours<'a> {
+    fn new(graph: &'a Graph, steps: &'a [Step]) -> Self {
+        let mut producers: HashMap<Var, &Step> = HashMap::new();
+        let mut readers: HashMap<Var, Vec<&Step>> = HashMap::new();
+        for step in steps {
+            step.outputs.iter().for_each(|var| _ = producers.insert(*var, step));
+            for var in read(graph, step) {
+                readers.entry(var).or_default().push(step);
+            }
+        }
+        Self {
+            graph,
+            producers,
+            readers,
+        }
+    }
+
+    /// The tensor that a value has been given so far, a view that of what it views.
+    fn tensor(&self, places: &HashMap<Var, Place>, var: Var) -> Option<TensorId> {
+        match places.get(&var) {
+            Some(place) => Some(place.slice.tensor),
+            None => {
+                let step = self.producers[&var];
+                let of = is_view(&step.op).then(|| step.inputs[0])?;
+                self.tensor(places, of)
+            }
+        }
+    }
+
+    /// Whether a value at a place meets another of its tensor in one operation that writes there.
+    fn meet(&self, places: &HashMap<Var, Place>, var: Var, place: &Place) -> bool {
+        let step = self.producers[&var];
+        let same = |other: Var| self.tensor(places, other) == Some(place.slice.tensor);
+        if !moves(&step.op) && read(self.graph, step).any(same) {
+            return true;
+        }
+        let end = |var: Var, place: &Place| {
+            let extent = place.view().extent(self.graph.shape(var));
+            extent.offset + extent.len
+        };
+        let overlaps = |other: &Var| {
+            let Some(known) = places.get(other).filter(|_| *other != var) else {
+                return false;
+            };
+            known.slice.tensor == place.slice.tensor
+                && known.slice.offset < end(var, place)
+                && place.slice.offset < end(*other, known)
+        };
+        if matches!(step.op, Op::Pointwise(_)) && step.outputs.iter().any(overlaps) {
+            return true;
+        }
+        let mut values = vec![var];
+        while let Some(value) = values.pop() {
+            for reader in self.readers.get(&value).into_iter().flatten() {
+                if is_view(&reader.op) {
+                    values.push(reader.outputs[0]);
+                } else if !moves(&reader.op) && reader.outputs.iter().copied().any(same) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+/// What a step reads, but for what it adds to in place.
+fn read<'a>(graph: &'a Graph, step: &'a Step) -> impl Iterator<Item = Var> + 'a {
+    let of_layer: &[Var] = match step.op {
+        Op::RecurrenceGradient { of, .. } => &graph.nodes[of].inputs,
+        _ => &[],
+    };
+    step.inputs.iter().chain(of_layer).copied()
+}
+
+fn is_view(op: &Op) -> bool {
+    matches!(op, Op::Reshape | Op::Slice { .. } | Op::Permute(_))
+}
+
+/// Whether a step only moves elements, which it can do within a tensor.
+fn moves(op: &Op) -> bool {
+    is_view(op) || matches!(op, Op::Concat { .. } | Op::Pad { .. })
 }
 
 /// Whether a step can put an output of its in a place.

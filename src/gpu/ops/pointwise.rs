@@ -29,12 +29,13 @@ const ROUNDS: usize = 16_384;
 pub(in crate::gpu) fn reduce_split(of: &Pointwise) -> Split {
     let (kept, folded) = of.split_shape();
     let (rows, len) = (product(kept).max(1), product(folded));
-    let blocks = match len {
-        0..=ALONE => 1,
-        _ => (len / 16)
-            .clamp(1, ALONE.max(PARTIALS / rows))
-            .max(len.div_ceil(ROUNDS)),
+    let blocks = match (len, rows) {
+        (0..=ALONE, _) => 1,
+        (_, 0..4) => (len / 16).min(PARTIALS / rows),
+        // Enough rows are enough invocations.
+        _ => (len / ALONE).min(ALONE),
     };
+    let blocks = blocks.max(len.div_ceil(ROUNDS)).max(1);
     Split {
         rows,
         blocks,
