@@ -209,7 +209,7 @@ fn counts_of_the_two_halves_must_agree() {
         return;
     };
     let config = bptt::nn::Recurrent::with_cell(Miscounted, 3, 5);
-    let layer = bptt::config.build(&device, 0).unwrap();
+    let layer = config.build(&device, 0).unwrap();
     let x = bptt::Tensor::zeros(&device, &[2, 2, 3]).unwrap();
     let error = layer.forward(&x, None).unwrap_err().to_string();
     assert!(
