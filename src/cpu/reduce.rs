@@ -27,7 +27,8 @@ pub(super) fn reduce<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'
 /// Whether neighbours in memory are neighbours among the sums.
 fn along_columns(of: &Pointwise) -> bool {
     let (kept, _) = of.split_shape();
-    let (Some(inner), true) = (kept.len().checked_sub(1), of.elements.is_empty()) else {
+    let only_sums = of.elements.is_empty() && !of.body.statistics.is_empty();
+    let (Some(inner), true) = (kept.len().checked_sub(1), only_sums) else {
         return false;
     };
     let last = of.shape.len() - 1;

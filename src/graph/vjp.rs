@@ -290,9 +290,11 @@ impl Graph {
                 shift,
             } => {
                 let table = shape_of(self, *input);
-                let rows_follow = axes.iter().flatten().count() + 1 == table.len()
+                // Axes of size 1 follow none.
+                let is_followed = |axis: usize| axes.contains(&Some(axis)) || table[axis] == 1;
+                let selects = (0..table.len()).all(|axis| axis == *along || is_followed(axis))
                     && (0..space.len()).all(|axis| space[axis] == 1 || axes[axis].is_some());
-                if rows_follow {
+                if selects {
                     return Ok((*input, self.select_vjp(d, inputs[*index], argument, &table)?));
                 }
                 // A table of rows: the other axes of the space are those of the indices.

@@ -274,6 +274,9 @@ impl Scope<'_> {
         f: impl for<'t> FnOnce(RowOf<'t>, Vec<Expr<'t>>) -> (Vec<Expr<'t>>, Vec<Expr<'t>>),
     ) -> Result<Vec<Var>> {
         self.check_floats(of)?;
+        if of.iter().all(|var| self.shape(*var).is_empty()) {
+            return Err(Error::shape(name, &[], "[…, N], of which the last axis is a row"));
+        }
         let columns = of.iter().map(|var| self.ty(*var).features()).max();
         let tape = Tape::new();
         let row = RowOf {

@@ -8,7 +8,7 @@ use crate::common::{Case, rng, uniform};
 use bptt::Device;
 use bptt::expr::{Body, Expr, Fold, Lanes, Tape, WholeExpr};
 use bptt::program::{Map, Operand, Pointwise, Program, Reduce, Row, Slice, TensorId, View};
-use proptest::test_runner::TestCaseResult;
+use proptest::test_runner::{TestCaseError, TestCaseResult};
 use rand::RngExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -481,6 +481,10 @@ impl Draw {
         let kept = self.of.shape.len() - self.of.folded;
         match &self.of.operands[operand] {
             Operand::Float(view) => self.of.folded == 0 || view.strides[kept..].iter().any(|stride| *stride > 0),
+            Operand::Gather { view, index, .. } => {
+                let all = view.strides.iter().chain(&index.strides[kept..]);
+                self.of.folded == 0 || all.skip(kept).any(|stride| *stride > 0)
+            }
             _ => true,
         }
     }
@@ -584,6 +588,13 @@ fn at(view: &View, place: &[usize]) -> usize {
 
 fn check(numbers: &[u32], devices: &[Device], seen: &mut BTreeMap<String, usize>) -> TestCaseResult {
     let draw = Draw::new(numbers, seen);
+    check_draw(&draw, devices, seen).map_err(|error| match error {
+        TestCaseError::Fail(reason) => failed(format!("{reason}\n{:?}", draw.of)),
+        rejected => rejected,
+    })
+}
+
+fn check_draw(draw: &Draw, devices: &[Device], seen: &mut BTreeMap<String, usize>) -> TestCaseResult {
     let values = [draw.inputs.clone(), draw.outputs.clone()];
     let moved = [1.0, -1.0].map(|sign| draw.moved(sign));
     let mut forms = vec![draw.forward(values.clone())];

@@ -75,6 +75,8 @@ struct Recording<'a, 's> {
     /// By recurrence.
     states: Vec<(usize, State<Var>)>,
     seen: Vec<&'static str>,
+    /// For failures: what was done to which shapes.
+    log: Vec<String>,
 }
 
 /// A function of an element that grows no faster than its argument.
@@ -145,7 +147,7 @@ impl Recording<'_, '_> {
                 let y = self.s.add(x, z)?;
                 ("sum of two", y)
             }
-            4 => {
+            4 if rank > 0 => {
                 let which = self.choices.below(3);
                 let y = self.s.rows("rows", [x], |row, [x]| match which {
                     0 => {
@@ -163,7 +165,7 @@ impl Recording<'_, '_> {
                 })?;
                 ("rows", y)
             }
-            5 => {
+            5 if rank > 0 => {
                 let which = self.choices.below(3);
                 let y = self.s.fold_rows("fold", [x], |row, [x]| match which {
                     0 => row.mean(x * x.tanh()),
@@ -338,6 +340,7 @@ impl Recording<'_, '_> {
             }
         };
         self.seen.push(name);
+        self.log.push(format!("{name} {shape:?} -> {:?}", self.s.shape(y)));
         if self.s.ty(y).len() <= MOST {
             self.values.push(y);
         }
@@ -350,6 +353,7 @@ struct Recorded {
     outputs: Vec<Var>,
     of: Vec<Var>,
     seen: Vec<&'static str>,
+    log: Vec<String>,
 }
 
 /// Inputs: x `[T, B, F]`, another sequence `[T₂, B, F]`, `[2, B, F]`, `[B, F]`, tokens `[T, B]`.
@@ -366,6 +370,7 @@ fn record(s: &mut Scope<'_>, inputs: &[Var], numbers: &[u32]) -> bptt::Result<Re
         weights: weights.clone(),
         states: vec![],
         seen: vec![],
+        log: vec![],
     };
     for _ in 0..1 + recording.choices.below(14) {
         recording.step()?;
@@ -374,14 +379,14 @@ fn record(s: &mut Scope<'_>, inputs: &[Var], numbers: &[u32]) -> bptt::Result<Re
     for _ in 0..recording.choices.below(3) {
         outputs.push(recording.pick());
     }
-    let seen = recording.seen;
+    let (seen, log) = (recording.seen, recording.log);
     let mut of = floats.to_vec();
     of.extend(weights);
     // Those of the recurrences, by the model's names.
     for name in names() {
         of.push(s.shared(name)?);
     }
-    Ok(Recorded { outputs, of, seen })
+    Ok(Recorded { outputs, of, seen, log })
 }
 
 /// The recurrences' weights.
@@ -487,7 +492,9 @@ impl Values {
         let backward = Function::new(device, move |s, inputs| {
             let recorded = record(s, inputs, &own)?;
             let seeds: Vec<_> = recorded.outputs.iter().copied().zip(inputs[5..].iter().copied()).collect();
-            let found = s.gradients(&seeds, &recorded.of)?;
+            let shapes: Vec<_> = recorded.outputs.iter().map(|var| s.shape(*var).to_vec()).collect();
+            let log = &recorded.log;
+            let found = s.gradients(&seeds, &recorded.of).inspect_err(|_| eprintln!("{log:#?} {shapes:?}"))?;
             let mut gradients = vec![];
             for (gradient, of) in found.into_iter().zip(&recorded.of) {
                 let shape = s.shape(*of).to_vec();
