@@ -184,7 +184,8 @@ fn train_with_progress(
         bar.set_message(message.clone());
         bar.inc(1);
         // Without a terminal there is no bar to see.
-        if !std::io::stderr().is_terminal() && (epoch.number % 5 == 0 || epoch.number == 1) {
+        if !std::io::stderr().is_terminal() && (epoch.number.is_multiple_of(5) || epoch.number == 1)
+        {
             println!("         epoch {:3}: {message}", epoch.number);
         }
     };

@@ -4,7 +4,7 @@ use crate::common::{devices, every_device, gpu};
 use bptt::CellRef;
 use bptt::cell::LstmUnit;
 use bptt::data::Batch;
-use bptt::gpu::{RecurrentChoice, RecurrentWalk};
+use bptt::gpu::{GemmKernel, RecurrentChoice, RecurrentWalk};
 use bptt::nn::{Gru, Lstm, Sequential};
 use bptt::profile::{Owner, Profile};
 use bptt::program::{
@@ -43,8 +43,15 @@ fn adam_costs_what_its_equations_say() {
     let of_step = |clip: bool| {
         let model = Sequential::new(3).linear(4).build(&Device::cpu(), 1);
         let trainer = Trainer::new(model.unwrap(), train::Adam::new(0.01));
-        let trainer = if clip { trainer.clip_norm(1.0) } else { trainer };
-        let batch = Batch::new(Array3::<f32>::ones((2, 3, 3)), Array3::<f32>::ones((2, 3, 4)));
+        let trainer = if clip {
+            trainer.clip_norm(1.0)
+        } else {
+            trainer
+        };
+        let batch = Batch::new(
+            Array3::<f32>::ones((2, 3, 3)),
+            Array3::<f32>::ones((2, 3, 4)),
+        );
         let plan = trainer.build().unwrap().plan(&batch).unwrap();
         plan.kernels.last().unwrap().clone()
     };
@@ -253,6 +260,37 @@ fn a_product_that_goes_with_the_steps_is_part_of_them() {
         workgroup.1 + 4 * (15 * 4 + 28 * 4 + 28)
     );
     assert_eq!(invocation.2, workgroup.2 + 2 * 15 * 28 * 4 + 15 * 28);
+}
+
+/// Where sizes are multiples of 4, nothing that is fed lies between them.
+#[test]
+fn products_of_a_step_read_four_numbers_at_once() {
+    let Some(device) = gpu().map(|_| Device::gpu().unwrap()) else {
+        return;
+    };
+    let kernel = GemmKernel::Register {
+        blocks: 2,
+        group: 8,
+    };
+    device.set_gemm_kernel(Some(kernel)).unwrap();
+    for lengths in [None, Some(vec![3; 8])] {
+        let model = Sequential::new(8).lstm(Lstm::hidden(16)).linear(4);
+        let model = model.build(&device, 1).unwrap();
+        let trainer = Trainer::new(model, train::Adam::new(0.01)).build().unwrap();
+        let [x, y] = [8, 4].map(|size| Array3::<f32>::ones((20, 8, size)));
+        let mut batch = Batch::new(x, y);
+        batch.inputs[0].lengths = lengths;
+        let kernels = trainer.plan(&batch).unwrap().kernels;
+        let products = kernels
+            .iter()
+            .filter(|kernel| kernel.kernel.starts_with("gemm"));
+        let products: Vec<_> = products.map(|kernel| kernel.kernel.as_str()).collect();
+        assert!(products.len() >= 6, "{products:?}");
+        assert!(
+            products.iter().all(|name| *name == "gemm_register"),
+            "{products:?}"
+        );
+    }
 }
 
 fn check(profile: &Profile, operations: &[usize]) {
