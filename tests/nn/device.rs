@@ -1,7 +1,7 @@
 //! Choice of adapter, devices of the program's own, and lost devices.
 
 use crate::common::gpu;
-use bptt::nn::{Lstm};
+use bptt::nn::Lstm;
 use bptt::{AdapterKind, Device, Error, Tensor};
 use ndarray::{Array3, arr1};
 

@@ -144,9 +144,14 @@ fn check_loss(
         let trainer = Trainer::new(model, train::Sgd::new(0.0)).loss(loss);
         let mut trainer = trainer.build().unwrap();
         let x = Array3::<f32>::zeros((1, 1, 1));
-        trainer.step(&Batch::new(x, values(&tensors[target]))).unwrap();
+        trainer
+            .step(&Batch::new(x, values(&tensors[target])))
+            .unwrap();
         let got = arr1(&[trainer.take_loss().unwrap()]).into_dyn();
-        let expected = tensors[value].clone().into_shape_with_order(vec![1]).unwrap();
+        let expected = tensors[value]
+            .clone()
+            .into_shape_with_order(vec![1])
+            .unwrap();
         let gradients = trainer.gradients::<f64>().unwrap();
         compare(value, &got, &expected, tolerance)
             .and_then(|_| compare(gradient, &gradients["given"], &tensors[gradient], tolerance))
@@ -197,13 +202,11 @@ fn check_function(
 }
 
 /// An output, and its gradients with respect to some values, of which it has all.
-fn with_gradients(
-    s: &mut Scope<'_>,
-    (y, dy): (Var, Var),
-    of: &[Var],
-) -> bptt::Result<Vec<Var>> {
+fn with_gradients(s: &mut Scope<'_>, (y, dy): (Var, Var), of: &[Var]) -> bptt::Result<Vec<Var>> {
     let gradients = s.gradients(&[(y, dy)], of)?;
-    let gradients = gradients.into_iter().map(|gradient| gradient.expect("y depends on it"));
+    let gradients = gradients
+        .into_iter()
+        .map(|gradient| gradient.expect("y depends on it"));
     Ok(std::iter::once(y).chain(gradients).collect())
 }
 
@@ -256,7 +259,9 @@ fn trainer(model: Model, config: &serde_json::Value) -> TrainerBuilder {
         }
         Some("adamw") => {
             let adam = train::AdamW::new(number("lr")).betas(number("beta1"), number("beta2"));
-            let adam = adam.epsilon(number("eps")).weight_decay(number("weight_decay"));
+            let adam = adam
+                .epsilon(number("eps"))
+                .weight_decay(number("weight_decay"));
             Trainer::new(model, adam)
         }
         kind => panic!("{kind:?}"),

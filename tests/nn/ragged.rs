@@ -202,7 +202,12 @@ fn cross_entropy_of_a_distribution_is_that_of_its_logits() {
             let batch = Batch::new(x(), classes(false)).with_lengths(LENGTHS.into());
             step(&mut trainer.build().unwrap(), &batch)
         };
-        check(&device.to_string(), &results(true), &results(false), tolerance);
+        check(
+            &device.to_string(),
+            &results(true),
+            &results(false),
+            tolerance,
+        );
     }
 }
 

@@ -4,8 +4,8 @@ use crate::common::{every_device, gpu};
 use crate::runs::{Arrays, Results, Run, check, devices_with_tolerances, parts, state, tensor};
 use bptt::cell::Cell;
 use bptt::nn::{
-    Bias, CellVjp, Gru, GruCell, Lstm, LstmCell, Recurrent, RecurrentCell, RecurrentModel, Rnn, RnnCell,
-    State,
+    Bias, CellVjp, Gru, GruCell, Lstm, LstmCell, Recurrent, RecurrentCell, RecurrentModel, Rnn,
+    RnnCell, State,
 };
 use bptt::{Device, Tensor};
 use ndarray::{ArrayD, Axis};

@@ -23,7 +23,8 @@ fn read(op: &Op) -> Vec<TensorId> {
     match op {
         Op::RecurrentBackward(op) => vec![op.saved.tensor, op.d_y.tensor],
         Op::Gemm(op) => vec![op.a.tensor, op.b.tensor],
-        Op::Map(Map(Pointwise { operands, .. })) | Op::Reduce(Reduce(Pointwise { operands, .. })) => {
+        Op::Map(Map(Pointwise { operands, .. }))
+        | Op::Reduce(Reduce(Pointwise { operands, .. })) => {
             let views = operands.iter().map(|operand| match operand {
                 Operand::Float(view) | Operand::Whole(view) => view.tensor,
                 other => panic!("{other:?}: what does it read?"),
@@ -40,7 +41,9 @@ fn kept_and_allowed(stack: Stack) -> (usize, usize) {
     let compiled = model.compile(CALL).unwrap();
     let program = compiled.executable.program();
     let ops = program.ops();
-    let last = ops.iter().rposition(|op| matches!(op, Op::RecurrentForward(_)));
+    let last = ops
+        .iter()
+        .rposition(|op| matches!(op, Op::RecurrentForward(_)));
     let (forward, backward) = ops.split_at(last.unwrap() + 1);
     let written: BTreeSet<_> = forward.iter().flat_map(|op| program.written(op)).collect();
     let read: BTreeSet<_> = backward.iter().flat_map(read).collect();
@@ -72,5 +75,8 @@ fn the_backward_pass_reads_no_more_of_the_forward_pass_than_the_contract_says() 
     }
     let projected = Lstm::new(INPUTS, 7).proj_size(4);
     let (kept, allowed) = kept_and_allowed(projected.stack(INPUTS).unwrap());
-    assert!(kept > 0 && kept <= allowed, "projected: {kept}, allowed {allowed}");
+    assert!(
+        kept > 0 && kept <= allowed,
+        "projected: {kept}, allowed {allowed}"
+    );
 }
