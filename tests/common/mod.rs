@@ -119,7 +119,8 @@ impl Case {
     pub fn random_state(&mut self, seed: u64, step: u64) -> Slice {
         let words = [seed, seed >> 32, step, step >> 32].map(|word| word as u32);
         let around = [&[7, 8, 9], &words[..], &[1, 2]].concat();
-        self.wholes("seed, step", &[around.len()], around).part(3, 4)
+        self.wholes("seed, step", &[around.len()], around)
+            .part(3, 4)
     }
 
     /// A tensor of random numbers, and a matrix inside it: elements before and after every row are not the matrix's.
@@ -190,7 +191,10 @@ impl Case {
             let spec = self.program.spec(id);
             if let Some((_, wholes)) = self.wholes.iter().find(|(slice, _)| slice.tensor == id) {
                 let wholes = ArrayD::from_shape_vec(spec.shape.clone(), wholes.clone());
-                executable.tensor(id).write_indices(&wholes.unwrap()).unwrap();
+                executable
+                    .tensor(id)
+                    .write_indices(&wholes.unwrap())
+                    .unwrap();
                 continue;
             }
             let given = self.inputs.iter().find(|(slice, _)| slice.tensor == id);
