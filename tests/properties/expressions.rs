@@ -3,7 +3,9 @@
 //!
 //! Values stay within ±4 and denominators, roots and logarithms away from 0, so that a relative tolerance means something.
 
-use crate::choices::{Choices, Results, STEP, check_differences, check_fit, check_single, failed, run};
+use crate::choices::{
+    Choices, Results, STEP, check_differences, check_fit, check_single, failed, run,
+};
 use crate::common::{Case, rng, uniform};
 use bptt::Device;
 use bptt::expr::{Body, Expr, Fold, Lanes, Tape, WholeExpr};
@@ -78,7 +80,11 @@ impl<'t> Pool<'t> {
             16 => ("min", x.min(y), most.max(most_y)),
             17 => {
                 let factor = choices.of(&[0.7, -1.0, 0.5, 1.0, 0.0, -1.3]);
-                ("constant", x * factor + choices.of(&[0.3, 0.0, -1.0]), 1.3 * most + 1.0)
+                (
+                    "constant",
+                    x * factor + choices.of(&[0.3, 0.0, -1.0]),
+                    1.3 * most + 1.0,
+                )
             }
             relation => match self.wholes[..] {
                 [] => ("complement", x.complement(), most + 1.0),
@@ -155,7 +161,10 @@ const TENSORS: [&str; 3] = ["inputs", "wholes", "outputs"];
 
 fn tensors() -> Vec<Slice> {
     let mut program = Program::new();
-    TENSORS.iter().map(|name| program.tensor(*name, &[1])).collect()
+    TENSORS
+        .iter()
+        .map(|name| program.tensor(*name, &[1]))
+        .collect()
 }
 
 fn slice(tensor: usize, offset: usize, len: usize) -> Slice {
@@ -190,8 +199,11 @@ impl Draw {
         };
         let kept = rank - folded;
         let differentiable = !choices.chance(20);
-        let mut rng = rng(numbers.iter().fold(1, |seed, number| seed * 31 % 1_000_003 + u64::from(*number)));
-        let (mut inputs, mut wholes, mut outputs) = (Room::default(), Room::default(), Room::default());
+        let mut rng = rng(numbers
+            .iter()
+            .fold(1, |seed, number| seed * 31 % 1_000_003 + u64::from(*number)));
+        let (mut inputs, mut wholes, mut outputs) =
+            (Room::default(), Room::default(), Room::default());
 
         // Operands.
         let mut operands = vec![];
@@ -220,7 +232,11 @@ impl Draw {
                     }
                     operands.push(Operand::Float(view));
                     whole_bounds.push(None);
-                    if follows.contains(&false) { "repeats" } else { "float" }
+                    if follows.contains(&false) {
+                        "repeats"
+                    } else {
+                        "float"
+                    }
                 }
                 4 => {
                     floats.push(index);
@@ -258,9 +274,16 @@ impl Draw {
                     "whole"
                 }
                 6 => {
-                    let strides: Vec<_> = follows.iter().map(|follows| usize::from(*follows) * choices.below(4)).collect();
+                    let strides: Vec<_> = follows
+                        .iter()
+                        .map(|follows| usize::from(*follows) * choices.below(4))
+                        .collect();
                     let offset = choices.below(5);
-                    let most = shape.iter().zip(&strides).map(|(size, stride)| size * stride).sum::<usize>();
+                    let most = shape
+                        .iter()
+                        .zip(&strides)
+                        .map(|(size, stride)| size * stride)
+                        .sum::<usize>();
                     operands.push(Operand::Position { offset, strides });
                     whole_bounds.push(Some((most + offset) as f64));
                     "position"
@@ -285,17 +308,28 @@ impl Draw {
         // The expression.
         let tape = Tape::new();
         let (mut all, mut of_row) = (
-            Pool { values: vec![], wholes: vec![] },
-            Pool { values: vec![], wholes: vec![] },
+            Pool {
+                values: vec![],
+                wholes: vec![],
+            },
+            Pool {
+                values: vec![],
+                wholes: vec![],
+            },
         );
         for (index, (operand, bound)) in operands.iter().zip(&whole_bounds).enumerate() {
             let strides: Vec<&Vec<usize>> = match operand {
                 Operand::Float(view) | Operand::Whole(view) => vec![&view.strides],
-                Operand::Position { strides, .. } | Operand::Random { strides, .. } => vec![strides],
+                Operand::Position { strides, .. } | Operand::Random { strides, .. } => {
+                    vec![strides]
+                }
                 Operand::Gather { view, index, .. } => vec![&view.strides, &index.strides],
             };
             let is_written = in_place.as_ref().is_some_and(|(of, _)| *of == index);
-            let constant = !is_written && strides.iter().all(|strides| strides[kept..].iter().all(|stride| *stride == 0));
+            let constant = !is_written
+                && strides
+                    .iter()
+                    .all(|strides| strides[kept..].iter().all(|stride| *stride == 0));
             match bound {
                 Some(bound) => {
                     all.wholes.push((tape.whole_operand(index), *bound));
@@ -330,7 +364,11 @@ impl Draw {
                     }
                     2 => {
                         let most = tape.statistic(Fold::Max, x);
-                        let all = Value(sum((x - most).exp()).ln() + most, bound + (columns as f64).ln()).tame();
+                        let all = Value(
+                            sum((x - most).exp()).ln() + most,
+                            bound + (columns as f64).ln(),
+                        )
+                        .tame();
                         of_row.values.push(all);
                         ("logsumexp", all)
                     }
@@ -352,14 +390,18 @@ impl Draw {
                 result_count += 1;
                 for _ in 0..1 + choices.below(3) {
                     let Value(x, bound) = all.pick(choices);
-                    of_row.values.push(Value(tape.statistic(Fold::Sum, x) * scale, bound));
+                    of_row
+                        .values
+                        .push(Value(tape.statistic(Fold::Sum, x) * scale, bound));
                 }
             }
             Family::Row => element_count += usize::from(element_count + result_count == 0),
         }
         if family == Family::Row && of_row.values.is_empty() && result_count > 0 {
             let Value(x, bound) = all.pick(choices);
-            of_row.values.push(Value(tape.statistic(Fold::Sum, x) * scale, bound));
+            of_row
+                .values
+                .push(Value(tape.statistic(Fold::Sum, x) * scale, bound));
         }
         if result_count > 0 {
             for _ in 0..choices.below(4) {
@@ -383,7 +425,9 @@ impl Draw {
             views[0] = view;
             *seen.entry("in place".to_owned()).or_insert(0) += 1;
         }
-        let results = (0..result_count).map(|_| place(choices, &shape[..kept])).collect();
+        let results = (0..result_count)
+            .map(|_| place(choices, &shape[..kept]))
+            .collect();
         let of = Pointwise {
             name: "drawn".into(),
             shape,
@@ -411,25 +455,45 @@ impl Draw {
 
     /// NaN where something is to be written that is not read.
     fn poison(&mut self) {
-        let read: Vec<View> = self.of.operands.iter().filter_map(|operand| match operand {
-            Operand::Float(view) => Some(view.clone()),
-            _ => None,
-        }).collect();
+        let read: Vec<View> = self
+            .of
+            .operands
+            .iter()
+            .filter_map(|operand| match operand {
+                Operand::Float(view) => Some(view.clone()),
+                _ => None,
+            })
+            .collect();
         let kept = self.of.shape.len() - self.of.folded;
-        let elements = self.of.elements.iter().map(|view| (view, &self.of.shape[..]));
-        let results = self.of.results.iter().map(|view| (view, &self.of.shape[..kept]));
+        let elements = self
+            .of
+            .elements
+            .iter()
+            .map(|view| (view, &self.of.shape[..]));
+        let results = self
+            .of
+            .results
+            .iter()
+            .map(|view| (view, &self.of.shape[..kept]));
         let mut places = vec![];
-        for (view, shape) in elements.chain(results).filter(|(view, _)| !read.contains(view)) {
+        for (view, shape) in elements
+            .chain(results)
+            .filter(|(view, _)| !read.contains(view))
+        {
             each(shape, |place| places.push(at(view, place)));
         }
-        places.into_iter().for_each(|place| self.outputs[place] = f32::NAN);
+        places
+            .into_iter()
+            .for_each(|place| self.outputs[place] = f32::NAN);
     }
 
     /// The values with those of operands moved.
     fn moved(&self, sign: f32) -> [Vec<f32>; 2] {
         let mut rng = rng(1);
         let mut move_all = |values: &Vec<f32>| {
-            let moved = values.iter().map(|value| value * (1.0 + sign * STEP * rng.random_range(-1.0..=1.0)));
+            let moved = values
+                .iter()
+                .map(|value| value * (1.0 + sign * STEP * rng.random_range(-1.0..=1.0)));
             moved.collect::<Vec<f32>>()
         };
         let inputs = move_all(&self.inputs);
@@ -440,7 +504,9 @@ impl Draw {
             if let Operand::Float(view) = &self.of.operands[*index]
                 && view.tensor == tensors()[2].tensor
             {
-                each(&self.of.shape, |place| outputs[at(view, place)] = moved[at(view, place)]);
+                each(&self.of.shape, |place| {
+                    outputs[at(view, place)] = moved[at(view, place)]
+                });
             }
         }
         [inputs, outputs]
@@ -468,7 +534,11 @@ impl Draw {
     fn forward(&self, values: [Vec<f32>; 2]) -> Case {
         let mut case = self.case(values);
         case.also_output(tensors_of(&case, 2));
-        self.push(&mut case.program, self.of.clone(), self.family == Family::Reduce);
+        self.push(
+            &mut case.program,
+            self.of.clone(),
+            self.family == Family::Reduce,
+        );
         case
     }
 
@@ -480,7 +550,9 @@ impl Draw {
     fn along_row(&self, operand: usize) -> bool {
         let kept = self.of.shape.len() - self.of.folded;
         match &self.of.operands[operand] {
-            Operand::Float(view) => self.of.folded == 0 || view.strides[kept..].iter().any(|stride| *stride > 0),
+            Operand::Float(view) => {
+                self.of.folded == 0 || view.strides[kept..].iter().any(|stride| *stride > 0)
+            }
             Operand::Gather { view, index, .. } => {
                 let all = view.strides.iter().chain(&index.strides[kept..]);
                 self.of.folded == 0 || all.skip(kept).any(|stride| *stride > 0)
@@ -505,12 +577,20 @@ impl Draw {
             seed.strides.resize(rank, 0);
             operands.push(Operand::Float(seed));
         }
-        let of: Vec<_> = self.floats.iter().map(|index| (*index, self.along_row(*index))).collect();
+        let of: Vec<_> = self
+            .floats
+            .iter()
+            .map(|index| (*index, self.along_row(*index)))
+            .collect();
         let body = self.of.body.gradient(self.of.operands.len(), &of);
         let (mut elements, mut results) = (vec![], vec![]);
         let mut sizes = vec![];
         for (_, along_row) in &of {
-            let shape = if *along_row { &self.of.shape } else { &self.of.shape[..kept] };
+            let shape = if *along_row {
+                &self.of.shape
+            } else {
+                &self.of.shape[..kept]
+            };
             sizes.push(shape.iter().product::<usize>());
         }
         let d = case.output("d", &[sizes.iter().sum()]);
@@ -583,10 +663,20 @@ fn each(shape: &[usize], mut visit: impl FnMut(&[usize])) {
 }
 
 fn at(view: &View, place: &[usize]) -> usize {
-    view.offset + view.strides.iter().zip(place).map(|(stride, index)| stride * index).sum::<usize>()
+    view.offset
+        + view
+            .strides
+            .iter()
+            .zip(place)
+            .map(|(stride, index)| stride * index)
+            .sum::<usize>()
 }
 
-fn check(numbers: &[u32], devices: &[Device], seen: &mut BTreeMap<String, usize>) -> TestCaseResult {
+fn check(
+    numbers: &[u32],
+    devices: &[Device],
+    seen: &mut BTreeMap<String, usize>,
+) -> TestCaseResult {
     let draw = Draw::new(numbers, seen);
     check_draw(&draw, devices, seen).map_err(|error| match error {
         TestCaseError::Fail(reason) => failed(format!("{reason}\n{:?}", draw.of)),
@@ -594,7 +684,11 @@ fn check(numbers: &[u32], devices: &[Device], seen: &mut BTreeMap<String, usize>
     })
 }
 
-fn check_draw(draw: &Draw, devices: &[Device], seen: &mut BTreeMap<String, usize>) -> TestCaseResult {
+fn check_draw(
+    draw: &Draw,
+    devices: &[Device],
+    seen: &mut BTreeMap<String, usize>,
+) -> TestCaseResult {
     let values = [draw.inputs.clone(), draw.outputs.clone()];
     let moved = [1.0, -1.0].map(|sign| draw.moved(sign));
     let mut forms = vec![draw.forward(values.clone())];
@@ -623,12 +717,22 @@ fn check_draw(draw: &Draw, devices: &[Device], seen: &mut BTreeMap<String, usize
             f64::from(moved[0][index][place]) - f64::from(moved[1][index][place])
         };
         for index in &draw.floats {
-            let over = if draw.along_row(*index) { &shape[..] } else { &shape[..kept] };
+            let over = if draw.along_row(*index) {
+                &shape[..]
+            } else {
+                &shape[..kept]
+            };
             each(over, |place| {
                 let d = d.next().expect("there is one for each");
                 match &draw.of.operands[*index] {
                     Operand::Float(view) => terms.push(d * change(view.tensor, at(view, place))),
-                    Operand::Gather { view, index, shift, stride, len } => {
+                    Operand::Gather {
+                        view,
+                        index,
+                        shift,
+                        stride,
+                        len,
+                    } => {
                         let row = draw.wholes[at(index, place)].wrapping_sub(*shift) as usize;
                         if row < *len {
                             terms.push(d * change(view.tensor, at(view, place) + row * stride));
@@ -640,7 +744,8 @@ fn check_draw(draw: &Draw, devices: &[Device], seen: &mut BTreeMap<String, usize
         }
         let seeds = draw.seeds();
         let values = plus[0].1.iter().zip(&minus[0].1).zip(&seeds);
-        let changes = values.map(|((plus, minus), seed)| [plus * f64::from(*seed), minus * f64::from(*seed)]);
+        let changes =
+            values.map(|((plus, minus), seed)| [plus * f64::from(*seed), minus * f64::from(*seed)]);
         // What is read where it is written changes by itself; what lies between does not.
         check_differences(terms, changes)?;
         *seen.entry("differentiated".to_owned()).or_insert(0) += 1;
@@ -661,20 +766,61 @@ fn check_draw(draw: &Draw, devices: &[Device], seen: &mut BTreeMap<String, usize
 }
 
 const REQUIRED: [&str; 40] = [
-    "map", "row", "reduce", "add", "sub", "mul", "div", "neg", "abs", "sqrt", "exp", "exp_m1", "ln", "softplus", "sigmoid", "tanh",
-    "erf", "where_positive", "max", "min", "constant", "less", "equal", "mean", "softmax", "logsumexp", "largest", "float", "repeats",
-    "gather", "whole", "position", "random", "in place", "turns 0", "turns 1", "turns 2", "turns 3", "turns 4", "differentiated",
+    "map",
+    "row",
+    "reduce",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "neg",
+    "abs",
+    "sqrt",
+    "exp",
+    "exp_m1",
+    "ln",
+    "softplus",
+    "sigmoid",
+    "tanh",
+    "erf",
+    "where_positive",
+    "max",
+    "min",
+    "constant",
+    "less",
+    "equal",
+    "mean",
+    "softmax",
+    "logsumexp",
+    "largest",
+    "float",
+    "repeats",
+    "gather",
+    "whole",
+    "position",
+    "random",
+    "in place",
+    "turns 0",
+    "turns 1",
+    "turns 2",
+    "turns 3",
+    "turns 4",
+    "differentiated",
 ];
 
 #[test]
 fn on_the_cpu() {
-    run(3000, 120, &REQUIRED, |numbers, seen| check(numbers, &[Device::cpu()], seen));
+    run(10_000, 120, &REQUIRED, |numbers, seen| {
+        check(numbers, &[Device::cpu()], seen)
+    });
 }
 
 #[test]
 fn on_the_gpu() {
     if let Some(gpu) = crate::common::gpu() {
         // Each case is two kernels of its own, which a driver compiles.
-        run(250, 120, &REQUIRED[..36], |numbers, seen| check(numbers, std::slice::from_ref(&gpu), seen));
+        run(250, 120, &REQUIRED[..36], |numbers, seen| {
+            check(numbers, std::slice::from_ref(&gpu), seen)
+        });
     }
 }

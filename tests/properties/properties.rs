@@ -4,9 +4,9 @@
 //! the gradients of the CPU path in f64 against differences of its own outputs, and the CPU path in f32 and the GPU against the CPU
 //! path in f64. The draws are the same each time; `PROPTEST_CASES` and `PROPTEST_RNG_SEED` make others.
 
+mod choices;
 #[path = "../common/mod.rs"]
 mod common;
-mod choices;
 mod draw;
 mod expressions;
 mod graphs;
