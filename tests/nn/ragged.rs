@@ -4,9 +4,9 @@ use crate::common::{devices, every_device, gpu};
 use crate::finite_differences::check_trainer;
 use crate::runs::{Results, check, devices_with_tolerances, random, tensor};
 use bptt::Device;
-use bptt::data::{Batch, Dataset, Sequences, Values};
-use bptt::graph::Type;
-use bptt::nn::{Gru, Input, Lstm, Model, Sequential};
+use bptt::data::{Batch, Dataset, Sequence, Sequences, Values};
+use bptt::graph::{Type, Var};
+use bptt::nn::{Gru, Input, InputSpec, Layer, Lstm, Model, Scope, Sequential};
 use bptt::train::{Adam, CrossEntropy, Loss, Mse, Sgd, Trainer};
 use bptt::verify::compare;
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, Ix3, arr1, s};
@@ -238,6 +238,65 @@ fn what_lies_past_the_lengths_has_no_effect() {
             let got = step(&mut trainer, &batch);
             check(&format!("{garbage} on {device}"), &got, &expected, 0.0);
         }
+    }
+}
+
+/// Two inputs of lengths of their own, of which the output has the second's.
+#[derive(Debug)]
+struct EncoderDecoder {
+    encoder: Lstm,
+    decoder: Lstm,
+}
+
+impl Layer for EncoderDecoder {
+    type Input = (Var, Var);
+    type Output = Var;
+    fn forward(&self, s: &mut Scope<'_>, (source, x): (Var, Var)) -> bptt::Result<Var> {
+        let (_, state) = s.layer("encoder", &self.encoder, (source, None))?;
+        Ok(s.layer("decoder", &self.decoder, (x, Some(state)))?.0)
+    }
+}
+
+#[test]
+fn targets_have_the_lengths_of_the_output() {
+    for (device, tolerance) in devices_with_tolerances() {
+        let trainer = || {
+            let layer = EncoderDecoder {
+                encoder: Lstm::hidden(O),
+                decoder: Lstm::hidden(O),
+            };
+            let inputs = ["source", "x"].map(|name| InputSpec::sequence(name, I));
+            let model = Model::new(&device, layer, &inputs, 3).unwrap();
+            Trainer::new(model, Sgd::new(0.0)).loss(CrossEntropy)
+        };
+        let source = [6, 1, 5, 4, 2];
+        let batch = |target: ArrayD<u32>| {
+            let source = Sequence::new(x() * 0.5).with_lengths(source.into());
+            let x = Sequence::new(x()).with_lengths(LENGTHS.into());
+            Batch::of([source, x], target)
+        };
+        let got = step(
+            &mut trainer().build().unwrap(),
+            &batch(put_past(&classes(false), u32::MAX)),
+        );
+        let valid = LENGTHS.iter().sum::<usize>() as f64;
+        let mut expected: Results = got.clone();
+        expected.values_mut().for_each(|values| values.fill(0.0));
+        for (row, length) in LENGTHS.into_iter().enumerate().filter(|(_, n)| *n > 0) {
+            let whole = x() * 0.5;
+            let source = whole.slice(s![..source[row], row..row + 1, ..]);
+            let inputs = [source.to_owned(), alone(row)].map(Sequence::new);
+            let target = target(&CrossEntropy, false, &[row], length);
+            let own = step(&mut trainer().build().unwrap(), &Batch::of(inputs, target));
+            for (name, values) in own {
+                *expected.get_mut(&name).unwrap() += &(values * (length as f64 / valid));
+            }
+        }
+        check(&device.to_string(), &got, &expected, tolerance);
+        let mut wrong = classes(false);
+        wrong[[LENGTHS[0] - 1, 0]] = 99;
+        let refused = trainer().build().unwrap().step(&batch(wrong)).unwrap_err();
+        assert!(refused.to_string().starts_with("target: 99"), "{refused}");
     }
 }
 
