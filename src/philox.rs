@@ -29,7 +29,12 @@ pub(crate) const RNG_LEN: usize = 4;
 
 /// Seed and step as such numbers.
 pub(crate) fn rng_words(seed: u64, step: u64) -> [u32; RNG_LEN] {
-    [seed as u32, (seed >> 32) as u32, step as u32, (step >> 32) as u32]
+    [
+        seed as u32,
+        (seed >> 32) as u32,
+        step as u32,
+        (step >> 32) as u32,
+    ]
 }
 
 /// One site of a program that draws random numbers, in one run.

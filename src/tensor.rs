@@ -279,7 +279,8 @@ impl Tensor {
         fn put<F: Real>(buffer: &Buffer<F>, offset: usize, wholes: &[u32]) {
             let mut buffer = buffer.write();
             let to = buffer[offset..offset + wholes.len()].iter_mut();
-            to.zip(wholes).for_each(|(to, whole)| *to = F::from_whole(*whole));
+            to.zip(wholes)
+                .for_each(|(to, whole)| *to = F::from_whole(*whole));
         }
         match &self.storage {
             Storage::F32(buffer) => put(buffer, offset, wholes),

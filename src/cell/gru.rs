@@ -97,11 +97,11 @@ impl Cell for GruUnit {
     fn shared_gradient(&self) -> bool {
         self.reset == Reset::Before
     }
-    fn wgsl(&self) -> WgslSource {
-        match self.reset {
+    fn wgsl(&self) -> Option<WgslSource> {
+        Some(match self.reset {
             Reset::After => crate::wgsl!("shaders/cell/general_gru.wgsl"),
             Reset::Before => crate::wgsl!("shaders/cell/gru_reset_before.wgsl"),
-        }
+        })
     }
     fn wgsl_constants(&self) -> String {
         constants((0..3).map(|slot| self.gate(slot)))

@@ -86,8 +86,8 @@ impl Cell for LstmUnit {
     fn shared_gradient(&self) -> bool {
         true
     }
-    fn wgsl(&self) -> WgslSource {
-        crate::wgsl!("shaders/cell/general_lstm.wgsl")
+    fn wgsl(&self) -> Option<WgslSource> {
+        Some(crate::wgsl!("shaders/cell/general_lstm.wgsl"))
     }
     fn wgsl_constants(&self) -> String {
         format!(

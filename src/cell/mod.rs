@@ -1,9 +1,10 @@
 //! Recurrent cells: data plus a few pointwise functions.
 //!
-//! The recurrence kernels of both devices are generic. A cell gives its counts, its forward and its
-//! backward function for one hidden unit, once in Rust (generic over [`Lanes`]: one number, or a
-//! register of them) and once in WGSL, and is known to the crate by one line in
-//! [`CellRef::builtin`](crate::CellRef::builtin).
+//! The recurrence kernels of both devices are generic. A cell gives its counts and its forward
+//! function for one hidden unit, in Rust, generic over [`Lanes`]: one number, a register of them, or
+//! a recording. From recordings come its WGSL and, where it has none of its own, its backward
+//! function. The cells of the crate have both written by hand, for the check of one by the other,
+//! and are known to it by one line in [`CellRef::builtin`](crate::CellRef::builtin).
 //!
 //! Per unit j and step t, with x = (W x_t + b_ih) and r = (R h₋ + b_hh) the two parts of the G
 //! pre-activations:
@@ -25,18 +26,22 @@
 //! ```
 
 mod activation;
+mod derived;
 mod general_gru;
 mod general_lstm;
 mod gru;
 mod lstm;
 mod plain;
+mod recorded;
 mod rnn;
 
-pub use activation::Activation;
-pub use gru::{GruUnit, Reset};
 pub use crate::expr::Lanes;
 pub(crate) use crate::expr::Vector;
+pub use activation::Activation;
+pub(crate) use derived::Derived;
+pub use gru::{GruUnit, Reset};
 pub use lstm::LstmUnit;
+pub(crate) use recorded::wgsl as recorded_wgsl;
 pub use rnn::RnnUnit;
 
 use crate::error::Result;
@@ -81,7 +86,7 @@ pub struct Forward<'a, N> {
     /// `[S]`: the old states in, the new ones out. With a projection, state 0 is nothing at first
     /// and the projection's input in the end.
     pub state: &'a mut [N],
-    /// `[K]`, out: for the backward pass.
+    /// `[K]`, out: for [`Cell::backward`].
     pub saved: &'a mut [N],
 }
 
@@ -140,8 +145,36 @@ pub trait CellVisitor {
     fn visit(self, cell: impl Cell) -> Self::Output;
 }
 
-/// A recurrent cell. See the [module](self) for the contract, `examples/custom_cell.rs` for one written
-/// outside the crate, and [`verify::check_cell`](crate::verify::check_cell) for what checks it.
+/// A recurrent cell. See the [module](self) for the contract,
+/// [`verify::check_cell`](crate::verify::check_cell) for what checks it. All that is needed of one:
+///
+/// ```
+/// use bptt::cell::{Cell, Forward, Lanes};
+/// use bptt::{Device, verify::check_cell};
+///
+/// /// A leaky integrator with a learned leak: h = h₋ + σ(x_a + r_a) (tanh(x_n + r_n) − h₋)
+/// #[derive(Clone, Debug)]
+/// struct Leaky;
+///
+/// impl Cell for Leaky {
+///     fn name(&self) -> &'static str {
+///         "leaky"
+///     }
+///     fn gates(&self) -> usize {
+///         2
+///     }
+///     fn states(&self) -> usize {
+///         1
+///     }
+///     #[inline(always)]
+///     fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
+///         let leak = (unit.x[0] + unit.r[0]).sigmoid();
+///         let candidate = (unit.x[1] + unit.r[1]).tanh();
+///         unit.state[0] = unit.state[0] + leak * (candidate - unit.state[0]);
+///     }
+/// }
+/// check_cell(&Leaky, &[Device::cpu()]).unwrap();
+/// ```
 pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// The cell's name, unique among the cells in use: `lstm`.
     fn name(&self) -> &'static str;
@@ -149,8 +182,15 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn gates(&self) -> usize;
     /// S, the states a unit carries from step to step; state 0 is h. 1 to [`MAX_COUNT`].
     fn states(&self) -> usize;
-    /// K, the values a unit keeps a step for the backward pass. 1 to [`MAX_COUNT`].
-    fn saved(&self) -> usize;
+    /// K, the values a unit keeps a step for [`Cell::backward`]. 1 to [`MAX_COUNT`], or 0: the
+    /// backward functions are derived from the forward ones. Default: 0.
+    ///
+    /// A derived cell keeps what its derivatives read: x + r of a gate where they are read as a sum
+    /// alone, else each, and old states. The backward pass computes activations again, and on a CPU
+    /// both passes interpret the recording: docs/guide.md has figures.
+    fn saved(&self) -> usize {
+        0
+    }
     /// V, the diagonal weights of a unit: its part of `weight_diag [V·H]`. 0 to [`MAX_COUNT`].
     /// Default: 0.
     fn diagonals(&self) -> usize {
@@ -162,12 +202,17 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
         self.gates()
     }
     /// Whether the gradients of x and r are always equal (as where a pre-activation is x + r): they
-    /// are then stored once.
-    fn shared_gradient(&self) -> bool;
-    /// The WGSL half: `GATES`, `STATES`, `SAVED` as `const … : u32`, `cell_forward` and
+    /// are then stored once. Derived backward functions know. Default: no.
+    fn shared_gradient(&self) -> bool {
+        false
+    }
+    /// WGSL of its own: `GATES`, `STATES`, `SAVED` as `const … : u32`, `cell_forward` and
     /// `cell_backward`, and with late gates `cell_inner` and `cell_inner_backward` (their types
-    /// stand in `shaders/cell/contract.wgsl`).
-    fn wgsl(&self) -> WgslSource;
+    /// stand in `shaders/cell/contract.wgsl`). Default: none, it is recorded from the functions
+    /// here. Of a cell whose [`saved`](Cell::saved) is 0 it always is.
+    fn wgsl(&self) -> Option<WgslSource> {
+        None
+    }
     /// WGSL that goes before the source: the constants of this instance. Default: none.
     fn wgsl_constants(&self) -> String {
         String::new()
@@ -188,8 +233,13 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// Takes one unit one step forward. Mark it and the others `#[inline(always)]`, or they are not
     /// compiled for vector instructions.
     fn forward<N: Lanes>(&self, unit: Forward<'_, N>);
-    /// Takes one unit one step back.
-    fn backward<N: Lanes>(&self, unit: Backward<'_, N>);
+    /// Takes one unit one step back. Called only where [`saved`](Cell::saved) is not 0.
+    fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
+        let nothing = unit.saved[0].constant(f64::NAN);
+        for gradients in [unit.d_state, unit.d_x, unit.d_r, unit.d_diagonal] {
+            gradients.fill(nothing);
+        }
+    }
     /// v, the late gates' input. Called only where there are late gates.
     fn inner<N: Lanes>(&self, unit: Inner<'_, N>) -> N {
         unit.x[0].constant(f64::NAN)

@@ -22,12 +22,12 @@ impl<const RELU: bool> Cell for PlainRnn<RELU> {
     fn shared_gradient(&self) -> bool {
         true
     }
-    fn wgsl(&self) -> WgslSource {
-        if RELU {
+    fn wgsl(&self) -> Option<WgslSource> {
+        Some(if RELU {
             crate::wgsl!("shaders/cell/rnn_relu.wgsl")
         } else {
             crate::wgsl!("shaders/cell/rnn_tanh.wgsl")
-        }
+        })
     }
 
     #[inline(always)]
@@ -75,8 +75,8 @@ impl Cell for PlainLstm {
     fn shared_gradient(&self) -> bool {
         true
     }
-    fn wgsl(&self) -> WgslSource {
-        crate::wgsl!("shaders/cell/lstm.wgsl")
+    fn wgsl(&self) -> Option<WgslSource> {
+        Some(crate::wgsl!("shaders/cell/lstm.wgsl"))
     }
 
     #[inline(always)]
@@ -136,8 +136,8 @@ impl Cell for PlainGru {
     fn shared_gradient(&self) -> bool {
         false
     }
-    fn wgsl(&self) -> WgslSource {
-        crate::wgsl!("shaders/cell/gru.wgsl")
+    fn wgsl(&self) -> Option<WgslSource> {
+        Some(crate::wgsl!("shaders/cell/gru.wgsl"))
     }
 
     #[inline(always)]

@@ -45,8 +45,8 @@ impl Cell for RnnUnit {
     fn shared_gradient(&self) -> bool {
         true
     }
-    fn wgsl(&self) -> WgslSource {
-        crate::wgsl!("shaders/cell/general_rnn.wgsl")
+    fn wgsl(&self) -> Option<WgslSource> {
+        Some(crate::wgsl!("shaders/cell/general_rnn.wgsl"))
     }
     fn wgsl_constants(&self) -> String {
         constants([self.gate()])

@@ -38,7 +38,9 @@ pub(crate) struct PreparedProgram<F> {
 impl<F: RowScalar> PreparedProgram<F> {
     pub(crate) fn new(program: &Program) -> Self {
         let prepare = |op: &Op| match op {
-            Op::Map(Map(of)) | Op::Row(Row(of)) | Op::Reduce(Reduce(of)) => Some(PreparedBody::new(of)),
+            Op::Map(Map(of)) | Op::Row(Row(of)) | Op::Reduce(Reduce(of)) => {
+                Some(PreparedBody::new(of))
+            }
             _ => None,
         };
         Self {

@@ -120,7 +120,9 @@ impl<F: RowScalar> PreparedBody<F> {
             elements: stage(body.elements.clone()),
             results: stage(body.results.clone()),
             statistics: (0..body.statistics.len()).map(node_of).collect(),
-            reads: (0..of.operands.len()).map(|operand| read(of, operand)).collect(),
+            reads: (0..of.operands.len())
+                .map(|operand| read(of, operand))
+                .collect(),
             walk,
             columns,
             tensors,
@@ -154,7 +156,11 @@ impl<F: RowScalar> PreparedBody<F> {
     pub(super) fn lock<'a>(&self, memory: &Memory<'a, F>) -> Locked<'_, 'a, F> {
         Locked {
             outputs: &self.outputs,
-            tensors: self.tensors.iter().map(|id| memory.write_whole(*id)).collect(),
+            tensors: self
+                .tensors
+                .iter()
+                .map(|id| memory.write_whole(*id))
+                .collect(),
         }
     }
 }
@@ -290,7 +296,11 @@ impl<'a, F: RowScalar> Inputs<'a, F> {
                 for float in &mut block.floats_mut(node)[to] {
                     let row = index[of].to_whole().wrapping_sub(*shift) as usize;
                     let inside = row < *len;
-                    *float = if inside { table[at + row * step] } else { F::zero() };
+                    *float = if inside {
+                        table[at + row * step]
+                    } else {
+                        F::zero()
+                    };
                     (at, of) = (at + stride, of + of_stride);
                 }
             }
@@ -347,7 +357,9 @@ impl<F: RowScalar> Locked<'_, '_, F> {
         }
         let extent = |output: usize, _| 0..self.outputs[output].2;
         let ranges = Self::ranges(self.outputs, 1, extent);
-        self.carve(1, ranges).expect("the program was checked").remove(0)
+        self.carve(1, ranges)
+            .expect("the program was checked")
+            .remove(0)
     }
 
     /// The outputs of each of some parts, which are `of(output, part)` elements of their extents; none where these are not apart.
@@ -382,8 +394,9 @@ impl<F: RowScalar> Locked<'_, '_, F> {
     ) -> Option<Vec<Outputs<'_, F>>> {
         let outputs = self.outputs;
         ranges.sort_by_key(|(_, output, range)| (outputs[*output].0, range.start));
-        let mut rest: Vec<(usize, &mut [F])> =
-            (self.tensors.iter_mut()).map(|tensor| (0, &mut tensor[..])).collect();
+        let mut rest: Vec<(usize, &mut [F])> = (self.tensors.iter_mut())
+            .map(|tensor| (0, &mut tensor[..]))
+            .collect();
         let none = || (0..outputs.len()).map(|_| None).collect();
         let mut carved: Vec<Vec<Option<(usize, &mut [F])>>> = (0..parts).map(|_| none()).collect();
         for (part, output, range) in ranges {
@@ -395,7 +408,9 @@ impl<F: RowScalar> Locked<'_, '_, F> {
             (*at, *elements) = (range.end, behind);
             carved[part][output] = Some((range.start - first, own));
         }
-        let all = carved.into_iter().map(|part| part.into_iter().collect::<Option<_>>());
+        let all = carved
+            .into_iter()
+            .map(|part| part.into_iter().collect::<Option<_>>());
         all.map(|part| part.map(Outputs)).collect()
     }
 }

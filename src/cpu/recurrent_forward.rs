@@ -21,10 +21,7 @@ use std::sync::Arc;
 
 /// r = R h₋ + b_hh, then the cell, for every step; directions and batch are split over threads,
 /// each of which walks its rows' whole sequence.
-pub(super) fn recurrent_forward<F: RowScalar>(
-    op: &RecurrentForward,
-    memory: &Memory<'_, F>,
-) {
+pub(super) fn recurrent_forward<F: RowScalar>(op: &RecurrentForward, memory: &Memory<'_, F>) {
     let shape = op.shape;
     let RecurrentShape {
         steps,

@@ -50,9 +50,12 @@ fn in_parts<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) ->
     let (count, places) = parts_of(first, rest);
     let part = |index: usize| index * places..((index + 1) * places).min(first);
     let extent = |output: usize, index: usize| match of.elements.get(output) {
-        Some(view) => {
-            part_extent(prepared.outputs[output].2, view.strides[0], part(index), first)
-        }
+        Some(view) => part_extent(
+            prepared.outputs[output].2,
+            view.strides[0],
+            part(index),
+            first,
+        ),
         None => 0..0,
     };
     let Some(outputs) = locked.parts(count, extent) else {

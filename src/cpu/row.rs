@@ -138,7 +138,11 @@ impl<F: RowScalar> Rows<'_, F> {
                 for (result, node) in body.results.iter().enumerate() {
                     let output = of.elements.len() + result;
                     let to = walk.output_at(output, row, self.axes);
-                    outputs.set(output, to, block.floats(*node)[index * self.columns.min(BLOCK)]);
+                    outputs.set(
+                        output,
+                        to,
+                        block.floats(*node)[index * self.columns.min(BLOCK)],
+                    );
                 }
             }
         }
@@ -163,7 +167,11 @@ pub(super) fn folded<F: RowScalar>(fold: Fold, total: f64, values: &[F]) -> f64 
         Fold::Max => values.iter().fold(total, |most, value| {
             let value = value.to_double();
             // A NaN stays.
-            if value > most || value.is_nan() { value } else { most }
+            if value > most || value.is_nan() {
+                value
+            } else {
+                most
+            }
         }),
     }
 }

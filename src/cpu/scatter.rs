@@ -2,8 +2,8 @@
 
 use super::Memory;
 use super::memory::{matrix, matrix_mut};
-use crate::rows::RowScalar;
 use crate::program::Scatter;
+use crate::rows::RowScalar;
 
 /// output\[v\] = Σ over the n with indices\[n\] = v of input\[n\] (+ output\[v\])
 pub(super) fn scatter<F: RowScalar>(op: &Scatter, memory: &Memory<'_, F>) {

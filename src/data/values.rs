@@ -91,10 +91,14 @@ impl Values {
     pub(crate) fn put(&self, to: &mut [u32]) {
         match self {
             Self::F32(values) => {
-                to.iter_mut().zip(values).for_each(|(to, x)| *to = x.to_bits());
+                to.iter_mut()
+                    .zip(values)
+                    .for_each(|(to, x)| *to = x.to_bits());
             }
             Self::F64(values) => {
-                to.iter_mut().zip(values).for_each(|(to, x)| *to = (*x as f32).to_bits());
+                to.iter_mut()
+                    .zip(values)
+                    .for_each(|(to, x)| *to = (*x as f32).to_bits());
             }
             Self::Classes(values) => to.iter_mut().zip(values).for_each(|(to, x)| *to = *x),
             Self::Tensor(_) => unreachable!("tensors are copied on their device"),

@@ -51,10 +51,6 @@ impl<F: BlockScalar> Block<F> {
         &mut self.floats[id * BLOCK..][..BLOCK]
     }
 
-    pub(crate) fn wholes(&self, id: NodeId) -> &[u32] {
-        &self.wholes[id * BLOCK..][..BLOCK]
-    }
-
     pub(crate) fn wholes_mut(&mut self, id: NodeId) -> &mut [u32] {
         &mut self.wholes[id * BLOCK..][..BLOCK]
     }

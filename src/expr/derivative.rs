@@ -156,11 +156,13 @@ impl Body {
     pub fn gradient(&self, seeds: usize, of: &[(usize, bool)]) -> Self {
         let tape = Tape::new();
         let (elements, results) = tape.inline(self, Inlined::Operand);
-        let seeded = |(index, output): (usize, &Expr<'_>)| (output.id(), tape.operand(seeds + index));
+        let seeded =
+            |(index, output): (usize, &Expr<'_>)| (output.id(), tape.operand(seeds + index));
         let of_elements: Vec<_> = elements.iter().enumerate().map(seeded).collect();
         let of_results = results.iter().enumerate();
-        let of_results: Vec<_> =
-            of_results.map(|(index, result)| seeded((elements.len() + index, result))).collect();
+        let of_results: Vec<_> = of_results
+            .map(|(index, result)| seeded((elements.len() + index, result)))
+            .collect();
         let found = tape.operand_gradients(&of_elements, &of_results);
         let zero = tape.constant(0.0);
         let (mut as_elements, mut as_results) = (vec![], vec![]);

@@ -123,4 +123,3 @@ macro_rules! scalar {
     };
 }
 scalar!(f32, libm::erff; f64, libm::erf);
-

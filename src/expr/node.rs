@@ -1,6 +1,7 @@
 //! Expressions as data.
 
 use super::Lanes;
+use smallvec::SmallVec;
 
 /// The number of a [`Node`] in its [`Body`].
 pub type NodeId = usize;
@@ -22,8 +23,9 @@ pub enum Function {
 }
 
 impl Function {
-    /// Its value, as constants are computed with.
-    pub(crate) fn of(self, x: f64) -> f64 {
+    /// Its value.
+    #[inline(always)]
+    pub(crate) fn of<N: Lanes>(self, x: N) -> N {
         match self {
             Self::Neg => -x,
             Self::Abs => x.abs(),
@@ -31,10 +33,10 @@ impl Function {
             Self::Exp => x.exp(),
             Self::ExpM1 => x.exp_m1(),
             Self::Ln => x.ln(),
-            Self::Softplus => Lanes::softplus(x),
-            Self::Sigmoid => Lanes::sigmoid(x),
+            Self::Softplus => x.softplus(),
+            Self::Sigmoid => x.sigmoid(),
             Self::Tanh => x.tanh(),
-            Self::Erf => Lanes::erf(x),
+            Self::Erf => x.erf(),
         }
     }
 }
@@ -194,6 +196,42 @@ impl Body {
             turns[turn].push(index);
         }
         turns
+    }
+
+    /// Gives `put` the elements of a body that reads no row and nothing whole, a step at a time.
+    /// `like` says how many lanes there are.
+    #[inline(always)]
+    pub(crate) fn evaluate<N: Lanes>(
+        &self,
+        like: N,
+        operand: impl Fn(usize) -> N,
+        mut put: impl FnMut(usize, N),
+    ) {
+        let mut values = SmallVec::<[N; 128]>::new();
+        for node in &self.nodes {
+            values.push(match *node {
+                Node::Operand(index) => operand(index),
+                Node::Constant(bits) => like.constant(f64::from_bits(bits)),
+                Node::Number(index) => like.constant(self.numbers[index]),
+                Node::Apply(function, x) => function.of(values[x]),
+                Node::Combine(operator, [a, b]) => {
+                    let (a, b) = (values[a], values[b]);
+                    match operator {
+                        Operator::Add => a + b,
+                        Operator::Sub => a - b,
+                        Operator::Mul => a * b,
+                        Operator::Div => a / b,
+                    }
+                }
+                Node::WherePositive([x, yes, no]) => {
+                    values[x].where_positive(values[yes], values[no])
+                }
+                node => unreachable!("{node:?} is not one of a single element"),
+            });
+        }
+        for (index, id) in self.elements.iter().enumerate() {
+            put(index, values[*id]);
+        }
     }
 
     /// Floating-point operations of one element.

@@ -1,6 +1,6 @@
 //! Recording of expressions.
 
-use super::lanes::{Lanes, sealed};
+use super::lanes::Lanes;
 use super::node::{Body, Fold, Function, Node, NodeId, Operator, Relation};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -38,16 +38,6 @@ impl Tape {
     /// Starts a recording.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Goes on with a recording.
-    pub(crate) fn resume(body: Body) -> Self {
-        let known = (body.nodes.iter().enumerate())
-            .map(|(id, node)| (*node, id))
-            .collect();
-        Self {
-            recorded: RefCell::new(Recorded { body, known }),
-        }
     }
 
     /// Ends the recording with what is computed for every element and for every row.
@@ -183,7 +173,8 @@ impl Tape {
                 Node::Whole(index) => self.whole(body.wholes[index]).id,
                 // Through the operators, which simplify.
                 Node::Combine(operator, [a, b]) => {
-                    self.combine(operator, self.expr(at[a]), self.expr(at[b])).id
+                    self.combine(operator, self.expr(at[a]), self.expr(at[b]))
+                        .id
                 }
                 Node::Apply(function, x) => self.apply(function, self.expr(at[x])).id,
                 node => self.push(node.with_sources(|source| at[source])),
@@ -331,7 +322,14 @@ macro_rules! functions {
     };
 }
 functions!(
-    abs = Abs, sqrt = Sqrt, exp = Exp, exp_m1 = ExpM1, ln = Ln, softplus = Softplus, sigmoid = Sigmoid, tanh = Tanh,
+    abs = Abs,
+    sqrt = Sqrt,
+    exp = Exp,
+    exp_m1 = ExpM1,
+    ln = Ln,
+    softplus = Softplus,
+    sigmoid = Sigmoid,
+    tanh = Tanh,
     erf = Erf
 );
 

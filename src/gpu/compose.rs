@@ -38,6 +38,9 @@ const NO_LATE_GATES: WgslSource = crate::wgsl!("shaders/cell/no_late_gates.wgsl"
 /// What the lines are called that assert the counts of a cell.
 pub(crate) const COUNTS: &str = "the counts of the cell's Rust half";
 
+/// What the lines are called that the Rust half of a cell gives.
+pub(crate) const GENERATED: &str = "what the cell's Rust half gives";
+
 /// A composed shader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shader {
@@ -122,7 +125,8 @@ pub(super) fn compose(
     sources.extend_from_slice(kernel.libraries);
     if let Some((cell, tile)) = cell {
         shader.name = format!("{}.{}", kernel.name, cell.name());
-        sources.extend([CONTRACT, FUNCTIONS, ACTIVATION, cell.wgsl(), PRODUCT]);
+        sources.extend([CONTRACT, FUNCTIONS, ACTIVATION, PRODUCT]);
+        sources.extend(cell.wgsl());
         if tile.subgroups {
             shader.name.push_str(".subgroup");
             sources.push(PRODUCT_SUBGROUP);
@@ -149,13 +153,9 @@ pub(super) fn compose(
             tile.inputs,
         );
         append(&mut shader, COUNTS, &counts);
-        let constants = cell.wgsl_constants();
-        if !constants.is_empty() {
-            append(
-                &mut shader,
-                "the constants of the cell's Rust half",
-                &constants,
-            );
+        let generated = cell.generated_wgsl();
+        if !generated.is_empty() {
+            append(&mut shader, GENERATED, &generated);
         }
     }
     if let Some(weights) = kernel.weights.get(usize::from(half)) {
@@ -184,9 +184,11 @@ pub(super) fn compose(
 /// Whether all of a cell's WGSL is this crate's. Its constants come from its Rust half, which may be another's beside a source of ours: without
 /// a brace there is no function in them, and no loop.
 fn is_own(cell: &CellRef) -> bool {
-    let known = CellRef::builtin()
-        .iter()
-        .any(|known| known.wgsl() == cell.wgsl());
+    let Some(wgsl) = cell.wgsl() else {
+        // Recorded: straight lines.
+        return true;
+    };
+    let known = (CellRef::builtin().iter()).any(|known| known.wgsl() == Some(wgsl));
     known && !cell.wgsl_constants().contains('{')
 }
 
@@ -274,7 +276,7 @@ mod tests {
         fn shared_gradient(&self) -> bool {
             false
         }
-        fn wgsl(&self) -> WgslSource {
+        fn wgsl(&self) -> Option<WgslSource> {
             Cell::wgsl(&GruUnit::default())
         }
         fn wgsl_constants(&self) -> String {

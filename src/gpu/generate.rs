@@ -4,7 +4,7 @@ mod kernels;
 mod writer;
 
 pub(in crate::gpu) use kernels::{finish, map, part, row};
-pub(in crate::gpu) use writer::{Bound, Generated, Source};
+pub(in crate::gpu) use writer::{Generated, Source};
 
 use super::compose::Shader;
 use super::ops::reduce_split;

@@ -35,13 +35,12 @@ pub(super) struct Variant<'a> {
 
 impl Variant<'_> {
     fn key(&self, kernel: &KernelInfo) -> String {
-        // The text's address stands for the text: it is a constant of the program.
+        // The address of a text of its own stands for it: it is a constant of the program.
         let cell = self.cell.map(|(cell, tile)| {
-            let wgsl = cell.wgsl();
             (
-                wgsl.text.as_ptr(),
-                wgsl.text.len(),
-                cell.wgsl_constants(),
+                cell.wgsl()
+                    .map(|wgsl| (wgsl.text.as_ptr(), wgsl.text.len())),
+                cell.generated_wgsl(),
                 [
                     cell.gates(),
                     cell.states(),

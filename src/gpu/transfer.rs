@@ -58,7 +58,9 @@ impl Context {
                 let at = 4 * offset as u64;
                 match self.queue.write_buffer_with(buffer, at, size) {
                     Some(mut view) => view.copy_from_slice(bytemuck::cast_slice(&words)),
-                    None => self.queue.write_buffer(buffer, at, bytemuck::cast_slice(&words)),
+                    None => self
+                        .queue
+                        .write_buffer(buffer, at, bytemuck::cast_slice(&words)),
                 }
             })?;
         }

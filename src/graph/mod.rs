@@ -230,7 +230,11 @@ impl Graph {
         };
         if start.checked_add(len).is_none_or(|end| end > size) {
             let expected = format!("within the {size} of axis {axis}");
-            return Err(Error::argument("slice", format!("{start} + {len}"), expected));
+            return Err(Error::argument(
+                "slice",
+                format!("{start} + {len}"),
+                expected,
+            ));
         }
         if len == size {
             return Ok(of);
@@ -302,13 +306,18 @@ impl Graph {
         }
         for (index, var) in of.iter().enumerate().skip(1) {
             let ty = self.ty(*var);
-            let same = |(other, (size, own)): (usize, (&usize, &usize))| other == axis || size == own;
+            let same =
+                |(other, (size, own)): (usize, (&usize, &usize))| other == axis || size == own;
             let fits = ty.shape.len() == output.shape.len()
                 && ty.dtype == output.dtype
                 && (ty.shape.iter().zip(&output.shape)).enumerate().all(same);
             if !fits {
                 let expected = format!("like {:?} but for axis {axis}", output.shape);
-                return Err(Error::shape(format!("values[{index}]"), &ty.shape, expected));
+                return Err(Error::shape(
+                    format!("values[{index}]"),
+                    &ty.shape,
+                    expected,
+                ));
             }
             output.shape[axis] += ty.shape[axis];
         }

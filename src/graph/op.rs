@@ -100,7 +100,10 @@ impl Argument {
     pub(crate) fn moved(&self, axes: &[Option<usize>]) -> Self {
         let mut argument = self.clone();
         let follow = |of: &mut Vec<Option<usize>>| {
-            *of = axes.iter().map(|axis| axis.and_then(|axis| of[axis])).collect();
+            *of = axes
+                .iter()
+                .map(|axis| axis.and_then(|axis| of[axis]))
+                .collect();
         };
         match &mut argument {
             Self::Input { axes: of, .. } => follow(of),
@@ -113,7 +116,10 @@ impl Argument {
                 follow(index_axes);
             }
             Self::Position { strides, .. } | Self::Random { strides, .. } => {
-                *strides = axes.iter().map(|axis| axis.map_or(0, |axis| strides[axis])).collect();
+                *strides = axes
+                    .iter()
+                    .map(|axis| axis.map_or(0, |axis| strides[axis]))
+                    .collect();
             }
         }
         argument

@@ -29,16 +29,17 @@ impl Graph {
                     Type::float([layer.states_len()]),
                 ];
                 let weights = layer.weight_inputs();
-                outputs.extend(weights.iter().map(|input| Type::float(shape_of(self, *input))));
+                outputs.extend(
+                    weights
+                        .iter()
+                        .map(|input| Type::float(shape_of(self, *input))),
+                );
                 let op = Op::RecurrenceGradient {
                     of: node,
                     inputs: [gradients[0].is_some(), gradients[1].is_some()],
                 };
                 // After the layer, and after what its gradient takes of it.
-                let of = [
-                    Var { node, output: 0 },
-                    Var { node, output: 1 },
-                ];
+                let of = [Var { node, output: 0 }, Var { node, output: 1 }];
                 let given = gradients.iter().flatten().copied();
                 let all = self.push(op, of.into_iter().chain(given).collect(), outputs);
                 let places = [Some(0), layer.initial].into_iter();
@@ -119,9 +120,16 @@ impl Graph {
     }
 
     /// An expression with results of a value's rows, which are along some axes.
-    fn reduce(&mut self, name: &'static str, of: Var, axes: &[usize], body: crate::expr::Body) -> Var {
+    fn reduce(
+        &mut self,
+        name: &'static str,
+        of: Var,
+        axes: &[usize],
+        body: crate::expr::Body,
+    ) -> Var {
         let shape = self.shape(of).to_vec();
-        let (folded, kept): (Vec<_>, Vec<_>) = (0..shape.len()).partition(|axis| axes.contains(axis));
+        let (folded, kept): (Vec<_>, Vec<_>) =
+            (0..shape.len()).partition(|axis| axes.contains(axis));
         let order = [kept, folded].concat();
         let op = PointwiseOp {
             name: Cow::Borrowed(name),
@@ -198,13 +206,14 @@ impl Graph {
         let name: Cow<'static, str> = Cow::Owned(format!("d_{}", op.name));
         // Sums over axes that an input repeats along need no room for the summands where these use no statistics.
         let no_statistics = op.body.statistics.is_empty() && op.folded == 0;
-        let (summed, stored): (Vec<_>, Vec<_>) = as_elements.into_iter().partition(|(operand, _)| {
-            let repeats = |axes: &[Option<usize>]| {
-                (0..rank).any(|axis| op.shape[axis] > 1 && axes[axis].is_none())
-            };
-            let of = &op.arguments[*operand];
-            no_statistics && matches!(of, Argument::Input { axes, .. } if repeats(axes))
-        });
+        let (summed, stored): (Vec<_>, Vec<_>) =
+            as_elements.into_iter().partition(|(operand, _)| {
+                let repeats = |axes: &[Option<usize>]| {
+                    (0..rank).any(|axis| op.shape[axis] > 1 && axes[axis].is_none())
+                };
+                let of = &op.arguments[*operand];
+                no_statistics && matches!(of, Argument::Input { axes, .. } if repeats(axes))
+            });
         for (operand, element) in summed {
             let Argument::Input { input, axes } = &op.arguments[operand] else {
                 unreachable!("it was partitioned so")
@@ -225,7 +234,8 @@ impl Graph {
             parts[*input].push(self.reshape(d, &self.shape(inputs[*input]).to_vec())?);
         }
         if !(stored.is_empty() && as_results.is_empty()) {
-            let exprs = |of: &[(usize, _)]| -> Vec<_> { of.iter().map(|(_, expr)| *expr).collect() };
+            let exprs =
+                |of: &[(usize, _)]| -> Vec<_> { of.iter().map(|(_, expr)| *expr).collect() };
             let body = tape.finish(&exprs(&stored), &exprs(&as_results));
             let both = PointwiseOp {
                 name,
@@ -234,7 +244,10 @@ impl Graph {
                 ..op.clone()
             };
             let outputs = self.trimmed(both, &all_inputs, None);
-            let operands = stored.iter().chain(&as_results).map(|(operand, _)| *operand);
+            let operands = stored
+                .iter()
+                .chain(&as_results)
+                .map(|(operand, _)| *operand);
             for (operand, d) in operands.zip(outputs) {
                 let (input, d) = self.to_input(&op.arguments[operand], inputs, d, &op.shape)?;
                 parts[input].push(d);
@@ -260,8 +273,9 @@ impl Graph {
             Argument::Input { input, axes } => {
                 let rank = self.shape(d).len();
                 let axes = &axes[..rank];
-                let repeats: Vec<_> =
-                    (0..rank).filter(|axis| axes[*axis].is_none() && space[*axis] > 1).collect();
+                let repeats: Vec<_> = (0..rank)
+                    .filter(|axis| axes[*axis].is_none() && space[*axis] > 1)
+                    .collect();
                 let d = if repeats.is_empty() {
                     d
                 } else {
@@ -295,10 +309,16 @@ impl Graph {
                 let selects = (0..table.len()).all(|axis| axis == *along || is_followed(axis))
                     && (0..space.len()).all(|axis| space[axis] == 1 || axes[axis].is_some());
                 if selects {
-                    return Ok((*input, self.select_vjp(d, inputs[*index], argument, &table)?));
+                    return Ok((
+                        *input,
+                        self.select_vjp(d, inputs[*index], argument, &table)?,
+                    ));
                 }
                 // A table of rows: the other axes of the space are those of the indices.
-                debug_assert!((*along, *shift) == (0, 0) && table.len() == 2, "only tables are gathered from");
+                debug_assert!(
+                    (*along, *shift) == (0, 0) && table.len() == 2,
+                    "only tables are gathered from"
+                );
                 debug_assert!(index_axes.iter().flatten().count() > 0);
                 let d = self.reshape(d, &[self.ty(d).len() / table[1], table[1]])?;
                 let count = self.shape(d)[0];
@@ -311,7 +331,13 @@ impl Graph {
     }
 
     /// The gradient of a value of which one place along an axis was taken for each of the others: d there, else 0.
-    fn select_vjp(&mut self, d: Var, index: Var, gather: &Argument, shape: &[usize]) -> Result<Var> {
+    fn select_vjp(
+        &mut self,
+        d: Var,
+        index: Var,
+        gather: &Argument,
+        shape: &[usize],
+    ) -> Result<Var> {
         let Argument::Gather {
             axes,
             along,
@@ -368,4 +394,3 @@ impl Graph {
         self.pointwise(op, used, lengths)
     }
 }
-

@@ -92,7 +92,8 @@ impl<'a> Emitter<'a> {
         let mut from = from.clone();
         if from.slice.tensor == to.slice.tensor {
             let between = Place::whole(self.program.temporary("copy", shape), shape);
-            self.program.push(Map::copy(shape, from.view(), between.view()));
+            self.program
+                .push(Map::copy(shape, from.view(), between.view()));
             from = between;
         }
         self.program.push(Map::copy(shape, from.view(), to.view()));
@@ -112,7 +113,9 @@ impl<'a> Emitter<'a> {
     /// A value in row-major order, copied where it is not.
     fn slice(&mut self, var: Var) -> Slice {
         let shape = self.graph.shape(var);
-        self.places[&var].contiguous(shape).unwrap_or_else(|| self.compact(var))
+        self.places[&var]
+            .contiguous(shape)
+            .unwrap_or_else(|| self.compact(var))
     }
 
     fn compact(&mut self, var: Var) -> Slice {
@@ -343,7 +346,9 @@ impl<'a> Emitter<'a> {
         let lengths = layer.lengths.map(&mut slice);
         let initial = layer.initial.map(&mut slice);
         let weights = layer.weights.iter();
-        let weights = weights.map(|own| own.map(|input| Some(slice(input)))).collect();
+        let weights = weights
+            .map(|own| own.map(|input| Some(slice(input))))
+            .collect();
         let emitted = Layer {
             of: Arc::clone(layer),
             weights,
@@ -369,7 +374,10 @@ impl<'a> Emitter<'a> {
         let d_y = match given[0].then(|| inputs.next()).flatten() {
             Some(d_y) => self.slice(d_y),
             None => {
-                let shape = self.graph.shape(Var { node: of, output: 0 });
+                let shape = self.graph.shape(Var {
+                    node: of,
+                    output: 0,
+                });
                 let zeros = self.program.temporary("d.y", shape);
                 self.program.push(Map::fill(zeros, 0.0));
                 zeros
@@ -381,9 +389,8 @@ impl<'a> Emitter<'a> {
         if let Some(d_last) = given[1].then(|| inputs.next()).flatten() {
             self.put(d_last, &states_place);
         }
-        let is_used = |emitter: &Self, output: usize| {
-            emitter.uses.contains_key(&step.outputs[output])
-        };
+        let is_used =
+            |emitter: &Self, output: usize| emitter.uses.contains_key(&step.outputs[output]);
         let d_x = is_used(self, 0).then(|| {
             let place = self.output(step.outputs[0], "d.x");
             let shape = self.graph.shape(step.outputs[0]);

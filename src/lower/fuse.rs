@@ -73,12 +73,9 @@ fn joins(graph: &Graph, producer: &Step, consumer: &Step, input: usize) -> bool 
         (readers.next(), readers.next()),
         (Some(Argument::Input { .. }), None)
     );
-    let costly = |node: &Node| {
-        matches!(node, Node::Apply(function, _) if !matches!(function, Function::Neg | Function::Abs))
-    };
-    let cheap = from.body.flops() <= CHEAP
-        && !from.body.nodes.iter().any(costly)
-        && !producer.is_random();
+    let costly = |node: &Node| matches!(node, Node::Apply(function, _) if !matches!(function, Function::Neg | Function::Abs));
+    let cheap =
+        from.body.flops() <= CHEAP && !from.body.nodes.iter().any(costly) && !producer.is_random();
     let repeats = product(&from.shape) < product(&to.shape);
     let operands = from.arguments.len() + to.arguments.len();
     only && (cheap || !repeats)
@@ -132,12 +129,14 @@ impl Merged {
     /// The places of all arguments of a step but one.
     fn places(&mut self, step: &Step, but: Option<usize>) -> Vec<usize> {
         let op = pointwise(step).expect("only expressions join");
-        let places = op.arguments.iter().enumerate().map(|(index, argument)| {
-            match Some(index) == but {
-                true => usize::MAX,
-                false => self.place(argument.clone(), &step.inputs),
-            }
-        });
+        let places =
+            op.arguments
+                .iter()
+                .enumerate()
+                .map(|(index, argument)| match Some(index) == but {
+                    true => usize::MAX,
+                    false => self.place(argument.clone(), &step.inputs),
+                });
         places.collect()
     }
 
@@ -167,9 +166,11 @@ fn reader(step: &Step, input: usize) -> Option<(usize, &[Option<usize>])> {
 }
 
 fn join(producer: &Step, consumer: &Step, input: usize) -> Step {
-    let (Some(from), Some(to), Some((read, axes))) =
-        (pointwise(producer), pointwise(consumer), reader(consumer, input))
-    else {
+    let (Some(from), Some(to), Some((read, axes))) = (
+        pointwise(producer),
+        pointwise(consumer),
+        reader(consumer, input),
+    ) else {
         unreachable!("only expressions join")
     };
     let mut merged = Merged::default();
@@ -213,10 +214,14 @@ fn into_producers(graph: &Graph, steps: &mut Vec<Step>, request: &Request<'_>) {
                 && axes.iter().enumerate().all(follows)
                 && from.arguments.len() + to.arguments.len() <= MOST_OPERANDS
                 && bindings(graph, [&steps[producer], consumer], Some(var)) <= BINDINGS
-                && consumer.inputs.iter().filter(|other| **other != var).all(|other| {
-                    let of = steps.iter().position(|step| step.outputs.contains(other));
-                    of.is_some_and(|of| of != producer && !depends(steps, of, producer))
-                });
+                && consumer
+                    .inputs
+                    .iter()
+                    .filter(|other| **other != var)
+                    .all(|other| {
+                        let of = steps.iter().position(|step| step.outputs.contains(other));
+                        of.is_some_and(|of| of != producer && !depends(steps, of, producer))
+                    });
             fits.then_some((producer, output, read))
         });
         let Some((producer, output, read)) = candidate else {
@@ -293,12 +298,15 @@ fn pair(graph: &Graph, a: &Step, b: &Step) -> bool {
         };
         let var = a.inputs[*input];
         let whole = graph.ty(var).len() == product(&first.shape);
-        let same = |other: &Argument| {
-            matches!(other, Argument::Input { input, axes: own } if b.inputs[*input] == var && own == axes)
-        };
+        let same = |other: &Argument| matches!(other, Argument::Input { input, axes: own } if b.inputs[*input] == var && own == axes);
         whole && second.arguments.iter().any(same)
     };
-    let sums = |op: &PointwiseOp| op.body.statistics.iter().all(|(fold, _)| *fold == Fold::Sum);
+    let sums = |op: &PointwiseOp| {
+        op.body
+            .statistics
+            .iter()
+            .all(|(fold, _)| *fold == Fold::Sum)
+    };
     let outputs = a.outputs.len() + b.outputs.len();
     first.shape == second.shape
         && (first.folded == second.folded || first.folded.min(second.folded) == 0)
@@ -315,7 +323,9 @@ fn pair(graph: &Graph, a: &Step, b: &Step) -> bool {
 fn depends(steps: &[Step], from: usize, on: usize) -> bool {
     let mut of: HashMap<Var, usize> = HashMap::new();
     for (index, step) in steps.iter().enumerate() {
-        step.outputs.iter().for_each(|var| _ = of.insert(*var, index));
+        step.outputs
+            .iter()
+            .for_each(|var| _ = of.insert(*var, index));
     }
     let mut seen = vec![false; steps.len()];
     let mut stack = vec![from];
@@ -376,7 +386,8 @@ fn onto_sums(graph: &Graph, steps: &mut Vec<Step>, request: &Request<'_>) {
                 let is_product = matches!(step.op, Op::MatMul { .. }) && step.onto.is_none();
                 (is_product && step.inputs.len() == 2).then_some(producer)
             };
-            let alone = |var: Var| uses[&var] == 1 && graph.shape(var) == graph.shape(step.outputs[0]);
+            let alone =
+                |var: Var| uses[&var] == 1 && graph.shape(var) == graph.shape(step.outputs[0]);
             let own = |var: Var| {
                 let producer = place(var);
                 let views = |op: &Op| !matches!(op, Op::Input(_) | Op::Parameter(_));
@@ -384,7 +395,9 @@ fn onto_sums(graph: &Graph, steps: &mut Vec<Step>, request: &Request<'_>) {
             };
             [(a, b), (b, a)].into_iter().find_map(|(before, added)| {
                 let fits = alone(before) && alone(added) && own(before);
-                product(added).filter(|_| fits).map(|producer| (producer, before))
+                product(added)
+                    .filter(|_| fits)
+                    .map(|producer| (producer, before))
             })
         });
         if let Some((producer, before)) = candidate {

@@ -50,9 +50,12 @@ pub(crate) struct Lowered {
 }
 
 /// Appends a graph's operations to a program.
-pub(crate) fn lower(graph: &Graph, program: &mut Program, request: &Request<'_>) -> Result<Lowered> {
+pub(crate) fn lower(
+    graph: &Graph,
+    program: &mut Program,
+    request: &Request<'_>,
+) -> Result<Lowered> {
     let mut steps = steps::needed(graph, request);
-    if std::env::var_os("DBG").is_some() { for s in &steps { eprintln!("{:?} {:?} -> {:?}", s.op, s.inputs, s.outputs); } }
     fuse::fuse(graph, &mut steps, request);
     let steps = steps::ordered(steps);
     let (lowered, inputs) = feed(graph, &steps, program, request);

@@ -110,7 +110,10 @@ pub(super) fn destinations(
     let mut d_states = HashMap::new();
     // Values that change where they lie, so nobody else may read them there.
     let mut changing: HashSet<Var> = HashSet::new();
-    let put = |(places, changing): (&mut HashMap<Var, Place>, &mut HashSet<Var>), var: Var, place: Place, changes: bool| {
+    let put = |(places, changing): (&mut HashMap<Var, Place>, &mut HashSet<Var>),
+               var: Var,
+               place: Place,
+               changes: bool| {
         let step = neighbours.producers[&var];
         let free = !(changes && uses[&var] > 1) && !neighbours.meet(places, var, &place);
         if free && !places.contains_key(&var) && can_put(graph, step, var, &place) {
@@ -121,7 +124,12 @@ pub(super) fn destinations(
         }
     };
     for (var, slice) in &request.stores {
-        put((&mut places, &mut changing), *var, Place::whole(*slice, graph.shape(*var)), false);
+        put(
+            (&mut places, &mut changing),
+            *var,
+            Place::whole(*slice, graph.shape(*var)),
+            false,
+        );
     }
     for step in steps.iter().rev() {
         let output = step.outputs[0];
@@ -137,30 +145,52 @@ pub(super) fn destinations(
         };
         match &step.op {
             Op::Reshape => {
-                let known = places.get(&output).and_then(|place| place.contiguous(shape));
+                let known = places
+                    .get(&output)
+                    .and_then(|place| place.contiguous(shape));
                 if let Some(slice) = known {
                     let input = step.inputs[0];
-                    put((&mut places, &mut changing), input, Place::whole(slice, graph.shape(input)), changes);
+                    put(
+                        (&mut places, &mut changing),
+                        input,
+                        Place::whole(slice, graph.shape(input)),
+                        changes,
+                    );
                 }
             }
             Op::Permute(order) => {
                 if let Some(known) = places.get(&output).cloned() {
                     let mut inverse = vec![0; order.len()];
                     (order.iter().enumerate()).for_each(|(to, from)| inverse[*from] = to);
-                    put((&mut places, &mut changing), step.inputs[0], known.permuted(&inverse), changes);
+                    put(
+                        (&mut places, &mut changing),
+                        step.inputs[0],
+                        known.permuted(&inverse),
+                        changes,
+                    );
                 }
             }
             Op::Concat { axis } => {
                 let whole = place(&mut places, "concat");
                 let mut start = 0;
                 for input in &step.inputs {
-                    put((&mut places, &mut changing), *input, whole.part(*axis, start), changes);
+                    put(
+                        (&mut places, &mut changing),
+                        *input,
+                        whole.part(*axis, start),
+                        changes,
+                    );
                     start += graph.shape(*input)[*axis];
                 }
             }
             Op::Pad { axis, start } => {
                 let whole = place(&mut places, "padded");
-                put((&mut places, &mut changing), step.inputs[0], whole.part(*axis, *start), changes);
+                put(
+                    (&mut places, &mut changing),
+                    step.inputs[0],
+                    whole.part(*axis, *start),
+                    changes,
+                );
             }
             Op::MatMul { .. } => {
                 if let Some(onto) = step.onto {
@@ -178,7 +208,12 @@ pub(super) fn destinations(
                 if inputs[1] {
                     let d_last = step.inputs[step.inputs.len() - 1];
                     let states = d_state.part(0, layer.states_len());
-                    put((&mut places, &mut changing), d_last, Place::whole(states, &[states.len]), true);
+                    put(
+                        (&mut places, &mut changing),
+                        d_last,
+                        Place::whole(states, &[states.len]),
+                        true,
+                    );
                 }
             }
             _ => {}
@@ -199,7 +234,9 @@ impl<'a> Neighbours<'a> {
         let mut producers: HashMap<Var, &Step> = HashMap::new();
         let mut readers: HashMap<Var, Vec<&Step>> = HashMap::new();
         for step in steps {
-            step.outputs.iter().for_each(|var| _ = producers.insert(*var, step));
+            step.outputs
+                .iter()
+                .for_each(|var| _ = producers.insert(*var, step));
             for var in read(graph, step) {
                 readers.entry(var).or_default().push(step);
             }

@@ -58,7 +58,10 @@ pub(super) fn needed(graph: &Graph, request: &Request<'_>) -> Vec<Step> {
         onto: None,
         rank: node,
     };
-    (0..graph.nodes.len()).filter(|node| needed[*node]).map(step).collect()
+    (0..graph.nodes.len())
+        .filter(|node| needed[*node])
+        .map(step)
+        .collect()
 }
 
 /// How often steps use each value, and requests do.
@@ -77,7 +80,9 @@ pub(super) fn ordered(mut steps: Vec<Step>) -> Vec<Step> {
     steps.sort_by_key(|step| step.rank);
     let mut of: HashMap<Var, usize> = HashMap::new();
     for (index, step) in steps.iter().enumerate() {
-        step.outputs.iter().for_each(|var| _ = of.insert(*var, index));
+        step.outputs
+            .iter()
+            .for_each(|var| _ = of.insert(*var, index));
     }
     // Depth first, without recursion, as graphs may be deep.
     let mut order = vec![];

@@ -251,7 +251,9 @@ impl Compiled {
                     end = start + slice.len;
                     let own = &mut words[start..end];
                     let floats = |own: &mut [u32], values: &mut dyn Iterator<Item = f32>| {
-                        own.iter_mut().zip(values).for_each(|(to, x)| *to = x.to_bits());
+                        own.iter_mut()
+                            .zip(values)
+                            .for_each(|(to, x)| *to = x.to_bits());
                     };
                     match piece {
                         Piece::Values(values) => values.put(own),
@@ -291,7 +293,9 @@ impl Compiled {
     ) -> Result<R> {
         let before = self.feed(feeds, besides)?;
         let outputs = outputs.iter().enumerate();
-        let after: Vec<_> = outputs.map(|(index, to)| self.fetch(index, (to, 0))).collect();
+        let after: Vec<_> = outputs
+            .map(|(index, to)| self.fetch(index, (to, 0)))
+            .collect();
         execute(&self.executable, &before, &after)
     }
 }
@@ -301,5 +305,9 @@ pub(crate) fn check_count(inputs: usize, expected: usize) -> Result<()> {
     if inputs == expected {
         return Ok(());
     }
-    Err(Error::argument("inputs", inputs, format!("{expected} of them")))
+    Err(Error::argument(
+        "inputs",
+        inputs,
+        format!("{expected} of them"),
+    ))
 }

@@ -49,7 +49,9 @@ pub struct Function {
 impl std::fmt::Debug for Function {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let parameters = &self.parameters;
-        f.debug_struct("Function").field("parameters", parameters).finish_non_exhaustive()
+        f.debug_struct("Function")
+            .field("parameters", parameters)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,20 +84,32 @@ impl Function {
     /// Those of the recording, [`Error::Argument`](crate::Error::Argument) for a tensor of another device; the GPU's errors.
     pub fn call<'a, I: Into<Input<'a>> + Copy>(&self, inputs: &[I]) -> Result<Vec<Tensor>> {
         let inputs: Vec<Input<'_>> = inputs.iter().map(|input| (*input).into()).collect();
-        let values: Vec<_> = inputs.iter().map(|input| Values::from(input.x.clone())).collect();
+        let values: Vec<_> = inputs
+            .iter()
+            .map(|input| Values::from(input.x.clone()))
+            .collect();
         let feeds = self.feeds(&inputs, &values)?;
         let random = inputs.iter().find_map(|input| input.random);
         let key = self.key(&feeds, random.is_some());
-        self.compiled.with(&self.device, key.clone(), || self.compile(&key), |compiled| {
-            let zeros = |shape: &Vec<usize>| Tensor::zeros(&self.device, shape);
-            let outputs = compiled.shapes.iter().map(zeros).collect::<Result<Vec<_>>>()?;
-            let besides = Besides {
-                random: random.unwrap_or_default(),
-                ..Besides::default()
-            };
-            compiled.run(&feeds, besides, &outputs, Executable::run_with)?;
-            Ok(outputs)
-        })
+        self.compiled.with(
+            &self.device,
+            key.clone(),
+            || self.compile(&key),
+            |compiled| {
+                let zeros = |shape: &Vec<usize>| Tensor::zeros(&self.device, shape);
+                let outputs = compiled
+                    .shapes
+                    .iter()
+                    .map(zeros)
+                    .collect::<Result<Vec<_>>>()?;
+                let besides = Besides {
+                    random: random.unwrap_or_default(),
+                    ..Besides::default()
+                };
+                compiled.run(&feeds, besides, &outputs, Executable::run_with)?;
+                Ok(outputs)
+            },
+        )
     }
 
     /// What a call with such inputs does, and the memory it takes; nothing runs.
@@ -104,17 +118,23 @@ impl Function {
     /// As [`Function::call`].
     pub fn plan<'a, I: Into<Input<'a>> + Copy>(&self, inputs: &[I]) -> Result<ExecutionPlan> {
         let inputs: Vec<Input<'_>> = inputs.iter().map(|input| (*input).into()).collect();
-        let values: Vec<_> = inputs.iter().map(|input| Values::from(input.x.clone())).collect();
+        let values: Vec<_> = inputs
+            .iter()
+            .map(|input| Values::from(input.x.clone()))
+            .collect();
         let feeds = self.feeds(&inputs, &values)?;
         let key = self.key(&feeds, inputs.iter().any(|input| input.random.is_some()));
         let plan = |compiled: &Compiled| Ok(compiled.executable.plan());
-        self.compiled.with(&self.device, key.clone(), || self.compile(&key), plan)
+        self.compiled
+            .with(&self.device, key.clone(), || self.compile(&key), plan)
     }
 
     fn feeds<'a>(&self, inputs: &[Input<'a>], values: &'a [Values]) -> Result<Vec<Feed<'a>>> {
         let mut feeds = vec![];
         for (index, (input, values)) in inputs.iter().zip(values).enumerate() {
-            input.x.check_device(&format!("inputs[{index}]"), &self.device)?;
+            input
+                .x
+                .check_device(&format!("inputs[{index}]"), &self.device)?;
             if let Some(lengths) = input.lengths {
                 let shape = input.x.shape();
                 let size = |axis: usize| shape.get(axis).copied().unwrap_or(0);

@@ -14,9 +14,7 @@ mod scope;
 mod sequential;
 
 pub(crate) use cache::ShapeCache;
-pub(crate) use compiled::{
-    Besides, Compiled, Feed, InputSlots, Signature, Source, Written,
-};
+pub(crate) use compiled::{Besides, Compiled, Feed, InputSlots, Signature, Source, Written};
 pub use function::Function;
 pub use layer::{Inputs, Layer};
 pub use layers::{
@@ -27,11 +25,9 @@ pub use model::{InputSpec, Model};
 pub(crate) use parameters::ParameterSpec;
 pub use parameters::{Init, Parameters, Weights};
 pub(crate) use recurrent::check_lengths;
+pub use recurrent::{Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentModel, State, Vjp};
 #[cfg(feature = "safetensors")]
 pub(crate) use recurrent::{Stack, StackModel};
-pub use recurrent::{
-    Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentModel, State, Vjp,
-};
 pub(crate) use scope::Trace;
 pub use scope::{RowOf, Scope};
 pub use sequential::Sequential;

@@ -83,11 +83,18 @@ impl InputSpec {
         let Signature { shape, dtype, .. } = feed.signature();
         let rank = self.axes.len();
         let features = shape.get(rank).copied();
-        let fits = features == self.features && shape.len() == rank + usize::from(features.is_some());
+        let fits =
+            features == self.features && shape.len() == rank + usize::from(features.is_some());
         if !fits {
             let axes = self.axes.iter().map(ToString::to_string);
-            let all: Vec<_> = axes.chain(self.features.map(|count| count.to_string())).collect();
-            return Err(Error::shape(&self.name, &shape, format!("[{}]", all.join(", "))));
+            let all: Vec<_> = axes
+                .chain(self.features.map(|count| count.to_string()))
+                .collect();
+            return Err(Error::shape(
+                &self.name,
+                &shape,
+                format!("[{}]", all.join(", ")),
+            ));
         }
         for (axis, size) in self.axes.iter().zip(&shape) {
             check_positive(&format!("{}: {axis}", self.name), *size)?;
@@ -255,7 +262,10 @@ impl Model {
     /// `Ok` where inputs fit the model.
     pub(crate) fn check(&self, feeds: &[Feed<'_>]) -> Result<()> {
         check_count(feeds.len(), self.inputs.len())?;
-        self.inputs.iter().zip(feeds).try_for_each(|(spec, feed)| spec.check(feed))
+        self.inputs
+            .iter()
+            .zip(feeds)
+            .try_for_each(|(spec, feed)| spec.check(feed))
     }
 
     /// Runs the model on one input: a tensor, or an [`Input`] with lengths; nothing is dropped at random. On a GPU it does not wait.
@@ -298,7 +308,8 @@ impl Model {
         };
         let compile = || self.compile(std::slice::from_ref(&signature));
         let plan = |compiled: &Compiled| Ok(compiled.executable.plan());
-        self.compiled.with(&self.device, vec![signature.clone()], compile, plan)
+        self.compiled
+            .with(&self.device, vec![signature.clone()], compile, plan)
     }
 
     /// A forward pass, as [`Model::forward`], each part of it timed. Waits until it is done.
@@ -425,4 +436,3 @@ impl Model {
         pollster::block_on(self.predict_all_async(inputs))
     }
 }
-

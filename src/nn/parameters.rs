@@ -43,7 +43,11 @@ impl Init {
             return Ok(());
         }
         let argument = format!("the first values of {name}");
-        Err(Error::argument(argument, format!("{self:?}"), "finite numbers"))
+        Err(Error::argument(
+            argument,
+            format!("{self:?}"),
+            "finite numbers",
+        ))
     }
 
     /// Draws a weight.
@@ -129,7 +133,8 @@ impl Parameters {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut values = vec![0.0_f32; end];
         for Entry { spec, offset } in &entries {
-            spec.init.draw(&mut values[*offset..*offset + spec.len()], &mut rng);
+            spec.init
+                .draw(&mut values[*offset..*offset + spec.len()], &mut rng);
         }
         flat.write_slice(0, &values)?;
         Ok(Self { entries, flat })
@@ -278,7 +283,9 @@ impl Parameters {
 
     /// The name of each weight and where it starts in the flat tensor, in order.
     pub(crate) fn places(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.entries.iter().map(|entry| (&*entry.spec.name, entry.offset))
+        self.entries
+            .iter()
+            .map(|entry| (&*entry.spec.name, entry.offset))
     }
 
     /// Names, shapes and first values, in order.

@@ -46,7 +46,9 @@ impl Trace {
         let specs: Vec<_> = parameters.specs().cloned().collect();
         let names = specs.iter().enumerate();
         Self {
-            by_name: names.map(|(slot, spec)| (spec.name.clone(), slot)).collect(),
+            by_name: names
+                .map(|(slot, spec)| (spec.name.clone(), slot))
+                .collect(),
             variables: vec![None; specs.len()],
             specs,
             are_known: true,
@@ -187,7 +189,11 @@ impl Scope<'_> {
     pub fn shared(&mut self, name: &str) -> Result<Var> {
         match self.trace.by_name.get(name).copied() {
             Some(slot) => Ok(self.trace.weight(slot)),
-            None => Err(Error::argument("shared weight", name, "one that was declared before")),
+            None => Err(Error::argument(
+                "shared weight",
+                name,
+                "one that was declared before",
+            )),
         }
     }
 
@@ -275,7 +281,11 @@ impl Scope<'_> {
     ) -> Result<Vec<Var>> {
         self.check_floats(of)?;
         if of.iter().all(|var| self.shape(*var).is_empty()) {
-            return Err(Error::shape(name, &[], "[…, N], of which the last axis is a row"));
+            return Err(Error::shape(
+                name,
+                &[],
+                "[…, N], of which the last axis is a row",
+            ));
         }
         let columns = of.iter().map(|var| self.ty(*var).features()).max();
         let tape = Tape::new();
@@ -436,9 +446,14 @@ impl Scope<'_> {
             shift: 0,
         };
         let lengths = graph.ty(indices).lengths;
-        Ok(self.expression("gather", shape, vec![gather], vec![table, indices], lengths, |tape| {
-            vec![tape.operand(0)]
-        }))
+        Ok(self.expression(
+            "gather",
+            shape,
+            vec![gather],
+            vec![table, indices],
+            lengths,
+            |tape| vec![tape.operand(0)],
+        ))
     }
 
     /// An expression over a space, with arguments of any kind.
@@ -474,7 +489,13 @@ impl Scope<'_> {
     }
 
     /// Dropout at a site, with one mask for every `period` elements.
-    pub(crate) fn dropout_at(&mut self, x: Var, rate: f64, site: u32, period: usize) -> Result<Var> {
+    pub(crate) fn dropout_at(
+        &mut self,
+        x: Var,
+        rate: f64,
+        site: u32,
+        period: usize,
+    ) -> Result<Var> {
         if !(0.0..1.0).contains(&rate) {
             return Err(Error::argument("rate", rate, "0 to below 1"));
         }
@@ -498,9 +519,11 @@ impl Scope<'_> {
             },
             Argument::Random { site, strides },
         ];
-        Ok(self.expression("dropout", shape, arguments, vec![x], lengths, |tape| {
-            vec![tape.operand(0) * crate::program::keep(tape, tape.whole_operand(1), rate)]
-        }))
+        Ok(
+            self.expression("dropout", shape, arguments, vec![x], lengths, |tape| {
+                vec![tape.operand(0) * crate::program::keep(tape, tape.whole_operand(1), rate)]
+            }),
+        )
     }
 
     /// The gradients of Σ ⟨seed, value⟩ with respect to some values: inputs, states, weights, activations. None where nothing depends

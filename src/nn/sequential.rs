@@ -48,7 +48,10 @@ impl Sequential {
 
     /// Any layer.
     #[must_use]
-    #[allow(clippy::should_implement_trait, reason = "it adds a layer, as Keras' `add`")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "it adds a layer, as Keras' `add`"
+    )]
     pub fn add(mut self, layer: impl Layer<Input = Var, Output = Var> + 'static) -> Self {
         self.layers.push(Box::new(layer));
         self
@@ -137,6 +140,8 @@ impl Layer for Sequential {
 
     fn forward(&self, s: &mut Scope<'_>, x: Var) -> Result<Var> {
         let layers = self.layers.iter().enumerate();
-        layers.fold(Ok(x), |x, (index, layer)| s.layer(&index.to_string(), &**layer, x?))
+        layers.fold(Ok(x), |x, (index, layer)| {
+            s.layer(&index.to_string(), &**layer, x?)
+        })
     }
 }

@@ -192,7 +192,10 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
         let operation = of_one[0].operation;
         let op = &program.ops()[operation];
         let named = |name: &str| {
-            of_one.iter().filter(|launch| launch.kernel.starts_with(name)).count() as u64
+            of_one
+                .iter()
+                .filter(|launch| launch.kernel.starts_with(name))
+                .count() as u64
         };
         // Without a kernel of the operation's name, the one that runs last does the work.
         let main = match named(op.name()) {
@@ -203,7 +206,10 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
         if let Op::RecurrentForward(recurrence) = op
             && named("gemm") > 0
         {
-            let products = recurrence.products.iter().map(|product| Op::from(product.clone()).cost());
+            let products = recurrence
+                .products
+                .iter()
+                .map(|product| Op::from(product.clone()).cost());
             parts = vec![(main, recurrence.own_cost())];
             parts.extend(products.reduce(Cost::and).map(|cost| ("gemm", cost)));
         }
@@ -222,7 +228,11 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
                 kernel: kernel.to_owned(),
                 dispatches: group.len() as u64,
                 workgroups: group.iter().map(|launch| launch.workgroups).sum(),
-                invocations: group.iter().map(|launch| launch.invocations).max().unwrap_or(0),
+                invocations: group
+                    .iter()
+                    .map(|launch| launch.invocations)
+                    .max()
+                    .unwrap_or(0),
                 steps: share(cost.steps),
                 flops: share(cost.flops),
                 bytes: share(bytes),

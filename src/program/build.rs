@@ -62,7 +62,11 @@ impl Map {
     ///
     /// input: `[M, N]`; bias: `[R·N]`; output: `[M, R·N]`.
     pub fn repeat(input: Matrix, bias: Option<Slice>, output: Matrix) -> Self {
-        let shape = [output.rows, output.columns / input.columns.max(1), input.columns];
+        let shape = [
+            output.rows,
+            output.columns / input.columns.max(1),
+            input.columns,
+        ];
         let n = input.columns;
         let view = |of: Matrix, strides: [usize; 3]| View::new(of.extent(), strides);
         let mut operands = vec![Operand::Float(view(input, [input.row_stride, 0, 1]))];
@@ -120,9 +124,13 @@ impl Map {
             len: input.rows / batch.max(1),
         };
         let shape = [batch, output.columns];
-        Self::new("gather_last", &shape, vec![gather], vec![output.view()], |tape| {
-            vec![tape.operand(0)]
-        })
+        Self::new(
+            "gather_last",
+            &shape,
+            vec![gather],
+            vec![output.view()],
+            |tape| vec![tape.operand(0)],
+        )
     }
 }
 
@@ -152,7 +160,14 @@ impl Reduce {
     pub fn columns(input: Matrix, outputs: &[Slice], accumulate: bool) -> Self {
         let view = View::new(input.extent(), [1, input.row_stride]);
         let to: Vec<_> = outputs.iter().map(|to| View::new(*to, [1])).collect();
-        sums("column_sum", &[input.columns], input.rows, view, to, accumulate)
+        sums(
+            "column_sum",
+            &[input.columns],
+            input.rows,
+            view,
+            to,
+            accumulate,
+        )
     }
 
     /// d_input\[m, n\] = Σ_r d_output\[m, r·N + n\] (+ d_input\[m, n\]): the gradient of [`Map::repeat`].
@@ -200,4 +215,3 @@ fn sums(
         results: to,
     })
 }
-

@@ -227,14 +227,20 @@ fn recurrent_backward(o: &mut Operands<'_>, op: &RecurrentBackward) -> Check {
 fn check_products(o: &mut Operands<'_>, op: &RecurrentForward) -> Check {
     let shape = &op.shape;
     if op.products.len() != shape.directions {
-        return Err(format!("{} input products for {} directions", op.products.len(), shape.directions));
+        return Err(format!(
+            "{} input products for {} directions",
+            op.products.len(),
+            shape.directions
+        ));
     }
     let width = op.cell.gates() * shape.hidden;
     let all = (op.x_gates).matrix(shape.steps * shape.batch, shape.directions * width);
     for (direction, product) in op.products.iter().enumerate() {
         let form = (product.transpose_a, product.transpose_b, product.accumulate);
         if form != (false, true, false) || product.c != all.columns(direction * width, width) {
-            return Err(format!("input product {direction} is not x Wᵀ + b into its part of x_gates"));
+            return Err(format!(
+                "input product {direction} is not x Wᵀ + b into its part of x_gates"
+            ));
         }
         product.check_inputs(o)?;
     }

@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 
 use super::operands::{Check, Operands};
-use super::{
-    Cost, Gemm, Map, Program, RecurrentBackward, RecurrentForward, Reduce, Row, Scatter,
-};
+use super::{Cost, Gemm, Map, Program, RecurrentBackward, RecurrentForward, Reduce, Row, Scatter};
 
 macro_rules! operations {
     ($($op:ident = $name:literal),* $(,)?) => {

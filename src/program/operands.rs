@@ -198,7 +198,10 @@ impl<'a> Operands<'a> {
     pub(super) fn disjoint(&self) -> Check {
         for (name, written) in &self.beside {
             let others = self.reads.iter().chain(&self.writes);
-            if let Some((other, _)) = others.into_iter().find(|(_, slice)| slice.tensor == written.tensor) {
+            if let Some((other, _)) = others
+                .into_iter()
+                .find(|(_, slice)| slice.tensor == written.tensor)
+            {
                 return Err(format!(
                     "{name} and {other} are in one tensor and one of them is written"
                 ));

@@ -221,7 +221,9 @@ impl Pointwise {
     fn all_strides(&mut self) -> Vec<&mut Vec<usize>> {
         let operands = self.operands.iter_mut().flat_map(Operand::strides_mut);
         let outputs = self.elements.iter_mut().chain(&mut self.results);
-        operands.chain(outputs.map(|view| &mut view.strides)).collect()
+        operands
+            .chain(outputs.map(|view| &mut view.strides))
+            .collect()
     }
 
     /// The sizes of the axes that form no row, and of those that do.
@@ -238,7 +240,11 @@ impl Pointwise {
     pub(crate) fn sums_once(&self) -> bool {
         let body = &self.body;
         let levels = body.levels();
-        let early = body.statistics.iter().map(|(_, node)| node).chain(&body.elements);
+        let early = body
+            .statistics
+            .iter()
+            .map(|(_, node)| node)
+            .chain(&body.elements);
         let sums = body.statistics.iter().all(|(fold, _)| *fold == Fold::Sum);
         sums && early.into_iter().all(|node| levels.get(*node) == Some(&0))
     }
@@ -290,7 +296,10 @@ impl Pointwise {
             match operand {
                 Operand::Float(view) | Operand::Whole(view) => {
                     if wrong_rank(view, rank) {
-                        return Err(format!("{name} has {} strides, not {rank}", view.strides.len()));
+                        return Err(format!(
+                            "{name} has {} strides, not {rank}",
+                            view.strides.len()
+                        ));
                     }
                     let slice = view.extent(&self.shape);
                     match self.in_place(index) {
@@ -333,8 +342,12 @@ impl Pointwise {
             if wrong_rank(view, shape.len()) {
                 return Err(format!("{name} has not {} strides", shape.len()));
             }
-            if let Some(axis) = (0..shape.len()).find(|axis| shape[*axis] > 1 && view.strides[*axis] == 0) {
-                return Err(format!("{name} is written more than once, along axis {axis}"));
+            if let Some(axis) =
+                (0..shape.len()).find(|axis| shape[*axis] > 1 && view.strides[*axis] == 0)
+            {
+                return Err(format!(
+                    "{name} is written more than once, along axis {axis}"
+                ));
             }
             let slice = view.extent(shape);
             o.write_beside(name, slice)?;
@@ -363,7 +376,9 @@ impl Pointwise {
             let mut earlier = true;
             node.for_each_source(|source| earlier &= source < id);
             if !(fits && earlier) {
-                return Err(format!("node {id} of the body, {node:?}, reads what is not there"));
+                return Err(format!(
+                    "node {id} of the body, {node:?}, reads what is not there"
+                ));
             }
         }
         match body.roots().find(|root| *root >= body.nodes.len()) {
@@ -376,7 +391,11 @@ impl Pointwise {
         let len = self.len() as f64;
         let (kept, _) = self.split_shape();
         let size = |strides: &[usize]| {
-            let axes = self.shape.iter().zip(strides).filter(|(_, stride)| **stride > 0);
+            let axes = self
+                .shape
+                .iter()
+                .zip(strides)
+                .filter(|(_, stride)| **stride > 0);
             axes.map(|(size, _)| *size as f64).product::<f64>()
         };
         let read = self.operands.iter().map(|operand| match operand {
@@ -413,7 +432,13 @@ const OPERANDS: [&str; 9] = [
     "a later operand",
 ];
 
-const OUTPUTS: [&str; 5] = ["output 0", "output 1", "output 2", "output 3", "a later output"];
+const OUTPUTS: [&str; 5] = [
+    "output 0",
+    "output 1",
+    "output 2",
+    "output 3",
+    "a later output",
+];
 
 impl Map {
     pub(super) fn check(&self, o: &mut Operands<'_>) -> Check {

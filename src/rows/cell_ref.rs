@@ -1,13 +1,20 @@
 //! Cells behind a pointer, applied to whole rows.
 
 use super::{RowCell, RowScalar};
-use crate::cell::{Activation, Cell, CellVisitor, GruUnit, LstmUnit, Reset, RnnUnit, WgslSource};
+use crate::cell::WgslSource;
+use crate::cell::{
+    self, Activation, Cell, CellVisitor, Derived, GruUnit, LstmUnit, Reset, RnnUnit,
+};
 use std::fmt::Debug;
 use std::sync::Arc;
 
 /// A shared [`Cell`] of any type.
 #[derive(Clone)]
-pub struct CellRef(Arc<dyn ErasedCell>);
+pub struct CellRef {
+    cell: Arc<dyn ErasedCell>,
+    /// Whether its WGSL is recorded although it has its own.
+    recorded: bool,
+}
 
 macro_rules! forwarded {
     ($($name:ident: $result:ty),*) => {
@@ -15,24 +22,32 @@ macro_rules! forwarded {
             $(
                 #[doc = concat!("See [`Cell::", stringify!($name), "`].")]
                 pub fn $name(&self) -> $result {
-                    self.0.$name()
+                    self.cell.$name()
                 }
             )*
         }
         /// [`Cell`] without its generic methods, so that operations can hold any cell.
         pub trait ErasedCell: Debug + Send + RowCell<f32> + RowCell<f64> {
             $(fn $name(&self) -> $result;)*
+            fn wgsl(&self) -> Option<WgslSource>;
+            fn recorded_wgsl(&self) -> String;
         }
         impl<C: Cell> ErasedCell for C {
             $(fn $name(&self) -> $result {
                 Cell::$name(self)
             })*
+            fn wgsl(&self) -> Option<WgslSource> {
+                Cell::wgsl(self)
+            }
+            fn recorded_wgsl(&self) -> String {
+                cell::recorded_wgsl(self)
+            }
         }
     };
 }
 forwarded! {
     name: &'static str, gates: usize, states: usize, saved: usize, diagonals: usize,
-    early_gates: usize, shared_gradient: bool, wgsl: WgslSource, wgsl_constants: String
+    early_gates: usize, shared_gradient: bool, wgsl_constants: String
 }
 
 impl CellRef {
@@ -43,10 +58,35 @@ impl CellRef {
         impl CellVisitor for Share {
             type Output = CellRef;
             fn visit(self, cell: impl Cell) -> CellRef {
-                CellRef(Arc::new(cell))
+                CellRef {
+                    cell: Arc::new(cell),
+                    recorded: false,
+                }
             }
         }
+        if cell.saved() == 0 {
+            return Share.visit(Derived::new(&cell));
+        }
         cell.fastest(Share)
+    }
+    /// The same cell with WGSL recorded from its Rust half, if it has its own.
+    #[must_use]
+    pub fn recorded(self) -> Self {
+        Self {
+            recorded: true,
+            ..self
+        }
+    }
+    /// The WGSL that the cell has of its own.
+    pub fn wgsl(&self) -> Option<WgslSource> {
+        self.cell.wgsl().filter(|_| !self.recorded)
+    }
+    /// WGSL that comes from the Rust half: constants before its own, or the whole.
+    pub(crate) fn generated_wgsl(&self) -> String {
+        match self.wgsl() {
+            Some(_) => self.cell.wgsl_constants(),
+            None => self.cell.recorded_wgsl(),
+        }
     }
     /// Whether the recurrent product of some gates takes [`Cell::inner`].
     pub fn has_late_gates(&self) -> bool {
@@ -54,7 +94,7 @@ impl CellRef {
     }
     /// The cell for rows of a scalar type.
     pub(crate) fn rows<F: RowScalar>(&self) -> &dyn RowCell<F> {
-        F::rows(&*self.0)
+        F::rows(&*self.cell)
     }
     /// The cells of the crate, each WGSL file at least once. Shader validation, gradient checks and
     /// comparisons run over this list.

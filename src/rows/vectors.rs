@@ -13,6 +13,16 @@ use pulp::{Arch, Simd, WithSimd};
 /// instructions.
 struct InVectors<'a, C, R>(&'a C, R);
 
+/// Runs a row in the best vector instructions. Code that is not optimised keeps every register of a
+/// cell's equations on the stack, which overflows with large ones; it takes one number at a time.
+fn dispatch<Op: WithSimd<Output = ()>>(op: Op) {
+    if cfg!(debug_assertions) {
+        op.with_simd(pulp::Scalar::new());
+    } else {
+        Arch::new().dispatch(op);
+    }
+}
+
 /// The units of one register, and the last ones, which may be fewer.
 fn blocks(hidden: usize, lanes: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     (0..hidden)
@@ -63,21 +73,22 @@ impl<C: Cell> RowCell<f32> for C {
         (early == gates && gates <= MOST_VECTORS).then_some(self as _)
     }
     fn forward_row(&self, row: ForwardRow<'_, f32>) {
-        Arch::new().dispatch(InVectors(self, row));
+        dispatch(InVectors(self, row));
     }
     fn backward_row(&self, row: BackwardRow<'_, f32>) {
-        Arch::new().dispatch(InVectors(self, row));
+        dispatch(InVectors(self, row));
     }
     fn inner_row(&self, row: InnerRow<'_, f32>) {
-        Arch::new().dispatch(InVectors(self, row));
+        dispatch(InVectors(self, row));
     }
     fn inner_backward_row(&self, row: InnerBackwardRow<'_, f32>) {
-        Arch::new().dispatch(InVectors(self, row));
+        dispatch(InVectors(self, row));
     }
 }
 
 impl<C: Cell> TakesSteps<f32> for C {
     fn step_rows(&self, rows: StepRows<'_, f32>) {
+        // Panels lie for these vectors.
         Arch::new().dispatch(InVectors(self, rows));
     }
 }

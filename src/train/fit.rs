@@ -171,7 +171,8 @@ impl<'a> Fit<'a> {
                     epoch: number - 1,
                     epochs: self.epochs,
                 };
-                self.trainer.set_learning_rate(self.schedule.rate(rate, place))?;
+                self.trainer
+                    .set_learning_rate(self.schedule.rate(rate, place))?;
                 self.trainer.step(&self.train.batch(examples))?;
                 step += 1;
             }
@@ -207,7 +208,10 @@ impl<'a> Fit<'a> {
         let mut values = vec![];
         if let Some(data) = self.validation {
             let metrics: Vec<_> = self.metrics.iter().map(|metric| &**metric).collect();
-            values = self.trainer.measure_async(data, self.batch_size, &metrics).await?;
+            values = self
+                .trainer
+                .measure_async(data, self.batch_size, &metrics)
+                .await?;
         }
         let names = self.metrics.iter().map(|metric| metric.name().to_owned());
         Ok(Epoch {

@@ -94,7 +94,11 @@ impl Elements {
             axes: follow(&shape, &shape),
         }];
         let places = within(&mut inputs, &mut arguments, lengths, &shape);
-        Ok(s.expression("valid", shape, arguments, inputs, None, |tape| mask(tape, places)))
+        Ok(
+            s.expression("valid", shape, arguments, inputs, None, |tape| {
+                mask(tape, places)
+            }),
+        )
     }
 }
 

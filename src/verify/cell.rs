@@ -1,6 +1,6 @@
 //! What checks a cell: its derivatives by finite differences, its two halves against each other.
 
-use crate::cell::{Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT};
+use crate::cell::{Backward, Cell, Derived, Forward, Inner, InnerBackward, MAX_COUNT};
 use crate::device::Device;
 use crate::error::Error;
 use crate::gpu::COUNTS;
@@ -41,7 +41,18 @@ const KINKS: usize = POINTS / 20;
 /// [`CellFaults`]: what is wrong, each with a file and a line. Of the Rust half that is where it
 /// names its WGSL, of WGSL the function, or the statement that does not compile.
 pub fn check_cell<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, CellFaults> {
-    let sources = CellSources(cell.wgsl());
+    if cell.saved() == 0 && cell.check().is_ok() {
+        check(&Derived::new(cell), devices)
+    } else {
+        check(cell, devices)
+    }
+}
+
+fn check<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, CellFaults> {
+    let sources = CellSources {
+        cell: cell.name(),
+        wgsl: cell.wgsl(),
+    };
     let mut faults = counts(cell, &sources);
     if !faults.is_empty() {
         return Err(CellFaults(faults));
@@ -71,12 +82,16 @@ pub fn check_cell<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, C
 }
 
 /// Where a cell's two halves are.
-struct CellSources(crate::cell::WgslSource);
+struct CellSources {
+    cell: &'static str,
+    /// The WGSL half where it has its own.
+    wgsl: Option<crate::cell::WgslSource>,
+}
 
 impl CellSources {
     /// A fault of the Rust half, at the line that names the WGSL half: no more is known of it.
     fn rust(&self, reason: impl fmt::Display) -> CellFault {
-        let (file, line) = self.0.rust;
+        let (file, line) = self.wgsl.map_or((self.cell, 1), |wgsl| wgsl.rust);
         CellFault {
             file: file.to_owned(),
             line: line as usize,
@@ -86,9 +101,12 @@ impl CellSources {
 
     /// A fault of the WGSL half, at the first line that says `what`.
     fn wgsl(&self, what: &str, reason: impl fmt::Display) -> CellFault {
-        let line = self.0.text.lines().position(|line| line.contains(what));
+        let Some(wgsl) = self.wgsl else {
+            return self.rust(reason);
+        };
+        let line = wgsl.text.lines().position(|line| line.contains(what));
         CellFault {
-            file: self.0.file.to_owned(),
+            file: wgsl.file.to_owned(),
             line: line.unwrap_or(0) + 1,
             what: reason.to_string(),
         }
@@ -98,9 +116,8 @@ impl CellSources {
     fn device(&self, device: &Device, error: &Error) -> CellFault {
         match error {
             Error::Shader { file, reason, .. } if *file == COUNTS => {
-                let rust = self.0.rust.0;
                 let what = "GATES, STATES or SAVED are not what the Rust half says";
-                self.wgsl("GATES", format!("{what} ({rust}): {reason}"))
+                self.wgsl("GATES", format!("{what}: {reason}"))
             }
             Error::Shader {
                 file, line, reason, ..

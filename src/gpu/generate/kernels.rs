@@ -30,7 +30,14 @@ pub(in crate::gpu) fn map(of: &Pointwise) -> Generated {
     let len = writer.field("len", of.len());
     let mut main = format!("{INDEX}    if index >= {len} {{\n        return;\n    }}\n");
     writer.axes(&mut main, "    ", "index", 0..of.shape.len());
-    elements(of, &mut writer, &mut Printer::new(&of.body), &mut main, "    ", no_statistic);
+    elements(
+        of,
+        &mut writer,
+        &mut Printer::new(&of.body),
+        &mut main,
+        "    ",
+        no_statistic,
+    );
     writer.finish("map", &main, false)
 }
 
@@ -101,7 +108,9 @@ pub(in crate::gpu) fn row(of: &Pointwise) -> Generated {
         main.push_str(&open);
         printer.forget();
         let roots = turn.iter().map(|index| body.statistics[*index].1);
-        printer.print(&mut main, "        ", roots, |node| writer.leaf(node, statistic));
+        printer.print(&mut main, "        ", roots, |node| {
+            writer.leaf(node, statistic)
+        });
         for index in &turn {
             let (fold, node) = body.statistics[*index];
             let value = Printer::name(node);
@@ -122,7 +131,14 @@ pub(in crate::gpu) fn row(of: &Pointwise) -> Generated {
     if !of.elements.is_empty() {
         main.push_str(&open);
         printer.forget();
-        elements(of, &mut writer, &mut printer, &mut main, "        ", statistic);
+        elements(
+            of,
+            &mut writer,
+            &mut printer,
+            &mut main,
+            "        ",
+            statistic,
+        );
         main.push_str("    }\n");
     }
     if !of.results.is_empty() {
@@ -131,7 +147,14 @@ pub(in crate::gpu) fn row(of: &Pointwise) -> Generated {
             writeln!(main, "        let i{axis} = 0u;").ok();
         }
         printer.forget();
-        results(of, &mut writer, &mut printer, &mut main, "        ", statistic);
+        results(
+            of,
+            &mut writer,
+            &mut printer,
+            &mut main,
+            "        ",
+            statistic,
+        );
         main.push_str("    }\n");
     }
     writer.finish("row", &main, true)
@@ -169,11 +192,20 @@ pub(in crate::gpu) fn part(of: &Pointwise, split: &Split) -> Generated {
     writer.axes(&mut main, "        ", "place", axis..of.shape.len());
     let mut printer = Printer::new(body);
     let roots = folded_nodes.iter().copied();
-    printer.print(&mut main, "        ", roots, |node| writer.leaf(node, no_statistic));
+    printer.print(&mut main, "        ", roots, |node| {
+        writer.leaf(node, no_statistic)
+    });
     for (index, node) in folded_nodes.iter().enumerate() {
         writeln!(main, "        s{index} += {};", Printer::name(*node)).ok();
     }
-    elements(of, &mut writer, &mut printer, &mut main, "        ", no_statistic);
+    elements(
+        of,
+        &mut writer,
+        &mut printer,
+        &mut main,
+        "        ",
+        no_statistic,
+    );
     main.push_str("    }\n");
     if once {
         printer.forget();
@@ -182,7 +214,14 @@ pub(in crate::gpu) fn part(of: &Pointwise, split: &Split) -> Generated {
             writeln!(main, "        let i{axis} = 0u;").ok();
         }
         let statistic = |index: usize| format!("s{index}");
-        results(of, &mut writer, &mut printer, &mut main, "        ", statistic);
+        results(
+            of,
+            &mut writer,
+            &mut printer,
+            &mut main,
+            "        ",
+            statistic,
+        );
         main.push_str("    }\n");
     } else {
         let partial = writer.bind(Source::Partial, false, true);
@@ -238,7 +277,14 @@ pub(in crate::gpu) fn finish(of: &Pointwise, split: &Split) -> Generated {
     }
     let statistic = |index: usize| format!("s{index}");
     let mut printer = Printer::new(body);
-    results(of, &mut writer, &mut printer, &mut main, "        ", statistic);
+    results(
+        of,
+        &mut writer,
+        &mut printer,
+        &mut main,
+        "        ",
+        statistic,
+    );
     main.push_str("    }\n");
     writer.finish("reduce_finish", &main, split.by_workgroup)
 }

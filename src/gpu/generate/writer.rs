@@ -81,8 +81,8 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn bind(&mut self, source: Source, whole: bool, writes: bool) -> String {
-        let known = (self.bindings.iter())
-            .position(|bound| bound.source == source && bound.whole == whole);
+        let known =
+            (self.bindings.iter()).position(|bound| bound.source == source && bound.whole == whole);
         let index = known.unwrap_or_else(|| {
             self.bindings.push(Bound {
                 source,
@@ -191,7 +191,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Statements that give the axes' variables from a linear index, which they use up.
-    pub(super) fn axes(&mut self, text: &mut String, indent: &str, index: &str, axes: std::ops::Range<usize>) {
+    pub(super) fn axes(
+        &mut self,
+        text: &mut String,
+        indent: &str,
+        index: &str,
+        axes: std::ops::Range<usize>,
+    ) {
         if axes.len() == 1 {
             writeln!(text, "{indent}let i{} = {index};", axes.start).ok();
             return;
@@ -213,7 +219,10 @@ impl<'a> Writer<'a> {
 
     /// Ends with the body of `main`, which has `workgroup`, `workgroups` and `local`.
     pub(super) fn finish(self, family: &str, main: &str, uses_rows: bool) -> Generated {
-        let mut text = format!("// {family} {}: generated from an expression.\n", self.of.name);
+        let mut text = format!(
+            "// {family} {}: generated from an expression.\n",
+            self.of.name
+        );
         writeln!(text, "struct Params {{\n{}}}", self.fields).ok();
         text.push_str("@group(0) @binding(0) var<storage, read> params: Params;\n");
         for (index, bound) in self.bindings.iter().enumerate() {

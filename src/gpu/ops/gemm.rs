@@ -4,8 +4,8 @@ mod choice;
 
 pub use choice::GemmKernel;
 
-use super::pointwise::fill;
 use super::pack_half::Half;
+use super::pointwise::fill;
 use super::{flag, offset};
 use crate::error::Result;
 use crate::gpu::compose::{

@@ -73,12 +73,22 @@ pub(super) fn reduce(op: &Reduce, plan: &mut PlanBuilder<'_>) -> Result<()> {
     }
     let len = split.rows * split.blocks * op.0.body.statistics.len();
     let partial = plan.scratch("partial sums", len)?;
-    dispatch(plan, generate::part(&op.0, &split), Some(&partial), workgroups)?;
+    dispatch(
+        plan,
+        generate::part(&op.0, &split),
+        Some(&partial),
+        workgroups,
+    )?;
     let workgroups = match split.by_workgroup {
         true => plan.workgroups(split.rows, 1)?,
         false => plan.workgroups(split.rows.div_ceil(GROUP), 1)?,
     };
-    dispatch(plan, generate::finish(&op.0, &split), Some(&partial), workgroups)
+    dispatch(
+        plan,
+        generate::finish(&op.0, &split),
+        Some(&partial),
+        workgroups,
+    )
 }
 
 fn dispatch(
@@ -87,11 +97,14 @@ fn dispatch(
     partial: Option<&wgpu::Buffer>,
     workgroups: [u32; 3],
 ) -> Result<()> {
-    let buffers = generated.bindings.iter().map(|bound| match (bound.source, partial) {
-        (Source::Tensor(id), _) => plan.buffer(id).clone(),
-        (Source::Partial, Some(partial)) => partial.clone(),
-        (Source::Partial, None) => unreachable!("split sums have room for their parts"),
-    });
+    let buffers = generated
+        .bindings
+        .iter()
+        .map(|bound| match (bound.source, partial) {
+            (Source::Tensor(id), _) => plan.buffer(id).clone(),
+            (Source::Partial, Some(partial)) => partial.clone(),
+            (Source::Partial, None) => unreachable!("split sums have room for their parts"),
+        });
     let buffers = buffers.collect();
     plan.dispatch_generated(&generated, buffers, workgroups)
 }

@@ -207,7 +207,13 @@ impl<'a> PlanBuilder<'a> {
         }
         let pipeline = self.context.pipeline::<K>(variant)?;
         let buffers = kernel.buffers().into_iter().cloned().collect();
-        self.append(pipeline, buffers, bytemuck::bytes_of(&params), workgroups, editions);
+        self.append(
+            pipeline,
+            buffers,
+            bytemuck::bytes_of(&params),
+            workgroups,
+            editions,
+        );
         Ok(())
     }
 

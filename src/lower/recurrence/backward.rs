@@ -79,11 +79,18 @@ impl Forward {
             };
             let (d_x_gates, d_r) = (columns(layout.d_x), columns(layout.d_r));
             let d_weight = to.weight_ih;
-            self.input_gradients(program, segment, direction, d_x_gates, (d_weight, gradients.d_x));
+            self.input_gradients(
+                program,
+                segment,
+                direction,
+                d_x_gates,
+                (d_weight, gradients.d_x),
+            );
             self.recurrent_weight_gradient(program, segment, direction, (d_r, saved), targets);
             let biases = [(d_x_gates, to.bias_ih), (d_r, to.bias_hh)];
             self.bias_gradients(program, segment, biases);
-            if let (Some(inner), Some(d_weight)) = (saved.inner.filter(|_| projected), to.weight_hr) {
+            if let (Some(inner), Some(d_weight)) = (saved.inner.filter(|_| projected), to.weight_hr)
+            {
                 let d_h = d_gates.part(layout.d_h, shape.rows() * shape.output);
                 self.projection_gradient(program, segment, direction, (d_h, inner), d_weight);
             }

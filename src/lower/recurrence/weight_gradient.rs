@@ -37,7 +37,9 @@ impl Forward {
             None => gradient,
         };
         let weights = gradients.weights.iter();
-        weights.map(|weights| weights.weight_hh.map(&mut target)).collect()
+        weights
+            .map(|weights| weights.weight_hh.map(&mut target))
+            .collect()
     }
 
     /// With DropConnect, from the gradients of the masked weights to those of the weights.
@@ -148,7 +150,9 @@ impl Forward {
                 let mask = mask.part(direction * batch * all, batch * all);
                 let result = program.temporary("masked", &[input.rows, output]);
                 let result = result.matrix(input.rows, output);
-                let factor = mask.matrix(batch, all).columns(gates.start * output, output);
+                let factor = mask
+                    .matrix(batch, all)
+                    .columns(gates.start * output, output);
                 program.push(Map::multiply(input, factor, result));
                 result
             }

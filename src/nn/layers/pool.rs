@@ -52,9 +52,14 @@ impl Layer for LastStep {
             shift: 1,
         };
         let inputs = vec![x, lengths];
-        Ok(s.expression("last_step", vec![batch, features], vec![gather], inputs, None, |tape| {
-            vec![tape.operand(0)]
-        }))
+        Ok(s.expression(
+            "last_step",
+            vec![batch, features],
+            vec![gather],
+            inputs,
+            None,
+            |tape| vec![tape.operand(0)],
+        ))
     }
 }
 

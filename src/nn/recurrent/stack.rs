@@ -80,7 +80,8 @@ impl Stack {
             let expected = "[T, B, F]: a sequence, before last_step";
             return Err(Error::shape("x of a recurrent layer", s.shape(x), expected));
         };
-        s.graph().check_dtype("x of a recurrent layer", x, Dtype::Float)?;
+        s.graph()
+            .check_dtype("x of a recurrent layer", x, Dtype::Float)?;
         let regularisers = self.regularisers;
         let first_site = s.sites(8 * self.layers as u32);
         let mut x = x;
@@ -115,7 +116,12 @@ impl Stack {
     }
 
     /// The weights of one direction of a layer.
-    fn weights(&self, s: &mut Scope<'_>, layer: usize, suffix: &str) -> Result<DirectionWeights<Var>> {
+    fn weights(
+        &self,
+        s: &mut Scope<'_>,
+        layer: usize,
+        suffix: &str,
+    ) -> Result<DirectionWeights<Var>> {
         let hidden = self.hidden_size;
         // Saturating: a stack too large for any device is refused by its weights' tensor.
         let rows = self.cell.gates().saturating_mul(hidden);
@@ -143,10 +149,20 @@ impl Stack {
         let proj_size = self.proj_size.unwrap_or(0);
         Ok(DirectionWeights {
             weight_ih: weight(has_input, "weight_ih", &[rows, inputs], uniform.clone())?,
-            weight_hh: weight(true, "weight_hh", &[rows, self.output_size()], uniform.clone())?,
+            weight_hh: weight(
+                true,
+                "weight_hh",
+                &[rows, self.output_size()],
+                uniform.clone(),
+            )?,
             bias_ih: weight(self.bias.count() > 0, "bias_ih", &[rows], bias(1.0))?,
             bias_hh: weight(self.bias.count() > 1, "bias_hh", &[rows], bias(0.0))?,
-            weight_hr: weight(proj_size > 0, "weight_hr", &[proj_size, hidden], uniform.clone())?,
+            weight_hr: weight(
+                proj_size > 0,
+                "weight_hr",
+                &[proj_size, hidden],
+                uniform.clone(),
+            )?,
             weight_diag: weight(diagonals > 0, "weight_diag", &[diagonals], uniform.clone())?,
         })
     }

@@ -189,12 +189,19 @@ impl StackModel {
             random: input.random.unwrap_or_default(),
             ..Besides::default()
         };
-        self.compiled.with(&self.device, call, || self.compile(call), |compiled| {
-            let before = compiled.feed(feeds, besides)?;
-            let outputs = outputs.iter().enumerate();
-            let after: Vec<_> = outputs.map(|(index, to)| compiled.fetch(index, *to)).collect();
-            compiled.executable.run_with(&before, &after)
-        })
+        self.compiled.with(
+            &self.device,
+            call,
+            || self.compile(call),
+            |compiled| {
+                let before = compiled.feed(feeds, besides)?;
+                let outputs = outputs.iter().enumerate();
+                let after: Vec<_> = outputs
+                    .map(|(index, to)| compiled.fetch(index, *to))
+                    .collect();
+                compiled.executable.run_with(&before, &after)
+            },
+        )
     }
 
     pub(super) fn compile(&self, call: Call) -> Result<Compiled> {
@@ -203,10 +210,17 @@ impl StackModel {
         let budget = self.memory_budget.filter(|_| call.gradient);
         let write = |segment| self.write(&trace, &traced, segment);
         let (written, gradients) =
-            within_budget(budget, &self.device, call.steps, write, |(written, _)| &written.program)?;
+            within_budget(budget, &self.device, call.steps, write, |(written, _)| {
+                &written.program
+            })?;
         let externals = [self.parameters.flat().clone()];
-        let mut compiled =
-            written.compile(&self.device, &externals, &trace, traced.inputs, &traced.fetches)?;
+        let mut compiled = written.compile(
+            &self.device,
+            &externals,
+            &trace,
+            traced.inputs,
+            &traced.fetches,
+        )?;
         compiled.add_fetch(gradients);
         Ok(compiled)
     }
@@ -313,12 +327,17 @@ impl StackModel {
         let d_initial = |layer: &usize| {
             let nodes = trace.graph.nodes.iter();
             let of = |op: &Op| matches!(op, Op::RecurrenceGradient { of, .. } if of == layer);
-            let node = nodes.enumerate().find(|(_, node)| of(&node.op)).map(|(node, _)| node);
+            let node = nodes
+                .enumerate()
+                .find(|(_, node)| of(&node.op))
+                .map(|(node, _)| node);
             let node = node.expect(missing);
             Var { node, output: 1 }
         };
         let d_initial: Vec<_> = layers.iter().map(d_initial).collect();
-        traced.fetches.extend(by_state(&mut trace.graph, &d_initial)?);
+        traced
+            .fetches
+            .extend(by_state(&mut trace.graph, &d_initial)?);
         Ok(traced)
     }
 

@@ -90,8 +90,17 @@ impl Optimizer for Adam {
     }
 
     fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t> {
-        let [rate, beta1, rest1, beta2, rest2, epsilon, correction2, decay, kept] =
-            std::array::from_fn(|index| of.scalars[index]);
+        let [
+            rate,
+            beta1,
+            rest1,
+            beta2,
+            rest2,
+            epsilon,
+            correction2,
+            decay,
+            kept,
+        ] = std::array::from_fn(|index| of.scalars[index]);
         let g = of.gradient + decay * of.weight;
         let m = beta1 * of.states[0] + rest1 * g;
         let v = beta2 * of.states[1] + rest2 * g * g;
@@ -105,7 +114,12 @@ impl Optimizer for Adam {
         check_rate("epsilon", self.epsilon)?;
         let (beta1, beta2) = self.betas;
         for (name, beta) in [("betas.0", beta1), ("betas.1", beta2)] {
-            check(name, beta, (0.0..1.0).contains(&beta), "at least 0 and less than 1")?;
+            check(
+                name,
+                beta,
+                (0.0..1.0).contains(&beta),
+                "at least 0 and less than 1",
+            )?;
         }
         Ok(())
     }

@@ -83,6 +83,11 @@ impl Optimizer for Sgd {
         check_rate("weight_decay", self.weight_decay)?;
         check_rate("momentum", self.momentum)?;
         let fits = !self.nesterov || self.momentum > 0.0;
-        check("momentum", self.momentum, fits, "more than 0 for Nesterov's step")
+        check(
+            "momentum",
+            self.momentum,
+            fits,
+            "more than 0 for Nesterov's step",
+        )
     }
 }

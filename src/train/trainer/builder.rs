@@ -44,7 +44,8 @@ impl TrainerBuilder {
     /// Gives the weights whose names start with a prefix an optimizer of their own: another rate, another decay. Of several groups that fit, the
     /// first counts.
     pub fn group(mut self, prefix: impl Into<String>, optimizer: impl Optimizer + 'static) -> Self {
-        self.groups.push(Group::new(prefix, Some(Box::new(optimizer))));
+        self.groups
+            .push(Group::new(prefix, Some(Box::new(optimizer))));
         self
     }
 
@@ -103,7 +104,11 @@ impl TrainerBuilder {
             group.check()?;
         }
         if let Some(max_norm) = clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
-            return Err(Error::argument("max_norm", max_norm, "a finite number above 0"));
+            return Err(Error::argument(
+                "max_norm",
+                max_norm,
+                "a finite number above 0",
+            ));
         }
         assign(&mut groups, model.parameters())?;
         let device = model.device();

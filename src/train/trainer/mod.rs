@@ -73,7 +73,10 @@ pub struct Trainer {
 
 impl Trainer {
     /// Starts to put a trainer together: mean squared error, no clipping.
-    #[allow(clippy::new_ret_no_self, reason = "reads as the start of the trainer it is")]
+    #[allow(
+        clippy::new_ret_no_self,
+        reason = "reads as the start of the trainer it is"
+    )]
     pub fn new(model: Model, optimizer: impl Optimizer + 'static) -> TrainerBuilder {
         TrainerBuilder::new(model, Box::new(optimizer))
     }
@@ -130,7 +133,8 @@ impl Trainer {
         let feeds = self.feeds(batch)?;
         let plan = |program: &StepProgram| Ok(program.compiled.executable.plan());
         let compile = || self.compile_step(&feeds);
-        self.training.with(self.model.device(), signatures(&feeds), compile, plan)
+        self.training
+            .with(self.model.device(), signatures(&feeds), compile, plan)
     }
 
     /// One training step: changes the weights. On a GPU it does not wait.
@@ -164,10 +168,12 @@ impl Trainer {
         };
         let compile = || self.compile_step(&feeds);
         let device = self.model.device();
-        let result = self.training.with(device, signatures(&feeds), compile, |program| {
-            program.check(batch)?;
-            program.compiled.run(&feeds, besides, &[], execute)
-        })?;
+        let result = self
+            .training
+            .with(device, signatures(&feeds), compile, |program| {
+                program.check(batch)?;
+                program.compiled.run(&feeds, besides, &[], execute)
+            })?;
         self.steps += 1;
         self.training_loss.examples += batch.examples();
         Ok(result)
@@ -186,22 +192,22 @@ impl Trainer {
         let parameters = self.model.parameters();
         parameters.load_into(&self.gradients, gradients)?;
         for range in self.frozen_ranges() {
-            self.gradients.write_slice(range.start, &vec![F::zero(); range.len()])?;
+            self.gradients
+                .write_slice(range.start, &vec![F::zero(); range.len()])?;
         }
         if self.update.is_none() {
             self.update = Some(self.compile_update()?);
         }
         if let Some((update, scalars)) = &self.update {
             let numbers = self.scalars();
-            update.tensor(scalars.tensor).write_slice(scalars.offset, &numbers)?;
+            update
+                .tensor(scalars.tensor)
+                .write_slice(scalars.offset, &numbers)?;
             update.run()?;
         }
         self.steps += 1;
         Ok(())
     }
-
-    #[doc(hidden)]
-    pub fn zz(&self) -> Result<()> { self.update.as_ref().unwrap().0.run() }
 
     /// The mean loss of the training steps since the last call, weighted by their numbers of examples (sequences, whatever their lengths).
     /// Waits for them.
@@ -210,7 +216,11 @@ impl Trainer {
     /// [`Error::Argument`] where there was no step; [`Error::DeviceLost`].
     pub async fn take_loss_async(&mut self) -> Result<f64> {
         if self.training_loss.examples == 0 {
-            return Err(Error::argument("steps since the last take_loss", 0, "at least 1"));
+            return Err(Error::argument(
+                "steps since the last take_loss",
+                0,
+                "at least 1",
+            ));
         }
         Ok(self.training_loss.take().await?[0])
     }
@@ -239,7 +249,10 @@ impl Trainer {
     ) -> Result<Vec<f64>> {
         check_positive("batch_size", batch_size)?;
         check_positive("examples", data.len())?;
-        let names: Vec<_> = metrics.iter().map(|metric| metric.name().to_owned()).collect();
+        let names: Vec<_> = metrics
+            .iter()
+            .map(|metric| metric.name().to_owned())
+            .collect();
         if self.measured != names {
             self.evaluation_sums = DeviceSum::new(self.model.device(), 1 + metrics.len())?;
             self.evaluation = ShapeCache::default();
@@ -252,10 +265,13 @@ impl Trainer {
             let feeds = self.feeds(&batch)?;
             let compile = || self.compile_evaluation(&feeds, metrics);
             let device = self.model.device();
-            self.evaluation.with(device, signatures(&feeds), compile, |program| {
-                program.check(&batch)?;
-                program.compiled.run(&feeds, Besides::default(), &[], Executable::run_with)
-            })?;
+            self.evaluation
+                .with(device, signatures(&feeds), compile, |program| {
+                    program.check(&batch)?;
+                    program
+                        .compiled
+                        .run(&feeds, Besides::default(), &[], Executable::run_with)
+                })?;
             self.evaluation_sums.examples += batch.examples();
         }
         let mut values = self.evaluation_sums.take().await?;
@@ -286,7 +302,11 @@ impl Trainer {
 
     /// What a batch feeds, where it fits the model: its inputs, then its target.
     fn feeds<'a>(&self, batch: &'a Batch) -> Result<Vec<Feed<'a>>> {
-        let mut feeds: Vec<_> = batch.inputs.iter().map(crate::data::Sequence::feed).collect();
+        let mut feeds: Vec<_> = batch
+            .inputs
+            .iter()
+            .map(crate::data::Sequence::feed)
+            .collect();
         self.model.check(&feeds)?;
         let device = self.model.device();
         for (spec, input) in self.model.inputs().iter().zip(&batch.inputs) {

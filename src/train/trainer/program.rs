@@ -29,7 +29,9 @@ impl StepProgram {
             return Ok(());
         };
         let shape = batch.target.shape();
-        let lengths = self.lengths_of.and_then(|input| batch.inputs[input].lengths.as_deref());
+        let lengths = self
+            .lengths_of
+            .and_then(|input| batch.inputs[input].lengths.as_deref());
         let lengths = lengths.filter(|_| shape.len() >= 2);
         let counts = |index: usize| match lengths {
             Some(lengths) => {
@@ -65,7 +67,9 @@ impl Trainer {
         let ty = trace.graph.ty(output);
         check_target(target, &self.loss.target(ty), self.loss.classes(ty))?;
         let lengths = ty.lengths;
-        let lengths_of = slots.iter().position(|slots| trace.are_lengths_of(slots, lengths));
+        let lengths_of = slots
+            .iter()
+            .position(|slots| trace.are_lengths_of(slots, lengths));
         let (target, own) = trace.input("target", target);
         slots.push(own);
         Ok(Traced {
@@ -80,7 +84,9 @@ impl Trainer {
     /// The elements of the loss.
     fn elements(&self, traced: &mut Traced) -> Result<Elements> {
         let mut scope = traced.trace.root();
-        let values = self.loss.elements(&mut scope, traced.output, traced.target)?;
+        let values = self
+            .loss
+            .elements(&mut scope, traced.output, traced.target)?;
         let reduction = self.loss.reduction();
         Ok(Elements::new(&mut scope, values, traced.output, reduction))
     }
@@ -119,7 +125,9 @@ impl Trainer {
         let steps = feeds[0].signature().shape[0];
         let device = self.model.device();
         let write = |segment| self.write(traced, gradients, total, segment);
-        within_budget(self.memory_budget, device, steps, write, |(written, _)| &written.program)
+        within_budget(self.memory_budget, device, steps, write, |(written, _)| {
+            &written.program
+        })
     }
 
     /// Traces a step: the model, its loss, and the gradients of all weights.

@@ -33,16 +33,22 @@ impl Group {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        self.optimizer.as_ref().map_or(Ok(()), |optimizer| optimizer.check())
+        self.optimizer
+            .as_ref()
+            .map_or(Ok(()), |optimizer| optimizer.check())
     }
 
     pub(super) fn states(&self) -> usize {
-        self.optimizer.as_ref().map_or(0, |optimizer| optimizer.states())
+        self.optimizer
+            .as_ref()
+            .map_or(0, |optimizer| optimizer.states())
     }
 
     /// The optimizer of a group that is not frozen, as the first is not.
     pub(super) fn optimizer(&self) -> &dyn Optimizer {
-        self.optimizer.as_deref().expect("the first group has an optimizer")
+        self.optimizer
+            .as_deref()
+            .expect("the first group has an optimizer")
     }
 }
 
@@ -54,7 +60,10 @@ pub(super) fn assign(groups: &mut [Group], parameters: &Parameters) -> Result<()
         // Up to the next weight, the gap between them included.
         let stop = places.get(slot + 1).map_or(end, |(_, start)| *start);
         let fits = |group: &Group| name.starts_with(&group.prefix);
-        let own = groups[1..].iter().position(fits).map_or(0, |index| index + 1);
+        let own = groups[1..]
+            .iter()
+            .position(fits)
+            .map_or(0, |index| index + 1);
         let group = &mut groups[own];
         group.slots.push(slot);
         match group.ranges.last_mut() {
@@ -87,7 +96,8 @@ impl Externals {
 
     pub(super) fn add(&mut self, name: &str, tensor: &Tensor) -> Slice {
         self.tensors.push(tensor.clone());
-        self.program.external(self.tensors.len() - 1, name, tensor.shape())
+        self.program
+            .external(self.tensors.len() - 1, name, tensor.shape())
     }
 }
 
@@ -106,7 +116,9 @@ impl Trainer {
         Places {
             weights: externals.add("the weights", flat),
             gradients: externals.add("the gradients", &self.gradients),
-            clip: self.clip_norm.map(|_| externals.add("the gradient norm", &self.clip)),
+            clip: self
+                .clip_norm
+                .map(|_| externals.add("the gradient norm", &self.clip)),
             states: (self.states.iter())
                 .map(|state| externals.add("the optimizer's state", state))
                 .collect(),
@@ -130,7 +142,9 @@ impl Trainer {
 
     pub(super) fn frozen_ranges(&self) -> Vec<Range<usize>> {
         let frozen = self.groups.iter().filter(|group| group.optimizer.is_none());
-        frozen.flat_map(|group| group.ranges.iter().cloned()).collect()
+        frozen
+            .flat_map(|group| group.ranges.iter().cloned())
+            .collect()
     }
 
     /// The numbers of the next step, those of one group after the other.
@@ -171,7 +185,9 @@ impl Trainer {
     pub(super) fn compile_update(&self) -> Result<(Executable, Slice)> {
         let mut externals = Externals::new();
         let places = self.places(&mut externals);
-        let scalars = externals.program.tensor("what is fed", &[self.scalars().len()]);
+        let scalars = externals
+            .program
+            .tensor("what is fed", &[self.scalars().len()]);
         self.push_update(&mut externals.program, &places, scalars);
         let device = self.model.device();
         let executable = Executable::new(device, externals.program, &externals.tensors)?;
@@ -195,7 +211,10 @@ fn clip_norm(gradients: Slice, clip: Slice, max_norm: f64) -> Reduce {
         operands: vec![Operand::Float(View::new(gradients, [1]))],
         body: Arc::new(tape.finish(&[], &[norm, scale])),
         elements: vec![],
-        results: vec![View::new(clip.part(0, 1), []), View::new(clip.part(1, 1), [])],
+        results: vec![
+            View::new(clip.part(0, 1), []),
+            View::new(clip.part(1, 1), []),
+        ],
     })
 }
 
@@ -203,16 +222,26 @@ fn clip_norm(gradients: Slice, clip: Slice, max_norm: f64) -> Reduce {
 fn update(optimizer: &dyn Optimizer, of: &Places, range: &Range<usize>, numbers: Slice) -> Map {
     let part = |slice: Slice| View::new(slice.part(range.start, range.len()), [1]);
     let states = &of.states[..optimizer.states()];
-    let changed: Vec<_> = std::iter::once(of.weights).chain(states.iter().copied()).map(part).collect();
+    let changed: Vec<_> = std::iter::once(of.weights)
+        .chain(states.iter().copied())
+        .map(part)
+        .collect();
     let mut operands: Vec<_> = changed.iter().cloned().map(Operand::Float).collect();
     operands.push(Operand::Float(part(of.gradients)));
     let number = |index: usize| Operand::Float(View::new(numbers.part(index, 1), [0]));
     operands.extend((0..numbers.len).map(number));
-    operands.extend(of.clip.map(|clip| Operand::Float(View::new(clip.part(1, 1), [0]))));
+    operands.extend(
+        of.clip
+            .map(|clip| Operand::Float(View::new(clip.part(1, 1), [0]))),
+    );
     Map::new("update", &[range.len()], operands, changed, |tape| {
-        let mut states: Vec<_> = (0..states.len()).map(|index| tape.operand(1 + index)).collect();
+        let mut states: Vec<_> = (0..states.len())
+            .map(|index| tape.operand(1 + index))
+            .collect();
         let first = 2 + states.len();
-        let scalars: Vec<_> = (0..numbers.len).map(|index| tape.operand(first + index)).collect();
+        let scalars: Vec<_> = (0..numbers.len)
+            .map(|index| tape.operand(first + index))
+            .collect();
         let mut gradient = tape.operand(first - 1);
         if of.clip.is_some() {
             gradient = gradient * tape.operand(first + numbers.len);

@@ -4,24 +4,59 @@
 //! cargo run --release --example custom_cell [-- --device cpu|gpu]
 //! ```
 //!
-//! The cell is the minimal gated unit: its Rust half is in `mgu.rs`, its WGSL half in `mgu.wgsl`, and nothing else is needed. The check
-//! compares its derivatives with finite differences and its WGSL with its Rust on every device there is; try it with a sign changed
-//! in either file. The task is to remember: of a sequence of random numbers the two marked ones are to be added (Hochreiter &
-//! Schmidhuber, 1997).
+//! The cell is the minimal gated unit. Its forward functions are all that is written: from them come
+//! what it saves, its backward functions and its WGSL. The check compares the derivatives with finite
+//! differences and the WGSL with the Rust on every device there is. The task is to remember: of a
+//! sequence of random numbers the two marked ones are to be added (Hochreiter & Schmidhuber, 1997).
 
-mod mgu;
-
-#[path = "../common/mod.rs"]
+#[path = "common/mod.rs"]
 mod common;
 
-use bptt::cell::{Cell, GruUnit};
+use bptt::cell::{Cell, Forward, GruUnit, Inner, Lanes};
 use bptt::data::Sequences;
 use bptt::nn::{Recurrent, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::{Device, verify};
-use mgu::Mgu;
 use ndarray::{Array2, Array3};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+
+/// The minimal gated unit (Zhou, Wu, Zhang & Zhou, "Minimal gated unit for recurrent neural
+/// networks", 2016): a GRU with one gate.
+///
+/// ```text
+/// f = σ(x_f + R_f h₋ + b_f)   n = tanh(x_n + R_n (f⊙h₋) + b_n)   h = (1−f)⊙h₋ + f⊙n
+/// ```
+///
+/// Gates f, n. R_n takes f⊙h₋ and not h₋, so f is the early gate and n a late one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mgu;
+
+impl Cell for Mgu {
+    fn name(&self) -> &'static str {
+        "mgu"
+    }
+    fn gates(&self) -> usize {
+        2
+    }
+    fn early_gates(&self) -> usize {
+        1
+    }
+    fn states(&self) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn inner<N: Lanes>(&self, unit: Inner<'_, N>) -> N {
+        (unit.x[0] + unit.r[0]).sigmoid() * unit.state[0]
+    }
+
+    #[inline(always)]
+    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
+        let forget = (unit.x[0] + unit.r[0]).sigmoid();
+        let candidate = (unit.x[1] + unit.r[1]).tanh();
+        unit.state[0] = forget.complement() * unit.state[0] + forget * candidate;
+    }
+}
 
 const STEPS: usize = 20;
 const HIDDEN: usize = 32;

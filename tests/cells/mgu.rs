@@ -1,4 +1,4 @@
-//! The minimal gated unit's Rust half.
+//! The minimal gated unit with all that a cell may write itself.
 
 use bptt::cell::{Backward, Cell, Forward, Inner, InnerBackward, Lanes, WgslSource};
 
@@ -31,8 +31,8 @@ impl Cell for Mgu {
     fn shared_gradient(&self) -> bool {
         true
     }
-    fn wgsl(&self) -> WgslSource {
-        bptt::wgsl!("examples/custom_cell/mgu.wgsl")
+    fn wgsl(&self) -> Option<WgslSource> {
+        Some(bptt::wgsl!("tests/cells/mgu.wgsl"))
     }
 
     #[inline(always)]
