@@ -3,6 +3,8 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "shaders/generated.rs"]
+mod generated;
 
 use bptt::CellRef;
 use bptt::cell::{Backward, Cell, Forward, Lanes, LstmUnit, WgslSource};
@@ -51,6 +53,41 @@ fn every_shader_is_valid() {
     }
 }
 
+/// Those of expressions: of every layer, loss, optimizer, metric and option.
+#[test]
+fn every_generated_kernel_is_valid() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaders");
+    std::fs::create_dir_all(&folder).unwrap();
+    let all = generated::generated();
+    for (index, shader) in all.iter().enumerate() {
+        let file = folder.join(format!("{}.{index}.wgsl", shader.name));
+        std::fs::write(file, &shader.text).unwrap();
+        let module = module(shader);
+        // No capability beyond WebGPU's own.
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+        validator
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{}: {error:?}\n{}", shader.name, shader.text));
+        let variables = module.global_variables.iter();
+        let storage = variables.filter(|(_, of)| matches!(of.space, AddressSpace::Storage { .. }));
+        // WebGPU's default limit.
+        assert!(storage.count() <= 8, "{}", shader.text);
+    }
+    let families = |family: &str| all.iter().filter(|of| of.name.starts_with(family)).count();
+    for family in ["map.", "row.", "reduce.", "reduce_finish."] {
+        assert!(families(family) > 0, "no {family}");
+    }
+    for function in [
+        "abs(", "sqrt(", "exp(", "exp_m1(", "log(", "softplus(", "sigmoid(", "tanh_exact(", "erf(", "random_word(", "select(",
+        "row_max(", "row_sum(",
+    ] {
+        let uses = |shader: &Shader| {
+            shader.text.split("fn main").nth(1).is_some_and(|main| main.contains(function))
+        };
+        assert!(all.iter().any(uses), "no kernel uses {function}");
+    }
+}
+
 #[test]
 fn every_kernel_is_composed_with_every_cell_it_takes() {
     let all = shaders();
@@ -64,9 +101,12 @@ fn every_kernel_is_composed_with_every_cell_it_takes() {
         }
     }
     // Every kernel file is some kernel's.
+    let of_expressions = generated::generated();
     let files: std::collections::BTreeSet<&str> = all
         .iter()
-        .flat_map(|(_, shader)| &shader.files)
+        .map(|(_, shader)| shader)
+        .chain(&of_expressions)
+        .flat_map(|shader| &shader.files)
         .map(|(file, _)| *file)
         .collect();
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -199,7 +239,7 @@ fn counts_of_the_two_halves_must_agree() {
         fn shared_gradient(&self) -> bool {
             true
         }
-        fn wgsl(&self) -> WgslSource {
+        fn wgsl(&self) -> Option<WgslSource> {
             Cell::wgsl(&LstmUnit::default())
         }
         fn forward<N: Lanes>(&self, _: Forward<'_, N>) {}

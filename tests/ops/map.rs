@@ -19,8 +19,23 @@ fn a_number_fills_its_part_only() {
 /// Three axes in every order, with gaps, from an element on, into another such view.
 #[test]
 fn strided_views() {
-    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
-    for shape in [[1, 1, 1], [3, 7, 1], [7, 3, 17], [1, 65, 3], [65, 1, 3], [17, 33, 7], [257, 3, 33]] {
+    let orders = [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ];
+    for shape in [
+        [1, 1, 1],
+        [3, 7, 1],
+        [7, 3, 17],
+        [1, 65, 3],
+        [65, 1, 3],
+        [17, 33, 7],
+        [257, 3, 33],
+    ] {
         for order in orders {
             // Gaps behind every axis.
             let (mut strides, mut stride) = ([0; 3], 2);
@@ -35,11 +50,15 @@ fn strided_views() {
             let to = case.random("to", &[len + 4], 1.0);
             // What lies around the output, and in its gaps, must stay.
             case.also_output(to);
-            let operands = vec![strided(from, &[shape[1] * shape[2], shape[2], 1]), strided(other, &strides)];
+            let operands = vec![
+                strided(from, &[shape[1] * shape[2], shape[2], 1]),
+                strided(other, &strides),
+            ];
             let to = View::new(to.part(3, len), strides);
-            case.program.push(Map::new("add", &shape, operands, vec![to], |tape| {
-                vec![tape.operand(0) + tape.operand(1)]
-            }));
+            case.program
+                .push(Map::new("add", &shape, operands, vec![to], |tape| {
+                    vec![tape.operand(0) + tape.operand(1)]
+                }));
             case.check(SINGLE);
         }
     }
@@ -52,7 +71,11 @@ fn axes_swapped_by_hand() {
     let from = case.given("from", &[2, 3, 2], values);
     let to = case.output("to", &[3, 2, 2]);
     let shape = [3, 2, 2];
-    case.program.push(Map::copy(&shape, View::new(from, [2, 6, 1]), View::whole(to, &shape)));
+    case.program.push(Map::copy(
+        &shape,
+        View::new(from, [2, 6, 1]),
+        View::whole(to, &shape),
+    ));
     case.check_values(&[0., 1., 6., 7., 2., 3., 8., 9., 4., 5., 10., 11.]);
 }
 
@@ -65,7 +88,11 @@ fn axes_swapped_there_and_back_past_one_dispatch_dimension() {
     let back = case.output("back", &[a, b]);
     case.also_output(input);
     let copy = |shape: [usize; 2], from: Slice, to: Slice| {
-        Map::copy(&shape, View::new(from, [1, shape[0]]), View::whole(to, &shape))
+        Map::copy(
+            &shape,
+            View::new(from, [1, shape[0]]),
+            View::whole(to, &shape),
+        )
     };
     case.program.push(copy([b, a], input, swapped));
     case.program.push(copy([a, b], swapped, back));
@@ -79,7 +106,15 @@ fn axes_swapped_there_and_back_past_one_dispatch_dimension() {
 
 #[test]
 fn a_row_and_a_column_repeat() {
-    for (rows, columns) in [(1, 1), (3, 7), (7, 3), (17, 33), (65, 257), (33, 1), (1, 65)] {
+    for (rows, columns) in [
+        (1, 1),
+        (3, 7),
+        (7, 3),
+        (17, 33),
+        (65, 257),
+        (33, 1),
+        (1, 65),
+    ] {
         let mut case = Case::new(31);
         let shape = [rows, columns];
         let row = strided(case.random("row", &[columns], 1.0), &[0, 1]);
@@ -87,16 +122,27 @@ fn a_row_and_a_column_repeat() {
         let number = strided(case.random("number", &[4], 1.0).part(2, 1), &[0, 0]);
         let to = case.output("to", &shape);
         let operands = vec![row, column, number];
-        case.program.push(Map::new("outer", &shape, operands, vec![View::whole(to, &shape)], |tape| {
-            vec![tape.operand(0) * tape.operand(1) - tape.operand(2)]
-        }));
+        case.program.push(Map::new(
+            "outer",
+            &shape,
+            operands,
+            vec![View::whole(to, &shape)],
+            |tape| vec![tape.operand(0) * tape.operand(1) - tape.operand(2)],
+        ));
         case.check(SINGLE);
     }
 }
 
 #[test]
 fn factors_of_fewer_rows_are_used_again() {
-    for (rows, columns, factor_rows) in [(1, 1, 1), (3, 7, 1), (7, 3, 7), (15, 33, 5), (65, 257, 13), (64, 17, 2)] {
+    for (rows, columns, factor_rows) in [
+        (1, 1, 1),
+        (3, 7, 1),
+        (7, 3, 7),
+        (15, 33, 5),
+        (65, 257, 13),
+        (64, 17, 2),
+    ] {
         let mut case = Case::new(31);
         let (_, input) = case.random_around("input", rows, columns);
         let (_, factor) = case.random_around("factor", factor_rows, columns);
@@ -106,17 +152,30 @@ fn factors_of_fewer_rows_are_used_again() {
         case.check(SINGLE);
     }
     let mut case = Case::new(0);
-    let input = case.given("input", &[4, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+    let input = case.given(
+        "input",
+        &[4, 2],
+        vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
+    );
     let factor = case.given("factor", &[2, 2], vec![10.0, 0.5, -1.0, 0.0]);
     let output = case.output("output", &[4, 2]);
     let (input, factor) = (input.matrix(4, 2), factor.matrix(2, 2));
-    case.program.push(Map::multiply(input, factor, output.matrix(4, 2)));
+    case.program
+        .push(Map::multiply(input, factor, output.matrix(4, 2)));
     case.check_values(&[10.0, 1.0, -3.0, 0.0, 50.0, 3.0, -7.0, 0.0]);
 }
 
 #[test]
 fn rows_repeat_with_and_without_a_bias() {
-    for (rows, width, times) in [(1, 1, 1), (3, 7, 4), (7, 3, 1), (17, 33, 3), (65, 1, 7), (33, 257, 2), (257, 17, 4)] {
+    for (rows, width, times) in [
+        (1, 1, 1),
+        (3, 7, 4),
+        (7, 3, 1),
+        (17, 33, 3),
+        (65, 1, 7),
+        (33, 257, 2),
+        (257, 17, 4),
+    ] {
         for bias in [false, true] {
             let columns = times * width;
             let mut case = Case::new(41);
@@ -132,7 +191,11 @@ fn rows_repeat_with_and_without_a_bias() {
     let input = case.given("input", &[2, 2], vec![1.0, 2.0, 3.0, 4.0]);
     let bias = case.given("bias", &[4], vec![10.0, 20.0, 30.0, 40.0]);
     let output = case.output("output", &[2, 4]);
-    case.program.push(Map::repeat(input.matrix(2, 2), Some(bias), output.matrix(2, 4)));
+    case.program.push(Map::repeat(
+        input.matrix(2, 2),
+        Some(bias),
+        output.matrix(2, 4),
+    ));
     case.check_values(&[11.0, 22.0, 31.0, 42.0, 13.0, 24.0, 33.0, 44.0]);
 }
 
@@ -149,23 +212,42 @@ fn several_outputs_in_place() {
             let scalars = vec![0.01, 0.9, 0.1, 0.999, 0.001, 1e-8, 0.1, 0.05, 0.99];
             let scalars = case.given("scalars", &[9], scalars);
             let clip = clip.then(|| case.given("clip", &[2], vec![4.0, 0.25]));
-            [parameter, first, second].into_iter().for_each(|slice| case.also_output(slice));
+            [parameter, first, second]
+                .into_iter()
+                .for_each(|slice| case.also_output(slice));
             let shape = [len];
             let changed = [parameter.part(4, len), first, second];
             let mut operands: Vec<_> = changed.iter().map(|slice| whole(*slice, &shape)).collect();
             operands.push(whole(gradient, &shape));
             operands.extend((0..9).map(|index| strided(scalars.part(index, 1), &[0])));
             operands.extend(clip.map(|clip| strided(clip.part(1, 1), &[0])));
-            let outputs = changed.iter().map(|slice| View::whole(*slice, &shape)).collect();
-            case.program.push(Map::new("adam", &shape, operands, outputs, |tape| {
-                let [rate, beta1, rest1, beta2, rest2, epsilon, correction, decay, kept] =
-                    std::array::from_fn(|index| tape.operand(4 + index));
-                let [w, m, v, g] = std::array::from_fn(|index| tape.operand(index));
-                let g = clip.map_or(g, |_| g * tape.operand(13)) + decay * w;
-                let m = beta1 * m + rest1 * g;
-                let v = beta2 * v + rest2 * g * g;
-                vec![kept * w - rate * m / (v.sqrt() / correction + epsilon), m, v]
-            }));
+            let outputs = changed
+                .iter()
+                .map(|slice| View::whole(*slice, &shape))
+                .collect();
+            case.program
+                .push(Map::new("adam", &shape, operands, outputs, |tape| {
+                    let [
+                        rate,
+                        beta1,
+                        rest1,
+                        beta2,
+                        rest2,
+                        epsilon,
+                        correction,
+                        decay,
+                        kept,
+                    ] = std::array::from_fn(|index| tape.operand(4 + index));
+                    let [w, m, v, g] = std::array::from_fn(|index| tape.operand(index));
+                    let g = clip.map_or(g, |_| g * tape.operand(13)) + decay * w;
+                    let m = beta1 * m + rest1 * g;
+                    let v = beta2 * v + rest2 * g * g;
+                    vec![
+                        kept * w - rate * m / (v.sqrt() / correction + epsilon),
+                        m,
+                        v,
+                    ]
+                }));
             case.check(SINGLE);
         }
     }
@@ -184,10 +266,11 @@ fn outputs_of_one_tensor() {
         let view = |first: usize| matrix.rows(first, rows).view();
         let operands = vec![Operand::Float(view(rows)), whole(other, &shape)];
         let outputs = vec![view(0), view(rows), view(2 * rows + 1)];
-        case.program.push(Map::new("three", &shape, operands, outputs, |tape| {
-            let (x, y) = (tape.operand(0), tape.operand(1));
-            vec![x + y, x - y, x * y]
-        }));
+        case.program
+            .push(Map::new("three", &shape, operands, outputs, |tape| {
+                let (x, y) = (tape.operand(0), tape.operand(1));
+                vec![x + y, x - y, x * y]
+            }));
         case.check(SINGLE);
     }
 }
@@ -195,7 +278,9 @@ fn outputs_of_one_tensor() {
 #[test]
 fn the_last_row_of_each_sequence() {
     // With steps before and behind those of the input.
-    for (steps, batch, columns, first) in [(1, 1, 1, 0), (4, 3, 7, 0), (3, 17, 65, 0), (3, 17, 65, 2)] {
+    for (steps, batch, columns, first) in
+        [(1, 1, 1, 0), (4, 3, 7, 0), (3, 17, 65, 0), (3, 17, 65, 2)]
+    {
         let mut case = Case::new(15);
         let rows = steps * batch;
         let (_, input) = case.random_around("input", rows, columns);
@@ -203,7 +288,8 @@ fn the_last_row_of_each_sequence() {
         let lengths = case.wholes("lengths", &[batch], (0..batch).map(length).collect());
         let (whole, output) = case.random_around("output", batch, columns);
         case.also_output(whole);
-        case.program.push(Map::gather_last(input, lengths, first, output));
+        case.program
+            .push(Map::gather_last(input, lengths, first, output));
         case.check(SINGLE);
     }
 }
@@ -224,10 +310,16 @@ fn only_the_last_row_of_each_sequence() {
             strides: vec![1, 0, 0],
         },
     ];
-    case.program.push(Map::new("last", &shape, operands, vec![View::whole(to, &shape)], |tape| {
-        let (length, position) = (tape.whole_operand(1), tape.whole_operand(2));
-        vec![position.equal(length, tape.operand(0), tape.constant(0.0))]
-    }));
+    case.program.push(Map::new(
+        "last",
+        &shape,
+        operands,
+        vec![View::whole(to, &shape)],
+        |tape| {
+            let (length, position) = (tape.whole_operand(1), tape.whole_operand(2));
+            vec![position.equal(length, tape.operand(0), tape.constant(0.0))]
+        },
+    ));
     case.check_values(&[0.0, 0.0, 0.0, 0.0, 5.0, 6.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
@@ -246,15 +338,22 @@ fn rows_of_a_table() {
         let to = case.output("to", &[count, columns]);
         let shape = [count, columns];
         let gather = Operand::Gather {
-            view: View { strides: vec![0, 1], ..table.view() },
+            view: View {
+                strides: vec![0, 1],
+                ..table.view()
+            },
             index: View::new(indices, [1, 0]),
             shift: 0,
             stride: table.row_stride,
             len: rows,
         };
-        case.program.push(Map::new("gather", &shape, vec![gather], vec![View::whole(to, &shape)], |tape| {
-            vec![tape.operand(0)]
-        }));
+        case.program.push(Map::new(
+            "gather",
+            &shape,
+            vec![gather],
+            vec![View::whole(to, &shape)],
+            |tape| vec![tape.operand(0)],
+        ));
         case.check(SINGLE);
     }
 }
@@ -274,12 +373,18 @@ fn positions_and_whole_numbers() {
                 strides: vec![0, 2],
             },
         ];
-        case.program.push(Map::new("wholes", &shape, operands, vec![View::whole(to, &shape)], |tape| {
-            let (whole, position) = (tape.whole_operand(0), tape.whole_operand(1));
-            let (one, two) = (tape.constant(1.0), tape.constant(2.0));
-            let less = whole.less(position, one, two);
-            vec![less * position.to_float() + whole.equal(tape.whole(4), one, whole.to_float())]
-        }));
+        case.program.push(Map::new(
+            "wholes",
+            &shape,
+            operands,
+            vec![View::whole(to, &shape)],
+            |tape| {
+                let (whole, position) = (tape.whole_operand(0), tape.whole_operand(1));
+                let (one, two) = (tape.constant(1.0), tape.constant(2.0));
+                let less = whole.less(position, one, two);
+                vec![less * position.to_float() + whole.equal(tape.whole(4), one, whole.to_float())]
+            },
+        ));
         let value = |index: usize| {
             let (whole, position) = (index / columns * 2, 3 + index % columns * 2);
             let less = if whole < position { 1.0 } else { 2.0 };
@@ -312,17 +417,29 @@ fn nan_stays_nan() {
     for (name, function) in functions {
         for len in [1, 3, 17] {
             let mut case = Case::new(3);
-            let x = case.given("x", &[len], (0..len).map(|index| 0.3 + index as f32 / 7.0).collect());
+            let x = case.given(
+                "x",
+                &[len],
+                (0..len).map(|index| 0.3 + index as f32 / 7.0).collect(),
+            );
             case.poison(x, len / 2);
             let to = case.output("to", &[len]);
             let operands = vec![whole(x, &[len])];
-            case.program.push(Map::new("function", &[len], operands, vec![View::whole(to, &[len])], |tape| {
-                vec![function(tape.operand(0))]
-            }));
+            case.program.push(Map::new(
+                "function",
+                &[len],
+                operands,
+                vec![View::whole(to, &[len])],
+                |tape| vec![function(tape.operand(0))],
+            ));
             for device in every_device() {
                 let got = case.run(&device).remove(0).1;
                 for (index, value) in got.iter().enumerate() {
-                    assert_eq!(value.is_nan(), index == len / 2, "{name} of {len} on {device}: {got}");
+                    assert_eq!(
+                        value.is_nan(),
+                        index == len / 2,
+                        "{name} of {len} on {device}: {got}"
+                    );
                 }
             }
         }
@@ -333,10 +450,20 @@ fn nan_stays_nan() {
     let counts = case.wholes("counts", &[4], vec![0, 1, 0, 7]);
     let to = case.output("to", &[4]);
     let operands = vec![whole(x, &[4]), Operand::Whole(View::new(counts, [1]))];
-    case.program.push(Map::new("counts", &[4], operands, vec![View::whole(to, &[4])], |tape| {
-        let count = tape.whole_operand(1);
-        vec![count.equal(count.constant(0), tape.constant(0.0), tape.operand(0) * count.to_float())]
-    }));
+    case.program.push(Map::new(
+        "counts",
+        &[4],
+        operands,
+        vec![View::whole(to, &[4])],
+        |tape| {
+            let count = tape.whole_operand(1);
+            vec![count.equal(
+                count.constant(0),
+                tape.constant(0.0),
+                tape.operand(0) * count.to_float(),
+            )]
+        },
+    ));
     case.check_values(&[0.0, 2.0, 0.0, 28.0]);
 }
 
@@ -346,15 +473,65 @@ fn functions_over_their_range() {
     type Unary = for<'t> fn(bptt::expr::Expr<'t>) -> bptt::expr::Expr<'t>;
     let (infinity, most) = (f32::INFINITY, f32::MAX);
     let functions: [(&str, Unary, [f32; 2], &[(f32, f32)]); 10] = [
-        ("abs", |x| x.abs(), [-1e3, 1e3], &[(-infinity, infinity), (-most, most)]),
-        ("sqrt", |x| x.sqrt(), [0.0, 1e3], &[(infinity, infinity), (0.0, 0.0)]),
-        ("exp", |x| x.exp(), [-80.0, 80.0], &[(-infinity, 0.0), (-200.0, 0.0)]),
-        ("exp_m1", |x| x.exp_m1(), [-20.0, 80.0], &[(-infinity, -1.0), (1e-20, 1e-20), (-200.0, -1.0)]),
+        (
+            "abs",
+            |x| x.abs(),
+            [-1e3, 1e3],
+            &[(-infinity, infinity), (-most, most)],
+        ),
+        (
+            "sqrt",
+            |x| x.sqrt(),
+            [0.0, 1e3],
+            &[(infinity, infinity), (0.0, 0.0)],
+        ),
+        (
+            "exp",
+            |x| x.exp(),
+            [-80.0, 80.0],
+            &[(-infinity, 0.0), (-200.0, 0.0)],
+        ),
+        (
+            "exp_m1",
+            |x| x.exp_m1(),
+            [-20.0, 80.0],
+            &[(-infinity, -1.0), (1e-20, 1e-20), (-200.0, -1.0)],
+        ),
         ("ln", |x| x.ln(), [1e-30, 1e30], &[(1.0, 0.0)]),
-        ("softplus", |x| x.softplus(), [-80.0, 1e3], &[(infinity, infinity), (-infinity, 0.0), (1e30, 1e30)]),
-        ("sigmoid", |x| x.sigmoid(), [-80.0, 80.0], &[(infinity, 1.0), (-infinity, 0.0), (-1e30, 0.0)]),
-        ("tanh", |x| x.tanh(), [-9.0, 9.0], &[(infinity, 1.0), (-infinity, -1.0), (1e-20, 1e-20), (1e30, 1.0)]),
-        ("erf", |x| x.erf(), [-4.0, 4.0], &[(infinity, 1.0), (-infinity, -1.0), (1e-20, 1.128_379_2e-20), (50.0, 1.0)]),
+        (
+            "softplus",
+            |x| x.softplus(),
+            [-80.0, 1e3],
+            &[(infinity, infinity), (-infinity, 0.0), (1e30, 1e30)],
+        ),
+        (
+            "sigmoid",
+            |x| x.sigmoid(),
+            [-80.0, 80.0],
+            &[(infinity, 1.0), (-infinity, 0.0), (-1e30, 0.0)],
+        ),
+        (
+            "tanh",
+            |x| x.tanh(),
+            [-9.0, 9.0],
+            &[
+                (infinity, 1.0),
+                (-infinity, -1.0),
+                (1e-20, 1e-20),
+                (1e30, 1.0),
+            ],
+        ),
+        (
+            "erf",
+            |x| x.erf(),
+            [-4.0, 4.0],
+            &[
+                (infinity, 1.0),
+                (-infinity, -1.0),
+                (1e-20, 1.128_379_2e-20),
+                (50.0, 1.0),
+            ],
+        ),
         ("neg", |x| -x, [-1e3, 1e3], &[(-infinity, infinity)]),
     ];
     for (name, function, [from, to], extremes) in functions {
@@ -363,16 +540,24 @@ fn functions_over_their_range() {
             let mut case = Case::new(3);
             let x = case.given("x", &[len], values);
             let y = case.output(name, &[len]);
-            case.program.push(Map::new("function", &[len], vec![whole(x, &[len])], vec![View::whole(y, &[len])], |tape| {
-                vec![function(tape.operand(0))]
-            }));
+            case.program.push(Map::new(
+                "function",
+                &[len],
+                vec![whole(x, &[len])],
+                vec![View::whole(y, &[len])],
+                |tape| vec![function(tape.operand(0))],
+            ));
             case
         };
         // Each alone, as a tolerance relative to the root mean square of all would hide small ones.
         let count = 1001;
         let x = |index: usize| from + (to - from) * index as f32 / (count - 1) as f32;
         let mut values: Vec<f32> = (0..count).map(x).collect();
-        values.extend((1..30).flat_map(|power| [0.1_f32.powi(power), -(0.1_f32.powi(power))]).filter(|x| *x >= from));
+        values.extend(
+            (1..30)
+                .flat_map(|power| [0.1_f32.powi(power), -(0.1_f32.powi(power))])
+                .filter(|x| *x >= from),
+        );
         let case = map(values.clone());
         let expected = case.run(&bptt::Device::cpu_f64()).remove(0).1;
         for device in devices() {
@@ -382,7 +567,10 @@ fn functions_over_their_range() {
                 // exp's error grows with its argument on a GPU, by WGSL's rule.
                 let wide = ["exp", "exp_m1", "softplus", "sigmoid"].contains(&name);
                 let near = near || wide && (got - expected).abs() <= 2e-5 * expected.abs();
-                assert!(near || expected.abs() < 1e-34, "{name} of {x} on {device}: {got:e}, expected {expected:e}");
+                assert!(
+                    near || expected.abs() < 1e-34,
+                    "{name} of {x} on {device}: {got:e}, expected {expected:e}"
+                );
             }
         }
         let case = map(extremes.iter().map(|(x, _)| *x).collect());
@@ -390,8 +578,12 @@ fn functions_over_their_range() {
             let got = case.run(&device).remove(0).1;
             for (got, (x, expected)) in got.iter().zip(extremes) {
                 let (got, expected) = (*got as f32, *expected);
-                let near = got == expected || (got - expected).abs() <= 1e-6 * expected.abs() + 1e-37;
-                assert!(near, "{name} of {x:e} on {device}: {got:e}, expected {expected:e}");
+                let near =
+                    got == expected || (got - expected).abs() <= 1e-6 * expected.abs() + 1e-37;
+                assert!(
+                    near,
+                    "{name} of {x:e} on {device}: {got:e}, expected {expected:e}"
+                );
             }
         }
     }
@@ -415,15 +607,28 @@ fn operands_that_do_not_fit_are_refused() {
         let from = program.tensor("from", &[12]);
         let output = program.tensor("output", &[len]);
         let to = View::new(output, to);
-        program.push(Map::new("copy", shape, vec![strided(from, strides)], vec![to], |tape| {
-            vec![tape.operand(0)]
-        }));
+        program.push(Map::new(
+            "copy",
+            shape,
+            vec![strided(from, strides)],
+            vec![to],
+            |tape| vec![tape.operand(0)],
+        ));
         reason(program)
     };
     for (message, expected) in [
-        (refused(&[3, 4], &[5, 1], &[4, 1], 12), "operation 0 (map): operand 0 ends at 14, past the 12 elements of from"),
-        (refused(&[3, 4], &[4, 1], &[5, 1], 12), "output 0 ends at 14, past the 12 elements of output"),
-        (refused(&[3, 4], &[4, 1], &[0, 1], 12), "written more than once"),
+        (
+            refused(&[3, 4], &[5, 1], &[4, 1], 12),
+            "operation 0 (map): operand 0 ends at 14, past the 12 elements of from",
+        ),
+        (
+            refused(&[3, 4], &[4, 1], &[5, 1], 12),
+            "output 0 ends at 14, past the 12 elements of output",
+        ),
+        (
+            refused(&[3, 4], &[4, 1], &[0, 1], 12),
+            "written more than once",
+        ),
     ] {
         assert!(message.contains(expected), "{message}");
     }
@@ -432,14 +637,23 @@ fn operands_that_do_not_fit_are_refused() {
     let x = program.tensor("x", &[13]);
     let operands = vec![whole(x.part(1, 12), &[12])];
     let to = View::whole(x.part(0, 12), &[12]);
-    program.push(Map::new("shift", &[12], operands, vec![to], |tape| vec![tape.operand(0)]));
+    program.push(Map::new("shift", &[12], operands, vec![to], |tape| {
+        vec![tape.operand(0)]
+    }));
     let message = reason(program);
-    assert!(message.contains("output 0 and operand 0 are in one tensor"), "{message}");
+    assert!(
+        message.contains("output 0 and operand 0 are in one tensor"),
+        "{message}"
+    );
     // Outputs that meet.
     let mut program = Program::new();
     let x = program.tensor("x", &[13]);
-    let to = [0, 1].map(|first| View::whole(x.part(first, 12), &[12])).to_vec();
-    program.push(Map::new("two", &[12], vec![], to, |tape| vec![tape.constant(1.0), tape.constant(2.0)]));
+    let to = [0, 1]
+        .map(|first| View::whole(x.part(first, 12), &[12]))
+        .to_vec();
+    program.push(Map::new("two", &[12], vec![], to, |tape| {
+        vec![tape.constant(1.0), tape.constant(2.0)]
+    }));
     let message = reason(program);
     assert!(message.contains("output 1 overlaps output 0"), "{message}");
 }

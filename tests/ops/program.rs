@@ -56,9 +56,7 @@ fn a_run_is_one_submit_and_creates_nothing() {
     let Some(device) = gpu() else { return };
     let mut program = Program::new();
     let target = program.tensor("target", &[4]);
-    (0..5).for_each(|value| {
-        program.push(Map::fill(target, f64::from(value)))
-    });
+    (0..5).for_each(|value| program.push(Map::fill(target, f64::from(value))));
     // A device of its own: other tests run beside this one.
     let (wgpu_device, queue) = device.wgpu().unwrap();
     let device = Device::from_wgpu(wgpu_device.clone(), queue.clone());

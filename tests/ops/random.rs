@@ -64,7 +64,8 @@ fn mask(draw: Draw, len: usize) -> Case {
     let mut case = Case::new(21);
     let rng = case.random_state(draw.seed, draw.step);
     let output = case.output("output", &[len]);
-    case.program.push(Map::mask(output, rng, draw.site, draw.rate));
+    case.program
+        .push(Map::mask(output, rng, draw.site, draw.rate));
     case
 }
 
@@ -121,9 +122,10 @@ fn words_at_strided_positions() {
             strides: strides.to_vec(),
         };
         let to = View::whole(output, &shape);
-        case.program.push(Map::new("words", &shape, vec![random], vec![to], |tape| {
-            vec![tape.whole_operand(0).to_float()]
-        }));
+        case.program
+            .push(Map::new("words", &shape, vec![random], vec![to], |tape| {
+                vec![tape.whole_operand(0).to_float()]
+            }));
         let mut expected = vec![];
         for a in 0..4 {
             for b in 0..7 {
@@ -136,7 +138,10 @@ fn words_at_strided_positions() {
         // A word as f32 is rounded, by a GPU perhaps otherwise: its upper bits are what counts.
         for device in every_device() {
             for (got, expected) in values(&case, &device).iter().zip(&expected) {
-                assert!((got - expected).abs() <= 512.0, "{got} {expected} {strides:?} on {device}");
+                assert!(
+                    (got - expected).abs() <= 512.0,
+                    "{got} {expected} {strides:?} on {device}"
+                );
             }
         }
     }
@@ -213,7 +218,10 @@ fn masks_repeat_and_differ_by_seed_step_and_site() {
             let other = draw(other);
             let equal = one.iter().zip(&other).filter(|(a, b)| a == b).count();
             let share = equal as f64 / LEN as f64;
-            assert!((share - expected).abs() < 0.02, "{share} of mask {number} on {device}");
+            assert!(
+                (share - expected).abs() < 0.02,
+                "{share} of mask {number} on {device}"
+            );
         }
     }
 }
@@ -234,7 +242,10 @@ fn seeds_that_do_not_fit_are_refused() {
     let output = case.output("output", &[6]);
     case.program.push(Map::mask(output, rng.part(0, 3), 0, 0.5));
     let message = reason(case.program);
-    assert!(message.contains("(map): operand 0 has 3 elements, not 4"), "{message}");
+    assert!(
+        message.contains("(map): operand 0 has 3 elements, not 4"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -253,11 +264,12 @@ fn an_input_is_dropped_in_place() {
             strides: vec![0, 1],
         };
         let operands = vec![Operand::Float(view.clone()), random];
-        case.program.push(Map::new("dropout", &shape, operands, vec![view], |tape| {
-            let (x, word) = (tape.operand(0), tape.whole_operand(1));
-            let threshold = word.constant((DRAW.rate * 4_294_967_296.0) as u32);
-            vec![word.less(threshold, x.zero(), x * (1.0 / (1.0 - DRAW.rate)))]
-        }));
+        case.program
+            .push(Map::new("dropout", &shape, operands, vec![view], |tape| {
+                let (x, word) = (tape.operand(0), tape.whole_operand(1));
+                let threshold = word.constant((DRAW.rate * 4_294_967_296.0) as u32);
+                vec![word.less(threshold, x.zero(), x * (1.0 / (1.0 - DRAW.rate)))]
+            }));
         case.check(SINGLE);
     }
 }

@@ -34,14 +34,22 @@ fn columns() {
 
 #[test]
 fn repeats() {
-    for (count, width, times) in [(1, 1, 1), (3, 7, 4), (17, 33, 3), (65, 1, 7), (33, 257, 2), (257, 17, 4)] {
+    for (count, width, times) in [
+        (1, 1, 1),
+        (3, 7, 4),
+        (17, 33, 3),
+        (65, 1, 7),
+        (33, 257, 2),
+        (257, 17, 4),
+    ] {
         for accumulate in [false, true] {
             let mut case = Case::new(43);
             let (_, d_output) = case.random_around("d_output", count, times * width);
             let (whole, d_input) = case.random_around("d_input", count, width);
             // What lies around it must stay.
             case.also_output(whole);
-            case.program.push(Reduce::repeats(d_output, d_input, accumulate));
+            case.program
+                .push(Reduce::repeats(d_output, d_input, accumulate));
             case.check(SINGLE);
         }
     }
@@ -54,7 +62,11 @@ fn repeats() {
         let d_output = case.given("d_output", &[2, 4], d_output);
         let d_input = case.given("d_input", &[2, 2], vec![1.0; 4]);
         case.also_output(d_input);
-        case.program.push(Reduce::repeats(d_output.matrix(2, 4), d_input.matrix(2, 2), accumulate));
+        case.program.push(Reduce::repeats(
+            d_output.matrix(2, 4),
+            d_input.matrix(2, 2),
+            accumulate,
+        ));
         case.check_values(&expected);
     }
 }
@@ -64,10 +76,16 @@ fn windows(count: usize, len: usize) -> Case {
     let mut case = Case::new(2);
     let x = case.random("x", &[count + len], 1.0);
     let sum = case.output("sum", &[count]);
-    let of = rows(&[count, len], vec![strided(x, &[1, 1])], &[], &[sum], |tape| {
-        let x = tape.operand(0);
-        (vec![], vec![tape.statistic(Fold::Sum, x * x)])
-    });
+    let of = rows(
+        &[count, len],
+        vec![strided(x, &[1, 1])],
+        &[],
+        &[sum],
+        |tape| {
+            let x = tape.operand(0);
+            (vec![], vec![tape.statistic(Fold::Sum, x * x)])
+        },
+    );
     case.program.push(Reduce::new(of));
     case
 }
@@ -123,10 +141,18 @@ fn loss_and_gradient() {
                 body: body(|tape| {
                     let error = tape.operand(0) - tape.operand(1);
                     let sum = tape.statistic(Fold::Sum, error * error);
-                    let elements = if with_gradient { vec![error * (2.0 * scale)] } else { vec![] };
+                    let elements = if with_gradient {
+                        vec![error * (2.0 * scale)]
+                    } else {
+                        vec![]
+                    };
                     (elements, vec![tape.operand(2) + sum * (3.5 * scale)])
                 }),
-                elements: if with_gradient { vec![View::whole(gradient, &[len])] } else { vec![] },
+                elements: if with_gradient {
+                    vec![View::whole(gradient, &[len])]
+                } else {
+                    vec![]
+                },
                 results: vec![View::new(loss, [])],
             };
             case.program.push(Reduce::new(of));
@@ -157,7 +183,9 @@ fn clip(gradient: Vec<f32>, max_norm: f64) -> Case {
             (vec![], vec![norm, scale.min(norm.constant(1.0))])
         }),
         elements: vec![],
-        results: [0, 1].map(|index| View::new(clip.part(index, 1), [])).to_vec(),
+        results: [0, 1]
+            .map(|index| View::new(clip.part(index, 1), []))
+            .to_vec(),
     };
     case.program.push(Reduce::new(of));
     case
@@ -175,7 +203,10 @@ fn norm_and_scale() {
                 let got = case.run(&device).remove(0).1;
                 for index in 0..2 {
                     let error = (got[[index]] / expected[[index]] - 1.0).abs();
-                    assert!(error < SINGLE, "{index} of {len} on {device}: {got}, expected {expected}");
+                    assert!(
+                        error < SINGLE,
+                        "{index} of {len} on {device}: {got}, expected {expected}"
+                    );
                 }
             }
         }
@@ -191,7 +222,10 @@ fn a_nan_gradient_gives_a_nan_scale() {
             let case = clip(gradient, 1.0);
             for device in every_device() {
                 let got = case.run(&device).remove(0).1;
-                assert!(got.iter().all(|value| value.is_nan()), "{place} of {len} on {device}: {got}");
+                assert!(
+                    got.iter().all(|value| value.is_nan()),
+                    "{place} of {len} on {device}: {got}"
+                );
             }
         }
     }
@@ -200,7 +234,13 @@ fn a_nan_gradient_gives_a_nan_scale() {
 /// Sums over axes anywhere, of any strides, several at once, some where an operand is.
 #[test]
 fn sums_of_any_axes() {
-    for shape in [[3, 7, 5], [17, 1, 33], [1, 65, 3], [33, 3, 130], [257, 7, 3]] {
+    for shape in [
+        [3, 7, 5],
+        [17, 1, 33],
+        [1, 65, 3],
+        [33, 3, 130],
+        [257, 7, 3],
+    ] {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [2, 1, 0], [1, 2, 0]] {
             for folded in [1, 2, 3] {
                 let (mut strides, mut stride) = (vec![0; 3], 1);
@@ -249,11 +289,21 @@ fn sums_of_any_axes() {
 fn long_sums_keep_their_digits() {
     for (count, len) in [(1, 3_000_000), (7, 400_000)] {
         let mut case = Case::new(9);
-        let x = case.given("x", &[len + count], (0..len + count).map(|index| 1.0 + (index % 3) as f32).collect());
+        let x = case.given(
+            "x",
+            &[len + count],
+            (0..len + count)
+                .map(|index| 1.0 + (index % 3) as f32)
+                .collect(),
+        );
         let sum = case.output("sum", &[count]);
-        let of = rows(&[count, len], vec![strided(x, &[1, 1])], &[], &[sum], |tape| {
-            (vec![], vec![tape.statistic(Fold::Sum, tape.operand(0))])
-        });
+        let of = rows(
+            &[count, len],
+            vec![strided(x, &[1, 1])],
+            &[],
+            &[sum],
+            |tape| (vec![], vec![tape.statistic(Fold::Sum, tape.operand(0))]),
+        );
         case.program.push(Reduce::new(of));
         case.check(1e-6);
     }
@@ -304,9 +354,15 @@ fn sums_that_use_a_sum_are_refused() {
     let of = rows(&[3, 4], vec![whole(x, &[3, 4])], &[], &[sum], |tape| {
         let x = tape.operand(0);
         let mean = tape.statistic(Fold::Sum, x) * 0.25;
-        (vec![], vec![tape.statistic(Fold::Sum, (x - mean) * (x - mean))])
+        (
+            vec![],
+            vec![tape.statistic(Fold::Sum, (x - mean) * (x - mean))],
+        )
     });
     program.push(Op::Reduce(Reduce(of)));
     let message = reason(program);
-    assert!(message.contains("(reduce): a sum, or an element, uses a sum"), "{message}");
+    assert!(
+        message.contains("(reduce): a sum, or an element, uses a sum"),
+        "{message}"
+    );
 }

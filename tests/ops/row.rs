@@ -116,7 +116,8 @@ fn rows_of_any_axes() {
                 });
                 of.results = vec![View::whole(most, &shape[..3 - folded])];
                 of.folded = folded;
-                case.program.push(bptt::program::Op::Row(Row(of.collapsed())));
+                case.program
+                    .push(bptt::program::Op::Row(Row(of.collapsed())));
                 case.check(SINGLE);
             }
         }
@@ -139,7 +140,11 @@ fn cross_entropy(count: usize, columns: usize, class: impl Fn(usize) -> u32) -> 
         },
     ];
     let of = rows(&shape, operands, &[gradient], &[loss], |tape| {
-        let (x, class, position) = (tape.operand(0), tape.whole_operand(1), tape.whole_operand(2));
+        let (x, class, position) = (
+            tape.operand(0),
+            tape.whole_operand(1),
+            tape.whole_operand(2),
+        );
         let (zero, one) = (x.zero(), x.constant(1.0));
         let inside = class.less(tape.whole(columns as u32), one, x.constant(f64::NAN));
         let picked = tape.statistic(Fold::Sum, position.equal(class, x, zero));
@@ -168,10 +173,19 @@ fn a_class_outside_gives_nan() {
             let outputs = case.run(&device);
             let (loss, gradient) = (&outputs[0].1, &outputs[1].1);
             assert!(loss[[0]].is_nan(), "class {class} of 3 on {device}: {loss}");
-            assert!(loss[[1]].is_finite(), "class {class} of 3 on {device}: {loss}");
+            assert!(
+                loss[[1]].is_finite(),
+                "class {class} of 3 on {device}: {loss}"
+            );
             let row = |row: usize| gradient.index_axis(ndarray::Axis(0), row);
-            assert!(row(0).iter().all(|d| d.is_nan()), "class {class} on {device}: {gradient}");
-            assert!(row(1).iter().all(|d| d.is_finite()), "class {class} on {device}: {gradient}");
+            assert!(
+                row(0).iter().all(|d| d.is_nan()),
+                "class {class} on {device}: {gradient}"
+            );
+            assert!(
+                row(1).iter().all(|d| d.is_finite()),
+                "class {class} on {device}: {gradient}"
+            );
         }
     }
 }
@@ -186,16 +200,25 @@ fn a_nan_makes_a_nan_of_its_row_alone() {
             case.poison(x, columns + columns / 2);
             let sum = case.output("sum", &[3]);
             let softmaxed = case.output("softmax", &shape);
-            let of = rows(&shape, vec![whole(x, &shape)], &[softmaxed], &[sum], |tape| {
-                let x = tape.operand(0);
-                (vec![softmax(tape, x)], vec![tape.statistic(Fold::Sum, x)])
-            });
+            let of = rows(
+                &shape,
+                vec![whole(x, &shape)],
+                &[softmaxed],
+                &[sum],
+                |tape| {
+                    let x = tape.operand(0);
+                    (vec![softmax(tape, x)], vec![tape.statistic(Fold::Sum, x)])
+                },
+            );
             case.program.push(Row::new(of));
             for (name, got) in case.run(&device) {
                 for (row, values) in got.outer_iter().enumerate() {
                     let all_nan = values.iter().all(|value| value.is_nan());
                     let none = values.iter().all(|value| value.is_finite());
-                    assert!(if row == 1 { all_nan } else { none }, "{name} of {columns} on {device}: {got}");
+                    assert!(
+                        if row == 1 { all_nan } else { none },
+                        "{name} of {columns} on {device}: {got}"
+                    );
                 }
             }
         }
@@ -208,7 +231,9 @@ fn the_largest_of_negative_and_infinite_numbers() {
         let mut case = Case::new(6);
         let shape = [4, columns];
         let place = columns / 2;
-        let mut values: Vec<f32> = (0..4 * columns).map(|index| -1.0 - (index % 7) as f32).collect();
+        let mut values: Vec<f32> = (0..4 * columns)
+            .map(|index| -1.0 - (index % 7) as f32)
+            .collect();
         values[place] = -0.5;
         values[columns + place] = f32::INFINITY;
         values[2 * columns..3 * columns].fill(-f32::MAX);
@@ -219,7 +244,12 @@ fn the_largest_of_negative_and_infinite_numbers() {
             (vec![], vec![tape.statistic(Fold::Max, tape.operand(0))])
         });
         case.program.push(Row::new(of));
-        case.check_values(&[-0.5, f64::INFINITY, -f64::from(f32::MAX), f64::from(1e-30_f32)]);
+        case.check_values(&[
+            -0.5,
+            f64::INFINITY,
+            -f64::from(f32::MAX),
+            f64::from(1e-30_f32),
+        ]);
     }
 }
 
@@ -289,7 +319,10 @@ fn bodies_that_do_not_fit_are_refused() {
     });
     program.push(Row::new(of.clone()));
     let message = reason(program.clone());
-    assert!(message.contains("(row): node 0 of the body, Operand(1), reads what is not there"), "{message}");
+    assert!(
+        message.contains("(row): node 0 of the body, Operand(1), reads what is not there"),
+        "{message}"
+    );
 
     of.body = super::body(|tape| (vec![tape.operand(0)], vec![tape.operand(0)]));
     let mut program = Program::new();
@@ -297,5 +330,8 @@ fn bodies_that_do_not_fit_are_refused() {
     program.tensor("y", &[3, 4]);
     program.push(Row::new(of));
     let message = reason(program);
-    assert!(message.contains("1 elements and 0 results, of which the body computes 1 and 1"), "{message}");
+    assert!(
+        message.contains("1 elements and 0 results, of which the body computes 1 and 1"),
+        "{message}"
+    );
 }

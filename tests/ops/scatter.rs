@@ -45,7 +45,11 @@ fn by_hand() {
         (true, [7.0, 9.0, 1.0, 1.0, 4.0, 5.0]),
     ] {
         let mut case = Case::new(0);
-        let input = case.given("input", &[4, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        let input = case.given(
+            "input",
+            &[4, 2],
+            vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
+        );
         let indices = case.wholes("indices", &[4], vec![0, 2, 0, 3]);
         let output = case.given("output", &[3, 2], vec![1.0; 6]);
         case.also_output(output);
@@ -119,7 +123,9 @@ fn operands_that_do_not_fit_are_refused() {
         ((3, 4), 3, "input is [3, 4], not [3, 2]"),
     ] {
         let mut program = Program::new();
-        let input = program.tensor("input", &[input.0, input.1]).matrix(input.0, input.1);
+        let input = program
+            .tensor("input", &[input.0, input.1])
+            .matrix(input.0, input.1);
         let indices = program.tensor("indices", &[indices]);
         let output = program.tensor("output", &[6, 2]).matrix(6, 2);
         program.push(Scatter {
