@@ -6,7 +6,8 @@ mod common;
 use bptt::expr::Lanes;
 use bptt::graph::Var;
 use bptt::nn::{
-    Embedding, Function, Gru, Init, Input, InputSpec, LastStep, Layer, Linear, Lstm, Model, Scope, State,
+    Embedding, Function, Gru, Init, Input, InputSpec, LastStep, Layer, Linear, Lstm, Model, Scope,
+    State,
 };
 use bptt::{Device, Error, Tensor};
 use common::{array, every_device, rng, uniform};
@@ -18,7 +19,10 @@ fn tensor(device: &Device, seed: u64, shape: &[usize]) -> Tensor {
 }
 
 fn read(tensors: &[Tensor]) -> Vec<ArrayD<f64>> {
-    tensors.iter().map(|tensor| tensor.to_array::<f64>().unwrap()).collect()
+    tensors
+        .iter()
+        .map(|tensor| tensor.to_array::<f64>().unwrap())
+        .collect()
 }
 
 fn near(got: &ArrayD<f64>, expected: &ArrayD<f64>, place: &str) {
@@ -38,7 +42,10 @@ fn a_value_used_n_times_has_n_contributions() {
                     sum = s.add(sum, part)?;
                 }
                 let ones = s.constant(&[2, 3], 1.0);
-                Ok(vec![sum, s.gradients(&[(sum, ones)], &[inputs[0]])?[0].unwrap()])
+                Ok(vec![
+                    sum,
+                    s.gradients(&[(sum, ones)], &[inputs[0]])?[0].unwrap(),
+                ])
             });
             let x = tensor(&device, 1, &[2, 3]);
             let got = read(&call.call(&[&x]).unwrap());
@@ -105,6 +112,58 @@ fn values_beside_what_they_are_made_of() {
     }
 }
 
+/// What is added to in place, or handed to a layer that changes it, is read by others as it was.
+#[test]
+fn values_whose_place_changes_are_read_as_they_were() {
+    for device in every_device() {
+        let call = Function::new(&device, |s, inputs| {
+            let [x, a, b] = [inputs[0], inputs[1], inputs[2]];
+            let value = s.map("value", [x], |[x]| x * 3.0)?;
+            let seen = s.reshape(value, &[4, 3])?;
+            let product = s.matmul(a, b)?;
+            let sum = s.add(seen, product)?;
+            let turned = s.permute(sum, &[1, 0])?;
+            let after = s.map("after", [value], |[value]| value + 1.0)?;
+            Ok(vec![turned, after])
+        });
+        let tensors = [tensor(&device, 1, &[2, 6]), tensor(&device, 2, &[4, 5]), tensor(&device, 3, &[5, 3])];
+        let got = read(&call.call(&tensors.each_ref()).unwrap());
+        let [x, a, b] = tensors.map(|of| of.to_array::<f64>().unwrap());
+        near(&got[1], &(&x * 3.0 + 1.0), &format!("after, on {device}"));
+        let as_matrix = |of: ArrayD<f64>| of.into_dimensionality::<ndarray::Ix2>().unwrap();
+        let product = as_matrix(a).dot(&as_matrix(b));
+        let sum = (x * 3.0).into_shape_with_order((4, 3)).unwrap() + product;
+        near(&got[0], &sum.reversed_axes().into_dyn(), &format!("sum, on {device}"));
+    }
+    // The gradient of a state, which the layer's gradient begins with, as an output too.
+    for device in every_device() {
+        let layer = || Gru::hidden(3);
+        let model = Model::new(&device, OnlyState, &[InputSpec::sequence("x", 3)], 3).unwrap();
+        let call = Function::new(&device, move |s, inputs| {
+            let (_, last) = s.layer("gru", &layer(), (inputs[0], None))?;
+            let loss = s.map("loss", [*last.h()], |[h]| h * h)?;
+            let d = s.gradients(&[(loss, inputs[1])], &[*last.h(), inputs[0]])?;
+            Ok(vec![*last.h(), d[0].unwrap(), d[1].unwrap()])
+        });
+        let call = call.with_parameters(model.parameters());
+        let (x, seed) = (tensor(&device, 4, &[4, 2, 3]), tensor(&device, 5, &[1, 2, 3]));
+        let got = read(&call.call(&[&x, &seed]).unwrap());
+        near(&got[1], &(&got[0] * 2.0 * &read(&[seed])[0]), &format!("d h, on {device}"));
+    }
+}
+
+#[derive(Clone, Debug)]
+struct OnlyState;
+
+impl Layer for OnlyState {
+    type Input = Var;
+    type Output = Var;
+
+    fn forward(&self, s: &mut Scope<'_>, x: Var) -> bptt::Result<Var> {
+        Ok(s.layer("gru", &Gru::hidden(3), (x, None))?.0)
+    }
+}
+
 /// The gradient of a view is a view: what is not seen has none.
 #[test]
 fn views() {
@@ -116,23 +175,42 @@ fn views() {
             let flat = s.reshape(part, &[2, 6])?;
             let again = s.permute(flat, &[1, 0])?;
             let seed = s.reshape(inputs[1], &[6, 2])?;
-            Ok(vec![again, s.gradients(&[(again, seed)], &[x])?[0].unwrap()])
+            Ok(vec![
+                again,
+                s.gradients(&[(again, seed)], &[x])?[0].unwrap(),
+            ])
         });
-        let x = Tensor::from_array(&device, &numbers![[[0., 1., 2., 3.], [4., 5., 6., 7.], [8., 9., 10., 11.]], [
-            [12., 13., 14., 15.],
-            [16., 17., 18., 19.],
-            [20., 21., 22., 23.]
-        ]])
+        let x = Tensor::from_array(
+            &device,
+            &numbers![
+                [[0., 1., 2., 3.], [4., 5., 6., 7.], [8., 9., 10., 11.]],
+                [
+                    [12., 13., 14., 15.],
+                    [16., 17., 18., 19.],
+                    [20., 21., 22., 23.]
+                ]
+            ],
+        )
         .unwrap();
-        let seed = Tensor::from_array(&device, &(1..13).map(f64::from).collect::<ndarray::Array1<_>>()).unwrap();
+        let seed = Tensor::from_array(
+            &device,
+            &(1..13).map(f64::from).collect::<ndarray::Array1<_>>(),
+        )
+        .unwrap();
         let got = read(&call.call(&[&x, &seed]).unwrap());
-        let expected = numbers![[1., 2.], [5., 6.], [9., 10.], [13., 14.], [17., 18.], [21., 22.]];
+        let expected = numbers![
+            [1., 2.],
+            [5., 6.],
+            [9., 10.],
+            [13., 14.],
+            [17., 18.],
+            [21., 22.]
+        ];
         assert_eq!(got[0], expected.into_dyn());
-        let expected = numbers![[[0., 1., 2., 0.], [0., 3., 4., 0.], [0., 5., 6., 0.]], [
-            [0., 7., 8., 0.],
-            [0., 9., 10., 0.],
-            [0., 11., 12., 0.]
-        ]];
+        let expected = numbers![
+            [[0., 1., 2., 0.], [0., 3., 4., 0.], [0., 5., 6., 0.]],
+            [[0., 7., 8., 0.], [0., 9., 10., 0.], [0., 11., 12., 0.]]
+        ];
         assert_eq!(got[1], expected.into_dyn());
     }
 }
@@ -148,7 +226,11 @@ impl Layer for Tied {
     fn forward(&self, s: &mut Scope<'_>, tokens: Var) -> bptt::Result<Var> {
         let x = s.layer("embedding", &Embedding::new(5, 3), tokens)?;
         let x = s.map("tanh", [x], |[x]| x.tanh())?;
-        s.layer("head", &Linear::new(5).bias(false).tied("embedding.weight"), x)
+        s.layer(
+            "head",
+            &Linear::new(5).bias(false).tied("embedding.weight"),
+            x,
+        )
     }
 }
 
@@ -156,22 +238,42 @@ impl Layer for Tied {
 fn tied_weights_have_one_gradient() {
     for device in every_device() {
         let model = Model::new(&device, Tied, &[InputSpec::tokens("tokens")], 3).unwrap();
-        assert_eq!(model.parameters().names().collect::<Vec<_>>(), ["embedding.weight"]);
+        assert_eq!(
+            model.parameters().names().collect::<Vec<_>>(),
+            ["embedding.weight"]
+        );
         let call = Function::new(&device, |s, inputs| {
             let y = Tied.forward(s, inputs[0])?;
             let weight = s.shared("embedding.weight")?;
-            Ok(vec![y, s.gradients(&[(y, inputs[1])], &[weight])?[0].unwrap()])
+            Ok(vec![
+                y,
+                s.gradients(&[(y, inputs[1])], &[weight])?[0].unwrap(),
+            ])
         });
         let call = call.with_parameters(model.parameters());
         let indices = numbers![[0_u32, 3], [1, 3], [4, 9]];
         let tokens = Tensor::from_indices(&device, &indices).unwrap();
         let seed = tensor(&device, 5, &[3, 2, 5]);
         let got = read(&call.call(&[&tokens, &seed]).unwrap());
-        let weight = model.parameters().to_arrays::<f64>().unwrap().remove("embedding.weight").unwrap();
+        let weight = model
+            .parameters()
+            .to_arrays::<f64>()
+            .unwrap()
+            .remove("embedding.weight")
+            .unwrap();
         let seed = read(&[seed]).remove(0);
         let mut expected = ArrayD::zeros(vec![5, 3]);
-        for (place, token) in indices.indexed_iter().map(|((t, b), token)| ([t, b], *token as usize)) {
-            let row = |column: usize| if token < 5 { weight[[token, column]] } else { 0.0 };
+        for (place, token) in indices
+            .indexed_iter()
+            .map(|((t, b), token)| ([t, b], *token as usize))
+        {
+            let row = |column: usize| {
+                if token < 5 {
+                    weight[[token, column]]
+                } else {
+                    0.0
+                }
+            };
             for column in 0..3 {
                 let hidden = row(column).tanh();
                 let mut back = 0.0;
@@ -213,7 +315,10 @@ fn lengths_travel_with_their_sequence() {
     let double = Device::cpu_f64();
     let (of_source, of_target) = ([5, 2, 0], [1, 3, 4]);
     for device in every_device() {
-        let inputs = [InputSpec::sequence("source", 3), InputSpec::sequence("target", 2)];
+        let inputs = [
+            InputSpec::sequence("source", 3),
+            InputSpec::sequence("target", 2),
+        ];
         let model = Model::new(&device, TwoLengths, &inputs, 3).unwrap();
         let call = Function::new(&device, |s, inputs| {
             let y = TwoLengths.forward(s, [inputs[0], inputs[1]])?;
@@ -222,9 +327,13 @@ fn lengths_travel_with_their_sequence() {
             Ok(vec![y, d[0].unwrap(), d[1].unwrap()])
         });
         let call = call.with_parameters(model.parameters());
-        let values = |device: &Device| [tensor(device, 6, &[5, 3, 3]), tensor(device, 7, &[4, 3, 2])];
+        let values =
+            |device: &Device| [tensor(device, 6, &[5, 3, 3]), tensor(device, 7, &[4, 3, 2])];
         let [source, target] = values(&device);
-        let inputs = [Input::with_lengths(&source, &of_source), Input::with_lengths(&target, &of_target)];
+        let inputs = [
+            Input::with_lengths(&source, &of_source),
+            Input::with_lengths(&target, &of_target),
+        ];
         let got = read(&call.call(&inputs).unwrap());
         // Row by row, each as long as it is.
         for row in 0..3 {
@@ -238,25 +347,52 @@ fn lengths_travel_with_their_sequence() {
                 row.to_owned()
             };
             // A row without a step has no source: its encoder's states are zeros.
-            let alone = if of_source[row] == 0 { 1 } else { of_source[row] };
+            let alone = if of_source[row] == 0 {
+                1
+            } else {
+                of_source[row]
+            };
             let (a, b) = (cut(&source, alone), cut(&target, of_target[row]));
-            let model = Model::new(&double, TwoLengths, &[InputSpec::sequence("source", 3), InputSpec::sequence("target", 2)], 3);
+            let model = Model::new(
+                &double,
+                TwoLengths,
+                &[
+                    InputSpec::sequence("source", 3),
+                    InputSpec::sequence("target", 2),
+                ],
+                3,
+            );
             let model = model.unwrap();
             let tensors = [&a, &b].map(|of| Tensor::from_array(&double, of).unwrap());
-            let own = Function::new(&double, |s, inputs| Ok(vec![TwoLengths.forward(s, [inputs[0], inputs[1]])?]));
+            let own = Function::new(&double, |s, inputs| {
+                Ok(vec![TwoLengths.forward(s, [inputs[0], inputs[1]])?])
+            });
             let own = own.with_parameters(model.parameters());
             let lengths = [of_source[row]];
-            let input = [Input::with_lengths(&tensors[0], &lengths), Input::from(&tensors[1])];
+            let input = [
+                Input::with_lengths(&tensors[0], &lengths),
+                Input::from(&tensors[1]),
+            ];
             let expected = read(&own.call(&input).unwrap());
             let got_row = got[0].index_axis(ndarray::Axis(0), row).to_owned();
-            near(&got_row, &expected[0].index_axis(ndarray::Axis(0), 0).to_owned(), &format!("row {row} on {device}"));
+            near(
+                &got_row,
+                &expected[0].index_axis(ndarray::Axis(0), 0).to_owned(),
+                &format!("row {row} on {device}"),
+            );
             // Past their ends inputs have no gradient, before them they have.
-            for (gradient, length, steps) in [(&got[1], of_source[row], 5), (&got[2], of_target[row], 4)] {
+            for (gradient, length, steps) in
+                [(&got[1], of_source[row], 5), (&got[2], of_target[row], 4)]
+            {
                 for step in 0..steps {
                     let of_step = gradient.index_axis(ndarray::Axis(0), step);
                     let of_row = of_step.index_axis(ndarray::Axis(0), row);
                     let is_zero = of_row.iter().all(|d| *d == 0.0);
-                    assert_eq!(is_zero, step >= length, "step {step} of row {row} on {device}");
+                    assert_eq!(
+                        is_zero,
+                        step >= length,
+                        "step {step} of row {row} on {device}"
+                    );
                 }
             }
         }
@@ -294,18 +430,26 @@ fn a_layer_used_twice() {
         type Input = Var;
         type Output = Var;
         fn forward(&self, s: &mut Scope<'_>, x: Var) -> bptt::Result<Var> {
-            let names = if self.0 { ["gru", "gru"] } else { ["gru", "other"] };
+            let names = if self.0 {
+                ["gru", "gru"]
+            } else {
+                ["gru", "other"]
+            };
             let (x, state) = s.layer(names[0], &Gru::hidden(3), (x, None))?;
             Ok(s.layer(names[1], &Gru::hidden(3), (x, Some(state)))?.0)
         }
     }
     for device in every_device() {
         let gradients = |shared: bool| {
-            let model = Model::new(&device, Twice(shared), &[InputSpec::sequence("x", 3)], 3).unwrap();
+            let model =
+                Model::new(&device, Twice(shared), &[InputSpec::sequence("x", 3)], 3).unwrap();
             if !shared {
                 let weights = model.parameters().to_arrays::<f64>().unwrap();
                 for (name, values) in weights.iter().filter(|(name, _)| name.starts_with("gru")) {
-                    model.parameters().set(&name.replace("gru", "other"), values).unwrap();
+                    model
+                        .parameters()
+                        .set(&name.replace("gru", "other"), values)
+                        .unwrap();
                 }
             }
             let names: Vec<String> = model.parameters().names().map(str::to_owned).collect();
@@ -313,17 +457,30 @@ fn a_layer_used_twice() {
             let call = Function::new(&device, move |s, inputs| {
                 let y = Twice(shared).forward(s, inputs[0])?;
                 let ones = s.constant(&s.shape(y).to_vec(), 1.0);
-                let of = own.iter().map(|name| s.shared(name)).collect::<bptt::Result<Vec<_>>>()?;
-                Ok(s.gradients(&[(y, ones)], &of)?.into_iter().map(Option::unwrap).collect())
+                let of = own
+                    .iter()
+                    .map(|name| s.shared(name))
+                    .collect::<bptt::Result<Vec<_>>>()?;
+                Ok(s.gradients(&[(y, ones)], &of)?
+                    .into_iter()
+                    .map(Option::unwrap)
+                    .collect())
             });
             let call = call.with_parameters(model.parameters());
             let x = tensor(&device, 9, &[4, 2, 3]);
-            names.into_iter().zip(read(&call.call(&[&x]).unwrap())).collect::<Vec<_>>()
+            names
+                .into_iter()
+                .zip(read(&call.call(&[&x]).unwrap()))
+                .collect::<Vec<_>>()
         };
         let apart = gradients(false);
         for (name, got) in gradients(true) {
             let of = |name: &str| apart.iter().find(|(own, _)| own == name).unwrap().1.clone();
-            near(&got, &(of(&name) + of(&name.replace("gru", "other"))), &format!("{name} on {device}"));
+            near(
+                &got,
+                &(of(&name) + of(&name.replace("gru", "other"))),
+                &format!("{name} on {device}"),
+            );
         }
     }
 }
@@ -342,14 +499,29 @@ fn what_does_not_fit_is_refused_by_name() {
     };
     for (message, expected) in [
         (refused(|s, of| s.reshape(of[0], &[4])), "6 elements"),
-        (refused(|s, of| s.slice(of[0], 1, 2, 2)), "within the 3 of axis 1"),
-        (refused(|s, of| s.permute(of[0], &[0, 0])), "each of the 2 axes once"),
-        (refused(|s, of| s.concat(&[of[0], of[1]], 0)), "like [2, 3] but for axis 0"),
+        (
+            refused(|s, of| s.slice(of[0], 1, 2, 2)),
+            "within the 3 of axis 1",
+        ),
+        (
+            refused(|s, of| s.permute(of[0], &[0, 0])),
+            "each of the 2 axes once",
+        ),
+        (
+            refused(|s, of| s.concat(&[of[0], of[1]], 0)),
+            "like [2, 3] but for axis 0",
+        ),
         (refused(|s, of| s.sum(of[0], &[2])), "below 2"),
         (refused(|s, of| s.add(of[0], of[1])), "whole numbers"),
         (refused(|s, of| s.gather(of[0], of[0])), "whole numbers"),
-        (refused(|s, of| s.matmul(of[0], of[0])), "a of a product: shape [2, 3], expected 2 columns"),
-        (refused(|s, of| s.parameter("w", &[2], Init::Constant(0.0)).map(|_| of[0])), "w"),
+        (
+            refused(|s, of| s.matmul(of[0], of[0])),
+            "a of a product: shape [2, 3], expected 2 columns",
+        ),
+        (
+            refused(|s, of| s.parameter("w", &[2], Init::Constant(0.0)).map(|_| of[0])),
+            "w",
+        ),
         (refused(|s, _| s.shared("w")), "w"),
         (
             refused(|s, of| {
