@@ -107,7 +107,8 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn argument(
+    /// An [`Error::Argument`].
+    pub fn argument(
         argument: impl Into<String>,
         got: impl ToString,
         expected: impl Into<String>,
@@ -119,7 +120,8 @@ impl Error {
         }
     }
 
-    pub(crate) fn shape(
+    /// An [`Error::Shape`].
+    pub fn shape(
         argument: impl Into<String>,
         got: &[usize],
         expected: impl Into<String>,

@@ -4,6 +4,7 @@
 //! that the two cannot share a mistake; it is fast because its work is matrix products on whole matrices.
 
 mod buffer;
+mod custom;
 mod gemm;
 mod input_product;
 mod map;
@@ -84,6 +85,7 @@ fn run<F: RowScalar>(op: &Op, prepared: Option<&PreparedBody<F>>, memory: &Memor
         (Op::Reduce(_), Some(prepared)) => reduce::reduce(prepared, memory),
         (Op::Map(_) | Op::Row(_) | Op::Reduce(_), None) => unreachable!("they were prepared"),
         (Op::Gemm(op), _) => gemm::gemm(op, memory),
+        (Op::Custom(op), _) => custom::custom(op, memory),
         (Op::Scatter(op), _) => scatter::scatter(op, memory),
         (Op::RecurrentForward(op), _) => recurrent_forward::recurrent_forward(op, memory),
         (Op::RecurrentBackward(op), _) => recurrent_backward::recurrent_backward(op, memory),

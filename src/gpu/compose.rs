@@ -210,6 +210,16 @@ pub(super) fn concatenate(name: String, text: &str, libraries: &[WgslSource]) ->
     shader
 }
 
+/// A user's own WGSL behind what was generated for it.
+pub(super) fn custom(name: &'static str, header: &str, wgsl: &str) -> Shader {
+    let mut shader = Shader {
+        own: false,
+        ..concatenate(format!("custom.{name}"), header, &[INDEX, FUNCTIONS])
+    };
+    append(&mut shader, name, wgsl);
+    shader
+}
+
 fn append(shader: &mut Shader, file: &'static str, text: &str) {
     shader.files.push((file, shader.text.lines().count() + 1));
     shader.text.push_str(text);

@@ -1,8 +1,10 @@
 //! Kernels generated from expressions: their WGSL and their parameters, without a device.
 
+mod custom;
 mod kernels;
 mod writer;
 
+pub(in crate::gpu) use custom::custom;
 pub(in crate::gpu) use kernels::{finish, map, part, row};
 pub(in crate::gpu) use writer::{Generated, Source};
 
@@ -24,6 +26,7 @@ pub fn generated(program: &Program) -> Vec<Shader> {
                     all.push(finish(of, &split));
                 }
             }
+            Op::Custom(of) => all.push(custom(of, 1)),
             _ => {}
         }
     }

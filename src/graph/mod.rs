@@ -15,6 +15,7 @@ pub(crate) use pointwise::follow;
 pub(crate) use recurrence::{DirectionWeights, Recurrence, Regularisers};
 
 use crate::error::{Error, Result};
+use crate::operation::OperationRef;
 use crate::program::product;
 
 /// A value of a graph: an activation, a weight, an input, a gradient.
@@ -286,6 +287,25 @@ impl Graph {
         let swapped = self.permute(of, &order)?;
         self.nodes[swapped.node].outputs[swapped.output].lengths = lengths;
         Ok(swapped)
+    }
+
+    /// An operation of a user's own. Lengths are the first input's, where an output has its T and B.
+    ///
+    /// # Errors
+    /// Those of the operation's shapes; [`Error::Argument`] for whole numbers.
+    pub(crate) fn custom(&mut self, operation: &OperationRef, inputs: &[Var]) -> Result<Vec<Var>> {
+        for (index, input) in inputs.iter().enumerate() {
+            let name = format!("input {index} of {operation:?}");
+            self.check_dtype(&name, *input, Dtype::Float)?;
+        }
+        let shapes: Vec<_> = inputs.iter().map(|input| self.shape(*input)).collect();
+        let outputs = operation.shapes(&shapes)?.into_iter().map(|shape| {
+            let first = inputs.first().map(|first| self.ty(*first));
+            let first = first.filter(|of| shape.len() >= 2 && of.shape.get(..2) == shape.get(..2));
+            Type::float(shape).with_lengths(first.and_then(|of| of.lengths))
+        });
+        let outputs = outputs.collect();
+        Ok(self.push(Op::Custom(operation.clone()), inputs.to_vec(), outputs))
     }
 
     /// Values one behind the other along an axis. Lengths are the first's, unless the axis is time or the batch.

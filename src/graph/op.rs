@@ -2,6 +2,7 @@
 
 use super::recurrence::Recurrence;
 use crate::expr::{Body, Node};
+use crate::operation::OperationRef;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub(crate) enum Op {
     Concat { axis: usize },
     /// Rows `[N, E]` added up by their index `[N]` into `[V, E]`: the gradient of a table.
     Scatter,
+    /// An operation of a user's own.
+    Custom(OperationRef),
     /// One recurrent layer. Outputs: y, the last states.
     Recurrence(Arc<Recurrence>),
     /// Its gradient, of the layer at a node. Inputs: d_y and the gradient of the last states, as many as the flags say. Outputs: the

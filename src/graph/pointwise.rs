@@ -2,7 +2,7 @@
 
 use super::{Argument, Dtype, Graph, Op, PointwiseOp, Type, Var};
 use crate::error::{Error, Result};
-use crate::expr::Body;
+use crate::expr::{Body, Tape};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -53,6 +53,19 @@ impl Graph {
         };
         let outputs = elements.chain(results).map(ty).collect();
         self.push(Op::Pointwise(Box::new(op)), inputs, outputs)
+    }
+
+    /// A value of one number everywhere.
+    pub(crate) fn constant(&mut self, shape: &[usize], value: f64) -> Var {
+        let tape = Tape::new();
+        let op = PointwiseOp {
+            name: Cow::Borrowed("constant"),
+            shape: shape.to_vec(),
+            folded: 0,
+            arguments: vec![],
+            body: Arc::new(tape.finish(&[tape.constant(value)], &[])),
+        };
+        self.pointwise(op, vec![], None)[0]
     }
 
     /// Whether a shape is that of a sequence of as many rows as there are lengths.

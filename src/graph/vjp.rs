@@ -1,7 +1,7 @@
 //! What each operation's gradient is.
 
 use super::{Argument, Graph, Op, PointwiseOp, Type, Var};
-use crate::error::Result;
+use crate::error::{Error, Result, check_shape};
 use crate::expr::{Expr, Fold, Inlined, Tape};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,6 +22,35 @@ impl Graph {
             (Op::Input(_) | Op::Parameter(_) | Op::Scatter | Op::RecurrenceGradient { .. }, _) => {}
             (Op::Pointwise(op), _) => {
                 return self.pointwise_vjp(&op, &inputs, gradients, needed);
+            }
+            (Op::Custom(operation), _) => {
+                let Some(gradient) = operation.gradient() else {
+                    let expected = "one, as a gradient is taken through the operation";
+                    return Err(Error::argument(
+                        format!("gradient of {operation:?}"),
+                        "none",
+                        expected,
+                    ));
+                };
+                let mut given = inputs.clone();
+                for (output, d) in gradients.iter().enumerate() {
+                    let shape = self.shape(Var { node, output }).to_vec();
+                    given.push(d.unwrap_or_else(|| self.constant(&shape, 0.0)));
+                }
+                let all = self.custom(&gradient, &given)?;
+                if all.len() != inputs.len() {
+                    let expected = format!("{}, as inputs of {operation:?}", inputs.len());
+                    return Err(Error::argument(
+                        format!("outputs of {gradient:?}"),
+                        all.len(),
+                        expected,
+                    ));
+                }
+                for (input, d) in all.iter().enumerate() {
+                    let what = format!("output {input} of {gradient:?}");
+                    check_shape(&what, self.shape(*d), &shape_of(self, input))?;
+                    result[input] = needed[input].then_some(*d);
+                }
             }
             (Op::Recurrence(layer), _) => {
                 let mut outputs = vec![

@@ -7,7 +7,7 @@ use super::{Lowered, Request};
 use crate::error::Result;
 use crate::graph::{Argument, Graph, Op, PointwiseOp, Recurrence, Var};
 use crate::program::{
-    Gemm, Map, Matrix, Operand, Pointwise, Program, Reduce, Row, Scatter, Slice, View,
+    Custom, Gemm, Map, Matrix, Operand, Pointwise, Program, Reduce, Row, Scatter, Slice, View,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -200,6 +200,25 @@ impl<'a> Emitter<'a> {
                     indices,
                     output,
                     accumulate: false,
+                });
+            }
+            Op::Custom(operation) => {
+                let shaped = |emitter: &Self, var: &Var| emitter.graph.shape(*var).to_vec();
+                let inputs = (step.inputs.iter())
+                    .map(|input| (self.slice(*input), shaped(self, input)))
+                    .collect();
+                let outputs = (step.outputs.iter())
+                    .map(|output| {
+                        let shape = shaped(self, output);
+                        let slice = self.program.temporary(operation.name(), &shape);
+                        self.places.insert(*output, Place::whole(slice, &shape));
+                        (slice, shape)
+                    })
+                    .collect();
+                self.program.push(Custom {
+                    operation: operation.clone(),
+                    inputs,
+                    outputs,
                 });
             }
             Op::Recurrence(layer) => self.recurrence(layer, step),

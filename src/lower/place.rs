@@ -319,7 +319,7 @@ fn can_put(graph: &Graph, step: &Step, var: Var, place: &Place) -> bool {
     let shape = graph.shape(var);
     let contiguous = || place.contiguous(shape).is_some();
     match &step.op {
-        Op::Input(_) | Op::Parameter(_) | Op::Slice { .. } => false,
+        Op::Input(_) | Op::Parameter(_) | Op::Slice { .. } | Op::Custom(_) => false,
         Op::Pointwise(_) | Op::Permute(_) | Op::Concat { .. } | Op::Pad { .. } => true,
         Op::MatMul { .. } | Op::Scatter => place.matrix(shape).is_some(),
         Op::Reshape | Op::Recurrence(_) => contiguous(),

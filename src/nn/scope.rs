@@ -5,6 +5,7 @@ use crate::error::{Error, Result, check_shape};
 use crate::expr::{Body, Expr, Fold, Tape, WholeExpr};
 use crate::graph::{Argument, Dtype, Graph, Op, PointwiseOp, Type, Var, follow};
 use crate::nn::Layer;
+use crate::operation::OperationRef;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -538,11 +539,17 @@ impl Scope<'_> {
         self.trace.graph.gradients(seeds, of)
     }
 
+    /// What an [`Operation`](crate::Operation) of your own gives.
+    ///
+    /// # Errors
+    /// Those of the operation's shapes; [`Error::Argument`] for whole numbers.
+    pub fn apply(&mut self, operation: &OperationRef, inputs: &[Var]) -> Result<Vec<Var>> {
+        self.trace.graph.custom(operation, inputs)
+    }
+
     /// A value of one number everywhere.
     pub fn constant(&mut self, shape: &[usize], value: f64) -> Var {
-        self.expression("constant", shape.to_vec(), vec![], vec![], None, |tape| {
-            vec![tape.constant(value)]
-        })
+        self.trace.graph.constant(shape, value)
     }
 
     /// How many steps all rows of a ragged sequence have together, at least 1, as one float `[1]`.

@@ -7,6 +7,7 @@
 mod build;
 mod check_recurrent;
 mod cost;
+mod custom;
 mod gemm;
 mod memory;
 mod op;
@@ -17,6 +18,7 @@ mod scatter;
 
 pub(crate) use build::keep;
 pub use cost::Cost;
+pub use custom::Custom;
 pub use gemm::Gemm;
 pub use memory::MemoryBlocks;
 pub use op::Op;

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use super::operands::{Check, Operands};
-use super::{Cost, Gemm, Map, Program, RecurrentBackward, RecurrentForward, Reduce, Row, Scatter};
+use super::{
+    Cost, Custom, Gemm, Map, Program, RecurrentBackward, RecurrentForward, Reduce, Row, Scatter,
+};
 
 macro_rules! operations {
     ($($op:ident = $name:literal),* $(,)?) => {
@@ -50,6 +52,7 @@ operations! {
     Reduce = "reduce",
     Gemm = "gemm",
     Scatter = "scatter",
+    Custom = "custom",
     RecurrentForward = "recurrent_forward",
     RecurrentBackward = "recurrent_backward",
 }
@@ -61,6 +64,7 @@ impl Op {
             Self::Map(Map(of)) | Self::Row(Row(of)) | Self::Reduce(Reduce(of)) => {
                 Cow::Owned(format!("{}.{}", self.name(), of.name))
             }
+            Self::Custom(of) => Cow::Owned(format!("custom.{}", of.operation.name())),
             _ => Cow::Borrowed(self.name()),
         }
     }

@@ -9,6 +9,7 @@ pub use cell_ref::CellRef;
 use cell_ref::ErasedCell;
 
 use crate::expr::BlockScalar;
+use crate::operation::OperationScalar;
 use crate::panels::{PanelScalar, Panels};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -114,7 +115,7 @@ pub trait TakesSteps<F>: Sync {
 }
 
 /// A scalar type that cells and packed products work on.
-pub trait RowScalar: PanelScalar + BlockScalar {
+pub trait RowScalar: PanelScalar + BlockScalar + OperationScalar {
     /// A cell for rows of this type.
     fn rows(cell: &dyn ErasedCell) -> &dyn RowCell<Self>;
 }

@@ -3,8 +3,11 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod cell;
 #[cfg(not(target_arch = "wasm32"))]
+mod operation;
 #[cfg(not(target_arch = "wasm32"))]
 pub use cell::{CellFault, CellFaults, CellReport, check_cell};
+#[cfg(not(target_arch = "wasm32"))]
+pub use operation::check_operation;
 
 use ndarray::ArrayD;
 use std::fmt;

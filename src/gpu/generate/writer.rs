@@ -19,7 +19,7 @@ pub(in crate::gpu) enum Source {
 pub(in crate::gpu) struct Bound {
     pub(in crate::gpu) source: Source,
     /// Whether it is read as whole numbers.
-    whole: bool,
+    pub(super) whole: bool,
     pub(in crate::gpu) writes: bool,
 }
 

@@ -47,6 +47,7 @@ pub(super) fn lower(op: &Op, plan: &mut PlanBuilder<'_>) -> Result<()> {
         Op::Row(op) => pointwise::row(op, plan),
         Op::Reduce(op) => pointwise::reduce(op, plan),
         Op::Gemm(op) => gemm::lower(op, plan),
+        Op::Custom(op) => pointwise::custom(op, plan),
         Op::Scatter(op) => scatter::lower(op, plan),
         Op::RecurrentForward(op) => recurrent::lower(op, plan),
         Op::RecurrentBackward(op) => recurrent::lower(op, plan),

@@ -1,10 +1,10 @@
-//! Maps, rows and sums: each a kernel generated from its expression.
+//! Maps, rows and sums, each a kernel generated from its expression, and a user's own kernels.
 
 use super::GROUP;
 use crate::error::{Error, Result};
 use crate::gpu::generate::{self, Generated, Source};
 use crate::gpu::plan::PlanBuilder;
-use crate::program::{Map, Pointwise, Reduce, Row, Slice, TensorId, product};
+use crate::program::{Custom, Map, Pointwise, Reduce, Row, Slice, TensorId, product};
 
 /// How the rows of a sum are split.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +89,13 @@ pub(super) fn reduce(op: &Reduce, plan: &mut PlanBuilder<'_>) -> Result<()> {
         Some(&partial),
         workgroups,
     )
+}
+
+pub(super) fn custom(op: &Custom, plan: &mut PlanBuilder<'_>) -> Result<()> {
+    let shapes: Vec<&[usize]> = op.outputs.iter().map(|(_, shape)| &shape[..]).collect();
+    let invocations = op.operation.invocations(&shapes);
+    let workgroups = plan.workgroups(invocations.div_ceil(GROUP), 1)?;
+    dispatch(plan, generate::custom(op, invocations), None, workgroups)
 }
 
 fn dispatch(
