@@ -121,11 +121,7 @@ impl Error {
     }
 
     /// An [`Error::Shape`].
-    pub fn shape(
-        argument: impl Into<String>,
-        got: &[usize],
-        expected: impl Into<String>,
-    ) -> Self {
+    pub fn shape(argument: impl Into<String>, got: &[usize], expected: impl Into<String>) -> Self {
         Self::Shape {
             argument: argument.into(),
             got: got.to_vec(),

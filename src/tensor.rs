@@ -4,7 +4,7 @@ use crate::Real;
 use crate::cpu::Buffer;
 use crate::device::{Device, Kind, Scalar};
 use crate::error::{Error, Result, check_shape};
-use crate::gpu;
+use crate::gpu::{self, Words};
 use crate::graph::Dtype;
 use ndarray::{Array, ArrayD, ArrayRef, Dimension};
 
@@ -286,7 +286,7 @@ impl Tensor {
             Storage::F32(buffer) => put(buffer, offset, wholes),
             Storage::F64(buffer) => put(buffer, offset, wholes),
             Storage::Gpu(_) => {
-                self.write_words(offset, wholes.len(), |to| to.copy_from_slice(wholes))?;
+                self.write_words(offset, wholes.len(), |to| to.copy(wholes))?;
             }
         }
         Ok(())
@@ -297,7 +297,7 @@ impl Tensor {
         &self,
         offset: usize,
         len: usize,
-        fill: impl FnOnce(&mut [u32]),
+        fill: impl FnOnce(&mut Words<'_>),
     ) -> Result<()> {
         match &self.storage {
             Storage::Gpu(buffer) => self.device.context()?.write_with(buffer, offset, len, fill),

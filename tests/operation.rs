@@ -188,8 +188,7 @@ fn models_train_through_it_as_through_an_expression() {
                 .into_dimensionality::<ndarray::Ix3>()
                 .unwrap();
             let y = array(&[4, 2], uniform(&mut rng(2), 8, 1.0));
-            let batch = Batch::new(x, y)
-                .with_lengths(vec![6, 2, 5, 1]);
+            let batch = Batch::new(x, y).with_lengths(vec![6, 2, 5, 1]);
             let step = |_| {
                 trainer.step(&batch).unwrap();
                 trainer.take_loss().unwrap()

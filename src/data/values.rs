@@ -2,6 +2,7 @@
 
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::gpu::Words;
 use crate::graph::Dtype;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, ArrayRef, Dimension};
@@ -88,19 +89,14 @@ impl Values {
     }
 
     /// Puts an array into words as a GPU has them.
-    pub(crate) fn put(&self, to: &mut [u32]) {
+    pub(crate) fn put(&self, to: &mut Words<'_>) {
         match self {
-            Self::F32(values) => {
-                to.iter_mut()
-                    .zip(values)
-                    .for_each(|(to, x)| *to = x.to_bits());
-            }
-            Self::F64(values) => {
-                to.iter_mut()
-                    .zip(values)
-                    .for_each(|(to, x)| *to = (*x as f32).to_bits());
-            }
-            Self::Classes(values) => to.iter_mut().zip(values).for_each(|(to, x)| *to = *x),
+            Self::F32(values) => match values.as_slice() {
+                Some(values) => to.copy(values),
+                None => to.put(values.iter().map(|x| x.to_bits())),
+            },
+            Self::F64(values) => to.put(values.iter().map(|x| (*x as f32).to_bits())),
+            Self::Classes(values) => to.put(values.iter().copied()),
             Self::Tensor(_) => unreachable!("tensors are copied on their device"),
         }
     }

@@ -34,4 +34,4 @@ pub(crate) use lower::lower;
 pub use ops::GemmKernel;
 pub(crate) use plan::Plan;
 pub use recurrent_choice::{RecurrentChoice, RecurrentWalk};
-pub(crate) use transfer::BufferCopy;
+pub(crate) use transfer::{BufferCopy, Words};

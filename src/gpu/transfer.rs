@@ -27,6 +27,25 @@ impl BufferCopy<'_> {
     }
 }
 
+/// Memory that a queue takes words from, written once from front to back.
+pub(crate) struct Words<'a>(wgpu::WriteOnly<'a, [u8]>);
+
+impl Words<'_> {
+    /// Puts the next words: as many as there are, of which it is known how many.
+    pub(crate) fn put(&mut self, words: impl ExactSizeIterator<Item = u32>) {
+        if let Some(part) = self.0.split_off(..4 * words.len()) {
+            part.into_chunks().0.write_iter(words.map(u32::to_ne_bytes));
+        }
+    }
+
+    /// Puts the next words, which lie as they should.
+    pub(crate) fn copy<T: bytemuck::Pod>(&mut self, words: &[T]) {
+        if let Some(mut part) = self.0.split_off(..size_of_val(words)) {
+            part.copy_from_slice(bytemuck::cast_slice(words));
+        }
+    }
+}
+
 impl Context {
     /// Writes floats into storage, `offset` floats from its start; ordered before the next submit.
     pub(crate) fn write(&self, buffer: &Buffer, offset: usize, values: &[f32]) -> Result<()> {
@@ -41,26 +60,27 @@ impl Context {
         self.check()
     }
 
-    /// Writes `len` words into storage, `offset` words from its start, where `fill` puts them; ordered before the next submit.
+    /// Writes `len` words into storage, `offset` words from its start: `fill` puts all of them where the queue takes them from. Ordered
+    /// before the next submit.
     pub(crate) fn write_with(
         &self,
         buffer: &Buffer,
         offset: usize,
         len: usize,
-        fill: impl FnOnce(&mut [u32]),
+        fill: impl FnOnce(&mut Words<'_>),
     ) -> Result<()> {
         if let Some(size) = std::num::NonZeroU64::new(4 * len as u64) {
             let _order = self.order.lock();
             buffer.writes();
             self.guarded("writing to a tensor", || {
-                let mut words = vec![0; len];
-                fill(&mut words);
                 let at = 4 * offset as u64;
                 match self.queue.write_buffer_with(buffer, at, size) {
-                    Some(mut view) => view.copy_from_slice(bytemuck::cast_slice(&words)),
-                    None => self
-                        .queue
-                        .write_buffer(buffer, at, bytemuck::cast_slice(&words)),
+                    Some(mut view) => fill(&mut Words(view.slice(..))),
+                    None => {
+                        let mut bytes = vec![0; 4 * len];
+                        fill(&mut Words(wgpu::WriteOnly::from_mut(&mut bytes[..])));
+                        self.queue.write_buffer(buffer, at, &bytes);
+                    }
                 }
             })?;
         }

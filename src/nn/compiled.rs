@@ -247,20 +247,14 @@ impl Compiled {
                 let mut end = 0;
                 for (slice, piece) in run {
                     let start = slice.offset - first.offset;
-                    words[end..start].fill(0);
+                    words.put((end..start).map(|_| 0));
                     end = start + slice.len;
-                    let own = &mut words[start..end];
-                    let floats = |own: &mut [u32], values: &mut dyn Iterator<Item = f32>| {
-                        own.iter_mut()
-                            .zip(values)
-                            .for_each(|(to, x)| *to = x.to_bits());
-                    };
                     match piece {
-                        Piece::Values(values) => values.put(own),
+                        Piece::Values(values) => values.put(words),
                         Piece::Floats(values) => {
-                            floats(own, &mut values.iter().map(|value| *value as f32));
+                            words.put(values.iter().map(|value| (*value as f32).to_bits()));
                         }
-                        Piece::Wholes(wholes) => own.copy_from_slice(wholes),
+                        Piece::Wholes(wholes) => words.copy(wholes),
                     }
                 }
             })?;
