@@ -78,11 +78,26 @@ fn every_generated_kernel_is_valid() {
         assert!(families(family) > 0, "no {family}");
     }
     for function in [
-        "abs(", "sqrt(", "exp(", "exp_m1(", "log(", "softplus(", "sigmoid(", "tanh_exact(", "erf(", "random_word(", "select(",
-        "row_max(", "row_sum(",
+        "abs(",
+        "sqrt(",
+        "exp(",
+        "exp_m1(",
+        "log(",
+        "softplus(",
+        "sigmoid(",
+        "tanh_exact(",
+        "erf(",
+        "random_word(",
+        "select(",
+        "row_max(",
+        "row_sum(",
     ] {
         let uses = |shader: &Shader| {
-            shader.text.split("fn main").nth(1).is_some_and(|main| main.contains(function))
+            shader
+                .text
+                .split("fn main")
+                .nth(1)
+                .is_some_and(|main| main.contains(function))
         };
         assert!(all.iter().any(uses), "no kernel uses {function}");
     }

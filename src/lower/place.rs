@@ -282,6 +282,11 @@ impl<'a> Neighbours<'a> {
         if matches!(step.op, Op::Pointwise(_)) && step.outputs.iter().any(overlaps) {
             return true;
         }
+        // A layer writes each of its outputs through a binding of its own.
+        let of_layer = matches!(step.op, Op::Recurrence(_));
+        if of_layer && step.outputs.iter().any(|other| *other != var && same(*other)) {
+            return true;
+        }
         let mut values = vec![var];
         while let Some(value) = values.pop() {
             for reader in self.readers.get(&value).into_iter().flatten() {

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod functions;
 mod gemm;
 mod gemm_half;
 mod kept;
@@ -14,6 +15,7 @@ mod recurrent_forward;
 mod reduce;
 mod row;
 mod scatter;
+mod wholes;
 
 use bptt::expr::{Body, Expr, Tape};
 use bptt::program::{Operand, Pointwise, Slice, View};

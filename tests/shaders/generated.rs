@@ -5,10 +5,13 @@ use bptt::expr::Lanes;
 use bptt::gpu::Shader;
 use bptt::graph::Var;
 use bptt::nn::{
-    Activation, Bias, Concat, Dropout, Embedding, Function, Gru, Input, InputSpec, LastStep, Layer, LayerNorm, Linear, Lstm,
-    MaxOverTime, MeanOverTime, Model, Residual, Rnn, Scope, Sequential, Softmax,
+    Activation, Bias, Concat, Dropout, Embedding, Function, Gru, Input, InputSpec, LastStep, Layer,
+    LayerNorm, Linear, Lstm, MaxOverTime, MeanOverTime, Model, Residual, Rnn, Scope, Sequential,
+    Softmax,
 };
-use bptt::train::{Accuracy, Adam, AdamW, CrossEntropy, Loss, Metric, Mse, Optimizer, Rmse, Sgd, Trainer};
+use bptt::train::{
+    Accuracy, Adam, AdamW, CrossEntropy, Loss, Metric, Mse, Optimizer, Rmse, Sgd, Trainer,
+};
 use bptt::{Device, Tensor};
 use ndarray::{Array, ArrayD};
 
@@ -52,7 +55,9 @@ where
             of.push(s.shared(name)?);
         }
         let gradients = s.gradients(&[(y, seed)], &of)?;
-        Ok(std::iter::once(y).chain(gradients.into_iter().flatten()).collect())
+        Ok(std::iter::once(y)
+            .chain(gradients.into_iter().flatten())
+            .collect())
     });
     let call = call.with_parameters(model.parameters());
     for input in [Input::from(&x), Input::with_lengths(&x, &LENGTHS)] {
@@ -114,11 +119,26 @@ fn of_trainer(
 ) {
     let device = Device::cpu();
     // Frozen layers and groups besides.
-    let trainer = Trainer::new(model.build(&device, 1).unwrap(), optimizer).loss(loss).clip_norm(1.0);
-    let trainer = trainer.group("1.", Adam::new(1e-2)).freeze("0.").build().unwrap();
-    let batch = Batch::new(floats(&SHAPE).into_dimensionality::<ndarray::Ix3>().unwrap(), target.clone());
+    let trainer = Trainer::new(model.build(&device, 1).unwrap(), optimizer)
+        .loss(loss)
+        .clip_norm(1.0);
+    let trainer = trainer
+        .group("1.", Adam::new(1e-2))
+        .freeze("0.")
+        .build()
+        .unwrap();
+    let batch = Batch::new(
+        floats(&SHAPE)
+            .into_dimensionality::<ndarray::Ix3>()
+            .unwrap(),
+        target.clone(),
+    );
     all.extend_from_slice(trainer.plan(&batch).unwrap().shaders());
-    let x = Sequence::new(floats(&SHAPE).into_dimensionality::<ndarray::Ix3>().unwrap());
+    let x = Sequence::new(
+        floats(&SHAPE)
+            .into_dimensionality::<ndarray::Ix3>()
+            .unwrap(),
+    );
     let batch = Batch::of([x.with_lengths(LENGTHS.to_vec())], target);
     all.extend_from_slice(trainer.plan(&batch).unwrap().shaders());
 }
@@ -141,25 +161,54 @@ pub fn generated() -> Vec<Shader> {
     of_layer(&mut all, Residual(LayerNorm::new()), sequence(), false);
     of_layer(&mut all, Beside, sequence(), false);
     of_layer(&mut all, Operations, sequence(), false);
-    of_layer(&mut all, Embedding::new(11, 3), InputSpec::tokens("x"), true);
+    of_layer(
+        &mut all,
+        Embedding::new(11, 3),
+        InputSpec::tokens("x"),
+        true,
+    );
 
     // Recurrences with all their options.
     let rates = [0.2, 0.3, 0.1];
     let device = Device::cpu();
-    let x = floats(&SHAPE).into_dimensionality::<ndarray::Ix3>().unwrap();
+    let x = floats(&SHAPE)
+        .into_dimensionality::<ndarray::Ix3>()
+        .unwrap();
     let lstms = [
         Lstm::hidden(6),
-        Lstm::hidden(6).layers(2).bidirectional(true).dropout(rates[0]).input_dropout(rates[1]).recurrent_dropout(rates[2]),
-        Lstm::hidden(6).proj_size(3).weight_dropout(0.2).zoneout(0.1, 0.2),
-        Lstm::hidden(6).peepholes(true).cell_clip(0.5).bias(Bias::One),
+        Lstm::hidden(6)
+            .layers(2)
+            .bidirectional(true)
+            .dropout(rates[0])
+            .input_dropout(rates[1])
+            .recurrent_dropout(rates[2]),
+        Lstm::hidden(6)
+            .proj_size(3)
+            .weight_dropout(0.2)
+            .zoneout(0.1, 0.2),
+        Lstm::hidden(6)
+            .peepholes(true)
+            .cell_clip(0.5)
+            .bias(Bias::One),
         Lstm::hidden(SHAPE[2]).skip_input(true).bias(false),
         Lstm::hidden(SHAPE[2]).skip_input(true).bidirectional(true),
     ];
-    let grus = [Gru::hidden(6), Gru::hidden(6).reset_after(false).weight_dropout(0.2).bias(Bias::One)];
+    let grus = [
+        Gru::hidden(6),
+        Gru::hidden(6)
+            .reset_after(false)
+            .weight_dropout(0.2)
+            .bias(Bias::One),
+    ];
     let start = || Sequential::new(SHAPE[2]);
-    let mut models: Vec<Box<dyn Fn() -> Sequential>> = vec![Box::new(move || start().rnn(Rnn::hidden(6).layers(3)))];
-    models.extend(lstms.map(|of| Box::new(move || start().lstm(of.clone())) as Box<dyn Fn() -> Sequential>));
-    models.extend(grus.map(|of| Box::new(move || start().gru(of.clone())) as Box<dyn Fn() -> Sequential>));
+    let mut models: Vec<Box<dyn Fn() -> Sequential>> =
+        vec![Box::new(move || start().rnn(Rnn::hidden(6).layers(3)))];
+    models.extend(
+        lstms.map(|of| Box::new(move || start().lstm(of.clone())) as Box<dyn Fn() -> Sequential>),
+    );
+    models.extend(
+        grus.map(|of| Box::new(move || start().gru(of.clone())) as Box<dyn Fn() -> Sequential>),
+    );
     for model in models {
         for last in [true, false] {
             let model = if last { model().last_step() } else { model() };
@@ -179,40 +228,98 @@ pub fn generated() -> Vec<Shader> {
         }
     }
     // A memory budget cuts time into segments.
-    let model = Sequential::new(3).lstm(Lstm::hidden(8).layers(2)).linear(1).build(&device, 1).unwrap();
+    let model = Sequential::new(3)
+        .lstm(Lstm::hidden(8).layers(2))
+        .linear(1)
+        .build(&device, 1)
+        .unwrap();
     let trainer = Trainer::new(model, Sgd::new(0.1)).build().unwrap();
-    let batch = Batch::new(Array::<f32, _>::zeros((100, 4, 3)), Array::<f32, _>::zeros((100, 4, 1)));
+    let batch = Batch::new(
+        Array::<f32, _>::zeros((100, 4, 3)),
+        Array::<f32, _>::zeros((100, 4, 1)),
+    );
     let bytes = trainer.step_memory(&batch).unwrap() * 3 / 5;
-    let model = Sequential::new(3).lstm(Lstm::hidden(8).layers(2)).linear(1).build(&device, 1).unwrap();
-    let trainer = Trainer::new(model, Sgd::new(0.1)).memory_budget(bytes).build().unwrap();
+    let model = Sequential::new(3)
+        .lstm(Lstm::hidden(8).layers(2))
+        .linear(1)
+        .build(&device, 1)
+        .unwrap();
+    let trainer = Trainer::new(model, Sgd::new(0.1))
+        .memory_budget(bytes)
+        .build()
+        .unwrap();
     all.extend_from_slice(trainer.plan(&batch).unwrap().shaders());
 
     // Losses and optimizers.
     let model = || Sequential::new(SHAPE[2]).gru(Gru::hidden(4)).linear(3);
     let target = floats(&[SHAPE[0], SHAPE[1], 3]);
-    of_trainer(&mut all, model(), Mse::mean(), Sgd::new(0.1), target.clone());
-    of_trainer(&mut all, model(), Mse::sum(), Sgd::new(0.1).momentum(0.9).weight_decay(0.1), target.clone());
-    of_trainer(&mut all, model(), Mse::half_sum(), Sgd::new(0.1).momentum(0.9).nesterov(), target.clone());
-    of_trainer(&mut all, model(), Mse::mean(), Adam::new(0.1).weight_decay(0.1), target.clone());
+    of_trainer(
+        &mut all,
+        model(),
+        Mse::mean(),
+        Sgd::new(0.1),
+        target.clone(),
+    );
+    of_trainer(
+        &mut all,
+        model(),
+        Mse::sum(),
+        Sgd::new(0.1).momentum(0.9).weight_decay(0.1),
+        target.clone(),
+    );
+    of_trainer(
+        &mut all,
+        model(),
+        Mse::half_sum(),
+        Sgd::new(0.1).momentum(0.9).nesterov(),
+        target.clone(),
+    );
+    of_trainer(
+        &mut all,
+        model(),
+        Mse::mean(),
+        Adam::new(0.1).weight_decay(0.1),
+        target.clone(),
+    );
     of_trainer(&mut all, model(), Mse::mean(), AdamW::new(0.1), target);
     let classes = || ArrayD::<u32>::zeros(vec![SHAPE[0], SHAPE[1]]);
     of_trainer(&mut all, model(), CrossEntropy, Adam::new(0.1), classes());
-    of_trainer(&mut all, model().softmax(), CrossEntropy, Adam::new(0.1), classes());
+    of_trainer(
+        &mut all,
+        model().softmax(),
+        CrossEntropy,
+        Adam::new(0.1),
+        classes(),
+    );
     // A loss of few elements is one kernel, of many two.
     let model = Sequential::new(1).linear(1).build(&device, 1).unwrap();
-    let trainer = Trainer::new(model, Sgd::new(0.1)).clip_norm(1.0).build().unwrap();
+    let trainer = Trainer::new(model, Sgd::new(0.1))
+        .clip_norm(1.0)
+        .build()
+        .unwrap();
     let long = Array::<f32, _>::zeros((700, 300, 1));
-    all.extend_from_slice(trainer.plan(&Batch::new(long.clone(), long)).unwrap().shaders());
+    all.extend_from_slice(
+        trainer
+            .plan(&Batch::new(long.clone(), long))
+            .unwrap()
+            .shaders(),
+    );
 
     // Metrics.
     let metric = |all: &mut Vec<Shader>, metric: Box<dyn Metric>, target: Tensor| {
         let x = Tensor::from_array(&device, &floats(&SHAPE)).unwrap();
-        let call = Function::new(&device, move |s, inputs| Ok(vec![metric.elements(s, inputs[0], inputs[1])?]));
+        let call = Function::new(&device, move |s, inputs| {
+            Ok(vec![metric.elements(s, inputs[0], inputs[1])?])
+        });
         all.extend_from_slice(call.plan(&[&x, &target]).unwrap().shaders());
     };
     let classes = Tensor::from_indices(&device, &classes()).unwrap();
     metric(&mut all, Box::new(Accuracy), classes);
-    metric(&mut all, Box::new(Rmse), Tensor::from_array(&device, &floats(&SHAPE)).unwrap());
+    metric(
+        &mut all,
+        Box::new(Rmse),
+        Tensor::from_array(&device, &floats(&SHAPE)).unwrap(),
+    );
 
     // One of each text is enough.
     all.sort_by(|a, b| (&a.name, &a.text).cmp(&(&b.name, &b.text)));
