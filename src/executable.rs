@@ -26,14 +26,14 @@ pub struct Executable {
     device: Device,
     program: Program,
     tensors: Vec<Tensor>,
-    runner: Runner,
+    backend: Backend,
 }
 
+/// What runs a program.
 #[derive(Debug)]
-enum Runner {
-    F32(cpu::PreparedProgram<f32>, Vec<Buffer<f32>>),
-    F64(cpu::PreparedProgram<f64>, Vec<Buffer<f64>>),
-    Gpu(Arc<crate::gpu::Context>, Plan),
+enum Backend {
+    Cpu(Box<dyn RunsOnCpu>),
+    Gpu(Arc<gpu::Context>, Plan),
 }
 
 impl Executable {
@@ -86,31 +86,27 @@ impl Executable {
                 return Err(Error::argument(name, "given twice", expected));
             }
         }
-        let runner = match device.kind() {
-            Kind::Cpu(Scalar::F32) => Runner::F32(
-                cpu::PreparedProgram::new(&program),
-                buffers(&tensors, Storage::f32),
-            ),
-            Kind::Cpu(Scalar::F64) => Runner::F64(
-                cpu::PreparedProgram::new(&program),
-                buffers(&tensors, Storage::f64),
-            ),
+        let backend = match device.kind() {
+            Kind::Cpu(Scalar::F32) => {
+                Backend::Cpu(Box::new(OnCpu::new(&program, &tensors, Storage::f32)))
+            }
+            Kind::Cpu(Scalar::F64) => {
+                Backend::Cpu(Box::new(OnCpu::new(&program, &tensors, Storage::f64)))
+            }
             Kind::Gpu(context) => {
                 let buffers: Vec<_> = tensors
                     .iter()
                     .filter_map(|tensor| tensor.gpu_buffer().cloned())
                     .collect();
-                Runner::Gpu(
-                    Arc::clone(context),
-                    gpu::lower(context, &program, &buffers)?,
-                )
+                let plan = gpu::lower(context, &program, &buffers)?;
+                Backend::Gpu(Arc::clone(context), plan)
             }
         };
         Ok(Self {
             device: device.clone(),
             program,
             tensors,
-            runner,
+            backend,
         })
     }
 
@@ -123,70 +119,25 @@ impl Executable {
     }
 
     /// Runs the program with copies before and after it, on a GPU in the same submit.
-    pub(crate) fn run_with(&self, before: &[Copy<'_>], after: &[Copy<'_>]) -> Result<()> {
-        if let Runner::Gpu(context, plan) = &self.runner {
-            return plan.run(context, &gpu_copies(before), &gpu_copies(after));
-        }
-        match &self.runner {
-            Runner::F32(plan, own) => self.run_on_cpu(plan, own, Storage::f32, before, after),
-            Runner::F64(plan, own) => self.run_on_cpu(plan, own, Storage::f64, before, after),
-            Runner::Gpu(..) => {}
+    pub(crate) fn run_with(
+        &self,
+        before: &[TensorCopy<'_>],
+        after: &[TensorCopy<'_>],
+    ) -> Result<()> {
+        match &self.backend {
+            Backend::Cpu(program) => program.run(&self.program, before, after),
+            Backend::Gpu(context, plan) => {
+                plan.run(context, &gpu_copies(before), &gpu_copies(after))?;
+            }
         }
         Ok(())
     }
 
-    /// Large tensors that are to be copied whole are not: the program works on the caller's instead.
-    fn run_on_cpu<F: RowScalar>(
-        &self,
-        plan: &cpu::PreparedProgram<F>,
-        own: &[Buffer<F>],
-        select: fn(&Storage) -> Option<&Buffer<F>>,
-        before: &[Copy<'_>],
-        after: &[Copy<'_>],
-    ) {
-        let mut buffers = Cow::Borrowed(own);
-        let mut stand_in = |copy: &Copy<'_>, (inner, outer): (&Tensor, &Tensor), input: bool| {
-            let place = |tensor: &Tensor| {
-                let buffer = select(tensor.storage())?;
-                own.iter().position(|own| own.is(buffer))
-            };
-            let whole =
-                copy.len >= WORTH_STANDING_IN && copy.len == inner.len() && copy.len == outer.len();
-            let mentioned = |other: &&Copy<'_>| {
-                let tensors = [other.from.0, other.to.0];
-                tensors
-                    .into_iter()
-                    .any(|tensor| tensor.shares_memory_with(inner))
-            };
-            let once = before.iter().chain(after).filter(mentioned).count() == 1;
-            match (place(inner), place(outer), select(outer.storage())) {
-                (Some(index), None, Some(buffer))
-                    if whole && once && !(input && plan.written[index]) =>
-                {
-                    buffers.to_mut()[index] = buffer.clone();
-                    true
-                }
-                _ => false,
-            }
-        };
-        for copy in before {
-            if !stand_in(copy, (copy.to.0, copy.from.0), true) {
-                copy.run_on_cpu();
-            }
-        }
-        let left: Vec<_> = after
-            .iter()
-            .filter(|copy| !stand_in(copy, (copy.from.0, copy.to.0), false))
-            .collect();
-        plan.run(&self.program, &buffers);
-        left.into_iter().for_each(Copy::run_on_cpu);
-    }
-
     /// What a run does, and the memory it takes.
     pub fn plan(&self) -> ExecutionPlan {
-        let scratch = match &self.runner {
-            Runner::Gpu(_, plan) => plan.scratch(),
-            _ => &[],
+        let scratch = match &self.backend {
+            Backend::Gpu(_, plan) => plan.scratch(),
+            Backend::Cpu(_) => &[],
         };
         let device = self.device.to_string();
         ExecutionPlan::new(
@@ -211,10 +162,14 @@ impl Executable {
 
     /// Profiles with copies before and after the run.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn profile_with(&self, before: &[Copy<'_>], after: &[Copy<'_>]) -> Result<Profile> {
+    pub(crate) fn profile_with(
+        &self,
+        before: &[TensorCopy<'_>],
+        after: &[TensorCopy<'_>],
+    ) -> Result<Profile> {
         let groups = groups(&self.program, &self.launches(), self.element());
-        let (times, wall) = match &self.runner {
-            Runner::Gpu(context, plan) => {
+        let (times, wall) = match &self.backend {
+            Backend::Gpu(context, plan) => {
                 let counts: Vec<_> = groups
                     .iter()
                     .map(|group| group.dispatches as usize)
@@ -223,15 +178,11 @@ impl Executable {
                 let times = plan.profile(context, &before, &after, &counts)?;
                 (times.passes, times.wall)
             }
-            runner => {
+            Backend::Cpu(program) => {
                 let start = Instant::now();
-                before.iter().for_each(Copy::run_on_cpu);
-                let times = match runner {
-                    Runner::F64(plan, buffers) => plan.profile(&self.program, buffers, start),
-                    Runner::F32(plan, buffers) => plan.profile(&self.program, buffers, start),
-                    Runner::Gpu(..) => vec![],
-                };
-                after.iter().for_each(Copy::run_on_cpu);
+                before.iter().for_each(TensorCopy::run_on_cpu);
+                let times = program.profile(&self.program, start);
+                after.iter().for_each(TensorCopy::run_on_cpu);
                 (times, start.elapsed())
             }
         };
@@ -252,7 +203,7 @@ impl Executable {
 
     /// The dispatches, or on a CPU the operations.
     fn launches(&self) -> Vec<Launch<'_>> {
-        if let Runner::Gpu(_, plan) = &self.runner {
+        if let Backend::Gpu(_, plan) = &self.backend {
             return plan.launches();
         }
         let launch = |(operation, op): (usize, &'_ Op)| Launch {
@@ -266,9 +217,9 @@ impl Executable {
 
     /// Bytes of an element.
     fn element(&self) -> u64 {
-        match self.runner {
-            Runner::F64(..) => 8,
-            Runner::F32(..) | Runner::Gpu(..) => 4,
+        match &self.backend {
+            Backend::Cpu(program) => program.element(),
+            Backend::Gpu(..) => 4,
         }
     }
 
@@ -286,21 +237,107 @@ impl Executable {
 
     /// The kernels a first run dispatches, in order; none on a CPU. Later runs leave out those that pack weights which did not change.
     pub fn kernels(&self) -> Vec<&str> {
-        match &self.runner {
-            Runner::Gpu(_, plan) => plan.kernels().collect(),
-            _ => vec![],
+        match &self.backend {
+            Backend::Gpu(_, plan) => plan.kernels().collect(),
+            Backend::Cpu(_) => vec![],
         }
     }
 }
 
+/// A program for a scalar type of the CPU.
+trait RunsOnCpu: std::fmt::Debug + Send + Sync {
+    fn run(&self, program: &Program, before: &[TensorCopy<'_>], after: &[TensorCopy<'_>]);
+    #[cfg(not(target_arch = "wasm32"))]
+    fn profile(&self, program: &Program, start: Instant) -> Vec<[u64; 2]>;
+    /// Bytes of an element.
+    fn element(&self) -> u64;
+}
+
+#[derive(Debug)]
+struct OnCpu<F> {
+    prepared: cpu::PreparedProgram<F>,
+    buffers: Vec<Buffer<F>>,
+    select: fn(&Storage) -> Option<&Buffer<F>>,
+}
+
+impl<F: RowScalar> OnCpu<F> {
+    fn new(
+        program: &Program,
+        tensors: &[Tensor],
+        select: fn(&Storage) -> Option<&Buffer<F>>,
+    ) -> Self {
+        let buffers = tensors.iter();
+        Self {
+            prepared: cpu::PreparedProgram::new(program),
+            buffers: buffers
+                .filter_map(|tensor| select(tensor.storage()).cloned())
+                .collect(),
+            select,
+        }
+    }
+}
+
+impl<F: RowScalar> RunsOnCpu for OnCpu<F> {
+    /// Large tensors that are to be copied whole are not: the program works on the caller's instead.
+    fn run(&self, program: &Program, before: &[TensorCopy<'_>], after: &[TensorCopy<'_>]) {
+        let mut buffers = Cow::Borrowed(&self.buffers);
+        let mut stand_in = |copy: &TensorCopy<'_>,
+                            (inner, outer): (&Tensor, &Tensor),
+                            input: bool| {
+            let place = |tensor: &Tensor| {
+                let buffer = (self.select)(tensor.storage())?;
+                self.buffers.iter().position(|own| own.is(buffer))
+            };
+            let whole =
+                copy.len >= WORTH_STANDING_IN && copy.len == inner.len() && copy.len == outer.len();
+            let mentioned = |other: &&TensorCopy<'_>| {
+                let tensors = [other.from.0, other.to.0];
+                tensors
+                    .into_iter()
+                    .any(|tensor| tensor.shares_memory_with(inner))
+            };
+            let once = before.iter().chain(after).filter(mentioned).count() == 1;
+            match (place(inner), place(outer), (self.select)(outer.storage())) {
+                (Some(index), None, Some(buffer))
+                    if whole && once && !(input && self.prepared.written[index]) =>
+                {
+                    buffers.to_mut()[index] = buffer.clone();
+                    true
+                }
+                _ => false,
+            }
+        };
+        for copy in before {
+            if !stand_in(copy, (copy.to.0, copy.from.0), true) {
+                copy.run_on_cpu();
+            }
+        }
+        let remaining: Vec<_> = after
+            .iter()
+            .filter(|copy| !stand_in(copy, (copy.from.0, copy.to.0), false))
+            .collect();
+        self.prepared.run(program, &buffers);
+        remaining.into_iter().for_each(TensorCopy::run_on_cpu);
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn profile(&self, program: &Program, start: Instant) -> Vec<[u64; 2]> {
+        self.prepared.profile(program, &self.buffers, start)
+    }
+
+    fn element(&self) -> u64 {
+        size_of::<F>() as u64
+    }
+}
+
 /// A copy of `len` elements between two tensors of one device, each with the element it starts at.
-pub(crate) struct Copy<'a> {
+pub(crate) struct TensorCopy<'a> {
     pub(crate) from: (&'a Tensor, usize),
     pub(crate) to: (&'a Tensor, usize),
     pub(crate) len: usize,
 }
 
-impl Copy<'_> {
+impl TensorCopy<'_> {
     fn run_on_cpu(&self) {
         self.to
             .0
@@ -312,7 +349,7 @@ impl Copy<'_> {
 pub(crate) fn copy_whole(from: &Tensor, to: &Tensor) -> Result<()> {
     check_shape("tensor", from.shape(), to.shape())?;
     from.check_device("tensor", to.device())?;
-    let copy = Copy {
+    let copy = TensorCopy {
         from: (from, 0),
         to: (to, 0),
         len: from.len(),
@@ -324,7 +361,7 @@ pub(crate) fn copy_whole(from: &Tensor, to: &Tensor) -> Result<()> {
     Ok(())
 }
 
-fn gpu_copies<'a>(copies: &[Copy<'a>]) -> Vec<crate::gpu::BufferCopy<'a>> {
+fn gpu_copies<'a>(copies: &[TensorCopy<'a>]) -> Vec<gpu::BufferCopy<'a>> {
     let place = |(tensor, offset): (&'a Tensor, usize)| {
         (
             tensor
@@ -335,20 +372,10 @@ fn gpu_copies<'a>(copies: &[Copy<'a>]) -> Vec<crate::gpu::BufferCopy<'a>> {
     };
     copies
         .iter()
-        .map(|copy| crate::gpu::BufferCopy {
+        .map(|copy| gpu::BufferCopy {
             from: place(copy.from),
             to: place(copy.to),
             len: copy.len,
         })
-        .collect()
-}
-
-fn buffers<F>(
-    tensors: &[Tensor],
-    select: impl Fn(&Storage) -> Option<&Buffer<F>>,
-) -> Vec<Buffer<F>> {
-    tensors
-        .iter()
-        .filter_map(|tensor| select(tensor.storage()).cloned())
         .collect()
 }

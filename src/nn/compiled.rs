@@ -4,7 +4,7 @@ use super::scope::Trace;
 use crate::data::Values;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::executable::{Copy, Executable};
+use crate::executable::{Executable, TensorCopy};
 use crate::graph::{Dtype, Op, Type, Var};
 use crate::lower::{FED_ALIGNMENT, Lowered, Request, lower};
 use crate::philox::rng_words;
@@ -179,7 +179,7 @@ impl Compiled {
         &'a self,
         feeds: &[Feed<'a>],
         besides: Besides<'_>,
-    ) -> Result<Vec<Copy<'a>>> {
+    ) -> Result<Vec<TensorCopy<'a>>> {
         let mut copies = vec![];
         let mut pieces: Vec<(Slice, Piece<'a>)> = vec![];
         let place = |slot: usize| self.lowered.inputs[slot];
@@ -213,7 +213,7 @@ impl Compiled {
                 }
                 Source::Part(tensor, first) => Some((tensor, first)),
             };
-            copies.extend(on_device.map(|from| Copy {
+            copies.extend(on_device.map(|from| TensorCopy {
                 from,
                 to: (self.executable.tensor(slice.tensor), slice.offset),
                 len: slice.len,
@@ -263,9 +263,9 @@ impl Compiled {
     }
 
     /// The copy of the n-th fetch, or of a part of it, to a tensor.
-    pub(crate) fn fetch<'a>(&'a self, index: usize, to: (&'a Tensor, usize)) -> Copy<'a> {
+    pub(crate) fn fetch<'a>(&'a self, index: usize, to: (&'a Tensor, usize)) -> TensorCopy<'a> {
         let slice = self.lowered.fetches[index];
-        Copy {
+        TensorCopy {
             from: (self.executable.tensor(slice.tensor), slice.offset),
             to,
             len: slice.len,
@@ -283,7 +283,7 @@ impl Compiled {
         feeds: &[Feed<'a>],
         besides: Besides<'_>,
         outputs: &'a [Tensor],
-        execute: impl FnOnce(&Executable, &[Copy<'_>], &[Copy<'_>]) -> Result<R>,
+        execute: impl FnOnce(&Executable, &[TensorCopy<'_>], &[TensorCopy<'_>]) -> Result<R>,
     ) -> Result<R> {
         let before = self.feed(feeds, besides)?;
         let outputs = outputs.iter().enumerate();

@@ -9,7 +9,7 @@ use crate::Real;
 use crate::data::{Sequence, Values};
 use crate::device::Device;
 use crate::error::{Error, Result, check_positive};
-use crate::executable::{Copy, Executable};
+use crate::executable::{Executable, TensorCopy};
 use crate::graph::{Dtype, Var};
 use crate::lower::Request;
 use crate::profile::ExecutionPlan;
@@ -367,7 +367,7 @@ impl Model {
     fn run_by<R>(
         &self,
         feeds: &[Feed<'_>],
-        execute: impl FnOnce(&Executable, &[Copy<'_>], &[Copy<'_>]) -> Result<R>,
+        execute: impl FnOnce(&Executable, &[TensorCopy<'_>], &[TensorCopy<'_>]) -> Result<R>,
     ) -> Result<(Tensor, R)> {
         self.check(feeds)?;
         let key: Vec<_> = feeds.iter().map(Feed::signature).collect();

@@ -18,7 +18,7 @@ use super::optimizer::{Optimizer, check_rate};
 use crate::Real;
 use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result, check_positive};
-use crate::executable::{Copy, Executable};
+use crate::executable::{Executable, TensorCopy};
 use crate::lower::bytes_of;
 use crate::nn::{Besides, Feed, Model, ShapeCache, Signature};
 use crate::profile::ExecutionPlan;
@@ -158,7 +158,7 @@ impl Trainer {
     fn step_with<R>(
         &mut self,
         batch: &Batch,
-        execute: impl FnOnce(&Executable, &[Copy<'_>], &[Copy<'_>]) -> Result<R>,
+        execute: impl FnOnce(&Executable, &[TensorCopy<'_>], &[TensorCopy<'_>]) -> Result<R>,
     ) -> Result<R> {
         let feeds = self.feeds(batch)?;
         let scalars = self.scalars();
