@@ -284,7 +284,12 @@ impl<'a> Neighbours<'a> {
         }
         // A layer writes each of its outputs through a binding of its own.
         let of_layer = matches!(step.op, Op::Recurrence(_));
-        if of_layer && step.outputs.iter().any(|other| *other != var && same(*other)) {
+        if of_layer
+            && step
+                .outputs
+                .iter()
+                .any(|other| *other != var && same(*other))
+        {
             return true;
         }
         let mut values = vec![var];
