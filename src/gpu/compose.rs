@@ -4,7 +4,6 @@
 //! files. A table of where each file starts lets an error name the real file and line.
 
 use super::kernel::KernelInfo;
-use super::ops;
 use crate::CellRef;
 use crate::cell::WgslSource;
 
@@ -226,40 +225,6 @@ fn append(shader: &mut Shader, file: &'static str, text: &str) {
     if !text.ends_with('\n') {
         shader.text.push('\n');
     }
-}
-
-/// Every kernel, with every built-in cell where it takes one, and with weights in f32 and in f16: what the crate hands to a driver, for validation.
-pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
-    let mut shaders = vec![];
-    for &kernel in ops::KERNELS {
-        let mut cells = vec![None];
-        if kernel.takes_cell {
-            cells = CellRef::builtin()
-                .into_iter()
-                .flat_map(|cell| [Some((cell.clone(), false)), Some((cell, true))])
-                .collect();
-        }
-        for cell in &cells {
-            let cell = cell.as_ref().map(|(cell, subgroups)| {
-                let tile = Tile {
-                    rows: 4,
-                    outputs: cell.gates() as u32,
-                    inputs: 1,
-                    subgroups: *subgroups,
-                };
-                (cell, tile)
-            });
-            let precisions: &[bool] = match kernel.weights {
-                [] => &[false],
-                _ => &[false, true],
-            };
-            for half in precisions {
-                let shader = compose(kernel, cell, kernel.constants, *half);
-                shaders.push((kernel, shader));
-            }
-        }
-    }
-    shaders
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 
 mod custom;
 mod kernels;
+mod split;
 mod writer;
 
 pub(in crate::gpu) use custom::custom;
 pub(in crate::gpu) use kernels::{finish, map, part, row};
+pub(in crate::gpu) use split::{ROUNDS, reduce_split};
 pub(in crate::gpu) use writer::{Generated, Source};
 
 use super::compose::Shader;
-use super::ops::reduce_split;
 use crate::program::{Map, Op, Program, Reduce, Row};
 
 /// The generated kernels of a checked program: what the crate hands to a driver for its maps, rows and sums, for validation.

@@ -1,8 +1,8 @@
 //! The four forms of a generated kernel.
 
+use super::split::Split;
 use super::writer::{Generated, Source, Writer};
 use crate::expr::{Fold, Node, NodeId, Printer};
-use crate::gpu::ops::Split;
 use crate::program::{Pointwise, product};
 use std::fmt::Write;
 

@@ -14,10 +14,11 @@ mod recurrent_trial;
 mod scatter;
 
 pub use gemm::GemmKernel;
-pub(super) use pointwise::{Split, reduce_split};
 
+use super::compose::{Shader, Tile, compose};
 use super::kernel::{Kernel, KernelInfo};
 use super::plan::PlanBuilder;
+use crate::CellRef;
 use crate::error::Result;
 use crate::program::{Op, Slice};
 
@@ -39,6 +40,40 @@ pub(super) static KERNELS: &[&KernelInfo] = &[
     &recurrent_forward::RecurrentForward::INFO,
     &recurrent_backward::RecurrentBackward::INFO,
 ];
+
+/// Every kernel, with every built-in cell where it takes one, and with weights in f32 and in f16: what the crate hands to a driver, for validation.
+pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
+    let mut shaders = vec![];
+    for &kernel in KERNELS {
+        let mut cells = vec![None];
+        if kernel.takes_cell {
+            cells = CellRef::builtin()
+                .into_iter()
+                .flat_map(|cell| [Some((cell.clone(), false)), Some((cell, true))])
+                .collect();
+        }
+        for cell in &cells {
+            let cell = cell.as_ref().map(|(cell, subgroups)| {
+                let tile = Tile {
+                    rows: 4,
+                    outputs: cell.gates() as u32,
+                    inputs: 1,
+                    subgroups: *subgroups,
+                };
+                (cell, tile)
+            });
+            let precisions: &[bool] = match kernel.weights {
+                [] => &[false],
+                _ => &[false, true],
+            };
+            for half in precisions {
+                let shader = compose(kernel, cell, kernel.constants, *half);
+                shaders.push((kernel, shader));
+            }
+        }
+    }
+    shaders
+}
 
 /// Appends an operation's dispatches.
 pub(super) fn lower(op: &Op, plan: &mut PlanBuilder<'_>) -> Result<()> {
