@@ -20,6 +20,13 @@ pub(super) struct Stage {
     leaves: Vec<Leaf>,
 }
 
+impl Stage {
+    /// Whether it reads anything that changes over the space.
+    pub(super) fn reads_elements(&self) -> bool {
+        self.leaves.iter().any(|leaf| leaf.changes)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Leaf {
     node: NodeId,
@@ -196,7 +203,7 @@ fn read(of: &Pointwise, operand: usize) -> Read {
 
 /// What an expression reads, locked.
 pub(super) struct Inputs<'a, F> {
-    sources: SmallVec<[Source<'a, F>; 16]>,
+    sources: SmallVec<[Source<'a, F>; 8]>,
 }
 
 enum Source<'a, F> {
@@ -205,13 +212,16 @@ enum Source<'a, F> {
     Whole(Reading<'a, F>),
     Position,
     Random(Stream),
-    Gather {
-        table: Reading<'a, F>,
-        index: Reading<'a, F>,
-        shift: u32,
-        stride: usize,
-        len: usize,
-    },
+    /// In a box, as it is larger than the others and rare.
+    Gather(Box<Gather<'a, F>>),
+}
+
+struct Gather<'a, F> {
+    table: Reading<'a, F>,
+    index: Reading<'a, F>,
+    shift: u32,
+    stride: usize,
+    len: usize,
 }
 
 impl<'a, F: RowScalar> Inputs<'a, F> {
@@ -228,13 +238,13 @@ impl<'a, F: RowScalar> Inputs<'a, F> {
                 shift,
                 stride,
                 len,
-            } => Source::Gather {
+            } => Source::Gather(Box::new(Gather {
                 table: memory.read(*table),
                 index: memory.read(*index),
                 shift: *shift,
                 stride: *stride,
                 len: *len,
-            },
+            })),
         };
         Self {
             sources: prepared.reads.iter().map(source).collect(),
@@ -284,13 +294,14 @@ impl<'a, F: RowScalar> Inputs<'a, F> {
                     }
                 }
             }
-            Source::Gather {
-                table,
-                index,
-                shift,
-                stride: step,
-                len,
-            } => {
+            Source::Gather(gather) => {
+                let Gather {
+                    table,
+                    index,
+                    shift,
+                    stride: step,
+                    len,
+                } = &**gather;
                 let (mut of, of_stride) = (line.at(2 * operand + 1), line.strides[2 * operand + 1]);
                 let mut at = at;
                 for float in &mut block.floats_mut(node)[to] {

@@ -8,6 +8,7 @@ use crate::expr::{BLOCK, Block, Fold};
 use crate::program::{Operand, Pointwise, product};
 use crate::rows::RowScalar;
 use crate::threads;
+use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
 
 /// Σ over the last axes, and what is computed for every element on the way.
@@ -97,7 +98,7 @@ fn in_parts<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) ->
     true
 }
 
-/// The results of some neighbouring rows whose statistics are in a block.
+/// The results of some rows, neighbours along one axis, whose statistics are in a block.
 fn finish<F: RowScalar>(
     prepared: &PreparedBody<F>,
     inputs: &Inputs<'_, F>,
@@ -109,17 +110,20 @@ fn finish<F: RowScalar>(
         of, walk, results, ..
     } = prepared;
     let (kept, folded) = of.split_shape();
-    let len = product(folded);
-    for (at, row) in rows.clone().enumerate() {
-        let first = row * len;
-        walk.load(results, (first..first + 1, at), inputs, outputs, block);
+    if results.reads_elements() {
+        let len = product(folded);
+        for (at, row) in rows.clone().enumerate() {
+            let first = row * len;
+            walk.load(results, (first..first + 1, at), inputs, outputs, block);
+        }
     }
     block.evaluate(&of.body, &results.nodes, rows.len());
-    for (at, row) in rows.enumerate() {
-        for (index, node) in of.body.results.iter().enumerate() {
-            let output = of.elements.len() + index;
-            let to = walk.output_at(output, row, kept.len());
-            outputs.set(output, to, block.floats(*node)[at]);
+    for (index, node) in of.body.results.iter().enumerate() {
+        let output = of.elements.len() + index;
+        let first = walk.output_at(output, rows.start, kept.len());
+        let stride = of.results[index].strides.last().copied().unwrap_or(0);
+        for (at, value) in block.floats(*node)[..rows.len()].iter().enumerate() {
+            outputs.set(output, first + at * stride, *value);
         }
     }
 }
@@ -142,12 +146,13 @@ fn columns<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
         Some((turn, stage)) => (&turn[..], stage),
         None => (&[][..], &none),
     };
-    let mut sums = vec![[0.0; BLOCK]; outer * blocks * turn.len()];
+    let zeros = outer * blocks * turn.len();
+    let mut sums: SmallVec<[[f64; BLOCK]; 1]> = smallvec![[0.0; BLOCK]; zeros];
     let tasks = sums.chunks_mut(turn.len().max(1)).enumerate().collect();
     let task = |(task, sums): (usize, &mut [[f64; BLOCK]])| {
         let (group, first) = (task / blocks, task % blocks * BLOCK);
         let width = BLOCK.min(inner - first);
-        let mut partial = vec![[F::zero(); BLOCK]; turn.len()];
+        let mut partial: SmallVec<[[F; BLOCK]; 1]> = smallvec![[F::zero(); BLOCK]; turn.len()];
         let outputs = Outputs::default();
         prepared.with_block(&inputs, |block| {
             for row in 0..len {

@@ -243,8 +243,13 @@ impl<'a> Writer<'a> {
              @builtin(local_invocation_index) local: u32,\n) {{\n{main}}}\n"
         )
         .ok();
-        let mut libraries = vec![INDEX, FUNCTIONS];
-        if main.contains("random_word(") {
+        let mut libraries = vec![INDEX];
+        let calls = |functions: &[&str]| functions.iter().any(|function| main.contains(function));
+        // What is not called costs a driver time too.
+        if calls(&["sigmoid(", "tanh_exact(", "exp_m1(", "softplus(", "erf("]) {
+            libraries.push(FUNCTIONS);
+        }
+        if calls(&["random_word("]) {
             libraries.push(PHILOX);
         }
         if uses_rows {
