@@ -19,8 +19,9 @@ pub(super) fn map<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, 
         prepared.with_block(&inputs, |block| {
             for start in range.clone().step_by(BLOCK) {
                 let range = start..(start + BLOCK).min(range.end);
-                walk.load(elements, (range.clone(), 0), &inputs, &outputs, block);
-                block.evaluate(&of.body, &elements.nodes, range.len());
+                let elsewhere = walk.find(elements, range.clone(), &inputs, &outputs, block);
+                block.evaluate(&of.body, &elements.nodes, range.len(), &elsewhere);
+                drop(elsewhere);
                 walk.store(&of.body.elements, range, &mut outputs, block);
             }
         });

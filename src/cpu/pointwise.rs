@@ -2,7 +2,7 @@
 
 use super::Memory;
 use super::memory::{Reading, Writing};
-use crate::expr::{BLOCK, Block, Node, NodeId};
+use crate::expr::{BLOCK, Block, Node, NodeId, REGISTER};
 use crate::philox::Stream;
 use crate::program::{Operand, Pointwise, Slice, TensorId, product};
 use crate::rows::RowScalar;
@@ -32,6 +32,8 @@ struct Leaf {
     node: NodeId,
     operand: usize,
     changes: bool,
+    /// Whether it is only read by other nodes.
+    inner: bool,
 }
 
 /// An expression with what is known of it before it runs.
@@ -84,12 +86,13 @@ impl<F: RowScalar> PreparedBody<F> {
             of.in_place(operand).is_some() || views.into_iter().any(moves)
         };
         let stage = |roots: Vec<NodeId>| {
-            let nodes = body.needed(roots);
+            let nodes = body.needed(roots.iter().copied());
             let leaf = |node: &NodeId| match body.nodes[*node] {
                 Node::Operand(operand) | Node::WholeOperand(operand) => Some(Leaf {
                     node: *node,
                     operand,
                     changes: changes(operand),
+                    inner: !roots.contains(node),
                 }),
                 _ => None,
             };
@@ -249,6 +252,26 @@ impl<'a, F: RowScalar> Inputs<'a, F> {
         Self {
             sources: prepared.reads.iter().map(source).collect(),
         }
+    }
+
+    /// The elements that a leaf reads along a line, where they are floats and neighbours.
+    fn neighbours<'i>(
+        &'i self,
+        leaf: Leaf,
+        len: usize,
+        line: &Line<'_>,
+        outputs: &'i Outputs<'_, F>,
+    ) -> Option<&'i [F]> {
+        let view = 2 * leaf.operand;
+        let (elements, at) = match &self.sources[leaf.operand] {
+            Source::Float(elements) => (&elements[..], line.at(view)),
+            Source::Output(output) => {
+                let (first, elements) = &outputs.0[*output];
+                (&elements[..], line.at(line.outputs + output) - first)
+            }
+            _ => return None,
+        };
+        (line.strides[view] == 1).then(|| &elements[at..at + len])
     }
 
     /// Puts what a leaf reads along a line into a block, from place `to.start` on.
@@ -575,6 +598,31 @@ impl Walk {
                 inputs.load(*leaf, block, to + start..to + start + len, line, outputs);
             }
         });
+    }
+
+    /// What [`Walk::load`] does at the start of a block, but for leaves whose elements are neighbours: it says
+    /// where those are.
+    pub(super) fn find<'i, F: RowScalar>(
+        &self,
+        stage: &Stage,
+        range: Range<usize>,
+        inputs: &'i Inputs<'_, F>,
+        outputs: &'i Outputs<'_, F>,
+        block: &mut Block<F>,
+    ) -> SmallVec<[(NodeId, &'i [F]); 8]> {
+        let mut found = SmallVec::new();
+        let whole = range.len();
+        self.lines(range, |start, len, line| {
+            for leaf in stage.leaves.iter().filter(|leaf| leaf.changes) {
+                let neighbours = leaf.inner && len == whole && len % REGISTER == 0;
+                let elements = neighbours.then(|| inputs.neighbours(*leaf, len, line, outputs));
+                match elements.flatten() {
+                    Some(elements) => found.push((leaf.node, elements)),
+                    None => inputs.load(*leaf, block, start..start + len, line, outputs),
+                }
+            }
+        });
+        found
     }
 
     /// Stores elements that were computed in a range.

@@ -71,14 +71,14 @@ fn in_parts<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) ->
                 let piece = start..(start + BLOCK).min(range.end);
                 let len = piece.len();
                 walk.load(stage, (piece.clone(), 0), &inputs, &outputs, block);
-                block.evaluate(&of.body, &stage.nodes, len);
+                block.evaluate(&of.body, &stage.nodes, len, &[]);
                 for (sum, index) in sums.iter_mut().zip(turn) {
                     let values = &block.floats(of.body.statistics[*index].1)[..len];
                     *sum = folded(Fold::Sum, *sum, values);
                 }
                 if !elements.nodes.is_empty() {
                     walk.load(elements, (piece.clone(), 0), &inputs, &outputs, block);
-                    block.evaluate(&of.body, &elements.nodes, len);
+                    block.evaluate(&of.body, &elements.nodes, len, &[]);
                     walk.store(&of.body.elements, piece, &mut outputs, block);
                 }
             }
@@ -117,7 +117,7 @@ fn finish<F: RowScalar>(
             walk.load(results, (first..first + 1, at), inputs, outputs, block);
         }
     }
-    block.evaluate(&of.body, &results.nodes, rows.len());
+    block.evaluate(&of.body, &results.nodes, rows.len(), &[]);
     for (index, node) in of.body.results.iter().enumerate() {
         let output = of.elements.len() + index;
         let first = walk.output_at(output, rows.start, kept.len());
@@ -163,7 +163,7 @@ fn columns<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
                     all.for_each(|(sum, value)| *sum += *value);
                 } else {
                     walk.load(stage, (range, 0), &inputs, &outputs, block);
-                    block.evaluate(&of.body, &stage.nodes, width);
+                    block.evaluate(&of.body, &stage.nodes, width, &[]);
                     for (partial, index) in partial.iter_mut().zip(turn) {
                         let values = block.floats(of.body.statistics[*index].1);
                         let all = partial.iter_mut().zip(values).take(width);

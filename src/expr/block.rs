@@ -5,8 +5,11 @@ use super::{Lanes, Vector};
 use aligned_vec::AVec;
 use pulp::{Arch, Simd, WithSimd};
 
+/// What the elements of a register are, and those of two or four.
+pub(crate) const REGISTER: usize = 16;
+
 /// The elements of a block: whole registers, whatever their width.
-pub(crate) const BLOCK: usize = 128;
+pub(crate) const BLOCK: usize = 256;
 
 /// The values of a body's nodes at the elements of a block.
 #[derive(Debug)]
@@ -55,15 +58,23 @@ impl<F: BlockScalar> Block<F> {
         &mut self.wholes[id * BLOCK..][..BLOCK]
     }
 
-    /// Computes some nodes, which are in order, at the first `len` elements; their leaves are in place.
-    pub(crate) fn evaluate(&mut self, body: &Body, nodes: &[NodeId], len: usize) {
+    /// Computes some nodes, which are in order, at the first `len` elements. Their leaves are in place, or
+    /// `elsewhere`: whole registers of them.
+    pub(crate) fn evaluate(
+        &mut self,
+        body: &Body,
+        nodes: &[NodeId],
+        len: usize,
+        elsewhere: &[(NodeId, &[F])],
+    ) {
         // Whole registers.
-        let len = len.next_multiple_of(16).min(BLOCK);
+        let len = len.next_multiple_of(REGISTER).min(BLOCK);
         F::evaluate(Evaluation {
             block: self,
             body,
             nodes,
             len,
+            elsewhere,
         });
     }
 }
@@ -98,6 +109,7 @@ pub struct Evaluation<'a, F> {
     body: &'a Body,
     nodes: &'a [NodeId],
     len: usize,
+    elsewhere: &'a [(NodeId, &'a [F])],
 }
 
 impl WithSimd for Evaluation<'_, f32> {
@@ -189,7 +201,13 @@ impl<F: BlockScalar> Evaluation<'_, F> {
         for id in self.nodes.iter().copied() {
             let (before, rest) = self.block.floats.split_at_mut(id * BLOCK);
             let to = &mut rest[..len];
-            let float = |id: NodeId| &before[id * BLOCK..][..len];
+            let float = |id: NodeId| {
+                let known = self.elsewhere.iter().find(|(known, _)| *known == id);
+                known.map_or_else(
+                    || &before[id * BLOCK..][..len],
+                    |(_, floats)| &floats[..len],
+                )
+            };
             match self.body.nodes[id] {
                 Node::Apply(function, x) => {
                     let x = float(x);
