@@ -14,15 +14,15 @@ pub(crate) struct Derived {
     diagonals: usize,
     saved: usize,
     shared_gradient: bool,
-    /// Of x, r, diagonal weights and states: the new states, then what is saved.
+    /// Computes the new states and what is saved, of x, r, diagonal weights and old states.
     forward: Body,
-    /// Of the same: v, where there are late gates.
+    /// Computes v, the late gates' input, of x, r, diagonal weights and old states.
     inner: Option<Body>,
-    /// Of what is saved, diagonal weights and gradients of the states: those of x, r, states and
-    /// diagonal weights.
+    /// Computes the gradients of x, r, old states and diagonal weights, of what is saved, diagonal
+    /// weights and the gradients of the new states.
     backward: Body,
-    /// Of what is saved, and of the gradient of v as the last operand: what is added to those of
-    /// x, r and states.
+    /// Computes what is added to the gradients of x, r and old states, of what is saved and, as the
+    /// last operand, the gradient of v.
     inner_backward: Body,
 }
 

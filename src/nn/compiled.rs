@@ -1,6 +1,6 @@
 //! Graphs compiled for a signature, fed and run: the one place that does so.
 
-use super::scope::Trace;
+use super::trace::Trace;
 use crate::data::Values;
 use crate::device::Device;
 use crate::error::{Error, Result};

@@ -2,7 +2,8 @@
 
 use super::compiled::{Besides, Compiled, Feed, Signature, Written};
 use super::parameters::Parameters;
-use super::scope::{Scope, Trace};
+use super::scope::Scope;
+use super::trace::Trace;
 use super::{Input, ShapeCache, check_lengths};
 use crate::data::Values;
 use crate::device::Device;

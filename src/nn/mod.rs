@@ -12,6 +12,7 @@ mod parameters;
 mod recurrent;
 mod scope;
 mod sequential;
+mod trace;
 
 pub(crate) use cache::ShapeCache;
 pub(crate) use compiled::{Besides, Compiled, Feed, InputSlots, Signature, Source, Written};
@@ -28,9 +29,9 @@ pub(crate) use recurrent::check_lengths;
 pub use recurrent::{Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentModel, State, Vjp};
 #[cfg(feature = "safetensors")]
 pub(crate) use recurrent::{Stack, StackModel};
-pub(crate) use scope::Trace;
 pub use scope::{RowOf, Scope};
 pub use sequential::Sequential;
+pub(crate) use trace::Trace;
 
 use crate::cell::{GruUnit, LstmUnit, RnnUnit};
 

@@ -3,7 +3,7 @@
 use super::compiled::{Besides, Compiled, Feed, InputSlots, Signature, Written, check_count};
 use super::layer::{Inputs, Layer, Network};
 use super::parameters::Parameters;
-use super::scope::Trace;
+use super::trace::Trace;
 use super::{Input, ShapeCache, check_lengths};
 use crate::Real;
 use crate::data::{Sequence, Values};
