@@ -185,7 +185,8 @@ fn the_same_step_is_recorded_once_and_simple_ones_not_at_all() {
 
 #[test]
 fn the_derivative_of_each_function() {
-    let functions: [(&str, for<'t> fn(Expr<'t>) -> Expr<'t>, &[f64]); 13] = [
+    type Unary = for<'t> fn(Expr<'t>) -> Expr<'t>;
+    let functions: [(&str, Unary, &[f64]); 13] = [
         ("neg", |x| -x, &[-1.0, 0.0, 2.0]),
         ("abs", |x| x.abs(), &[-1.0, 0.5]),
         ("sqrt", |x| x.sqrt(), &[0.3, 2.0, 30.0]),
@@ -210,7 +211,8 @@ fn the_derivative_of_each_function() {
             check_gradient(name, &body, &[vec![*place, place + 0.01]], &[]);
         }
     }
-    let operators: [(&str, for<'t> fn(Expr<'t>, Expr<'t>) -> Expr<'t>); 6] = [
+    type Binary = for<'t> fn(Expr<'t>, Expr<'t>) -> Expr<'t>;
+    let operators: [(&str, Binary); 6] = [
         ("add", |x, y| x + y),
         ("sub", |x, y| x - y),
         ("mul", |x, y| x * y),

@@ -1,7 +1,7 @@
 //! What is computed, without saying where: the storey between layers and programs.
 //!
 //! A [`Graph`] is a list of operations on typed values ([`Var`]s). A value may be used any number of times, views cost nothing, and
-//! [`gradients`](Graph::gradients) writes a graph's backward pass as more of the same graph. [`lower`](crate::lower) makes a
+//! `gradients` writes a graph's backward pass as more of the same graph. `lower` makes a
 //! [`Program`](crate::Program) of it.
 
 mod gradients;

@@ -260,7 +260,8 @@ impl Graph {
                 body: Arc::new(tape.finish(&[], &[sum])),
             };
             let d = self.trimmed(reduced, &all_inputs, None)[0];
-            parts[*input].push(self.reshape(d, &self.shape(inputs[*input]).to_vec())?);
+            let shape = self.shape(inputs[*input]).to_vec();
+            parts[*input].push(self.reshape(d, &shape)?);
         }
         if !(stored.is_empty() && as_results.is_empty()) {
             let exprs =
@@ -278,7 +279,7 @@ impl Graph {
                 .chain(&as_results)
                 .map(|(operand, _)| *operand);
             for (operand, d) in operands.zip(outputs) {
-                let (input, d) = self.to_input(&op.arguments[operand], inputs, d, &op.shape)?;
+                let (input, d) = self.d_input(&op.arguments[operand], inputs, d, &op.shape)?;
                 parts[input].push(d);
             }
         }
@@ -290,7 +291,7 @@ impl Graph {
     }
 
     /// The gradient of an input from that of an operand, which is over the space or its rows.
-    fn to_input(
+    fn d_input(
         &mut self,
         argument: &Argument,
         inputs: &[Var],

@@ -115,7 +115,8 @@ pub(super) fn destinations(
                place: Place,
                changes: bool| {
         let step = neighbours.producers[&var];
-        let free = !(changes && uses[&var] > 1) && !neighbours.meet(places, var, &place);
+        let shared = changes && uses[&var] > 1;
+        let free = !shared && !neighbours.meet(places, var, &place);
         if free && !places.contains_key(&var) && can_put(graph, step, var, &place) {
             places.insert(var, place);
             if changes {

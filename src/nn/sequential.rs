@@ -139,9 +139,9 @@ impl Layer for Sequential {
     type Output = Var;
 
     fn forward(&self, s: &mut Scope<'_>, x: Var) -> Result<Var> {
-        let layers = self.layers.iter().enumerate();
-        layers.fold(Ok(x), |x, (index, layer)| {
-            s.layer(&index.to_string(), &**layer, x?)
+        let mut layers = self.layers.iter().enumerate();
+        layers.try_fold(x, |x, (index, layer)| {
+            s.layer(&index.to_string(), &**layer, x)
         })
     }
 }

@@ -1,9 +1,9 @@
 //! What an executable will do, and how long each part of it took.
 //!
-//! [`Trainer::plan`](crate::train::Trainer::plan), [`Sequential::plan`](crate::nn::Sequential::plan)
+//! [`Trainer::plan`](crate::train::Trainer::plan), [`Model::plan`](crate::nn::Model::plan)
 //! and [`Executable::plan`](crate::Executable::plan) give an [`ExecutionPlan`] before anything has
 //! run; [`Trainer::profile_step`](crate::train::Trainer::profile_step),
-//! [`Sequential::profile`](crate::nn::Sequential::profile) and
+//! [`Model::profile`](crate::nn::Model::profile) and
 //! [`Executable::profile`](crate::Executable::profile) run once and give a [`Profile`].
 
 mod plan;

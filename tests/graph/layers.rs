@@ -99,7 +99,8 @@ impl Layer for TwoLengths {
         let half = s.map("half", [*state.h()], |[h]| h * 0.5)?;
         let state = State::from_parts(vec![half, *state.c().unwrap()]);
         let (y, last) = s.layer("decoder", &Lstm::hidden(4), (target, Some(state)))?;
-        let last = s.reshape(*last.h(), &s.shape(*last.h())[1..].to_vec())?;
+        let shape = s.shape(*last.h())[1..].to_vec();
+        let last = s.reshape(*last.h(), &shape)?;
         let step = s.layer("last", &LastStep, y)?;
         s.add(step, last)
     }
@@ -117,7 +118,8 @@ fn lengths_travel_with_their_sequence() {
         let model = Model::new(&device, TwoLengths, &inputs, 3).unwrap();
         let call = Function::new(&device, |s, inputs| {
             let y = TwoLengths.forward(s, [inputs[0], inputs[1]])?;
-            let ones = s.constant(&s.shape(y).to_vec(), 1.0);
+            let shape = s.shape(y).to_vec();
+            let ones = s.constant(&shape, 1.0);
             let d = s.gradients(&[(y, ones)], &inputs[..2])?;
             Ok(vec![y, d[0].unwrap(), d[1].unwrap()])
         });
@@ -229,7 +231,8 @@ fn a_layer_used_twice() {
             let own = names.clone();
             let call = Function::new(&device, move |s, inputs| {
                 let y = Twice(shared).forward(s, inputs[0])?;
-                let ones = s.constant(&s.shape(y).to_vec(), 1.0);
+                let shape = s.shape(y).to_vec();
+                let ones = s.constant(&shape, 1.0);
                 let of = own
                     .iter()
                     .map(|name| s.shared(name))

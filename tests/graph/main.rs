@@ -90,7 +90,8 @@ fn values_beside_what_they_are_made_of() {
                 let all = s.concat(&[a, b, a, c, d, b], axis)?;
                 let outer = s.concat(&[all, a], axis)?;
                 let half = s.map("half", [outer], |[x]| x * 0.5)?;
-                let ones = s.constant(&s.shape(half).to_vec(), 1.0);
+                let shape = s.shape(half).to_vec();
+                let ones = s.constant(&shape, 1.0);
                 let gradient = s.gradients(&[(half, ones)], &[inputs[0]])?[0].unwrap();
                 Ok(vec![half, gradient])
             });

@@ -48,7 +48,8 @@ where
     let names: Vec<String> = model.parameters().names().map(str::to_owned).collect();
     let call = Function::new(&device, move |s, inputs| {
         let y = layer.forward(s, inputs[0])?;
-        let seed = s.constant(&s.shape(y).to_vec(), 1.0);
+        let shape = s.shape(y).to_vec();
+        let seed = s.constant(&shape, 1.0);
         let seed = s.map("seed", [seed, y], |[seed, y]| seed * y)?;
         let mut of = if tokens { vec![] } else { vec![inputs[0]] };
         for name in &names {

@@ -83,8 +83,10 @@ impl<F: RowScalar> Locked<'_, '_, F> {
         let mut rest: Vec<(usize, &mut [F])> = (self.tensors.iter_mut())
             .map(|tensor| (0, &mut tensor[..]))
             .collect();
-        let none = || (0..outputs.len()).map(|_| None).collect();
-        let mut carved: Vec<Vec<Option<(usize, &mut [F])>>> = (0..parts).map(|_| none()).collect();
+        // Of each part, of each output: where it begins and its elements.
+        let mut carved: Vec<Vec<_>> = (0..parts)
+            .map(|_| outputs.iter().map(|_| None).collect())
+            .collect();
         for (part, output, range) in ranges {
             let (tensor, first, _) = outputs[output];
             let (at, elements) = &mut rest[tensor];
