@@ -83,7 +83,9 @@ fn nan_stays_nan() {
 fn functions_over_their_range() {
     type Unary = for<'t> fn(bptt::expr::Expr<'t>) -> bptt::expr::Expr<'t>;
     let (infinity, most) = (f32::INFINITY, f32::MAX);
-    let functions: [(&str, Unary, [f32; 2], &[(f32, f32)]); 10] = [
+    /// A name, the function, the range it is drawn from, and what it gives at some places.
+    type Case = (&'static str, Unary, [f32; 2], &'static [(f32, f32)]);
+    let functions: [Case; 10] = [
         (
             "abs",
             |x| x.abs(),
