@@ -1,10 +1,12 @@
 //! Matrix products.
 
 use super::memory::{Memory, matrix, matrix_mut};
+use super::small_product::{MOST, SmallProduct, Strided};
 use crate::Real;
-use crate::program::Gemm;
+use crate::program::{Gemm, Matrix};
 use crate::threads;
 use crate::trusted::product;
+use std::any::TypeId;
 
 /// A product does about this many times the operations of other work in the same time, and needs that many more to be worth a thread.
 const QUICK: usize = 16;
@@ -12,9 +14,8 @@ const QUICK: usize = 16;
 /// c = op(a) · op(b) (+ bias) (+ c)
 pub(super) fn gemm<F: Real>(op: &Gemm, memory: &Memory<'_, F>) {
     let (a, b) = (memory.read(op.a.extent()), memory.read(op.b.extent()));
-    let mut c = memory.write(op.c.extent());
-    let (a, b) = (matrix(&a, op.a), matrix(&b, op.b));
-    let mut c = matrix_mut(&mut c, op.c);
+    let mut c_elements = memory.write(op.c.extent());
+    let mut c = matrix_mut(&mut c_elements, op.c);
     let mut accumulate = op.accumulate;
     if let Some(bias) = op.bias {
         let bias = memory.read(bias);
@@ -27,7 +28,32 @@ pub(super) fn gemm<F: Real>(op: &Gemm, memory: &Memory<'_, F>) {
         accumulate = true;
     }
     let (m, n, k) = op.dimensions();
-    let parts = threads::split(2 * m * n * k / QUICK, usize::MAX);
+    let multiplications = m.saturating_mul(n).saturating_mul(k);
+    if multiplications <= MOST && TypeId::of::<F>() == TypeId::of::<f32>() {
+        let strides = |of: Matrix, transposed: bool| match transposed {
+            true => [1, of.row_stride],
+            false => [of.row_stride, 1],
+        };
+        let small = SmallProduct {
+            sizes: [m, n, k],
+            a: Strided {
+                elements: bytemuck::cast_slice(&a),
+                strides: strides(op.a, op.transpose_a),
+            },
+            b: Strided {
+                elements: bytemuck::cast_slice(&b),
+                strides: strides(op.b, op.transpose_b),
+            },
+            c: Strided {
+                elements: bytemuck::cast_slice_mut(&mut c_elements),
+                strides: strides(op.c, false),
+            },
+            accumulate,
+        };
+        return small.run();
+    }
+    let (a, b) = (matrix(&a, op.a), matrix(&b, op.b));
+    let parts = threads::split(multiplications / (QUICK / 2), usize::MAX);
     product(
         if op.transpose_a { a.reversed_axes() } else { a },
         if op.transpose_b { b.reversed_axes() } else { b },

@@ -20,7 +20,7 @@ pub(super) fn map<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, 
             for start in range.clone().step_by(BLOCK) {
                 let range = start..(start + BLOCK).min(range.end);
                 let elsewhere = walk.find(elements, range.clone(), &inputs, &outputs, block);
-                block.evaluate(&of.body, &elements.nodes, range.len(), &elsewhere);
+                block.evaluate(&of.body, &elements.schedule, range.len(), &elsewhere);
                 drop(elsewhere);
                 walk.store(&of.body.elements, range, &mut outputs, block);
             }

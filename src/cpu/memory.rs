@@ -25,6 +25,17 @@ impl<'a, F: Real> Memory<'a, F> {
         Reading { guard, slice }
     }
 
+    /// A whole tensor for reading.
+    pub(crate) fn read_whole(&self, tensor: TensorId) -> Reading<'a, F> {
+        let guard = self.buffers[tensor.0].read();
+        let slice = Slice {
+            tensor,
+            offset: 0,
+            len: guard.len(),
+        };
+        Reading { guard, slice }
+    }
+
     /// The lengths of sequences, or other whole numbers.
     pub(crate) fn wholes(&self, slice: Slice) -> Vec<usize> {
         let whole = |whole: &F| whole.to_whole() as usize;

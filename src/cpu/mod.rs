@@ -16,6 +16,7 @@ mod recurrent_forward;
 mod reduce;
 mod row;
 mod scatter;
+mod small_product;
 mod states;
 mod team;
 mod zoneout;

@@ -9,7 +9,7 @@ pub(super) use walk::Walk;
 
 use super::Memory;
 use super::memory::Reading;
-use crate::expr::{BLOCK, Block, Node, NodeId};
+use crate::expr::{BLOCK, Block, Node, NodeId, Schedule};
 use crate::philox::Stream;
 use crate::program::{Operand, Pointwise, Slice, TensorId};
 use crate::rows::RowScalar;
@@ -23,7 +23,7 @@ pub(super) const PART: usize = 1 << 14;
 /// Nodes that are computed together, and the leaves among them: each with its operand and whether it changes over the space.
 #[derive(Debug, Default)]
 pub(super) struct Stage {
-    pub(super) nodes: Vec<NodeId>,
+    pub(super) schedule: Schedule,
     leaves: Vec<Leaf>,
 }
 
@@ -56,8 +56,7 @@ pub(crate) struct PreparedBody<F> {
     pub(super) walk: Walk,
     /// The walk with the last axis that forms no row inside.
     pub(super) columns: Option<Walk>,
-    /// What each operand is read from.
-    reads: Vec<Read>,
+    reads: Reads,
     /// The tensors that are written, and for each output its tensor among them, where it starts, and its extent.
     tensors: Vec<TensorId>,
     pub(super) outputs: Vec<(usize, usize, usize)>,
@@ -65,22 +64,95 @@ pub(crate) struct PreparedBody<F> {
     blocks: Mutex<Vec<Block<F>>>,
 }
 
+/// A part of one of the tensors that are read.
+#[derive(Debug)]
+struct Part {
+    tensor: usize,
+    range: Range<usize>,
+}
+
 /// What an operand is read from.
 #[derive(Debug)]
 enum Read {
-    Float(Slice),
+    Float(Part),
     /// The n-th output, which is read where it is written.
     Output(usize),
-    Whole(Slice),
+    Whole(Part),
     Position,
-    Random(Slice, u32),
+    /// The n-th stream of random words.
+    Random(usize),
     Gather {
-        table: Slice,
-        index: Slice,
+        table: Part,
+        index: Part,
         shift: u32,
         stride: usize,
         len: usize,
     },
+}
+
+/// What the operands of an expression are read from.
+#[derive(Debug, Default)]
+struct Reads {
+    operands: Vec<Read>,
+    /// Each tensor once, so that it is locked once.
+    tensors: Vec<TensorId>,
+    /// Where the seeds of streams are, and their sites.
+    streams: Vec<(Part, u32)>,
+}
+
+impl Reads {
+    fn new(of: &Pointwise) -> Self {
+        let mut reads = Self::default();
+        for (index, operand) in of.operands.iter().enumerate() {
+            let read = match operand {
+                Operand::Float(view) => match of.in_place(index) {
+                    Some(output) => Read::Output(output),
+                    None => Read::Float(reads.part(view.extent(&of.shape))),
+                },
+                Operand::Whole(view) => Read::Whole(reads.part(view.extent(&of.shape))),
+                Operand::Position { .. } => Read::Position,
+                Operand::Random { rng, site, .. } => {
+                    let seed = reads.part(*rng);
+                    reads.streams.push((seed, *site));
+                    Read::Random(reads.streams.len() - 1)
+                }
+                Operand::Gather {
+                    view,
+                    index,
+                    shift,
+                    stride,
+                    len,
+                } => {
+                    let mut table = view.extent(&of.shape);
+                    table.len += (len - 1) * stride;
+                    Read::Gather {
+                        table: reads.part(table),
+                        index: reads.part(index.extent(&of.shape)),
+                        shift: *shift,
+                        stride: *stride,
+                        len: *len,
+                    }
+                }
+            };
+            reads.operands.push(read);
+        }
+        reads
+    }
+
+    fn part(&mut self, slice: Slice) -> Part {
+        let range = slice.offset..slice.offset + slice.len;
+        let tensor = place_in(&mut self.tensors, slice.tensor);
+        Part { tensor, range }
+    }
+}
+
+/// The place of a tensor among some, to which it is added where it is new.
+fn place_in(tensors: &mut Vec<TensorId>, tensor: TensorId) -> usize {
+    let known = tensors.iter().position(|id| *id == tensor);
+    known.unwrap_or_else(|| {
+        tensors.push(tensor);
+        tensors.len() - 1
+    })
 }
 
 impl<F: RowScalar> PreparedBody<F> {
@@ -104,7 +176,8 @@ impl<F: RowScalar> PreparedBody<F> {
                 _ => None,
             };
             let leaves = nodes.iter().filter_map(leaf).collect();
-            Stage { nodes, leaves }
+            let schedule = Schedule::new(body, &nodes, &roots);
+            Stage { schedule, leaves }
         };
         let folded = |turn: Vec<usize>| {
             let nodes = turn.iter().map(|index| body.statistics[*index].1).collect();
@@ -120,12 +193,8 @@ impl<F: RowScalar> PreparedBody<F> {
         let mut tensors = vec![];
         let mut outputs = vec![];
         for slice in elements.chain(results) {
-            let known = tensors.iter().position(|id| *id == slice.tensor);
-            let index = known.unwrap_or_else(|| {
-                tensors.push(slice.tensor);
-                tensors.len() - 1
-            });
-            outputs.push((index, slice.offset, slice.len));
+            let tensor = place_in(&mut tensors, slice.tensor);
+            outputs.push((tensor, slice.offset, slice.len));
         }
         let columns = (!kept.is_empty()).then(|| {
             let mut turned = of.clone();
@@ -137,9 +206,7 @@ impl<F: RowScalar> PreparedBody<F> {
             elements: stage(body.elements.clone()),
             results: stage(body.results.clone()),
             statistics: (0..body.statistics.len()).map(node_of).collect(),
-            reads: (0..of.operands.len())
-                .map(|operand| read(of, operand))
-                .collect(),
+            reads: Reads::new(of),
             walk,
             columns,
             tensors,
@@ -160,8 +227,7 @@ impl<F: RowScalar> PreparedBody<F> {
         let stages = self.turns.iter().map(|(_, stage)| stage);
         for stage in stages.chain([&self.elements, &self.results]) {
             for leaf in stage.leaves.iter().filter(|leaf| !leaf.changes) {
-                let first = self.walk.first();
-                inputs.load(*leaf, &mut block, 0..BLOCK, &first, &Outputs::default());
+                inputs.fill(&self.walk, *leaf, &mut block);
             }
         }
         let result = run(&mut block);
@@ -182,82 +248,42 @@ impl<F: RowScalar> PreparedBody<F> {
     }
 }
 
-fn read(of: &Pointwise, operand: usize) -> Read {
-    match &of.operands[operand] {
-        Operand::Float(view) => match of.in_place(operand) {
-            Some(output) => Read::Output(output),
-            None => Read::Float(view.extent(&of.shape)),
-        },
-        Operand::Whole(view) => Read::Whole(view.extent(&of.shape)),
-        Operand::Position { .. } => Read::Position,
-        Operand::Random { rng, site, .. } => Read::Random(*rng, *site),
-        Operand::Gather {
-            view,
-            index,
-            shift,
-            stride,
-            len,
-        } => {
-            let mut table = view.extent(&of.shape);
-            table.len += (len - 1) * stride;
-            Read::Gather {
-                table,
-                index: index.extent(&of.shape),
-                shift: *shift,
-                stride: *stride,
-                len: *len,
-            }
-        }
-    }
-}
-
 /// What an expression reads, locked.
 pub(super) struct Inputs<'a, F> {
-    sources: SmallVec<[Source<'a, F>; 8]>,
-}
-
-enum Source<'a, F> {
-    Float(Reading<'a, F>),
-    Output(usize),
-    Whole(Reading<'a, F>),
-    Position,
-    Random(Stream),
-    /// In a box, as it is larger than the others and rare.
-    Gather(Box<Gather<'a, F>>),
-}
-
-struct Gather<'a, F> {
-    table: Reading<'a, F>,
-    index: Reading<'a, F>,
-    shift: u32,
-    stride: usize,
-    len: usize,
+    operands: &'a [Read],
+    tensors: SmallVec<[Reading<'a, F>; 8]>,
+    streams: SmallVec<[Stream; 1]>,
 }
 
 impl<'a, F: RowScalar> Inputs<'a, F> {
-    pub(super) fn new(prepared: &PreparedBody<F>, memory: &Memory<'a, F>) -> Self {
-        let source = |read: &Read| match read {
-            Read::Float(slice) => Source::Float(memory.read(*slice)),
-            Read::Output(output) => Source::Output(*output),
-            Read::Whole(slice) => Source::Whole(memory.read(*slice)),
-            Read::Position => Source::Position,
-            Read::Random(rng, site) => Source::Random(Stream::new(&memory.read(*rng), *site)),
-            Read::Gather {
-                table,
-                index,
-                shift,
-                stride,
-                len,
-            } => Source::Gather(Box::new(Gather {
-                table: memory.read(*table),
-                index: memory.read(*index),
-                shift: *shift,
-                stride: *stride,
-                len: *len,
-            })),
-        };
+    pub(super) fn new(prepared: &'a PreparedBody<F>, memory: &Memory<'a, F>) -> Self {
+        let Reads {
+            operands,
+            tensors,
+            streams,
+        } = &prepared.reads;
+        let tensors: SmallVec<_> = tensors.iter().map(|id| memory.read_whole(*id)).collect();
+        let stream = |(seed, site): &(Part, u32)| Stream::new(part(&tensors, seed), *site);
         Self {
-            sources: prepared.reads.iter().map(source).collect(),
+            operands,
+            streams: streams.iter().map(stream).collect(),
+            tensors,
+        }
+    }
+
+    fn part(&self, of: &Part) -> &[F] {
+        part(&self.tensors, of)
+    }
+
+    /// Puts what a leaf reads everywhere into a block, where it is not there from an earlier run.
+    fn fill(&self, walk: &Walk, leaf: Leaf, block: &mut Block<F>) {
+        if let Read::Float(from) = &self.operands[leaf.operand] {
+            let value = self.part(from)[0];
+            if block.floats(leaf.node)[0].to_double().to_bits() != value.to_double().to_bits() {
+                block.set(leaf.node, value);
+            }
+        } else {
+            self.load(leaf, block, 0..BLOCK, &walk.first(), &Outputs::default());
         }
     }
 
@@ -270,9 +296,9 @@ impl<'a, F: RowScalar> Inputs<'a, F> {
         outputs: &'i Outputs<'_, F>,
     ) -> Option<&'i [F]> {
         let view = 2 * leaf.operand;
-        let (elements, at) = match &self.sources[leaf.operand] {
-            Source::Float(elements) => (&elements[..], line.at(view)),
-            Source::Output(output) => {
+        let (elements, at) = match &self.operands[leaf.operand] {
+            Read::Float(from) => (self.part(from), line.at(view)),
+            Read::Output(output) => {
                 let (first, elements) = &outputs.0[*output];
                 (&elements[..], line.at(line.outputs + output) - first)
             }
@@ -292,29 +318,30 @@ impl<'a, F: RowScalar> Inputs<'a, F> {
     ) {
         let Leaf { node, operand, .. } = leaf;
         let (at, stride) = (line.at(2 * operand), line.strides[2 * operand]);
-        match &self.sources[operand] {
-            Source::Float(elements) => copy(elements, at, stride, &mut block.floats_mut(node)[to]),
-            Source::Output(output) => {
+        match &self.operands[operand] {
+            Read::Float(from) => copy(self.part(from), at, stride, &mut block.floats_mut(node)[to]),
+            Read::Output(output) => {
                 // An output read in place has the operand's strides.
                 let (first, elements) = &outputs.0[*output];
                 let at = line.at(line.outputs + output) - first;
                 copy(elements, at, stride, &mut block.floats_mut(node)[to]);
             }
-            Source::Whole(elements) => {
-                let mut at = at;
+            Read::Whole(from) => {
+                let (mut at, elements) = (at, self.part(from));
                 for whole in &mut block.wholes_mut(node)[to] {
                     *whole = elements[at].to_whole();
                     at += stride;
                 }
             }
-            Source::Position => {
+            Read::Position => {
                 let mut at = at as u32;
                 for whole in &mut block.wholes_mut(node)[to] {
                     *whole = at;
                     at = at.wrapping_add(stride as u32);
                 }
             }
-            Source::Random(stream) => {
+            Read::Random(stream) => {
+                let stream = &self.streams[*stream];
                 let to = &mut block.wholes_mut(node)[to];
                 if stride == 1 {
                     stream.words(at, to);
@@ -324,14 +351,14 @@ impl<'a, F: RowScalar> Inputs<'a, F> {
                     }
                 }
             }
-            Source::Gather(gather) => {
-                let Gather {
-                    table,
-                    index,
-                    shift,
-                    stride: step,
-                    len,
-                } = &**gather;
+            Read::Gather {
+                table,
+                index,
+                shift,
+                stride: step,
+                len,
+            } => {
+                let (table, index) = (self.part(table), self.part(index));
                 let (mut of, of_stride) = (line.at(2 * operand + 1), line.strides[2 * operand + 1]);
                 let mut at = at;
                 for float in &mut block.floats_mut(node)[to] {
@@ -347,6 +374,10 @@ impl<'a, F: RowScalar> Inputs<'a, F> {
             }
         }
     }
+}
+
+fn part<'r, F>(tensors: &'r [Reading<'_, F>], Part { tensor, range }: &Part) -> &'r [F] {
+    &tensors[*tensor][range.clone()]
 }
 
 #[inline]

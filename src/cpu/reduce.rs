@@ -71,14 +71,14 @@ fn in_parts<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) ->
                 let piece = start..(start + BLOCK).min(range.end);
                 let len = piece.len();
                 walk.load(stage, (piece.clone(), 0), &inputs, &outputs, block);
-                block.evaluate(&of.body, &stage.nodes, len, &[]);
+                block.evaluate(&of.body, &stage.schedule, len, &[]);
                 for (sum, index) in sums.iter_mut().zip(turn) {
                     let values = &block.floats(of.body.statistics[*index].1)[..len];
                     *sum = folded(Fold::Sum, *sum, values);
                 }
-                if !elements.nodes.is_empty() {
+                if !of.body.elements.is_empty() {
                     walk.load(elements, (piece.clone(), 0), &inputs, &outputs, block);
-                    block.evaluate(&of.body, &elements.nodes, len, &[]);
+                    block.evaluate(&of.body, &elements.schedule, len, &[]);
                     walk.store(&of.body.elements, piece, &mut outputs, block);
                 }
             }
@@ -117,7 +117,7 @@ fn finish<F: RowScalar>(
             walk.load(results, (first..first + 1, at), inputs, outputs, block);
         }
     }
-    block.evaluate(&of.body, &results.nodes, rows.len(), &[]);
+    block.evaluate(&of.body, &results.schedule, rows.len(), &[]);
     for (index, node) in of.body.results.iter().enumerate() {
         let output = of.elements.len() + index;
         let first = walk.output_at(output, rows.start, kept.len());
@@ -141,41 +141,40 @@ fn columns<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
     // The space with the rows' axes outside.
     let walk = prepared.columns.as_ref().expect("some axes form no row");
     let blocks = inner.div_ceil(BLOCK);
+    let widest = inner.min(BLOCK);
     let none = Stage::default();
     let (turn, stage) = match prepared.turns.first() {
         Some((turn, stage)) => (&turn[..], stage),
         None => (&[][..], &none),
     };
-    let zeros = outer * blocks * turn.len();
-    let mut sums: SmallVec<[[f64; BLOCK]; 1]> = smallvec![[0.0; BLOCK]; zeros];
-    let tasks = sums.chunks_mut(turn.len().max(1)).enumerate().collect();
-    let task = |(task, sums): (usize, &mut [[f64; BLOCK]])| {
+    // Of each task, of each statistic: its sums, as many as the widest block has.
+    let of_task = turn.len() * widest;
+    let mut sums: SmallVec<[f64; BLOCK]> = smallvec![0.0; outer * blocks * of_task];
+    let tasks = sums.chunks_mut(of_task.max(1)).enumerate().collect();
+    let task = |(task, sums): (usize, &mut [f64])| {
         let (group, first) = (task / blocks, task % blocks * BLOCK);
-        let width = BLOCK.min(inner - first);
-        let mut partial: SmallVec<[[F; BLOCK]; 1]> = smallvec![[F::zero(); BLOCK]; turn.len()];
+        let width = widest.min(inner - first);
+        let mut partial: SmallVec<[F; BLOCK]> = smallvec![F::zero(); of_task];
         let outputs = Outputs::default();
         prepared.with_block(&inputs, |block| {
             for row in 0..len {
                 let start = (group * len + row) * inner + first;
                 let range = start..start + width;
-                if let Some(values) = walk.direct(stage, range.clone(), &inputs) {
-                    let all = partial[0].iter_mut().zip(values);
-                    all.for_each(|(sum, value)| *sum += *value);
-                } else {
+                let direct = walk.direct(stage, range.clone(), &inputs);
+                if direct.is_none() {
                     walk.load(stage, (range, 0), &inputs, &outputs, block);
-                    block.evaluate(&of.body, &stage.nodes, width, &[]);
-                    for (partial, index) in partial.iter_mut().zip(turn) {
-                        let values = block.floats(of.body.statistics[*index].1);
-                        let all = partial.iter_mut().zip(values).take(width);
-                        all.for_each(|(sum, value)| *sum += *value);
-                    }
+                    block.evaluate(&of.body, &stage.schedule, width, &[]);
+                }
+                for (partial, index) in partial.chunks_mut(widest).zip(turn) {
+                    let computed = || block.floats(of.body.statistics[*index].1);
+                    let values = direct.unwrap_or_else(computed).iter().take(width);
+                    let all = partial.iter_mut().zip(values);
+                    all.for_each(|(sum, value)| *sum += *value);
                 }
                 if (row + 1) % ROWS == 0 || row + 1 == len {
-                    for (sums, partial) in sums.iter_mut().zip(&mut partial) {
-                        for (sum, part) in sums.iter_mut().zip(partial).take(width) {
-                            *sum += part.to_double();
-                            *part = F::zero();
-                        }
+                    for (sum, part) in sums.iter_mut().zip(&mut partial) {
+                        *sum += part.to_double();
+                        *part = F::zero();
                     }
                 }
             }
@@ -185,16 +184,15 @@ fn columns<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
     let mut locked = prepared.lock(memory);
     let mut outputs = locked.whole();
     prepared.with_block(&inputs, |block| {
-        for (task, sums) in sums.chunks(turn.len().max(1)).enumerate() {
+        for (task, sums) in sums.chunks(of_task.max(1)).enumerate() {
             let (group, first) = (task / blocks, task % blocks * BLOCK);
-            let width = BLOCK.min(inner - first);
-            for (sums, index) in sums.iter().zip(turn) {
+            for (sums, index) in sums.chunks(widest).zip(turn) {
                 if let Some(node) = prepared.statistics[*index] {
                     let to = block.floats_mut(node).iter_mut().zip(sums);
                     to.for_each(|(to, sum)| *to = F::from_double(*sum));
                 }
             }
-            let row = group * inner + first;
+            let (row, width) = (group * inner + first, widest.min(inner - first));
             finish(prepared, &inputs, row..row + width, &mut outputs, block);
         }
     });

@@ -98,7 +98,7 @@ impl<F: RowScalar> Rows<'_, F> {
             for piece in pieces() {
                 let len = piece.len();
                 walk.load(stage, (piece, 0), inputs, outputs, block);
-                block.evaluate(body, &stage.nodes, len, &[]);
+                block.evaluate(body, &stage.schedule, len, &[]);
                 for (folds, index) in folds.chunks_mut(rows.len()).zip(turn) {
                     let (fold, node) = body.statistics[*index];
                     let of_rows = block.floats(node)[..len].chunks(columns);
@@ -121,10 +121,10 @@ impl<F: RowScalar> Rows<'_, F> {
                 }
             }
         }
-        if !elements.nodes.is_empty() {
+        if !body.elements.is_empty() {
             for piece in pieces() {
                 walk.load(elements, (piece.clone(), 0), inputs, outputs, block);
-                block.evaluate(body, &elements.nodes, piece.len(), &[]);
+                block.evaluate(body, &elements.schedule, piece.len(), &[]);
                 walk.store(&body.elements, piece, outputs, block);
             }
         }
@@ -133,7 +133,7 @@ impl<F: RowScalar> Rows<'_, F> {
             let some = space.start..space.end.min(space.start + BLOCK);
             let len = some.len().max(1);
             walk.load(results, (some, 0), inputs, outputs, block);
-            block.evaluate(body, &results.nodes, len, &[]);
+            block.evaluate(body, &results.schedule, len, &[]);
             for (index, row) in rows.enumerate() {
                 for (result, node) in body.results.iter().enumerate() {
                     let output = of.elements.len() + result;

@@ -58,12 +58,11 @@ impl<F: BlockScalar> Block<F> {
         &mut self.wholes[id * BLOCK..][..BLOCK]
     }
 
-    /// Computes some nodes, which are in order, at the first `len` elements. Their leaves are in place, or
-    /// `elsewhere`: whole registers of them.
+    /// Computes some nodes at the first `len` elements. Their leaves are in place, or `elsewhere`: whole registers of them.
     pub(crate) fn evaluate(
         &mut self,
         body: &Body,
-        nodes: &[NodeId],
+        schedule: &Schedule,
         len: usize,
         elsewhere: &[(NodeId, &[F])],
     ) {
@@ -72,10 +71,83 @@ impl<F: BlockScalar> Block<F> {
         F::evaluate(Evaluation {
             block: self,
             body,
-            nodes,
+            schedule,
             len,
             elsewhere,
         });
+    }
+}
+
+/// In what order nodes are computed: a product that only one sum or difference reads is computed together with that.
+#[derive(Debug, Default)]
+pub(crate) struct Schedule(Vec<Step>);
+
+#[derive(Debug)]
+enum Step {
+    Node(NodeId),
+    /// a · b, and then its sum or difference with c.
+    Product {
+        to: NodeId,
+        factors: [NodeId; 2],
+        other: NodeId,
+        join: Join,
+    },
+}
+
+/// How a product ab is joined with c.
+#[derive(Clone, Copy, Debug)]
+enum Join {
+    Add,
+    SubtractOther,
+    SubtractProduct,
+}
+
+impl Schedule {
+    /// Arranges some nodes of a body, which are in order; `asked` are those whose values are asked for.
+    pub(crate) fn new(body: &Body, nodes: &[NodeId], asked: &[NodeId]) -> Self {
+        let mut uses = vec![0; body.nodes.len()];
+        asked.iter().for_each(|id| uses[*id] += 1);
+        for id in nodes {
+            body.nodes[*id].for_each_source(|source| uses[source] += 1);
+        }
+        let mut joined = vec![false; body.nodes.len()];
+        let mut steps = vec![];
+        for id in nodes.iter().rev().filter(|id| !body.nodes[**id].is_leaf()) {
+            if joined[*id] {
+                continue;
+            }
+            let product = |of: NodeId| match body.nodes[of] {
+                Node::Combine(Operator::Mul, factors) if uses[of] == 1 => Some((of, factors)),
+                _ => None,
+            };
+            let found = match body.nodes[*id] {
+                Node::Combine(Operator::Add, [a, b]) => (product(b).map(|of| (of, a, Join::Add)))
+                    .or_else(|| product(a).map(|of| (of, b, Join::Add))),
+                Node::Combine(Operator::Sub, [a, b]) => (product(b))
+                    .map(|of| (of, a, Join::SubtractProduct))
+                    .or_else(|| product(a).map(|of| (of, b, Join::SubtractOther))),
+                _ => None,
+            };
+            steps.push(match found {
+                Some(((product, factors), other, join)) => {
+                    joined[product] = true;
+                    Step::Product {
+                        to: *id,
+                        factors,
+                        other,
+                        join,
+                    }
+                }
+                None => Step::Node(*id),
+            });
+        }
+        steps.reverse();
+        Self(steps)
+    }
+
+    /// Says whether nothing is to be computed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -107,7 +179,7 @@ impl BlockScalar for f64 {
 pub struct Evaluation<'a, F> {
     block: &'a mut Block<F>,
     body: &'a Body,
-    nodes: &'a [NodeId],
+    schedule: &'a Schedule,
     len: usize,
     elsewhere: &'a [(NodeId, &'a [F])],
 }
@@ -198,7 +270,8 @@ impl<F: BlockScalar> Evaluation<'_, F> {
         let len = self.len;
         let wholes = &self.block.wholes;
         let whole = |id: NodeId| &wholes[id * BLOCK..][..len];
-        for id in self.nodes.iter().copied() {
+        for step in &self.schedule.0 {
+            let (Step::Node(id) | Step::Product { to: id, .. }) = *step;
             let (before, rest) = self.block.floats.split_at_mut(id * BLOCK);
             let to = &mut rest[..len];
             let float = |id: NodeId| {
@@ -208,6 +281,21 @@ impl<F: BlockScalar> Evaluation<'_, F> {
                     |(_, floats)| &floats[..len],
                 )
             };
+            if let Step::Product {
+                factors: [a, b],
+                other,
+                join,
+                ..
+            } = *step
+            {
+                let of = [float(a), float(b), float(other)];
+                match join {
+                    Join::Add => sweep.three(of, to, |[a, b, c]| a * b + c),
+                    Join::SubtractOther => sweep.three(of, to, |[a, b, c]| a * b - c),
+                    Join::SubtractProduct => sweep.three(of, to, |[a, b, c]| c - a * b),
+                }
+                continue;
+            }
             match self.body.nodes[id] {
                 Node::Apply(function, x) => {
                     let x = float(x);

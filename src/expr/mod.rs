@@ -13,7 +13,7 @@ mod tape;
 mod vector;
 mod wgsl;
 
-pub(crate) use block::{BLOCK, Block, BlockScalar, REGISTER};
+pub(crate) use block::{BLOCK, Block, BlockScalar, REGISTER, Schedule};
 pub use lanes::Lanes;
 pub use node::{Body, Fold, Function, Node, NodeId, Operator, Relation};
 pub(crate) use tape::Inlined;

@@ -119,6 +119,13 @@ impl Node {
         }
     }
 
+    /// Says whether it reads no node.
+    pub(crate) fn is_leaf(&self) -> bool {
+        let mut leaf = true;
+        self.for_each_source(|_| leaf = false);
+        leaf
+    }
+
     /// Whether its value is a whole number.
     pub(crate) fn is_whole(&self) -> bool {
         matches!(self, Self::WholeOperand(_) | Self::Whole(_))

@@ -1,6 +1,6 @@
 //! The walk over a space, a block at a time.
 
-use super::{Inputs, Outputs, Source, Stage};
+use super::{Inputs, Outputs, Read, Stage};
 use crate::expr::{Block, NodeId, REGISTER};
 use crate::program::{Operand, Pointwise, product};
 use crate::rows::RowScalar;
@@ -131,12 +131,13 @@ impl Walk {
         range: Range<usize>,
         inputs: &'i Inputs<'_, F>,
     ) -> Option<&'i [F]> {
-        let ([leaf], [_]) = (&stage.leaves[..], &stage.nodes[..]) else {
+        let ([leaf], true) = (&stage.leaves[..], stage.schedule.is_empty()) else {
             return None;
         };
-        let Source::Float(elements) = &inputs.sources[leaf.operand] else {
+        let Read::Float(from) = &inputs.operands[leaf.operand] else {
             return None;
         };
+        let elements = inputs.part(from);
         let view = 2 * leaf.operand;
         let at = self.at(view, range.start, self.shape.len());
         (self.last[view] == 1).then(|| &elements[at..at + range.len()])

@@ -69,7 +69,7 @@ impl Adam {
             beta2,
             1.0 - beta2,
             self.epsilon,
-            correction(beta2).sqrt(),
+            1.0 / correction(beta2).sqrt(),
             decay,
             kept,
         ]
@@ -97,7 +97,7 @@ impl Optimizer for Adam {
             beta2,
             rest2,
             epsilon,
-            correction2,
+            unbiased2,
             decay,
             kept,
         ] = std::array::from_fn(|index| of.scalars[index]);
@@ -105,7 +105,7 @@ impl Optimizer for Adam {
         let m = beta1 * of.states[0] + rest1 * g;
         let v = beta2 * of.states[1] + rest2 * g * g;
         (of.states[0], of.states[1]) = (m, v);
-        kept * of.weight - rate * m / (v.sqrt() / correction2 + epsilon)
+        kept * of.weight - rate * m / (v.sqrt() * unbiased2 + epsilon)
     }
 
     fn check(&self) -> Result<()> {
