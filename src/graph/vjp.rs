@@ -19,7 +19,15 @@ impl Graph {
         let mut result = vec![None; inputs.len()];
         let only = gradients[0];
         match (self.nodes[node].op.clone(), only) {
-            (Op::Input(_) | Op::Parameter(_) | Op::Scatter | Op::RecurrenceGradient { .. }, _) => {}
+            (Op::Input(_) | Op::Parameter(_), _) => {}
+            (Op::Scatter | Op::RecurrenceGradient { .. }, _) => {
+                let of = match self.nodes[node].op {
+                    Op::Scatter => "a gradient of the gradient of a table",
+                    _ => "a gradient of the gradient of a recurrent layer",
+                };
+                let expected = "first derivatives of those, which have no second ones";
+                return Err(Error::argument("gradients", of, expected));
+            }
             (Op::Pointwise(op), _) => {
                 return self.pointwise_vjp(&op, &inputs, gradients, needed);
             }

@@ -457,7 +457,8 @@ impl Scope<'_> {
     /// on them. They are values as others are, to be used or fetched.
     ///
     /// # Errors
-    /// [`Error::Shape`] where a seed is not like its value.
+    /// [`Error::Shape`] where a seed is not like its value; [`Error::Argument`] where the way leads through a gradient of a
+    /// recurrent layer or of a table, which have no second derivatives, or through an [`Operation`](crate::Operation) without one.
     pub fn gradients(&mut self, seeds: &[(Var, Var)], of: &[Var]) -> Result<Vec<Option<Var>>> {
         for (value, seed) in seeds {
             check_shape("seed", self.shape(*seed), self.shape(*value))?;

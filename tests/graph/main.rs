@@ -54,6 +54,46 @@ fn a_value_used_n_times_has_n_contributions() {
     }
 }
 
+/// What has no second derivative says so, instead of leaving it out.
+#[test]
+fn a_gradient_of_what_is_a_gradient_only_is_an_error() {
+    let device = Device::cpu();
+    let twice = |s: &mut Scope<'_>, of: Var, y: Var| {
+        let shape = s.shape(y).to_vec();
+        let ones = s.constant(&shape, 1.0);
+        let d = s.gradients(&[(y, ones)], &[of])?[0].expect("y depends on it");
+        let square = s.map("square", [d, of], |[d, x]| d * d + x)?;
+        let shape = s.shape(square).to_vec();
+        let ones = s.constant(&shape, 1.0);
+        Ok(vec![s.gradients(&[(square, ones)], &[of])?[0].unwrap()])
+    };
+    let of_layer = Function::new(&device, move |s, inputs| {
+        let (y, _) = s.layer("gru", &Gru::hidden(3), (inputs[0], None))?;
+        twice(s, inputs[0], y)
+    });
+    let inputs = [InputSpec::sequence("x", 3)];
+    let model = Model::new(&device, OnlyState, &inputs, 3).unwrap();
+    let of_layer = of_layer.with_parameters(model.parameters());
+    let x = tensor(&device, 1, &[4, 2, 3]);
+    let error = of_layer.call(&[&x]).unwrap_err().to_string();
+    assert!(
+        error.contains("a gradient of the gradient of a recurrent layer"),
+        "{error}"
+    );
+    let of_table = Function::new(&device, move |s, inputs| {
+        let y = s.gather(inputs[0], inputs[1])?;
+        let y = s.map("square", [y], |[y]| y * y)?;
+        twice(s, inputs[0], y)
+    });
+    let tokens = Tensor::from_indices(&device, &numbers![1_u32, 0, 1]).unwrap();
+    let table = tensor(&device, 2, &[2, 3]);
+    let error = of_table.call(&[&table, &tokens]).unwrap_err().to_string();
+    assert!(
+        error.contains("a gradient of the gradient of a table"),
+        "{error}"
+    );
+}
+
 /// The same value as output several times, as its own seed's value, and as one that nothing depends on.
 #[test]
 fn outputs_and_seeds_may_be_one_value() {
