@@ -7,7 +7,7 @@
 
 mod common;
 
-use bptt::cell::{Activation, Cell, GruUnit, LstmUnit, RnnUnit};
+use bptt::cell::{Activation, Cell, Forward, GruUnit, Lanes, LstmUnit, RnnUnit};
 use bptt::data::Batch;
 use bptt::nn::{Bias, Gru, Input, Lstm, Model, Recurrent, Rnn, Sequential};
 use bptt::train::{Adam, Trainer};
@@ -83,6 +83,32 @@ fn of_every_cell<C: Cell>() -> Vec<Named<C>> {
     ]
 }
 
+/// A built-in cell as a user's own that gives its forward function only: its WGSL is recorded and its backward function derived.
+#[derive(Clone, Debug)]
+struct ForwardOnly<C>(C);
+
+impl<C: Cell> Cell for ForwardOnly<C> {
+    fn name(&self) -> &'static str {
+        "forward_only"
+    }
+    fn gates(&self) -> usize {
+        self.0.gates()
+    }
+    fn states(&self) -> usize {
+        self.0.states()
+    }
+    #[inline(always)]
+    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
+        self.0.forward(unit);
+    }
+}
+
+fn derived<C: Cell + Default>(cell: &'static str, sizes: Sizes) -> Vec<Case> {
+    let config = Recurrent::with_cell(ForwardOnly(C::default()), sizes[0], sizes[1]);
+    let option = named("backward derived", |c| c);
+    cases_of(cell, sizes, &config, vec![option])
+}
+
 fn cases(sizes: Sizes) -> Vec<Case> {
     use Activation::{Sigmoid, Softplus, Softsign, Tanh};
     let hidden = sizes[1];
@@ -119,8 +145,11 @@ fn cases(sizes: Sizes) -> Vec<Case> {
         named("softsign", |c: Rnn| c.nonlinearity(Softsign)),
     ]);
     let mut cases = cases_of("lstm", sizes, &Lstm::hidden(hidden), lstm);
+    cases.extend(derived::<LstmUnit>("lstm", sizes));
     cases.extend(cases_of("gru", sizes, &Gru::hidden(hidden), gru));
+    cases.extend(derived::<GruUnit>("gru", sizes));
     cases.extend(cases_of("rnn", sizes, &Rnn::hidden(hidden), rnn));
+    cases.extend(derived::<RnnUnit>("rnn", sizes));
     cases
 }
 

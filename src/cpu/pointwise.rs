@@ -66,7 +66,7 @@ pub(crate) struct PreparedBody<F> {
 
 /// A part of one of the tensors that are read.
 #[derive(Debug)]
-struct Part {
+struct Extent {
     tensor: usize,
     range: Range<usize>,
 }
@@ -74,16 +74,16 @@ struct Part {
 /// What an operand is read from.
 #[derive(Debug)]
 enum Read {
-    Float(Part),
+    Float(Extent),
     /// The n-th output, which is read where it is written.
     Output(usize),
-    Whole(Part),
+    Whole(Extent),
     Position,
     /// The n-th stream of random words.
     Random(usize),
     Gather {
-        table: Part,
-        index: Part,
+        table: Extent,
+        index: Extent,
         shift: u32,
         stride: usize,
         len: usize,
@@ -97,7 +97,7 @@ struct Reads {
     /// Each tensor once, so that it is locked once.
     tensors: Vec<TensorId>,
     /// Where the seeds of streams are, and their sites.
-    streams: Vec<(Part, u32)>,
+    streams: Vec<(Extent, u32)>,
 }
 
 impl Reads {
@@ -107,12 +107,12 @@ impl Reads {
             let read = match operand {
                 Operand::Float(view) => match of.in_place(index) {
                     Some(output) => Read::Output(output),
-                    None => Read::Float(reads.part(view.extent(&of.shape))),
+                    None => Read::Float(reads.extent(view.extent(&of.shape))),
                 },
-                Operand::Whole(view) => Read::Whole(reads.part(view.extent(&of.shape))),
+                Operand::Whole(view) => Read::Whole(reads.extent(view.extent(&of.shape))),
                 Operand::Position { .. } => Read::Position,
                 Operand::Random { rng, site, .. } => {
-                    let seed = reads.part(*rng);
+                    let seed = reads.extent(*rng);
                     reads.streams.push((seed, *site));
                     Read::Random(reads.streams.len() - 1)
                 }
@@ -126,8 +126,8 @@ impl Reads {
                     let mut table = view.extent(&of.shape);
                     table.len += (len - 1) * stride;
                     Read::Gather {
-                        table: reads.part(table),
-                        index: reads.part(index.extent(&of.shape)),
+                        table: reads.extent(table),
+                        index: reads.extent(index.extent(&of.shape)),
                         shift: *shift,
                         stride: *stride,
                         len: *len,
@@ -139,10 +139,10 @@ impl Reads {
         reads
     }
 
-    fn part(&mut self, slice: Slice) -> Part {
+    fn extent(&mut self, slice: Slice) -> Extent {
         let range = slice.offset..slice.offset + slice.len;
         let tensor = place_in(&mut self.tensors, slice.tensor);
-        Part { tensor, range }
+        Extent { tensor, range }
     }
 }
 
@@ -263,7 +263,7 @@ impl<'a, F: RowScalar> Inputs<'a, F> {
             streams,
         } = &prepared.reads;
         let tensors: SmallVec<_> = tensors.iter().map(|id| memory.read_whole(*id)).collect();
-        let stream = |(seed, site): &(Part, u32)| Stream::new(part(&tensors, seed), *site);
+        let stream = |(seed, site): &(Extent, u32)| Stream::new(part(&tensors, seed), *site);
         Self {
             operands,
             streams: streams.iter().map(stream).collect(),
@@ -271,7 +271,7 @@ impl<'a, F: RowScalar> Inputs<'a, F> {
         }
     }
 
-    fn part(&self, of: &Part) -> &[F] {
+    fn part(&self, of: &Extent) -> &[F] {
         part(&self.tensors, of)
     }
 
@@ -376,7 +376,7 @@ impl<'a, F: RowScalar> Inputs<'a, F> {
     }
 }
 
-fn part<'r, F>(tensors: &'r [Reading<'_, F>], Part { tensor, range }: &Part) -> &'r [F] {
+fn part<'r, F>(tensors: &'r [Reading<'_, F>], Extent { tensor, range }: &Extent) -> &'r [F] {
     &tensors[*tensor][range.clone()]
 }
 

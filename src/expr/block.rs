@@ -80,10 +80,10 @@ impl<F: BlockScalar> Block<F> {
 
 /// In what order nodes are computed: a product that only one sum or difference reads is computed together with that.
 #[derive(Debug, Default)]
-pub(crate) struct Schedule(Vec<Step>);
+pub(crate) struct Schedule(Vec<Computation>);
 
 #[derive(Debug)]
-enum Step {
+enum Computation {
     Node(NodeId),
     /// a · b, and then its sum or difference with c.
     Product {
@@ -131,14 +131,14 @@ impl Schedule {
             steps.push(match found {
                 Some(((product, factors), other, join)) => {
                     joined[product] = true;
-                    Step::Product {
+                    Computation::Product {
                         to: *id,
                         factors,
                         other,
                         join,
                     }
                 }
-                None => Step::Node(*id),
+                None => Computation::Node(*id),
             });
         }
         steps.reverse();
@@ -271,7 +271,7 @@ impl<F: BlockScalar> Evaluation<'_, F> {
         let wholes = &self.block.wholes;
         let whole = |id: NodeId| &wholes[id * BLOCK..][..len];
         for step in &self.schedule.0 {
-            let (Step::Node(id) | Step::Product { to: id, .. }) = *step;
+            let (Computation::Node(id) | Computation::Product { to: id, .. }) = *step;
             let (before, rest) = self.block.floats.split_at_mut(id * BLOCK);
             let to = &mut rest[..len];
             let float = |id: NodeId| {
@@ -281,7 +281,7 @@ impl<F: BlockScalar> Evaluation<'_, F> {
                     |(_, floats)| &floats[..len],
                 )
             };
-            if let Step::Product {
+            if let Computation::Product {
                 factors: [a, b],
                 other,
                 join,

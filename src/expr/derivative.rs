@@ -52,7 +52,8 @@ impl Tape {
                 let x = self.expr(source);
                 let part = match function {
                     Function::Neg => -d,
-                    Function::Abs => x.where_positive(d, -d),
+                    // 0 at 0, as PyTorch has it.
+                    Function::Abs => x.where_positive(d, (-x).where_positive(-d, d.zero())),
                     Function::Sqrt => d * 0.5 / y,
                     Function::Exp => d * y,
                     Function::ExpM1 => d * (y + 1.0),
