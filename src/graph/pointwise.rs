@@ -4,7 +4,6 @@ use super::{Argument, Dtype, Graph, Op, PointwiseOp, Type, Var};
 use crate::error::{Error, Result};
 use crate::expr::{Body, Tape};
 use std::borrow::Cow;
-use std::sync::Arc;
 
 /// The common shape of values that repeat along axes of size 1, aligned at their last axes as NumPy's and PyTorch's do.
 pub(crate) fn broadcast(shapes: &[&[usize]]) -> Result<Vec<usize>> {
@@ -58,13 +57,8 @@ impl Graph {
     /// A value of one number everywhere.
     pub(crate) fn constant(&mut self, shape: &[usize], value: f64) -> Var {
         let tape = Tape::new();
-        let op = PointwiseOp {
-            name: Cow::Borrowed("constant"),
-            shape: shape.to_vec(),
-            folded: 0,
-            arguments: vec![],
-            body: Arc::new(tape.finish(&[tape.constant(value)], &[])),
-        };
+        let body = tape.finish(&[tape.constant(value)], &[]);
+        let op = PointwiseOp::new("constant", shape, 0, vec![], body);
         self.pointwise(op, vec![], None)[0]
     }
 
@@ -90,20 +84,11 @@ impl Graph {
     ) -> Result<Vec<Var>> {
         let shapes: Vec<_> = of.iter().map(|var| self.shape(*var)).collect();
         let shape = broadcast(&shapes)?;
-        let arguments = (shapes.iter().enumerate())
-            .map(|(input, own)| Argument::Input {
-                input,
-                axes: follow(own, &shape),
-            })
-            .chain(more)
+        let mut arguments: Vec<_> = (shapes.iter().enumerate())
+            .map(|(input, own)| Argument::input(input, follow(own, &shape)))
             .collect();
-        let op = PointwiseOp {
-            name: name.into(),
-            shape,
-            folded,
-            arguments,
-            body: Arc::new(body),
-        };
+        arguments.extend(more);
+        let op = PointwiseOp::new(name, &shape, folded, arguments, body);
         let lengths = self.common_lengths(of);
         Ok(self.pointwise(op, of.to_vec(), lengths))
     }
