@@ -102,12 +102,11 @@ impl Argument {
 
     /// Whether it reads the n-th input.
     pub(crate) fn reads(&self, input: usize) -> bool {
-        let mut reads = false;
-        self.clone().renumber(|of| {
-            reads |= of == input;
-            of
-        });
-        reads
+        match self {
+            Self::Input { input: of, .. } => *of == input,
+            Self::Gather(of) => of.input == input || of.index == input,
+            Self::Position { .. } | Self::Random { .. } => false,
+        }
     }
 
     /// The argument in a space of which each axis follows one of its own space, or none.

@@ -47,8 +47,10 @@ impl Graph {
         let elements = op.body.elements.iter().map(|_| op.shape.clone());
         let results = op.body.results.iter().map(|_| kept.to_vec());
         let ty = |shape: Vec<usize>| {
-            let sequence = self.is_sequence(&shape, lengths);
-            Type::float(shape).with_lengths(lengths.filter(|_| sequence))
+            // A sequence of as many rows as there are lengths.
+            let rows = |of: &Var| shape.len() >= 2 && self.shape(*of)[0] == shape[1];
+            let lengths = lengths.filter(rows);
+            Type::float(shape).with_lengths(lengths)
         };
         let outputs = elements.chain(results).map(ty).collect();
         self.push(Op::Pointwise(Box::new(op)), inputs, outputs)
@@ -60,12 +62,6 @@ impl Graph {
         let body = tape.finish(&[tape.constant(value)], &[]);
         let op = PointwiseOp::new("constant", shape, 0, vec![], body);
         self.pointwise(op, vec![], None)[0]
-    }
-
-    /// Whether a shape is that of a sequence of as many rows as there are lengths.
-    fn is_sequence(&self, shape: &[usize], lengths: Option<Var>) -> bool {
-        let rows = lengths.map(|lengths| self.shape(lengths)[0]);
-        shape.len() >= 2 && rows == Some(shape[1])
     }
 
     /// The lengths that an expression of some values has: the first that there are.

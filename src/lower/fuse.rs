@@ -45,7 +45,7 @@ fn into_consumers(graph: &Graph, tasks: &mut Vec<Task>, request: &Request<'_>) {
         let mut task = tasks[index].clone();
         while let Some((input, producer)) = candidate(&task) {
             let (read, axes) = reader(&task, input).expect("it reads that input");
-            task = joined([&tasks[producer], &task], Some((0, read)), axes);
+            task = joined([&tasks[producer], &task], Some((0, read)), Some(axes));
             gone[producer] = true;
         }
         tasks[index] = task;
@@ -99,37 +99,29 @@ fn reader(task: &Task, input: usize) -> Option<(usize, &[Option<usize>])> {
     })
 }
 
-/// Arguments and inputs of expressions that become one, each once.
-#[derive(Default)]
-struct Merged {
-    arguments: Vec<Argument>,
-    inputs: Vec<Var>,
-}
-
-impl Merged {
-    /// The place of an argument of a task among all.
-    fn place(&mut self, mut argument: Argument, of: &Task) -> usize {
-        argument.renumber(|input| place_in(&mut self.inputs, of.inputs[input]));
-        place_in(&mut self.arguments, argument)
-    }
-}
-
-/// Two expressions as one. `through`: which element of the first the second reads, and as which operand. `axes`: for each axis of the
-/// second's space, which becomes that of both, the one of the first's.
-fn joined(of: [&Task; 2], through: Option<(usize, usize)>, axes: &[Option<usize>]) -> Task {
+/// Two expressions as one, in the space of the second. `through`: which element of the first the second reads, and as which operand.
+/// `axes`: for each axis of the second's space the one of the first's, where these are not the same.
+fn joined(of: [&Task; 2], through: Option<(usize, usize)>, axes: Option<&[Option<usize>]>) -> Task {
     let [first, second] = of;
     let [Some(from), Some(to)] = of.map(Task::pointwise) else {
         unreachable!("only expressions join")
     };
-    let mut merged = Merged::default();
-    let of_from: Vec<_> = (from.arguments.iter())
-        .map(|argument| merged.place(argument.moved(axes), first))
+    let (mut arguments, mut inputs) = (vec![], vec![]);
+    let mut place = |argument: &Argument, task: &Task, axes: Option<&[Option<usize>]>| {
+        let mut argument = axes.map_or_else(|| argument.clone(), |axes| argument.moved(axes));
+        argument.renumber(|input| place_in(&mut inputs, task.inputs[input]));
+        place_in(&mut arguments, argument)
+    };
+    let of_from = from.arguments.iter();
+    let of_from: Vec<_> = of_from
+        .map(|argument| place(argument, first, axes))
         .collect();
     let read = through.map(|(_, read)| read);
-    let of_to: Vec<_> = (to.arguments.iter().enumerate())
+    let of_to = to.arguments.iter().enumerate();
+    let of_to: Vec<_> = of_to
         .map(|(index, argument)| match Some(index) == read {
             true => usize::MAX,
-            false => merged.place(argument.clone(), second),
+            false => place(argument, second, None),
         })
         .collect();
     let tape = Tape::new();
@@ -154,12 +146,12 @@ fn joined(of: [&Task; 2], through: Option<(usize, usize)>, axes: &[Option<usize>
         name: joined_name(&from.name, &to.name).into(),
         shape: to.shape.clone(),
         folded: from.folded.max(to.folded),
-        arguments: merged.arguments,
+        arguments,
         body: Arc::new(tape.finish(&elements, &results)),
     };
     Task {
         op: Op::Pointwise(Box::new(op)),
-        inputs: merged.inputs,
+        inputs,
         outputs,
         onto: None,
         rank: first.rank.max(second.rank),
@@ -204,7 +196,7 @@ fn into_producers(graph: &Graph, tasks: &mut Vec<Task>, request: &Request<'_>) {
         match candidate {
             Some((producer, output, read)) => {
                 let of = [&tasks[producer], consumer];
-                tasks[index] = joined(of, Some((output, read)), &own_axes(consumer));
+                tasks[index] = joined(of, Some((output, read)), None);
                 tasks.remove(producer);
                 // The others have moved.
                 index = 0;
@@ -212,12 +204,6 @@ fn into_producers(graph: &Graph, tasks: &mut Vec<Task>, request: &Request<'_>) {
             None => index += 1,
         }
     }
-}
-
-/// The axes of an expression's space, each of which follows itself.
-fn own_axes(task: &Task) -> Vec<Option<usize>> {
-    let rank = task.pointwise().map_or(0, |op| op.shape.len());
-    (0..rank).map(Some).collect()
 }
 
 /// Expressions over one space that read the same, of which none needs the other, become one.
@@ -232,7 +218,7 @@ fn side_by_side(graph: &Graph, tasks: &mut Vec<Task>) {
         match partner {
             Some(other) => {
                 let of = [&tasks[other], &tasks[index]];
-                tasks[index] = joined(of, None, &own_axes(of[1]));
+                tasks[index] = joined(of, None, None);
                 tasks.remove(other);
             }
             None => index += 1,

@@ -1,7 +1,7 @@
 //! What an operation takes at least, from its shapes alone.
 
 use super::recurrent_check::Recurrence;
-use super::{PerDirection, RecurrentBackward, RecurrentForward, RecurrentShape, Slice};
+use super::{PerDirection, RecurrentBackward, RecurrentForward, Slice};
 
 /// What an operation takes at least, whatever runs it, its numbers being f32.
 ///
@@ -95,21 +95,16 @@ fn all(weight: Option<PerDirection>, directions: f64) -> f64 {
 
 impl Common {
     fn new(of: &Recurrence<'_>) -> Self {
-        let RecurrentShape {
-            steps,
-            batch,
-            hidden,
-            output,
-            directions,
-        } = of.shape;
-        let [steps, batch, hidden, output, directions] =
-            [steps, batch, hidden, output, directions].map(|size| size as f64);
+        let shape = &of.shape;
+        let [hidden, output, directions] =
+            [shape.hidden, shape.output, shape.directions].map(|size| size as f64);
+        let width = shape.batch as f64 * directions;
         let [gates, diagonals] =
             [of.cell.gates(), of.cell.diagonals()].map(|count| count as f64 * hidden);
         let weights = &of.weights;
         let projection = when(weights.weight_hr.is_some(), 2.0 * output * hidden);
         let masked = when(of.mask.is_some(), of.cell.gates() as f64 * output);
-        let width = batch * directions;
+        let row_flops = projection + masked + GATE_FLOPS * gates + 2.0 * diagonals;
         Self {
             width,
             hidden,
@@ -119,7 +114,7 @@ impl Common {
                 + all(weights.weight_diag, directions)
                 + len(of.mask),
             product: 2.0 * gates * output,
-            flops: steps * width * (projection + masked + GATE_FLOPS * gates + 2.0 * diagonals),
+            flops: shape.steps as f64 * width * row_flops,
         }
     }
 }

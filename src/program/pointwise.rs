@@ -109,16 +109,12 @@ impl Pointwise {
                 self.remove(axis);
                 return self.collapsed();
             }
-            let joins = axis > 0 && axis != kept && {
-                let inner = self.shape[axis];
-                let mut one = true;
-                for strides in self.all_strides() {
-                    if let [outer_stride, stride] = strides.get(axis - 1..=axis).unwrap_or(&[]) {
-                        one &= *outer_stride == stride * inner;
-                    }
-                }
-                one
+            let inner = self.shape[axis];
+            let one = |strides: &&mut Vec<usize>| match strides.get(axis - 1..=axis) {
+                Some([outer, stride]) => *outer == stride * inner,
+                _ => true,
             };
+            let joins = axis > 0 && axis != kept && self.all_strides().iter().all(one);
             if joins {
                 self.shape[axis] *= self.shape[axis - 1];
                 self.shape[axis - 1] = 1;

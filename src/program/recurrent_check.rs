@@ -61,19 +61,13 @@ impl RecurrentForward {
 
     /// The input products are those of x_gates, one a direction.
     fn check_products(&self, o: &mut Operands<'_>) -> Check {
-        let RecurrentShape {
-            steps,
-            batch,
-            hidden,
-            directions,
-            ..
-        } = self.shape;
-        let count = self.products.len();
+        let shape = &self.shape;
+        let (count, directions) = (self.products.len(), shape.directions);
         ensure(count == directions, || {
             format!("{count} input products for {directions} directions")
         })?;
-        let width = self.cell.gates() * hidden;
-        let all = self.x_gates.matrix(steps * batch, directions * width);
+        let width = self.cell.gates() * shape.hidden;
+        let all = (self.x_gates).matrix(shape.steps * shape.batch, directions * width);
         for (direction, product) in self.products.iter().enumerate() {
             let form = (product.transpose_a, product.transpose_b, product.accumulate);
             let part = all.columns(direction * width, width);
@@ -175,14 +169,8 @@ impl Recurrence<'_> {
 
     /// Adds the weights, the mask, and what is there for each row.
     fn read(&self, o: &mut Operands<'_>) -> Check {
-        let RecurrentShape {
-            batch,
-            hidden,
-            output,
-            directions,
-            ..
-        } = self.shape;
-        let (cell, weights) = (self.cell, &self.weights);
+        let (shape, cell, weights) = (&self.shape, self.cell, &self.weights);
+        let (hidden, output) = (shape.hidden, shape.output);
         let gates = cell.gates() * hidden;
         for (name, weight, len) in [
             ("weight_hh", Some(weights.weight_hh), gates * output),
@@ -194,27 +182,25 @@ impl Recurrence<'_> {
                 cell.diagonals() * hidden,
             ),
         ] {
-            for direction in 0..directions {
+            for direction in 0..shape.directions {
                 o.read(name, weight.map(|weight| weight.of(direction)), len)?;
             }
         }
-        o.read(
-            "mask",
-            self.mask,
-            directions * batch * cell.gates() * output,
-        )?;
-        o.read("lengths", self.lengths, batch)?;
+        let rows = shape.batch * shape.directions;
+        o.read("mask", self.mask, rows * cell.gates() * output)?;
+        o.read("lengths", self.lengths, shape.batch)?;
         let Some(Zoneout { rates, random }) = self.zoneout else {
             return Ok(());
         };
-        let wrong = rates.iter().find(|rate| !(0.0..1.0).contains(*rate));
-        if let Some(rate) = wrong {
-            return Err(format!("zoneout is {rate}, not 0 to below 1"));
+        for rate in rates {
+            ensure((0.0..1.0).contains(&rate), || {
+                format!("zoneout is {rate}, not 0 to below 1")
+            })?;
         }
         let Some((rng, _)) = random else {
             return Ok(());
         };
-        let rows = self.segment.total.saturating_mul(batch * directions);
+        let rows = self.segment.total.saturating_mul(rows);
         let elements = rows.saturating_mul(hidden.max(output));
         ensure(elements <= u32::MAX as usize, || {
             format!("{elements} elements are more than zoneout can number")
