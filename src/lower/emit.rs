@@ -297,11 +297,10 @@ impl Lowering<'_> {
         let is_used = |lowering: &Self, var: &Var| lowering.uses.contains_key(var);
         let d_x = is_used(self, d_x).then(|| self.output_matrix(*d_x, "d.x"));
         let mut d_weights = d_weights.iter();
-        let weight = |_| {
+        let mut weight = |_| {
             let var = d_weights.next().filter(|var| is_used(self, var))?;
             Some(self.output_slice(*var, "d.weight"))
         };
-        let mut weight = weight;
         let weights = layer.weights.iter();
         let gradients = Gradients {
             d_y,
