@@ -33,13 +33,11 @@ impl Graph {
                     *gradient = Some(total);
                 }
             }
-            if gradients.iter().all(Option::is_none) {
+            let inputs = self.nodes[node].inputs.clone();
+            let needed: Vec<bool> = inputs.iter().map(|input| wanted[input.node]).collect();
+            if gradients.iter().all(Option::is_none) || !needed.contains(&true) {
                 continue;
             }
-            let needed: Vec<bool> = (self.nodes[node].inputs.iter())
-                .map(|input| wanted[input.node])
-                .collect();
-            let inputs = self.nodes[node].inputs.clone();
             for (input, gradient) in inputs.iter().zip(self.vjp(node, &gradients, &needed)?) {
                 if let Some(gradient) = gradient {
                     contributions.entry(*input).or_default().push(gradient);

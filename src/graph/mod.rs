@@ -7,14 +7,15 @@
 mod gradients;
 mod op;
 mod pointwise;
+mod pointwise_vjp;
 mod recurrence;
 mod vjp;
 
-pub(crate) use op::{Argument, Op, PointwiseOp};
+pub(crate) use op::{Argument, Gather, Op, PointwiseOp, inverse, place_in};
 pub(crate) use pointwise::follow;
 pub(crate) use recurrence::{DirectionWeights, Recurrence, Regularisers};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_shape};
 use crate::operation::OperationRef;
 use crate::program::product;
 
@@ -70,6 +71,25 @@ impl Type {
     #[must_use]
     pub fn with_lengths(self, lengths: Option<Var>) -> Self {
         Self { lengths, ..self }
+    }
+
+    fn check_axis(&self, axis: usize) -> Result<()> {
+        if axis < self.shape.len() {
+            return Ok(());
+        }
+        let expected = format!("one of the {} of {:?}", self.shape.len(), self.shape);
+        Err(Error::argument("axis", axis, expected))
+    }
+
+    /// The same elements or some of them in another shape: rows are distributions no more, and have their lengths where time and the batch
+    /// are kept.
+    fn in_shape(&self, shape: Vec<usize>, keeps_rows: bool) -> Self {
+        Self {
+            shape,
+            dtype: self.dtype,
+            lengths: self.lengths.filter(|_| keeps_rows),
+            distribution: false,
+        }
     }
 
     /// The number of elements.
@@ -164,13 +184,13 @@ impl Graph {
         bias: Option<Var>,
     ) -> Result<Var> {
         let (of_a, of_b) = (self.ty(a), self.ty(b));
-        let [b_rows, b_columns] = of_b.shape[..] else {
+        let [rows, columns] = of_b.shape[..] else {
             return Err(Error::shape("b of a product", &of_b.shape, "[K, N]"));
         };
-        let (k, n) = if transpose[1] {
-            (b_columns, b_rows)
+        let [k, n] = if transpose[1] {
+            [columns, rows]
         } else {
-            (b_rows, b_columns)
+            [rows, columns]
         };
         let columns = of_a.features();
         let rows = of_a.len() / columns.max(1);
@@ -179,18 +199,12 @@ impl Graph {
             let expected = format!("{k} columns, as b {:?} has rows", of_b.shape);
             return Err(Error::shape("a of a product", &of_a.shape, expected));
         }
-        let mut output = if transpose[0] {
-            Type::float([columns, n])
-        } else {
-            Type::float(of_a.shape.clone()).with_lengths(of_a.lengths)
-        };
-        if let Some(last) = output.shape.last_mut() {
-            *last = n;
+        let mut output = Type::float([columns, n]);
+        if let ([kept @ .., _], false) = (&of_a.shape[..], transpose[0]) {
+            output = Type::float([kept, &[n]].concat()).with_lengths(of_a.lengths);
         }
-        if let Some(bias) = bias
-            && *self.shape(bias) != [n]
-        {
-            return Err(Error::shape("bias", self.shape(bias), format!("[{n}]")));
+        if let Some(bias) = bias {
+            check_shape("bias", self.shape(bias), &[n])?;
         }
         let inputs = [a, b].into_iter().chain(bias).collect();
         Ok(self.push_one(Op::MatMul { transpose }, inputs, output))
@@ -210,13 +224,14 @@ impl Graph {
             return Err(Error::shape("shape", shape, expected));
         }
         let sequence = shape.len() >= 2 && ty.shape.get(..2) == shape.get(..2);
-        let output = Type {
-            shape: shape.to_vec(),
-            dtype: ty.dtype,
-            lengths: ty.lengths.filter(|_| sequence),
-            distribution: false,
-        };
+        let output = ty.in_shape(shape.to_vec(), sequence);
         Ok(self.push_one(Op::Reshape, vec![of], output))
+    }
+
+    /// The same elements in the shape of another value.
+    pub(crate) fn reshape_like(&mut self, of: Var, like: Var) -> Result<Var> {
+        let shape = self.shape(like).to_vec();
+        self.reshape(of, &shape)
     }
 
     /// Places `start .. start + len` of an axis. Lengths stay unless the axis is time or the batch.
@@ -225,26 +240,17 @@ impl Graph {
     /// [`Error::Argument`] where there is no such axis, or no such place.
     pub(crate) fn slice(&mut self, of: Var, axis: usize, start: usize, len: usize) -> Result<Var> {
         let ty = self.ty(of);
-        let Some(size) = ty.shape.get(axis).copied() else {
-            let expected = format!("one of the {} of {:?}", ty.shape.len(), ty.shape);
-            return Err(Error::argument("axis", axis, expected));
-        };
+        ty.check_axis(axis)?;
+        let size = ty.shape[axis];
         if start.checked_add(len).is_none_or(|end| end > size) {
             let expected = format!("within the {size} of axis {axis}");
-            return Err(Error::argument(
-                "slice",
-                format!("{start} + {len}"),
-                expected,
-            ));
+            let got = format!("{start} + {len}");
+            return Err(Error::argument("slice", got, expected));
         }
         if len == size {
             return Ok(of);
         }
-        let mut output = Type {
-            distribution: false,
-            lengths: ty.lengths.filter(|_| axis > 1),
-            ..ty.clone()
-        };
+        let mut output = ty.in_shape(ty.shape.clone(), axis > 1);
         output.shape[axis] = len;
         Ok(self.push_one(Op::Slice { axis, start }, vec![of], output))
     }
@@ -257,19 +263,15 @@ impl Graph {
         let ty = self.ty(of);
         let mut sorted = order.to_vec();
         sorted.sort_unstable();
-        if sorted != (0..ty.shape.len()).collect::<Vec<_>>() {
+        if !sorted.into_iter().eq(0..ty.shape.len()) {
             let expected = format!("each of the {} axes once", ty.shape.len());
             return Err(Error::argument("order", format!("{order:?}"), expected));
         }
         if order.is_sorted() {
             return Ok(of);
         }
-        let output = Type {
-            shape: order.iter().map(|axis| ty.shape[*axis]).collect(),
-            dtype: ty.dtype,
-            lengths: ty.lengths.filter(|_| order[..2] == [0, 1]),
-            distribution: false,
-        };
+        let shape = order.iter().map(|axis| ty.shape[*axis]).collect();
+        let output = ty.in_shape(shape, order[..2] == [0, 1]);
         Ok(self.push_one(Op::Permute(order.to_vec()), vec![of], output))
     }
 
@@ -278,12 +280,12 @@ impl Graph {
     /// # Errors
     /// [`Error::Argument`] without two axes.
     pub(crate) fn permute_sequence(&mut self, of: Var) -> Result<Var> {
-        let lengths = self.ty(of).lengths;
-        let mut order: Vec<_> = (0..self.shape(of).len()).collect();
-        if order.len() < 2 {
-            return Err(Error::shape("sequence", self.shape(of), "[T, B, …]"));
+        let Type { shape, lengths, .. } = self.ty(of);
+        let (rank, lengths) = (shape.len(), *lengths);
+        if rank < 2 {
+            return Err(Error::shape("sequence", shape, "[T, B, …]"));
         }
-        order.swap(0, 1);
+        let order: Vec<_> = [1, 0].into_iter().chain(2..rank).collect();
         let swapped = self.permute(of, &order)?;
         self.nodes[swapped.node].outputs[swapped.output].lengths = lengths;
         Ok(swapped)
@@ -299,12 +301,14 @@ impl Graph {
             self.check_dtype(&name, *input, Dtype::Float)?;
         }
         let shapes: Vec<_> = inputs.iter().map(|input| self.shape(*input)).collect();
-        let outputs = operation.shapes(&shapes)?.into_iter().map(|shape| {
-            let first = inputs.first().map(|first| self.ty(*first));
-            let first = first.filter(|of| shape.len() >= 2 && of.shape.get(..2) == shape.get(..2));
-            Type::float(shape).with_lengths(first.and_then(|of| of.lengths))
-        });
-        let outputs = outputs.collect();
+        let shapes = operation.shapes(&shapes)?.into_iter();
+        let first = inputs.first().map(|first| self.ty(*first));
+        let typed = |shape: Vec<usize>| {
+            let like = |of: &&Type| shape.len() >= 2 && of.shape.get(..2) == shape.get(..2);
+            let lengths = first.filter(like).and_then(|of| of.lengths);
+            Type::float(shape).with_lengths(lengths)
+        };
+        let outputs = shapes.map(typed).collect();
         Ok(self.push(Op::Custom(operation.clone()), inputs.to_vec(), outputs))
     }
 
@@ -319,30 +323,25 @@ impl Graph {
         if of.len() == 1 {
             return Ok(*first);
         }
-        let mut output = self.ty(*first).clone();
-        if axis >= output.shape.len() {
-            let expected = format!("one of the {} of {:?}", output.shape.len(), output.shape);
-            return Err(Error::argument("axis", axis, expected));
-        }
+        let ty = self.ty(*first);
+        ty.check_axis(axis)?;
+        let mut output = ty.in_shape(ty.shape.clone(), axis > 1);
         for (index, var) in of.iter().enumerate().skip(1) {
-            let ty = self.ty(*var);
-            let same =
-                |(other, (size, own)): (usize, (&usize, &usize))| other == axis || size == own;
-            let fits = ty.shape.len() == output.shape.len()
-                && ty.dtype == output.dtype
-                && (ty.shape.iter().zip(&output.shape)).enumerate().all(same);
-            if !fits {
-                let expected = format!("like {:?} but for axis {axis}", output.shape);
+            let own = self.ty(*var);
+            let mut expected = ty.shape.clone();
+            if let Some(size) = own.shape.get(axis) {
+                expected[axis] = *size;
+            }
+            if own.shape != expected || own.dtype != ty.dtype {
+                let expected = format!("like {:?} but for axis {axis}", ty.shape);
                 return Err(Error::shape(
                     format!("values[{index}]"),
-                    &ty.shape,
+                    &own.shape,
                     expected,
                 ));
             }
-            output.shape[axis] += ty.shape[axis];
+            output.shape[axis] += own.shape[axis];
         }
-        output.distribution = false;
-        output.lengths = output.lengths.filter(|_| axis > 1);
         Ok(self.push_one(Op::Concat { axis }, of.to_vec(), output))
     }
 }

@@ -1,5 +1,6 @@
 //! The operations of a graph.
 
+use super::Var;
 use super::recurrence::Recurrence;
 use crate::expr::{Body, Node};
 use crate::operation::OperationRef;
@@ -41,6 +42,17 @@ pub(crate) enum Op {
     RecurrenceGradient { of: usize, inputs: [bool; 2] },
 }
 
+impl Op {
+    /// Of a concatenation, or a padded value: the axis along which the inputs lie one behind the other, and where the first starts.
+    pub(crate) fn parts(&self) -> Option<(usize, usize)> {
+        match *self {
+            Self::Concat { axis } => Some((axis, 0)),
+            Self::Pad { axis, start } => Some((axis, start)),
+            _ => None,
+        }
+    }
+}
+
 /// An expression over a space, some of whose last axes form rows.
 #[derive(Clone, Debug)]
 pub(crate) struct PointwiseOp {
@@ -66,64 +78,51 @@ pub(crate) enum Argument {
     Position { offset: u32, strides: Vec<usize> },
     /// A random word: site, and what each axis adds to the position in its stream.
     Random { site: u32, strides: Vec<usize> },
-    /// Floats of the n-th input, whose axis `along` is followed by the index − `shift` that another input gives.
-    Gather {
-        input: usize,
-        axes: Vec<Option<usize>>,
-        along: usize,
-        index: usize,
-        index_axes: Vec<Option<usize>>,
-        shift: u32,
-    },
+    /// Floats of a value at indices.
+    Gather(Gather),
+}
+
+/// Floats of the n-th input, whose axis `along` is followed by the index − `shift` that another input gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gather {
+    pub(crate) input: usize,
+    pub(crate) axes: Vec<Option<usize>>,
+    pub(crate) along: usize,
+    pub(crate) index: usize,
+    pub(crate) index_axes: Vec<Option<usize>>,
+    pub(crate) shift: u32,
 }
 
 impl Argument {
-    /// The argument in a space whose axes are in another order.
-    pub(crate) fn reordered(&self, order: &[usize]) -> Self {
-        let mut argument = self.clone();
-        let axes = |of: &mut Vec<Option<usize>>| *of = order.iter().map(|axis| of[*axis]).collect();
-        match &mut argument {
-            Self::Input { axes: of, .. } => axes(of),
-            Self::Gather {
-                axes: of,
-                index_axes,
-                ..
-            } => {
-                axes(of);
-                axes(index_axes);
-            }
-            Self::Position { strides, .. } | Self::Random { strides, .. } => {
-                *strides = order.iter().map(|axis| strides[*axis]).collect();
-            }
+    /// The n-th input, which follows axes of the space.
+    pub(crate) fn input(input: usize, axes: impl Into<Vec<Option<usize>>>) -> Self {
+        let axes = axes.into();
+        Self::Input { input, axes }
+    }
+
+    /// Whether it reads the n-th input.
+    pub(crate) fn reads(&self, input: usize) -> bool {
+        match self {
+            Self::Input { input: of, .. } => *of == input,
+            Self::Gather(of) => of.input == input || of.index == input,
+            Self::Position { .. } | Self::Random { .. } => false,
         }
-        argument
     }
 
     /// The argument in a space of which each axis follows one of its own space, or none.
     pub(crate) fn moved(&self, axes: &[Option<usize>]) -> Self {
+        fn follow<T: Copy + Default>(of: &mut Vec<T>, axes: &[Option<usize>]) {
+            let own = |axis: &Option<usize>| axis.map_or(T::default(), |axis| of[axis]);
+            *of = axes.iter().map(own).collect();
+        }
         let mut argument = self.clone();
-        let follow = |of: &mut Vec<Option<usize>>| {
-            *of = axes
-                .iter()
-                .map(|axis| axis.and_then(|axis| of[axis]))
-                .collect();
-        };
         match &mut argument {
-            Self::Input { axes: of, .. } => follow(of),
-            Self::Gather {
-                axes: of,
-                index_axes,
-                ..
-            } => {
-                follow(of);
-                follow(index_axes);
+            Self::Input { axes: of, .. } => follow(of, axes),
+            Self::Gather(of) => {
+                follow(&mut of.axes, axes);
+                follow(&mut of.index_axes, axes);
             }
-            Self::Position { strides, .. } | Self::Random { strides, .. } => {
-                *strides = axes
-                    .iter()
-                    .map(|axis| axis.map_or(0, |axis| strides[axis]))
-                    .collect();
-            }
+            Self::Position { strides, .. } | Self::Random { strides, .. } => follow(strides, axes),
         }
         argument
     }
@@ -132,37 +131,80 @@ impl Argument {
     pub(crate) fn renumber(&mut self, mut number: impl FnMut(usize) -> usize) {
         match self {
             Self::Input { input, .. } => *input = number(*input),
-            Self::Gather { input, index, .. } => {
-                *input = number(*input);
-                *index = number(*index);
-            }
+            Self::Gather(of) => (of.input, of.index) = (number(of.input), number(of.index)),
             Self::Position { .. } | Self::Random { .. } => {}
         }
     }
 }
 
+/// The place of a value in a list, to which it is added where it is not there.
+pub(crate) fn place_in<T: PartialEq>(list: &mut Vec<T>, value: T) -> usize {
+    let known = list.iter().position(|known| *known == value);
+    known.unwrap_or_else(|| {
+        list.push(value);
+        list.len() - 1
+    })
+}
+
 impl PointwiseOp {
-    /// Leaves out the arguments that the body does not read, and replaces the inputs' numbers.
-    pub(crate) fn trim(&mut self, mut number: impl FnMut(usize) -> usize) {
+    /// An expression over a space whose last axes, `folded` of them, form rows.
+    pub(crate) fn new(
+        name: impl Into<Cow<'static, str>>,
+        shape: &[usize],
+        folded: usize,
+        arguments: Vec<Argument>,
+        body: Body,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            shape: shape.to_vec(),
+            folded,
+            arguments,
+            body: Arc::new(body),
+        }
+    }
+
+    /// The same with some axes behind the others, where they form rows.
+    pub(super) fn folded_along(self, axes: &[usize]) -> Self {
+        let (folded, kept): (Vec<usize>, Vec<usize>) =
+            (0..self.shape.len()).partition(|axis| axes.contains(axis));
+        let order = [&kept[..], &folded].concat();
+        let moved: Vec<_> = order.iter().copied().map(Some).collect();
+        Self {
+            shape: order.iter().map(|axis| self.shape[*axis]).collect(),
+            folded: folded.len(),
+            arguments: self.arguments.iter().map(|of| of.moved(&moved)).collect(),
+            ..self
+        }
+    }
+
+    /// Leaves out the arguments that the body does not read, and returns those of some inputs that the others read.
+    pub(super) fn trim(&mut self, inputs: &[Var]) -> Vec<Var> {
         let mut body = Body::clone(&self.body);
-        let mut arguments: Vec<Argument> = vec![];
+        let (mut arguments, mut used) = (vec![], vec![]);
         for node in &mut body.nodes {
             if let Node::Operand(index) | Node::WholeOperand(index) = node {
                 let mut argument = self.arguments[*index].clone();
-                argument.renumber(&mut number);
-                let known = arguments.iter().position(|known| *known == argument);
-                *index = known.unwrap_or_else(|| {
-                    arguments.push(argument);
-                    arguments.len() - 1
-                });
+                argument.renumber(|input| place_in(&mut used, inputs[input]));
+                *index = place_in(&mut arguments, argument);
             }
         }
         self.arguments = arguments;
         self.body = Arc::new(body);
+        used
     }
 
     /// The sizes of the axes that form no row, and of those that do.
     pub(crate) fn split_shape(&self) -> (&[usize], &[usize]) {
         self.shape.split_at(self.shape.len() - self.folded)
     }
+}
+
+/// The order of axes that undoes another.
+pub(crate) fn inverse(order: &[usize]) -> Vec<usize> {
+    let mut inverse = vec![0; order.len()];
+    for (to, from) in order.iter().enumerate() {
+        inverse[*from] = to;
+    }
+    inverse
 }

@@ -4,7 +4,6 @@ use super::{Argument, Dtype, Graph, Op, PointwiseOp, Type, Var};
 use crate::error::{Error, Result};
 use crate::expr::{Body, Tape};
 use std::borrow::Cow;
-use std::sync::Arc;
 
 /// The common shape of values that repeat along axes of size 1, aligned at their last axes as NumPy's and PyTorch's do.
 pub(crate) fn broadcast(shapes: &[&[usize]]) -> Result<Vec<usize>> {
@@ -48,8 +47,10 @@ impl Graph {
         let elements = op.body.elements.iter().map(|_| op.shape.clone());
         let results = op.body.results.iter().map(|_| kept.to_vec());
         let ty = |shape: Vec<usize>| {
-            let sequence = self.is_sequence(&shape, lengths);
-            Type::float(shape).with_lengths(lengths.filter(|_| sequence))
+            // A sequence of as many rows as there are lengths.
+            let rows = |of: &Var| shape.len() >= 2 && self.shape(*of)[0] == shape[1];
+            let lengths = lengths.filter(rows);
+            Type::float(shape).with_lengths(lengths)
         };
         let outputs = elements.chain(results).map(ty).collect();
         self.push(Op::Pointwise(Box::new(op)), inputs, outputs)
@@ -58,20 +59,9 @@ impl Graph {
     /// A value of one number everywhere.
     pub(crate) fn constant(&mut self, shape: &[usize], value: f64) -> Var {
         let tape = Tape::new();
-        let op = PointwiseOp {
-            name: Cow::Borrowed("constant"),
-            shape: shape.to_vec(),
-            folded: 0,
-            arguments: vec![],
-            body: Arc::new(tape.finish(&[tape.constant(value)], &[])),
-        };
+        let body = tape.finish(&[tape.constant(value)], &[]);
+        let op = PointwiseOp::new("constant", shape, 0, vec![], body);
         self.pointwise(op, vec![], None)[0]
-    }
-
-    /// Whether a shape is that of a sequence of as many rows as there are lengths.
-    fn is_sequence(&self, shape: &[usize], lengths: Option<Var>) -> bool {
-        let rows = lengths.map(|lengths| self.shape(lengths)[0]);
-        shape.len() >= 2 && rows == Some(shape[1])
     }
 
     /// The lengths that an expression of some values has: the first that there are.
@@ -90,20 +80,11 @@ impl Graph {
     ) -> Result<Vec<Var>> {
         let shapes: Vec<_> = of.iter().map(|var| self.shape(*var)).collect();
         let shape = broadcast(&shapes)?;
-        let arguments = (shapes.iter().enumerate())
-            .map(|(input, own)| Argument::Input {
-                input,
-                axes: follow(own, &shape),
-            })
-            .chain(more)
+        let mut arguments: Vec<_> = (shapes.iter().enumerate())
+            .map(|(input, own)| Argument::input(input, follow(own, &shape)))
             .collect();
-        let op = PointwiseOp {
-            name: name.into(),
-            shape,
-            folded,
-            arguments,
-            body: Arc::new(body),
-        };
+        arguments.extend(more);
+        let op = PointwiseOp::new(name, &shape, folded, arguments, body);
         let lengths = self.common_lengths(of);
         Ok(self.pointwise(op, of.to_vec(), lengths))
     }

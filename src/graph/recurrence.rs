@@ -102,16 +102,11 @@ impl Graph {
         layer.lengths = lengths.and_then(&mut place);
         layer.initial = initial.and_then(&mut place);
         layer.weights = weights.iter().map(|own| own.map(&mut place)).collect();
-        let RecurrentShape {
-            steps,
-            batch,
-            output,
-            directions,
-            ..
-        } = layer.shape;
+        let shape = layer.shape;
+        // Saturating: a stack too large for any device is refused by its weights' tensor.
+        let width = shape.directions.saturating_mul(shape.output);
         let outputs = vec![
-            // Saturating: a stack too large for any device is refused by its weights' tensor.
-            Type::float([steps, batch, directions.saturating_mul(output)]).with_lengths(lengths),
+            Type::float([shape.steps, shape.batch, width]).with_lengths(lengths),
             Type::float([layer.states_len()]),
         ];
         let vars = self.push(Op::Recurrence(Arc::new(layer)), inputs, outputs);

@@ -6,10 +6,8 @@ use crate::program::Program;
 
 /// The bytes of a program's tensors on a device, external ones aside.
 pub(crate) fn bytes_of(program: &Program, device: &Device) -> Result<usize> {
-    Ok(program
-        .memory()?
-        .len()
-        .saturating_mul(device.element_size()))
+    let len = program.memory()?.len();
+    Ok(len.saturating_mul(device.element_size()))
 }
 
 /// The first of what `write` gives that is within a budget of so many bytes: for all of T steps at once (no segments), then for longer
@@ -21,22 +19,15 @@ pub(crate) fn within_budget<W>(
     write: impl Fn(Option<usize>) -> Result<W>,
     program: impl Fn(&W) -> &Program,
 ) -> Result<W> {
-    let whole = write(None)?;
-    let Some(budget) = budget else {
-        return Ok(whole);
-    };
-    let mut least = bytes_of(program(&whole), device)?;
-    if least <= budget {
-        return Ok(whole);
-    }
-    let mut before = steps;
-    for count in (2..).take_while(|count: &usize| (count - 1).pow(2) < steps) {
-        let segment = steps.div_ceil(count);
-        if segment == before {
-            continue;
-        }
-        before = segment;
-        let written = write(Some(segment))?;
+    let counts = (2..).take_while(|count: &usize| (count - 1).pow(2) < steps);
+    let mut segments: Vec<_> = counts.map(|count| steps.div_ceil(count)).collect();
+    segments.dedup();
+    let mut least = usize::MAX;
+    for segment in std::iter::once(None).chain(segments.into_iter().map(Some)) {
+        let written = write(segment)?;
+        let Some(budget) = budget else {
+            return Ok(written);
+        };
         let needed = bytes_of(program(&written), device)?;
         if needed <= budget {
             return Ok(written);
@@ -45,7 +36,7 @@ pub(crate) fn within_budget<W>(
     }
     Err(Error::argument(
         "memory_budget",
-        format!("{budget} bytes"),
+        format!("{} bytes", budget.unwrap_or(0)),
         format!("at least the {least} bytes that these {steps} steps need"),
     ))
 }

@@ -1,200 +1,131 @@
-//! Steps written as operations of a program.
+//! Tasks written as operations of a program.
 
-use super::place::{Destinations, Place, destinations};
-use super::recurrence::{Forward, Gradients, Layer};
-use super::steps::{Step, uses};
-use super::{Lowered, Request};
-use crate::error::Result;
-use crate::graph::{Argument, Graph, Op, PointwiseOp, Recurrence, Var};
+use super::recurrence::{Gradients, Layer};
+use super::tasks::Task;
+use super::{Lowered, Lowering};
+use crate::graph::{Argument, Dtype, Op, PointwiseOp, Recurrence, Var};
 use crate::program::{
-    Custom, Gemm, Map, Matrix, Operand, Pointwise, Program, Reduce, Row, Scatter, Slice, View,
+    Custom, Gemm, Map, Matrix, Operand, Pointwise, Reduce, Row, Scatter, Slice, View,
 };
-use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(super) struct Emitter<'a> {
-    graph: &'a Graph,
-    program: &'a mut Program,
-    request: &'a Request<'a>,
-    lowered: Lowered,
-    places: HashMap<Var, Place>,
-    /// The forward passes of layers, by their node.
-    layers: HashMap<usize, Forward>,
-    /// The nodes of the layers that have a gradient, and the last of them.
-    trained: Vec<usize>,
-    d_states: HashMap<usize, Slice>,
-    uses: HashMap<Var, usize>,
-}
+const PLACED: &str = "it was given such a place";
 
-impl<'a> Emitter<'a> {
-    pub(super) fn new(
-        graph: &'a Graph,
-        program: &'a mut Program,
-        request: &'a Request<'a>,
-        lowered: Lowered,
-        inputs: &[(Var, Slice)],
-    ) -> Self {
-        let place = |(var, slice): &(Var, Slice)| (*var, Place::whole(*slice, graph.shape(*var)));
-        Self {
-            graph,
-            program,
-            request,
-            lowered,
-            places: inputs.iter().map(place).collect(),
-            layers: HashMap::new(),
-            trained: vec![],
-            d_states: HashMap::new(),
-            uses: HashMap::new(),
-        }
-    }
-
-    pub(super) fn run(&mut self, steps: Vec<Step>) -> Result<Lowered> {
-        let Destinations { places, d_states } =
-            destinations(self.graph, &steps, self.request, self.program);
-        self.places.extend(places);
-        self.d_states = d_states;
-        self.uses = uses(&steps, self.request);
-        for step in &steps {
-            if let Op::RecurrenceGradient { of, .. } = step.op {
-                self.trained.push(of);
-            }
-        }
-        for step in &steps {
-            self.step(step)?;
+impl Lowering<'_> {
+    pub(super) fn emit(mut self) -> Lowered {
+        for task in self.tasks {
+            self.task(task);
         }
         for (var, slice) in &self.request.stores {
-            let to = Place::whole(*slice, self.graph.shape(*var));
-            if self.places[var] != to {
-                self.copy(*var, &to);
-            }
+            self.put(*var, &View::whole(*slice, self.graph.shape(*var)));
         }
         for var in &self.request.fetches {
-            let shape = self.graph.shape(*var);
-            let known = self.places[var].contiguous(shape);
-            let slice = known.unwrap_or_else(|| {
-                let slice = self.program.temporary("output", shape);
-                self.copy(*var, &Place::whole(slice, shape));
-                slice
-            });
+            let slice = self.slice(*var, "output");
             self.program.keep(slice.tensor);
             self.lowered.fetches.push(slice);
         }
-        Ok(std::mem::take(&mut self.lowered))
+        self.lowered
     }
 
-    fn copy(&mut self, var: Var, to: &Place) {
-        let from = self.places[&var].clone();
-        self.copy_place(self.graph.shape(var), &from, to);
-    }
-
-    /// Copies a value from a place to another: within a tensor by way of a third, as no operation reads where it writes.
-    fn copy_place(&mut self, shape: &[usize], from: &Place, to: &Place) {
-        let mut from = from.clone();
-        if from.slice.tensor == to.slice.tensor {
-            let between = Place::whole(self.program.temporary("copy", shape), shape);
-            self.program
-                .push(Map::copy(shape, from.view(), between.view()));
+    /// Copies a value to a place, unless it is there: within a tensor by way of a third place, as no operation reads where it writes.
+    fn put(&mut self, var: Var, to: &View) {
+        let shape = self.graph.shape(var);
+        let mut from = self.places[&var].clone();
+        if from == *to {
+            return;
+        }
+        if from.tensor == to.tensor {
+            let between = View::whole(self.program.temporary("copy", shape), shape);
+            self.program.push(Map::copy(shape, from, between.clone()));
             from = between;
         }
-        self.program.push(Map::copy(shape, from.view(), to.view()));
+        self.program.push(Map::copy(shape, from, to.clone()));
     }
 
-    /// The place of an output: the one chosen for it, or a new one.
-    fn output(&mut self, var: Var, name: &str) -> Place {
-        if let Some(place) = self.places.get(&var) {
-            return place.clone();
-        }
+    /// A value in row-major order, copied to a new tensor where it is not.
+    fn slice(&mut self, var: Var, name: &str) -> Slice {
         let shape = self.graph.shape(var);
-        let place = Place::whole(self.program.temporary(name, shape), shape);
-        self.places.insert(var, place.clone());
-        place
-    }
-
-    /// A value in row-major order, copied where it is not.
-    fn slice(&mut self, var: Var) -> Slice {
-        let shape = self.graph.shape(var);
-        self.places[&var]
-            .contiguous(shape)
-            .unwrap_or_else(|| self.compact(var))
-    }
-
-    fn compact(&mut self, var: Var) -> Slice {
-        let shape = self.graph.shape(var);
-        let slice = self.program.temporary("copy", shape);
-        self.copy(var, &Place::whole(slice, shape));
-        slice
+        let place = &self.places[&var];
+        place.contiguous(shape).unwrap_or_else(|| {
+            let slice = self.program.temporary(name, shape);
+            let to = View::whole(slice, shape);
+            self.program.push(Map::copy(shape, place.clone(), to));
+            slice
+        })
     }
 
     /// A value as a matrix of its features, copied where it is none.
     fn matrix(&mut self, var: Var) -> Matrix {
         let shape = self.graph.shape(var);
         self.places[&var].matrix(shape).unwrap_or_else(|| {
-            let columns = *shape.last().expect("products are of matrices");
-            let slice = self.compact(var);
+            let columns = self.graph.ty(var).features();
+            let slice = self.slice(var, "copy");
             slice.matrix(slice.len / columns.max(1), columns)
         })
     }
 
+    /// The place of an output that is written as a matrix of its features.
+    fn output_matrix(&mut self, var: Var, name: &str) -> Matrix {
+        let place = self.place(var, name);
+        place.matrix(self.graph.shape(var)).expect(PLACED)
+    }
+
+    /// The place of an output that is written in row-major order.
+    fn output_slice(&mut self, var: Var, name: &str) -> Slice {
+        let place = self.place(var, name);
+        place.contiguous(self.graph.shape(var)).expect(PLACED)
+    }
+
     /// Whether a value is a weight.
     fn is_weight(&self, var: Var) -> bool {
-        match self.graph.nodes[var.node].op {
+        let node = &self.graph.nodes[var.node];
+        match node.op {
             Op::Parameter(slot) => slot < self.request.weights,
-            Op::Reshape => self.is_weight(self.graph.nodes[var.node].inputs[0]),
+            Op::Reshape => self.is_weight(node.inputs[0]),
             _ => false,
         }
     }
 
-    fn step(&mut self, step: &Step) -> Result<()> {
-        let output = step.outputs[0];
-        match &step.op {
+    fn task(&mut self, task: &Task) {
+        let output = task.outputs[0];
+        let shape = self.graph.shape(output);
+        match &task.op {
             Op::Input(_) => {}
             Op::Parameter(slot) => {
                 let slice = self.request.parameters[*slot];
-                let place = Place::whole(slice, self.graph.shape(output));
-                self.places.insert(output, place);
+                self.places.insert(output, View::whole(slice, shape));
             }
-            Op::Pointwise(op) => self.pointwise(op, step),
-            Op::MatMul { transpose } => self.matmul(*transpose, step),
+            Op::Pointwise(op) => self.pointwise(op, task),
+            Op::MatMul { transpose } => self.matmul(*transpose, task),
             Op::Reshape => {
-                let slice = self.slice(step.inputs[0]);
-                self.alias(step, Place::whole(slice, self.graph.shape(output)));
+                let slice = self.slice(task.inputs[0], "copy");
+                self.alias(output, View::whole(slice, shape));
             }
             Op::Slice { axis, start } => {
-                let place = self.places[&step.inputs[0]].part(*axis, *start);
-                self.alias(step, place);
+                let place = self.places[&task.inputs[0]].part(*axis, *start);
+                self.alias(output, place);
             }
             Op::Permute(order) => {
-                let place = self.places[&step.inputs[0]].permuted(order);
-                self.alias(step, place);
+                let place = self.places[&task.inputs[0]].permuted(order);
+                self.alias(output, place);
             }
+            Op::Concat { .. } => self.put_parts(task),
             Op::Pad { axis, start } => {
-                let whole = self.output(output, "padded");
-                self.put(step.inputs[0], &whole.part(*axis, *start));
-                let len = self.graph.shape(step.inputs[0])[*axis];
-                let size = self.graph.shape(output)[*axis];
-                for (first, end) in [(0, *start), (start + len, size)] {
-                    let mut shape = self.graph.shape(output).to_vec();
-                    shape[*axis] = end - first;
-                    if end > first {
-                        let view = whole.part(*axis, first).view();
+                self.put_parts(task);
+                let end = start + self.graph.shape(task.inputs[0])[*axis];
+                for zeros in [0..*start, end..shape[*axis]] {
+                    if !zeros.is_empty() {
+                        let view = self.places[&output].part(*axis, zeros.start);
+                        let mut shape = shape.to_vec();
+                        shape[*axis] = zeros.len();
                         self.program.push(Map::fill_view(&shape, view, 0.0));
                     }
                 }
             }
-            Op::Concat { axis } => {
-                let whole = self.output(output, "concat");
-                let mut start = 0;
-                for input in &step.inputs {
-                    self.put(*input, &whole.part(*axis, start));
-                    start += self.graph.shape(*input)[*axis];
-                }
-            }
             Op::Scatter => {
-                let place = self.output(output, "d.table");
-                let shape = self.graph.shape(output);
-                let input = self.matrix(step.inputs[0]);
-                let indices = self.slice(step.inputs[1]);
-                let output = place.matrix(shape).expect("it was given such a place");
+                let output = self.output_matrix(output, "d.table");
+                let input = self.matrix(task.inputs[0]);
+                let indices = self.slice(task.inputs[1], "copy");
                 self.program.push(Scatter {
                     input,
                     indices,
@@ -203,90 +134,73 @@ impl<'a> Emitter<'a> {
                 });
             }
             Op::Custom(operation) => {
-                let shaped = |emitter: &Self, var: &Var| emitter.graph.shape(*var).to_vec();
-                let inputs = (step.inputs.iter())
-                    .map(|input| (self.slice(*input), shaped(self, input)))
-                    .collect();
-                let outputs = (step.outputs.iter())
-                    .map(|output| {
-                        let shape = shaped(self, output);
-                        let slice = self.program.temporary(operation.name(), &shape);
-                        self.places.insert(*output, Place::whole(slice, &shape));
-                        (slice, shape)
-                    })
-                    .collect();
+                let graph = self.graph;
+                let shaped = |slice: Slice, var: &Var| (slice, graph.shape(*var).to_vec());
+                let inputs = task.inputs.iter();
+                let inputs = inputs.map(|var| shaped(self.slice(*var, "copy"), var));
+                let inputs = inputs.collect();
+                let name = operation.name();
+                let outputs = task.outputs.iter();
+                let outputs = outputs.map(|var| shaped(self.output_slice(*var, name), var));
+                let outputs = outputs.collect();
                 self.program.push(Custom {
                     operation: operation.clone(),
                     inputs,
                     outputs,
                 });
             }
-            Op::Recurrence(layer) => self.recurrence(layer, step),
-            Op::RecurrenceGradient { of, inputs } => self.recurrence_gradient(*of, *inputs, step),
+            Op::Recurrence(layer) => self.recurrence(layer, task),
+            Op::RecurrenceGradient { of, inputs } => self.recurrence_gradient(*of, *inputs, task),
         }
-        Ok(())
+    }
+
+    fn put_parts(&mut self, task: &Task) {
+        for (input, place) in self.parts(task) {
+            self.put(input, &place);
+        }
     }
 
     /// An output that lies where its input does, or is copied to the place that it was given.
-    fn alias(&mut self, step: &Step, place: Place) {
-        let output = step.outputs[0];
-        match self.places.get(&output).cloned() {
-            None => _ = self.places.insert(output, place),
-            Some(given) if given.view() == place.view() => {}
-            Some(given) => {
-                self.copy_place(self.graph.shape(output), &place, &given);
-            }
+    fn alias(&mut self, output: Var, place: View) {
+        let given = self.places.insert(output, place);
+        if let Some(given) = given {
+            self.put(output, &given);
+            self.places.insert(output, given);
         }
     }
 
-    /// Copies a value to a place, unless it was put there.
-    fn put(&mut self, var: Var, to: &Place) {
-        if self.places[&var].view() != to.view() {
-            self.copy(var, to);
+    fn matmul(&mut self, transpose: [bool; 2], task: &Task) {
+        let output = task.outputs[0];
+        let c = self.output_matrix(output, "product");
+        if let Some(onto) = task.onto {
+            self.put(onto, &self.places[&output].clone());
         }
-    }
-
-    fn matmul(&mut self, transpose: [bool; 2], step: &Step) {
-        let output = step.outputs[0];
-        let place = self.output(output, "product");
-        if let Some(onto) = step.onto {
-            self.put(onto, &place);
-        }
-        let (a, b) = (self.matrix(step.inputs[0]), self.matrix(step.inputs[1]));
-        let shape = self.graph.shape(output);
-        let c = place.matrix(shape).expect("it was given such a place");
-        let weights = self.is_weight(step.inputs[1]);
-        let bias = step.inputs.get(2).copied().map(|bias| self.slice(bias));
+        let (a, b) = (self.matrix(task.inputs[0]), self.matrix(task.inputs[1]));
+        let bias = task.inputs.get(2).map(|bias| self.slice(*bias, "copy"));
         self.program.push(Gemm {
             transpose_a: transpose[0],
             transpose_b: transpose[1],
             bias,
-            accumulate: step.onto.is_some(),
-            weights,
+            accumulate: task.onto.is_some(),
+            weights: self.is_weight(task.inputs[1]),
             ..Gemm::new(a, b, c)
         });
     }
 
-    fn pointwise(&mut self, op: &PointwiseOp, step: &Step) {
-        let rank = op.shape.len();
-        let strides = |place: &Place, axes: &[Option<usize>]| -> Vec<usize> {
+    fn pointwise(&mut self, op: &PointwiseOp, task: &Task) {
+        let view = |input: usize, axes: &[Option<usize>]| {
+            let place = &self.places[&task.inputs[input]];
             let stride = |axis: &Option<usize>| axis.map_or(0, |axis| place.strides[axis]);
-            axes.iter().map(stride).collect()
-        };
-        let view = |place: &Place, axes: &[Option<usize>]| View {
-            strides: strides(place, axes),
-            ..place.view()
-        };
-        let whole = |var: Var| self.graph.ty(var).dtype == crate::graph::Dtype::Index;
-        let operand = |argument: &Argument| match argument {
-            Argument::Input { input, axes } => {
-                let var = step.inputs[*input];
-                let view = view(&self.places[&var], axes);
-                match whole(var) {
-                    true => Operand::Whole(view),
-                    false => Operand::Float(view),
-                }
+            View {
+                strides: axes.iter().map(stride).collect(),
+                ..*place
             }
+        };
+        let operand = |argument: &Argument| match argument {
+            Argument::Input { input, axes } => match self.graph.ty(task.inputs[*input]).dtype {
+                Dtype::Index => Operand::Whole(view(*input, axes)),
+                Dtype::Float => Operand::Float(view(*input, axes)),
+            },
             Argument::Position { offset, strides } => Operand::Position {
                 offset: *offset as usize,
                 strides: strides.clone(),
@@ -297,40 +211,22 @@ impl<'a> Emitter<'a> {
                 offset: 0,
                 strides: strides.clone(),
             },
-            Argument::Gather {
-                input,
-                axes,
-                along,
-                index,
-                index_axes,
-                shift,
-            } => {
-                let table = step.inputs[*input];
-                let place = &self.places[&table];
+            Argument::Gather(of) => {
+                let table = task.inputs[of.input];
                 Operand::Gather {
-                    view: view(place, axes),
-                    index: view(&self.places[&step.inputs[*index]], index_axes),
-                    shift: *shift,
-                    stride: place.strides[*along],
-                    len: self.graph.shape(table)[*along],
+                    view: view(of.input, &of.axes),
+                    index: view(of.index, &of.index_axes),
+                    shift: of.shift,
+                    stride: self.places[&table].strides[of.along],
+                    len: self.graph.shape(table)[of.along],
                 }
             }
         };
         let operands = op.arguments.iter().map(operand).collect();
-        let (elements, results) = step.outputs.split_at(op.body.elements.len());
-        let mut place = |var: &Var| {
-            let shape = self.graph.shape(*var);
-            let place = match self.places.get(var) {
-                Some(place) => place.clone(),
-                None => Place::whole(self.program.temporary(op.name.to_string(), shape), shape),
-            };
-            self.places.insert(*var, place.clone());
-            place.view()
-        };
-        let elements: Vec<_> = elements.iter().map(&mut place).collect();
-        let results: Vec<_> = results.iter().map(&mut place).collect();
-        debug_assert!(elements.iter().all(|view| view.strides.len() == rank));
+        let outputs = task.outputs.iter();
+        let mut elements: Vec<_> = outputs.map(|var| self.place(*var, &op.name)).collect();
         let body = &op.body;
+        let results = elements.split_off(body.elements.len());
         let has_rows = !(body.statistics.is_empty() && results.is_empty());
         let of = Pointwise {
             name: op.name.clone(),
@@ -351,93 +247,70 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn recurrence(&mut self, layer: &Arc<Recurrence>, step: &Step) {
-        let node = step.outputs[0].node;
-        let y = self.output(step.outputs[0], "y");
-        let last = self.output(step.outputs[1], "last states");
-        let whole = |place: Place, shape: &[usize]| {
-            place.contiguous(shape).expect("it was given such a place")
-        };
-        let y = whole(y, self.graph.shape(step.outputs[0]));
-        let last = whole(last, self.graph.shape(step.outputs[1]));
-        let x = self.matrix(step.inputs[0]);
-        let mut slice = |input: usize| self.slice(step.inputs[input]);
-        let lengths = layer.lengths.map(&mut slice);
-        let initial = layer.initial.map(&mut slice);
-        let weights = layer.weights.iter();
-        let weights = weights
-            .map(|own| own.map(|input| Some(slice(input))))
-            .collect();
-        let emitted = Layer {
-            of: Arc::clone(layer),
-            weights,
+    fn recurrence(&mut self, of: &Arc<Recurrence>, task: &Task) {
+        let node = task.outputs[0].node;
+        let y = self.output_slice(task.outputs[0], "y");
+        let last = self.output_slice(task.outputs[1], "last states");
+        let x = self.matrix(task.inputs[0]);
+        let mut slice = |input: usize| self.slice(task.inputs[input], "copy");
+        let lengths = of.lengths.map(&mut slice);
+        let initial = of.initial.map(&mut slice);
+        let weights = of.weights.iter();
+        let weights = weights.map(|own| own.map(|input| Some(slice(input))));
+        let layer = Layer {
+            of: Arc::clone(of),
+            weights: weights.collect(),
             x,
             y,
             initial,
             last,
             lengths,
-            rng: self.lowered.rng.filter(|_| layer.is_random),
+            rng: self.lowered.rng.filter(|_| of.is_random),
             segment: self.request.segment,
             train: self.trained.contains(&node),
             is_top: self.trained.iter().max() == Some(&node),
         };
-        let forward = emitted.forward(self.program);
+        let forward = layer.forward(self.program);
         self.layers.insert(node, forward);
     }
 
-    fn recurrence_gradient(&mut self, of: usize, given: [bool; 2], step: &Step) {
-        let Op::Recurrence(layer) = &self.graph.nodes[of].op else {
-            unreachable!("it is a layer's gradient")
-        };
-        let mut inputs = step.inputs[2..].iter().copied();
+    fn recurrence_gradient(&mut self, of: usize, given: [bool; 2], task: &Task) {
+        let layer = self.layer(of);
+        let mut inputs = task.inputs[2..].iter();
         let d_y = match given[0].then(|| inputs.next()).flatten() {
-            Some(d_y) => self.slice(d_y),
+            Some(d_y) => self.slice(*d_y, "copy"),
             None => {
-                let shape = self.graph.shape(Var {
-                    node: of,
-                    output: 0,
-                });
-                let zeros = self.program.temporary("d.y", shape);
+                let y = task.inputs[0];
+                let zeros = self.program.temporary("d.y", self.graph.shape(y));
                 self.program.push(Map::fill(zeros, 0.0));
                 zeros
             }
         };
-        let d_state = self.d_states[&step.rank];
-        let states = d_state.part(0, layer.states_len());
-        let states_place = Place::whole(states, &[states.len]);
+        let d_state = self.d_states[&task.outputs[0].node];
+        let states = View::new(d_state, [1]);
         if let Some(d_last) = given[1].then(|| inputs.next()).flatten() {
-            self.put(d_last, &states_place);
+            self.put(*d_last, &states);
         }
-        let is_used =
-            |emitter: &Self, output: usize| emitter.uses.contains_key(&step.outputs[output]);
-        let d_x = is_used(self, 0).then(|| {
-            let place = self.output(step.outputs[0], "d.x");
-            let shape = self.graph.shape(step.outputs[0]);
-            place.matrix(shape).expect("it was given such a place")
-        });
-        let mut output = 2;
-        let mut weights = vec![];
-        for own in &layer.weights {
-            weights.push(own.map(|_| {
-                output += 1;
-                let var = step.outputs[output - 1];
-                is_used(self, output - 1).then(|| {
-                    let place = self.output(var, "d.weight");
-                    let shape = self.graph.shape(var);
-                    place.contiguous(shape).expect("it was given such a place")
-                })
-            }));
-        }
+        let [d_x, d_initial, d_weights @ ..] = &task.outputs[..] else {
+            unreachable!("x and the initial states have gradients")
+        };
+        let is_used = |lowering: &Self, var: &Var| lowering.uses.contains_key(var);
+        let d_x = is_used(self, d_x).then(|| self.output_matrix(*d_x, "d.x"));
+        let mut d_weights = d_weights.iter();
+        let mut weight = |_| {
+            let var = d_weights.next().filter(|var| is_used(self, var))?;
+            Some(self.output_slice(*var, "d.weight"))
+        };
+        let weights = layer.weights.iter();
         let gradients = Gradients {
             d_y,
             d_state,
             has_d_last: given[1],
-            wants_initial: is_used(self, 1),
             d_x,
-            weights,
+            weights: weights.map(|own| own.map(&mut weight)).collect(),
+            wants_initial: is_used(self, d_initial),
         };
-        self.places.insert(step.outputs[1], states_place);
-        let forward = &self.layers[&of];
-        forward.backward(self.program, &gradients);
+        self.places.insert(*d_initial, states);
+        self.layers[&of].backward(self.program, &gradients);
     }
 }

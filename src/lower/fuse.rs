@@ -1,11 +1,10 @@
-//! Steps joined: expressions with what reads them, expressions over one space with each other, products with what they are added to.
+//! Expressions joined: with what reads them, and over one space with each other.
 
 use super::Request;
-use super::steps::{Step, uses};
-use crate::expr::{Body, Fold, Function, Inlined, Node, Operator, Tape};
-use crate::graph::{Argument, Graph, Op, PointwiseOp, Var};
+use super::tasks::{Task, depends, producers, uses};
+use crate::expr::{Fold, Function, Inlined, Node, Tape};
+use crate::graph::{Argument, Graph, Op, PointwiseOp, Var, place_in};
 use crate::program::{MOST_OPERANDS, MOST_OUTPUTS, product};
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,59 +15,51 @@ const BINDINGS: usize = 7;
 const CHEAP: usize = 4;
 
 /// Joins what can be joined.
-pub(super) fn fuse(graph: &Graph, steps: &mut Vec<Step>, request: &Request<'_>) {
-    into_consumers(graph, steps, request);
-    into_producers(graph, steps, request);
-    side_by_side(graph, steps);
-    onto_sums(graph, steps, request);
-}
-
-fn pointwise(step: &Step) -> Option<&PointwiseOp> {
-    match &step.op {
-        Op::Pointwise(op) => Some(op),
-        _ => None,
-    }
+pub(super) fn fuse(graph: &Graph, tasks: &mut Vec<Task>, request: &Request<'_>) {
+    into_consumers(graph, tasks, request);
+    into_producers(graph, tasks, request);
+    side_by_side(graph, tasks);
 }
 
 /// An expression joins the only one that reads it.
-fn into_consumers(graph: &Graph, steps: &mut Vec<Step>, request: &Request<'_>) {
-    let uses = uses(steps, request);
+fn into_consumers(graph: &Graph, tasks: &mut Vec<Task>, request: &Request<'_>) {
+    let uses = uses(tasks, request);
     let mut producers: HashMap<Var, usize> = HashMap::new();
-    for (index, step) in steps.iter().enumerate() {
-        if pointwise(step).is_some_and(|op| op.folded == 0) && step.outputs.len() == 1 {
-            producers.insert(step.outputs[0], index);
+    for (index, task) in tasks.iter().enumerate() {
+        if let Some(op) = task.pointwise().filter(|op| op.folded == 0)
+            && (op.body.elements.len(), op.body.results.len()) == (1, 0)
+        {
+            producers.insert(task.outputs[0], index);
         }
     }
-    let mut gone = vec![false; steps.len()];
-    for index in 0..steps.len() {
+    let mut gone = vec![false; tasks.len()];
+    for index in 0..tasks.len() {
+        let candidate = |task: &Task| {
+            task.inputs.iter().enumerate().find_map(|(input, var)| {
+                let producer = *producers.get(var).filter(|_| uses[var] == 1)?;
+                let fits = joins(graph, &tasks[producer], task, input);
+                fits.then_some((input, producer))
+            })
+        };
         // What was joined may read more that can be.
-        while let Some((input, producer)) = (0..steps[index].inputs.len()).find_map(|input| {
-            let var = steps[index].inputs[input];
-            let producer = *producers.get(&var).filter(|_| uses[&var] == 1)?;
-            let fits = joins(graph, &steps[producer], &steps[index], input);
-            fits.then_some((input, producer))
-        }) {
-            let joined = join(&steps[producer], &steps[index], input);
-            steps[index] = joined;
+        let mut task = tasks[index].clone();
+        while let Some((input, producer)) = candidate(&task) {
+            let (read, axes) = reader(&task, input).expect("it reads that input");
+            task = joined([&tasks[producer], &task], Some((0, read)), Some(axes));
             gone[producer] = true;
         }
+        tasks[index] = task;
     }
     let mut gone = gone.into_iter();
-    steps.retain(|_| !gone.next().unwrap_or(false));
+    tasks.retain(|_| !gone.next().unwrap_or(false));
 }
 
-/// Whether a step's expression may be computed where another reads it as its n-th input.
-fn joins(graph: &Graph, producer: &Step, consumer: &Step, input: usize) -> bool {
-    let (Some(from), Some(to)) = (pointwise(producer), pointwise(consumer)) else {
+/// Whether a task's expression may be computed where another reads it as its n-th input.
+fn joins(graph: &Graph, producer: &Task, consumer: &Task, input: usize) -> bool {
+    let (Some(from), Some(to)) = (producer.pointwise(), consumer.pointwise()) else {
         return false;
     };
-    let mut readers = to.arguments.iter().filter(|argument| match argument {
-        Argument::Input { input: of, .. } => *of == input,
-        Argument::Gather {
-            input: of, index, ..
-        } => *of == input || *index == input,
-        _ => false,
-    });
+    let mut readers = to.arguments.iter().filter(|of| of.reads(input));
     let only = matches!(
         (readers.next(), readers.next()),
         (Some(Argument::Input { .. }), None)
@@ -77,21 +68,18 @@ fn joins(graph: &Graph, producer: &Step, consumer: &Step, input: usize) -> bool 
     let cheap =
         from.body.flops() <= CHEAP && !from.body.nodes.iter().any(costly) && !producer.is_random();
     let repeats = product(&from.shape) < product(&to.shape);
-    let operands = from.arguments.len() + to.arguments.len();
-    only && (cheap || !repeats)
-        && operands <= MOST_OPERANDS
-        && bindings(graph, [producer, consumer], Some(producer.outputs[0])) <= BINDINGS
+    only && (cheap || !repeats) && fit(graph, [producer, consumer], Some(producer.outputs[0]))
 }
 
-/// The storage bindings of steps joined, at most: the values they read and write, weights and what is fed being in one tensor each.
-fn bindings(graph: &Graph, of: [&Step; 2], without: Option<Var>) -> usize {
+/// Whether a kernel may have the operands and storage bindings of two expressions, at most: the values they read and write, weights and
+/// what is fed being in one tensor each.
+fn fit(graph: &Graph, of: [&Task; 2], without: Option<Var>) -> bool {
     let mut values: Vec<Var> = vec![];
-    let (mut weights, mut fed) = (0, 0);
-    for step in of {
-        if step.is_random() {
-            fed = 1;
-        }
-        for var in step.inputs.iter().chain(&step.outputs) {
+    let (mut operands, mut weights, mut fed) = (0, 0, 0);
+    for task in of {
+        operands += task.pointwise().map_or(0, |op| op.arguments.len());
+        fed = fed.max(usize::from(task.is_random()));
+        for var in task.inputs.iter().chain(&task.outputs) {
             match graph.nodes[var.node].op {
                 Op::Parameter(_) => weights = 1,
                 _ if Some(*var) == without || values.contains(var) => {}
@@ -99,197 +87,148 @@ fn bindings(graph: &Graph, of: [&Step; 2], without: Option<Var>) -> usize {
             }
         }
     }
-    values.len() + weights + fed
+    operands <= MOST_OPERANDS && values.len() + weights + fed <= BINDINGS
 }
 
-/// Arguments and inputs of expressions that become one, each once.
-#[derive(Default)]
-struct Merged {
-    arguments: Vec<Argument>,
-    inputs: Vec<Var>,
-}
-
-impl Merged {
-    /// The place of an argument of a step among all.
-    fn place(&mut self, mut argument: Argument, of: &[Var]) -> usize {
-        argument.renumber(|input| {
-            let known = self.inputs.iter().position(|var| *var == of[input]);
-            known.unwrap_or_else(|| {
-                self.inputs.push(of[input]);
-                self.inputs.len() - 1
-            })
-        });
-        let known = self.arguments.iter().position(|known| *known == argument);
-        known.unwrap_or_else(|| {
-            self.arguments.push(argument);
-            self.arguments.len() - 1
-        })
-    }
-
-    /// The places of all arguments of a step but one.
-    fn places(&mut self, step: &Step, but: Option<usize>) -> Vec<usize> {
-        let op = pointwise(step).expect("only expressions join");
-        let places =
-            op.arguments
-                .iter()
-                .enumerate()
-                .map(|(index, argument)| match Some(index) == but {
-                    true => usize::MAX,
-                    false => self.place(argument.clone(), &step.inputs),
-                });
-        places.collect()
-    }
-
-    fn step(self, op: PointwiseOp, outputs: Vec<Var>, rank: usize) -> Step {
-        let arguments = self.arguments;
-        Step {
-            op: Op::Pointwise(Box::new(PointwiseOp { arguments, ..op })),
-            inputs: self.inputs,
-            outputs,
-            onto: None,
-            rank,
-        }
-    }
-}
-
-/// The argument by which a step reads its n-th input, and the axes that it follows.
-fn reader(step: &Step, input: usize) -> Option<(usize, &[Option<usize>])> {
-    let arguments = pointwise(step)?.arguments.iter().enumerate();
-    let own = |(index, argument)| match argument {
-        &Argument::Input {
-            input: of,
-            ref axes,
-        } if of == input => Some((index, &axes[..])),
+/// The argument by which a task reads its n-th input, and the axes that it follows.
+fn reader(task: &Task, input: usize) -> Option<(usize, &[Option<usize>])> {
+    let mut arguments = task.pointwise()?.arguments.iter().enumerate();
+    arguments.find_map(|(index, argument)| match argument {
+        Argument::Input { input: of, axes } if *of == input => Some((index, &axes[..])),
         _ => None,
-    };
-    arguments.into_iter().find_map(own)
+    })
 }
 
-fn join(producer: &Step, consumer: &Step, input: usize) -> Step {
-    let (Some(from), Some(to), Some((read, axes))) = (
-        pointwise(producer),
-        pointwise(consumer),
-        reader(consumer, input),
-    ) else {
+/// Two expressions as one, in the space of the second. `through`: which element of the first the second reads, and as which operand.
+/// `axes`: for each axis of the second's space the one of the first's, where these are not the same.
+fn joined(of: [&Task; 2], through: Option<(usize, usize)>, axes: Option<&[Option<usize>]>) -> Task {
+    let [first, second] = of;
+    let [Some(from), Some(to)] = of.map(Task::pointwise) else {
         unreachable!("only expressions join")
     };
-    let mut merged = Merged::default();
-    let of_from: Vec<_> = (from.arguments.iter())
-        .map(|argument| merged.place(argument.moved(axes), &producer.inputs))
-        .collect();
-    let of_to = merged.places(consumer, Some(read));
-    let tape = Tape::new();
-    let (joined, _) = tape.inline(&from.body, |operand| Inlined::Operand(of_from[operand]));
-    let (elements, results) = tape.inline(&to.body, |operand| match operand == read {
-        true => Inlined::Expr(joined[0]),
-        false => Inlined::Operand(of_to[operand]),
-    });
-    let op = PointwiseOp {
-        name: joined_name(&from.name, &to.name),
-        body: Arc::new(tape.finish(&elements, &results)),
-        ..to.clone()
+    let (mut arguments, mut inputs) = (vec![], vec![]);
+    let mut place = |argument: &Argument, task: &Task, axes: Option<&[Option<usize>]>| {
+        let mut argument = axes.map_or_else(|| argument.clone(), |axes| argument.moved(axes));
+        argument.renumber(|input| place_in(&mut inputs, task.inputs[input]));
+        place_in(&mut arguments, argument)
     };
-    merged.step(op, consumer.outputs.clone(), consumer.rank)
-}
-
-/// A map of what an expression with rows gives for every element joins that expression.
-fn into_producers(graph: &Graph, steps: &mut Vec<Step>, request: &Request<'_>) {
-    let mut index = 0;
-    while index < steps.len() {
-        let uses = uses(steps, request);
-        let consumer = &steps[index];
-        let candidate = (0..consumer.inputs.len()).find_map(|input| {
-            let var = consumer.inputs[input];
-            let (read, axes) = reader(consumer, input)?;
-            let to = pointwise(consumer).filter(|to| to.folded == 0)?;
-            let producer = steps.iter().position(|step| step.outputs.contains(&var))?;
-            let from = pointwise(&steps[producer]).filter(|from| from.folded > 0)?;
-            let output = steps[producer].outputs.iter().position(|of| *of == var)?;
-            let follows = |(axis, of): (usize, &Option<usize>)| {
-                *of == Some(axis) || to.shape[axis] == 1 && of.is_none()
-            };
-            let fits = output < from.body.elements.len()
-                && uses[&var] == 1
-                && from.shape == to.shape
-                && axes.iter().enumerate().all(follows)
-                && from.arguments.len() + to.arguments.len() <= MOST_OPERANDS
-                && bindings(graph, [&steps[producer], consumer], Some(var)) <= BINDINGS
-                && consumer
-                    .inputs
-                    .iter()
-                    .filter(|other| **other != var)
-                    .all(|other| {
-                        let of = steps.iter().position(|step| step.outputs.contains(other));
-                        of.is_some_and(|of| of != producer && !depends(steps, of, producer))
-                    });
-            fits.then_some((producer, output, read))
-        });
-        let Some((producer, output, read)) = candidate else {
-            index += 1;
-            continue;
-        };
-        let (first, second) = (&steps[producer], &steps[index]);
-        let (Some(from), Some(to)) = (pointwise(first), pointwise(second)) else {
-            unreachable!("only expressions join")
-        };
-        let mut merged = Merged::default();
-        let of_from = merged.places(first, None);
-        let of_to = merged.places(second, Some(read));
-        let tape = Tape::new();
-        let (mut elements, results) =
-            tape.inline(&from.body, |operand| Inlined::Operand(of_from[operand]));
-        let (mapped, _) = tape.inline(&to.body, |operand| match operand == read {
-            true => Inlined::Expr(elements[output]),
-            false => Inlined::Operand(of_to[operand]),
-        });
-        elements.splice(output..=output, mapped);
-        let mut outputs = first.outputs.clone();
-        outputs.splice(output..=output, second.outputs.iter().copied());
-        let op = PointwiseOp {
-            name: joined_name(&from.name, &to.name),
-            body: Arc::new(tape.finish(&elements, &results)),
-            ..from.clone()
-        };
-        steps[index] = merged.step(op, outputs, second.rank);
-        steps.remove(producer);
-        // The others have moved.
-        index = 0;
+    let of_from = from.arguments.iter();
+    let of_from: Vec<_> = of_from
+        .map(|argument| place(argument, first, axes))
+        .collect();
+    let read = through.map(|(_, read)| read);
+    let of_to = to.arguments.iter().enumerate();
+    let of_to: Vec<_> = of_to
+        .map(|(index, argument)| match Some(index) == read {
+            true => usize::MAX,
+            false => place(argument, second, None),
+        })
+        .collect();
+    let tape = Tape::new();
+    let (mut elements, mut results) =
+        tape.inline(&from.body, |operand| Inlined::Operand(of_from[operand]));
+    let (more_elements, more_results) = tape.inline(&to.body, |operand| match through {
+        Some((element, read)) if operand == read => Inlined::Expr(elements[element]),
+        _ => Inlined::Operand(of_to[operand]),
+    });
+    // What the second computes for every element stands for what it reads, or behind all.
+    let replaced = match through {
+        Some((element, _)) => element..element + 1,
+        None => elements.len()..elements.len(),
+    };
+    let mut outputs = first.outputs.clone();
+    let (of_elements, of_results) = second.outputs.split_at(more_elements.len());
+    outputs.splice(replaced.clone(), of_elements.iter().copied());
+    outputs.extend(of_results);
+    elements.splice(replaced, more_elements);
+    results.extend(more_results);
+    let op = PointwiseOp {
+        name: joined_name(&from.name, &to.name).into(),
+        shape: to.shape.clone(),
+        folded: from.folded.max(to.folded),
+        arguments,
+        body: Arc::new(tape.finish(&elements, &results)),
+    };
+    Task {
+        op: Op::Pointwise(Box::new(op)),
+        inputs,
+        outputs,
+        onto: None,
+        rank: first.rank.max(second.rank),
     }
 }
 
 /// The last name says what comes out; the first few say of what.
-fn joined_name(first: &str, second: &str) -> Cow<'static, str> {
-    if first == second || second.contains(first) {
-        Cow::Owned(second.to_owned())
-    } else if first.len() + second.len() < 40 {
-        Cow::Owned(format!("{first}_{second}"))
-    } else {
-        Cow::Owned(second.to_owned())
+fn joined_name(first: &str, second: &str) -> String {
+    match second.contains(first) || first.len() + second.len() >= 40 {
+        true => second.to_owned(),
+        false => format!("{first}_{second}"),
     }
 }
 
-/// Expressions over one space that read the same, of which none needs the other, become one.
-fn side_by_side(graph: &Graph, steps: &mut Vec<Step>) {
+/// A map of what an expression with rows gives for every element joins that expression.
+fn into_producers(graph: &Graph, tasks: &mut Vec<Task>, request: &Request<'_>) {
     let mut index = 0;
-    while index < steps.len() {
-        let partner = (0..index).find(|other| {
-            let (a, b) = (&steps[*other], &steps[index]);
-            pair(graph, a, b) && !depends(steps, index, *other) && !depends(steps, *other, index)
+    while index < tasks.len() {
+        let (uses, producers) = (uses(tasks, request), producers(tasks));
+        let consumer = &tasks[index];
+        let candidate = consumer.inputs.iter().enumerate().find_map(|(input, var)| {
+            let (read, axes) = reader(consumer, input)?;
+            let to = consumer.pointwise().filter(|to| to.folded == 0)?;
+            let producer = producers[var];
+            let from = tasks[producer].pointwise().filter(|from| from.folded > 0)?;
+            let outputs = &tasks[producer].outputs[..from.body.elements.len()];
+            let output = outputs.iter().position(|of| of == var)?;
+            let follows = |(axis, of): (usize, &Option<usize>)| {
+                *of == Some(axis) || to.shape[axis] == 1 && of.is_none()
+            };
+            let apart = |other: &Var| {
+                let of = producers[other];
+                other == var || of != producer && !depends(tasks, of, producer)
+            };
+            let fits = uses[var] == 1
+                && from.shape == to.shape
+                && axes.iter().enumerate().all(follows)
+                && fit(graph, [&tasks[producer], consumer], Some(*var))
+                && consumer.inputs.iter().all(apart);
+            fits.then_some((producer, output, read))
         });
-        match partner {
-            Some(other) => {
-                let joined = beside(&steps[other], &steps[index]);
-                steps[index] = joined;
-                steps.remove(other);
+        match candidate {
+            Some((producer, output, read)) => {
+                let of = [&tasks[producer], consumer];
+                tasks[index] = joined(of, Some((output, read)), None);
+                tasks.remove(producer);
+                // The others have moved.
+                index = 0;
             }
             None => index += 1,
         }
     }
 }
 
-/// Whether two steps are expressions that one pass over a space may compute.
-fn pair(graph: &Graph, a: &Step, b: &Step) -> bool {
-    let (Some(first), Some(second)) = (pointwise(a), pointwise(b)) else {
+/// Expressions over one space that read the same, of which none needs the other, become one.
+fn side_by_side(graph: &Graph, tasks: &mut Vec<Task>) {
+    let mut index = 0;
+    while index < tasks.len() {
+        let partner = (0..index).find(|other| {
+            pair(graph, &tasks[*other], &tasks[index])
+                && !depends(tasks, index, *other)
+                && !depends(tasks, *other, index)
+        });
+        match partner {
+            Some(other) => {
+                let of = [&tasks[other], &tasks[index]];
+                tasks[index] = joined(of, None, None);
+                tasks.remove(other);
+            }
+            None => index += 1,
+        }
+    }
+}
+
+/// Whether two tasks are expressions that one pass over a space may compute.
+fn pair(graph: &Graph, a: &Task, b: &Task) -> bool {
+    let (Some(first), Some(second)) = (a.pointwise(), b.pointwise()) else {
         return false;
     };
     let shares = |argument: &Argument| {
@@ -302,133 +241,15 @@ fn pair(graph: &Graph, a: &Step, b: &Step) -> bool {
         whole && second.arguments.iter().any(same)
     };
     let sums = |op: &PointwiseOp| {
-        op.body
-            .statistics
-            .iter()
-            .all(|(fold, _)| *fold == Fold::Sum)
+        let mut statistics = op.body.statistics.iter();
+        statistics.all(|(fold, _)| *fold == Fold::Sum)
     };
-    let outputs = a.outputs.len() + b.outputs.len();
     first.shape == second.shape
         && (first.folded == second.folded || first.folded.min(second.folded) == 0)
         // A map and a sum, or rows: a map alone gains nothing beside another.
         && first.folded + second.folded > 0
         && (sums(first) && sums(second) || first.folded == second.folded)
         && first.arguments.iter().any(shares)
-        && first.arguments.len() + second.arguments.len() <= MOST_OPERANDS
-        && outputs <= MOST_OUTPUTS
-        && bindings(graph, [a, b], None) <= BINDINGS
-}
-
-/// Whether a step needs another, directly or not.
-fn depends(steps: &[Step], from: usize, on: usize) -> bool {
-    let mut of: HashMap<Var, usize> = HashMap::new();
-    for (index, step) in steps.iter().enumerate() {
-        step.outputs
-            .iter()
-            .for_each(|var| _ = of.insert(*var, index));
-    }
-    let mut seen = vec![false; steps.len()];
-    let mut stack = vec![from];
-    while let Some(index) = stack.pop() {
-        for needed in steps[index].needs().map(|var| of[&var]) {
-            if needed == on {
-                return true;
-            }
-            if !std::mem::replace(&mut seen[needed], true) {
-                stack.push(needed);
-            }
-        }
-    }
-    false
-}
-
-fn beside(a: &Step, b: &Step) -> Step {
-    let (Some(first), Some(second)) = (pointwise(a), pointwise(b)) else {
-        unreachable!("only expressions join")
-    };
-    let tape = Tape::new();
-    let mut merged = Merged::default();
-    let mut add = |op: &PointwiseOp, step: &Step| {
-        let places = merged.places(step, None);
-        tape.inline(&op.body, |operand| Inlined::Operand(places[operand]))
-    };
-    let (mut elements, mut results) = add(first, a);
-    let (more_elements, more_results) = add(second, b);
-    elements.extend(more_elements);
-    results.extend(more_results);
-    let split = |op: &PointwiseOp, step: &Step| {
-        let (elements, results) = step.outputs.split_at(op.body.elements.len());
-        [elements.to_vec(), results.to_vec()]
-    };
-    let ([a_elements, a_results], [b_elements, b_results]) = (split(first, a), split(second, b));
-    let op = PointwiseOp {
-        name: joined_name(&first.name, &second.name),
-        shape: first.shape.clone(),
-        folded: first.folded.max(second.folded),
-        arguments: vec![],
-        body: Arc::new(tape.finish(&elements, &results)),
-    };
-    let outputs = [a_elements, b_elements, a_results, b_results].concat();
-    merged.step(op, outputs, a.rank.max(b.rank))
-}
-
-/// A product that is only used in a sum is added to the other summand where that lies.
-fn onto_sums(graph: &Graph, steps: &mut Vec<Step>, request: &Request<'_>) {
-    let mut index = 0;
-    while index < steps.len() {
-        let uses = uses(steps, request);
-        let step = &steps[index];
-        let candidate = summands(step).and_then(|[a, b]| {
-            let place = |var: Var| steps.iter().position(|step| step.outputs.contains(&var));
-            let product = |var: Var| {
-                let producer = place(var)?;
-                let step = &steps[producer];
-                let is_product = matches!(step.op, Op::MatMul { .. }) && step.onto.is_none();
-                (is_product && step.inputs.len() == 2).then_some(producer)
-            };
-            let alone =
-                |var: Var| uses[&var] == 1 && graph.shape(var) == graph.shape(step.outputs[0]);
-            let own = |var: Var| {
-                let producer = place(var);
-                let views = |op: &Op| !matches!(op, Op::Input(_) | Op::Parameter(_));
-                producer.is_some_and(|producer| views(&steps[producer].op))
-            };
-            [(a, b), (b, a)].into_iter().find_map(|(before, added)| {
-                let fits = alone(before) && alone(added) && own(before);
-                product(added)
-                    .filter(|_| fits)
-                    .map(|producer| (producer, before))
-            })
-        });
-        if let Some((producer, before)) = candidate {
-            let output = steps[index].outputs[0];
-            let rank = steps[index].rank;
-            let step = &mut steps[producer];
-            (step.onto, step.outputs, step.rank) = (Some(before), vec![output], rank);
-            steps.remove(index);
-        } else {
-            index += 1;
-        }
-    }
-}
-
-/// The two values whose sum a step is.
-fn summands(step: &Step) -> Option<[Var; 2]> {
-    let op = pointwise(step)?;
-    let Body { nodes, .. } = &*op.body;
-    let (Argument::Input { input: a, .. }, Argument::Input { input: b, .. }) =
-        (op.arguments.first()?, op.arguments.get(1)?)
-    else {
-        return None;
-    };
-    let sum = matches!(
-        nodes[..],
-        [
-            Node::Operand(0),
-            Node::Operand(1),
-            Node::Combine(Operator::Add, [0, 1])
-        ]
-    );
-    let simple = op.folded == 0 && op.arguments.len() == 2 && op.body.elements == [2];
-    (sum && simple).then(|| [step.inputs[*a], step.inputs[*b]])
+        && a.outputs.len() + b.outputs.len() <= MOST_OUTPUTS
+        && fit(graph, [a, b], None)
 }

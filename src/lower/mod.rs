@@ -1,7 +1,7 @@
 //! From graphs to programs: what is not needed goes, expressions join, views become aliases both ways, sums of products add up in place.
 //!
 //! ```text
-//! Graph ─▶ steps (steps.rs) ─▶ joined (fuse.rs) ─▶ destinations (place.rs) ─▶ operations (emit.rs, recurrence/)
+//! Graph ─▶ tasks (tasks.rs) ─▶ joined (fuse.rs, sums.rs) ─▶ placed (place.rs) ─▶ operations (emit.rs, recurrence/)
 //! ```
 
 mod budget;
@@ -9,13 +9,18 @@ mod emit;
 mod fuse;
 mod place;
 mod recurrence;
-mod steps;
+mod sums;
+mod tasks;
 
 pub(crate) use budget::{bytes_of, within_budget};
 
 use crate::error::Result;
-use crate::graph::{Dtype, Graph, Var};
-use crate::program::{Program, Slice, product};
+use crate::graph::{Dtype, Graph, Op, Recurrence, Var};
+use crate::program::{Program, Slice, View};
+use recurrence::Forward;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tasks::Task;
 
 /// What is asked of a graph.
 #[derive(Debug, Default)]
@@ -34,6 +39,14 @@ pub(crate) struct Request<'a> {
     pub(crate) feed_together: bool,
     /// Floats that are fed besides, for the caller's own operations.
     pub(crate) scalars: usize,
+}
+
+impl Request<'_> {
+    /// The values that are asked for.
+    fn asked(&self) -> impl Iterator<Item = Var> {
+        let stored = self.stores.iter().map(|(var, _)| *var);
+        stored.chain(self.fetches.iter().copied())
+    }
 }
 
 /// Where a lowered graph's inputs and outputs are.
@@ -55,66 +68,142 @@ pub(crate) fn lower(
     program: &mut Program,
     request: &Request<'_>,
 ) -> Result<Lowered> {
-    let mut steps = steps::needed(graph, request);
-    fuse::fuse(graph, &mut steps, request);
-    let steps = steps::ordered(steps);
-    let (lowered, inputs) = feed(graph, &steps, program, request);
-    let mut emitter = emit::Emitter::new(graph, program, request, lowered, &inputs);
-    emitter.run(steps)
+    let mut tasks = tasks::needed(graph, request);
+    fuse::fuse(graph, &mut tasks, request);
+    sums::onto_sums(graph, &mut tasks, request);
+    let tasks = tasks::ordered(tasks);
+    let mut lowering = Lowering::new(graph, program, request, &tasks);
+    lowering.feed();
+    lowering.choose_places();
+    Ok(lowering.emit())
 }
 
 /// What is fed together starts at multiples of this, so that kernels can read four numbers at once.
 pub(crate) const FED_ALIGNMENT: usize = 4;
 
-/// Gives what is fed its places. Returns those of the inputs that are read, by their value.
-fn feed(
-    graph: &Graph,
-    steps: &[steps::Step],
-    program: &mut Program,
-    request: &Request<'_>,
-) -> (Lowered, Vec<(Var, Slice)>) {
-    use crate::graph::Op;
-    let mut used: Vec<(usize, Var)> = vec![];
-    for step in steps {
-        if let Op::Input(slot) = step.op {
-            used.push((slot, step.outputs[0]));
-        }
-    }
-    used.sort_unstable();
-    let random = steps.iter().any(|step| step.is_random());
-    let small = |var: &Var| graph.ty(*var).dtype == Dtype::Index || request.feed_together;
-    let together: Vec<_> = used.iter().filter(|(_, var)| small(var)).collect();
-    let rng_len = if random { crate::philox::RNG_LEN } else { 0 };
-    let lens = together.iter().map(|(_, var)| graph.ty(*var).len());
-    let lens = [rng_len, request.scalars].into_iter().chain(lens);
-    let len = lens.map(|len| len.next_multiple_of(FED_ALIGNMENT)).sum();
-    let mut lowered = Lowered {
-        inputs: vec![None; graph.inputs()],
-        ..Lowered::default()
-    };
-    let mut places = vec![];
-    if len > 0 {
-        let all = program.tensor("what is fed", &[len]);
-        let mut at = 0;
-        let mut take = |len: usize| {
-            let slice = all.part(at, len);
-            at += len.next_multiple_of(FED_ALIGNMENT);
-            slice
+/// A graph on its way into a program.
+struct Lowering<'a> {
+    graph: &'a Graph,
+    program: &'a mut Program,
+    request: &'a Request<'a>,
+    tasks: &'a [Task],
+    lowered: Lowered,
+    /// How often each value is used.
+    uses: HashMap<Var, usize>,
+    producers: HashMap<Var, &'a Task>,
+    readers: HashMap<Var, Vec<&'a Task>>,
+    /// Where values are, or where they are to be put once they are computed.
+    places: HashMap<Var, View>,
+    /// Values that change where they lie, so that nobody else may read them there.
+    changing: HashSet<Var>,
+    /// The forward passes of layers, by their node.
+    layers: HashMap<usize, Forward>,
+    /// The nodes of the layers that have a gradient.
+    trained: Vec<usize>,
+    /// For each gradient of a layer, by its node, the gradients of the states.
+    d_states: HashMap<usize, Slice>,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(
+        graph: &'a Graph,
+        program: &'a mut Program,
+        request: &'a Request<'a>,
+        tasks: &'a [Task],
+    ) -> Self {
+        let mut lowering = Self {
+            graph,
+            program,
+            request,
+            tasks,
+            lowered: Lowered::default(),
+            uses: tasks::uses(tasks, request),
+            producers: HashMap::new(),
+            readers: HashMap::new(),
+            places: HashMap::new(),
+            changing: HashSet::new(),
+            layers: HashMap::new(),
+            trained: vec![],
+            d_states: HashMap::new(),
         };
-        lowered.rng = random.then(|| take(rng_len));
-        lowered.scalars = (request.scalars > 0).then(|| take(request.scalars));
-        for (slot, var) in together {
-            let slice = take(graph.ty(*var).len());
-            lowered.inputs[*slot] = Some(slice);
-            places.push((*var, slice));
+        for task in tasks {
+            let outputs = task.outputs.iter().map(|var| (*var, task));
+            lowering.producers.extend(outputs);
+            for var in lowering.read(task) {
+                lowering.readers.entry(var).or_default().push(task);
+            }
+            if let Op::RecurrenceGradient { of, .. } = task.op {
+                lowering.trained.push(of);
+            }
+        }
+        lowering
+    }
+
+    /// What a task reads, but for what it adds to in place.
+    fn read(&self, task: &'a Task) -> impl Iterator<Item = Var> + use<'a> {
+        let of_layer: &[Var] = match task.op {
+            Op::RecurrenceGradient { of, .. } => &self.graph.nodes[of].inputs,
+            _ => &[],
+        };
+        task.inputs.iter().chain(of_layer).copied()
+    }
+
+    /// The layer at a node.
+    fn layer(&self, node: usize) -> &'a Arc<Recurrence> {
+        match &self.graph.nodes[node].op {
+            Op::Recurrence(layer) => layer,
+            _ => unreachable!("it is a layer"),
         }
     }
-    for (slot, var) in used.iter().filter(|(_, var)| !small(var)) {
-        let shape = graph.shape(*var);
-        debug_assert!(product(shape) > 0);
-        let slice = program.tensor(graph.input_name(*slot), shape);
-        lowered.inputs[*slot] = Some(slice);
-        places.push((*var, slice));
+
+    /// The place of a value: the one chosen for it, or a new one.
+    fn place(&mut self, var: Var, name: &str) -> View {
+        let shape = self.graph.shape(var);
+        let new = || View::whole(self.program.temporary(name, shape), shape);
+        self.places.entry(var).or_insert_with(new).clone()
     }
-    (lowered, places)
+
+    /// Gives what is fed its place.
+    fn feed(&mut self) {
+        let graph = self.graph;
+        let mut fed: Vec<(usize, Var)> = vec![];
+        for task in self.tasks {
+            if let Op::Input(slot) = task.op {
+                fed.push((slot, task.outputs[0]));
+            }
+        }
+        fed.sort_unstable();
+        let feed_together = self.request.feed_together;
+        let small = |var: Var| graph.ty(var).dtype == Dtype::Index || feed_together;
+        let (together, apart): (Vec<_>, Vec<_>) = fed.into_iter().partition(|(_, var)| small(*var));
+        let random = self.tasks.iter().any(Task::is_random);
+        let rng_len = if random { crate::philox::RNG_LEN } else { 0 };
+        let lens = together.iter().map(|(_, var)| graph.ty(*var).len());
+        let lens = [rng_len, self.request.scalars].into_iter().chain(lens);
+        let len = lens.map(|len| len.next_multiple_of(FED_ALIGNMENT)).sum();
+        let mut slices = vec![];
+        if len > 0 {
+            let all = self.program.tensor("what is fed", &[len]);
+            let mut at = 0;
+            let mut take = |len: usize| {
+                let slice = all.part(at, len);
+                at += len.next_multiple_of(FED_ALIGNMENT);
+                slice
+            };
+            let scalars = self.request.scalars;
+            self.lowered.rng = random.then(|| take(rng_len));
+            self.lowered.scalars = (scalars > 0).then(|| take(scalars));
+            slices.extend(together.iter().map(|(_, var)| take(graph.ty(*var).len())));
+        }
+        for (slot, var) in &apart {
+            let name = graph.input_name(*slot);
+            slices.push(self.program.tensor(name, graph.shape(*var)));
+        }
+        self.lowered.inputs = vec![None; graph.inputs()];
+        for ((slot, var), slice) in together.into_iter().chain(apart).zip(slices) {
+            self.lowered.inputs[slot] = Some(slice);
+            let place = View::whole(slice, graph.shape(var));
+            self.places.insert(var, place);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::parameters::{Init, ParameterSpec};
 use super::trace::Trace;
 use crate::error::{Error, Result, check_shape};
 use crate::expr::{Body, Expr, Fold, Tape, WholeExpr};
-use crate::graph::{Argument, Dtype, Graph, Op, PointwiseOp, Type, Var, follow};
+use crate::graph::{Argument, Dtype, Gather, Graph, Op, PointwiseOp, Type, Var, follow};
 use crate::nn::Layer;
 use crate::operation::OperationRef;
 use std::borrow::Cow;
@@ -295,7 +295,7 @@ impl Scope<'_> {
         self.check_floats(&[of])?;
         match axes {
             [] => Ok(of),
-            axes => self.trace.graph.sum_axes(of, axes),
+            axes => Ok(self.trace.graph.sum_axes(of, axes)),
         }
     }
 
@@ -364,14 +364,14 @@ impl Scope<'_> {
         axes[of.len()] = (columns > 1).then_some(1);
         let mut index_axes = follow(&of, &of);
         index_axes.push(None);
-        let gather = Argument::Gather {
+        let gather = Argument::Gather(Gather {
             input: 0,
             axes,
             along: 0,
             index: 1,
             index_axes,
             shift: 0,
-        };
+        });
         let lengths = graph.ty(indices).lengths;
         Ok(self.expression(
             "gather",

@@ -6,27 +6,6 @@ use crate::philox::threshold;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// An expression over a space without rows.
-fn pointwise(
-    name: &'static str,
-    shape: &[usize],
-    operands: Vec<Operand>,
-    elements: Vec<View>,
-    record: impl for<'t> FnOnce(&'t Tape) -> Vec<Expr<'t>>,
-) -> Pointwise {
-    let tape = Tape::new();
-    let body = tape.finish(&record(&tape), &[]);
-    Pointwise {
-        name: Cow::Borrowed(name),
-        shape: shape.to_vec(),
-        folded: 0,
-        operands,
-        body: Arc::new(body),
-        elements,
-        results: vec![],
-    }
-}
-
 impl Map {
     /// An expression of some operands, recorded on a tape, at every element of a space.
     pub fn new(
@@ -36,7 +15,18 @@ impl Map {
         outputs: Vec<View>,
         record: impl for<'t> FnOnce(&'t Tape) -> Vec<Expr<'t>>,
     ) -> Self {
-        Self(pointwise(name, shape, operands, outputs, record).collapsed())
+        let tape = Tape::new();
+        let body = tape.finish(&record(&tape), &[]);
+        let of = Pointwise {
+            name: Cow::Borrowed(name),
+            shape: shape.to_vec(),
+            folded: 0,
+            operands,
+            body: Arc::new(body),
+            elements: outputs,
+            results: vec![],
+        };
+        Self(of.collapsed())
     }
 
     /// Every element is set to `value`.
@@ -62,16 +52,13 @@ impl Map {
     ///
     /// input: `[M, N]`; bias: `[R·N]`; output: `[M, R·N]`.
     pub fn repeat(input: Matrix, bias: Option<Slice>, output: Matrix) -> Self {
-        let shape = [
-            output.rows,
-            output.columns / input.columns.max(1),
-            input.columns,
-        ];
         let n = input.columns;
-        let view = |of: Matrix, strides: [usize; 3]| View::new(of.extent(), strides);
-        let mut operands = vec![Operand::Float(view(input, [input.row_stride, 0, 1]))];
-        operands.extend(bias.map(|bias| Operand::Float(View::new(bias, [0, n, 1]))));
-        let to = view(output, [output.row_stride, n, 1]);
+        let shape = [output.rows, output.columns / n.max(1), n];
+        let from = input.strided([input.row_stride, 0, 1]);
+        let bias = bias.map(|bias| View::new(bias, [0, n, 1]));
+        let to = output.strided([output.row_stride, n, 1]);
+        let operands = std::iter::once(from).chain(bias.clone());
+        let operands = operands.map(Operand::Float).collect();
         Self::new("repeat", &shape, operands, vec![to], |tape| {
             let x = tape.operand(0);
             vec![bias.map_or(x, |_| x + tape.operand(1))]
@@ -84,11 +71,8 @@ impl Map {
     pub fn multiply(input: Matrix, factor: Matrix, output: Matrix) -> Self {
         let rows = factor.rows.max(1);
         let shape = [output.rows / rows, rows, output.columns];
-        let view = |of: Matrix| {
-            let strides = [of.row_stride * rows, of.row_stride, 1];
-            View::new(of.extent(), strides)
-        };
-        let repeated = View::new(factor.extent(), [0, factor.row_stride, 1]);
+        let view = |of: Matrix| of.strided([of.row_stride * rows, of.row_stride, 1]);
+        let repeated = factor.strided([0, factor.row_stride, 1]);
         let operands = [view(input), repeated].map(Operand::Float).to_vec();
         Self::new("multiply", &shape, operands, vec![view(output)], |tape| {
             vec![tape.operand(0) * tape.operand(1)]
@@ -117,20 +101,16 @@ impl Map {
     pub fn gather_last(input: Matrix, lengths: Slice, first: usize, output: Matrix) -> Self {
         let batch = output.rows;
         let gather = Operand::Gather {
-            view: View::new(input.extent(), [input.row_stride, 1]),
+            view: input.view(),
             index: View::new(lengths, [1, 0]),
             shift: first as u32 + 1,
             stride: batch * input.row_stride,
             len: input.rows / batch.max(1),
         };
-        let shape = [batch, output.columns];
-        Self::new(
-            "gather_last",
-            &shape,
-            vec![gather],
-            vec![output.view()],
-            |tape| vec![tape.operand(0)],
-        )
+        let (shape, to) = ([batch, output.columns], vec![output.view()]);
+        Self::new("gather_last", &shape, vec![gather], to, |tape| {
+            vec![tape.operand(0)]
+        })
     }
 }
 
@@ -158,16 +138,10 @@ impl Reduce {
     ///
     /// input: `[M, N]`; outputs: `[N]` each.
     pub fn columns(input: Matrix, outputs: &[Slice], accumulate: bool) -> Self {
-        let view = View::new(input.extent(), [1, input.row_stride]);
-        let to: Vec<_> = outputs.iter().map(|to| View::new(*to, [1])).collect();
-        sums(
-            "column_sum",
-            &[input.columns],
-            input.rows,
-            view,
-            to,
-            accumulate,
-        )
+        let view = input.strided([1, input.row_stride]);
+        let to = outputs.iter().map(|to| View::new(*to, [1])).collect();
+        let shape = [input.columns, input.rows];
+        sums("column_sum", &shape, view, to, accumulate)
     }
 
     /// d_input\[m, n\] = Σ_r d_output\[m, r·N + n\] (+ d_input\[m, n\]): the gradient of [`Map::repeat`].
@@ -175,18 +149,16 @@ impl Reduce {
     /// d_output: `[M, R·N]`; d_input: `[M, N]`.
     pub fn repeats(d_output: Matrix, d_input: Matrix, accumulate: bool) -> Self {
         let n = d_input.columns;
-        let view = View::new(d_output.extent(), [d_output.row_stride, 1, n]);
-        let (kept, count) = ([d_input.rows, n], d_output.columns / n.max(1));
-        let to = vec![d_input.view()];
-        sums("repeat_sum", &kept, count, view, to, accumulate)
+        let view = d_output.strided([d_output.row_stride, 1, n]);
+        let shape = [d_input.rows, n, d_output.columns / n.max(1)];
+        sums("repeat_sum", &shape, view, vec![d_input.view()], accumulate)
     }
 }
 
-/// Sums of a view along an axis of so many places behind the kept ones, each sum to all of some outputs.
+/// Sums of a view over a space along its last axis, each sum to all of some outputs.
 fn sums(
     name: &'static str,
-    kept: &[usize],
-    count: usize,
+    shape: &[usize],
     view: View,
     to: Vec<View>,
     accumulate: bool,
@@ -207,7 +179,7 @@ fn sums(
     }
     Reduce::new(Pointwise {
         name: Cow::Borrowed(name),
-        shape: [kept, &[count]].concat(),
+        shape: shape.to_vec(),
         folded: 1,
         operands,
         body: Arc::new(tape.finish(&[], &results)),

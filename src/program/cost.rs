@@ -1,8 +1,7 @@
 //! What an operation takes at least, from its shapes alone.
 
-use super::recurrent::{RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights};
-use super::{PerDirection, Slice};
-use crate::CellRef;
+use super::recurrent_check::Recurrence;
+use super::{PerDirection, RecurrentBackward, RecurrentForward, Slice};
 
 /// What an operation takes at least, whatever runs it, its numbers being f32.
 ///
@@ -73,121 +72,104 @@ impl Cost {
     }
 }
 
-/// The sizes of a recurrence as floats, and what both directions of time share.
-struct Recurrence {
-    /// T·B·D
-    rows: f64,
+/// What the operations of both passes of a recurrence have, in elements.
+struct Common {
     /// B·D, the rows of a step.
     width: f64,
     /// H
     hidden: f64,
-    /// P
-    output: f64,
-    /// G·H
-    gates: f64,
-    /// V·H
-    diagonals: f64,
     /// The states but h, `[S − 1][D, B, H]`.
     states: f64,
-    /// All recurrent weights but the biases.
-    weights: f64,
+    /// All recurrent weights but the biases, and the mask.
+    constants: f64,
     /// 2·G·H·P: the operations of a row's recurrent product.
     product: f64,
-    /// Operations of a row besides: projection, cell, mask.
-    row_flops: f64,
-    mask: f64,
+    /// Operations of all rows besides: projection, cell, mask.
+    flops: f64,
 }
 
-impl Recurrence {
-    fn new(
-        cell: &CellRef,
-        shape: &RecurrentShape,
-        weights: &RecurrentWeights,
-        mask: Option<Slice>,
-    ) -> Self {
-        let [steps, batch, hidden, output, directions] = [
-            shape.steps,
-            shape.batch,
-            shape.hidden,
-            shape.output,
-            shape.directions,
-        ]
-        .map(|size| size as f64);
-        let gates = cell.gates() as f64 * hidden;
-        let diagonals = cell.diagonals() as f64 * hidden;
-        let of_all = |weight: PerDirection| shape.directions as f64 * len(weight.first);
-        let optional_of_all = |weight: Option<PerDirection>| weight.map_or(0.0, of_all);
+/// What a weight has for all directions.
+fn all(weight: Option<PerDirection>, directions: f64) -> f64 {
+    directions * len(weight.map(|weight| weight.first))
+}
+
+impl Common {
+    fn new(of: &Recurrence<'_>) -> Self {
+        let shape = &of.shape;
+        let [hidden, output, directions] =
+            [shape.hidden, shape.output, shape.directions].map(|size| size as f64);
+        let width = shape.batch as f64 * directions;
+        let [gates, diagonals] =
+            [of.cell.gates(), of.cell.diagonals()].map(|count| count as f64 * hidden);
+        let weights = &of.weights;
         let projection = when(weights.weight_hr.is_some(), 2.0 * output * hidden);
-        let masked = when(mask.is_some(), cell.gates() as f64 * output);
+        let masked = when(of.mask.is_some(), of.cell.gates() as f64 * output);
+        let row_flops = projection + masked + GATE_FLOPS * gates + 2.0 * diagonals;
         Self {
-            rows: steps * batch * directions,
-            width: batch * directions,
+            width,
             hidden,
-            output,
-            gates,
-            diagonals,
-            states: cell.states().saturating_sub(1) as f64 * batch * directions * hidden,
-            weights: of_all(weights.weight_hh)
-                + optional_of_all(weights.weight_hr)
-                + optional_of_all(weights.weight_diag),
+            states: of.cell.states().saturating_sub(1) as f64 * width * hidden,
+            constants: all(Some(weights.weight_hh), directions)
+                + all(weights.weight_hr, directions)
+                + all(weights.weight_diag, directions)
+                + len(of.mask),
             product: 2.0 * gates * output,
-            row_flops: projection + masked + GATE_FLOPS * gates + 2.0 * diagonals,
-            mask: optional(mask),
+            flops: shape.steps as f64 * width * row_flops,
         }
     }
 }
 
-pub(super) fn recurrent_forward(op: &RecurrentForward) -> Cost {
-    let of = Recurrence::new(&op.cell, &op.shape, &op.weights, op.mask);
-    let bias = op
-        .weights
-        .bias_hh
-        .map_or(0.0, |bias| op.shape.directions as f64 * len(bias.first));
-    let constants = of.weights + bias + of.mask;
-    let read = len(op.x_gates) + constants + optional(op.initial) + optional(op.lengths);
-    let inner = when(op.inner.is_some(), of.rows * of.hidden);
-    let written = len(op.y) + len(op.last) + optional(op.saved) + inner;
-    // h of the step before, and the other states out and in.
-    let states = of.width * of.output + 2.0 * of.states;
-    Cost {
-        steps: op.shape.steps as u64,
-        again: (BYTES * (constants + states)) as u64,
-        ..Cost::new(of.rows * (of.product + of.row_flops), read, written)
+impl RecurrentForward {
+    /// What it takes with its input products, whose results are not moved.
+    pub(super) fn cost(&self) -> Cost {
+        let products = self.products.iter().map(super::Gemm::cost);
+        products.fold(self.own_cost(), Cost::with_product)
+    }
+
+    /// What it takes besides its input products.
+    pub(crate) fn own_cost(&self) -> Cost {
+        let shape = &self.shape;
+        let of = Common::new(&self.recurrence());
+        let rows = shape.steps as f64 * of.width;
+        let constants = of.constants + all(self.weights.bias_hh, shape.directions as f64);
+        let read = len(self.x_gates) + constants + len(self.initial) + len(self.lengths);
+        let inner = when(self.inner.is_some(), rows * of.hidden);
+        let written = len(self.y) + len(self.last) + len(self.saved) + inner;
+        // h of the step before, and the other states out and in.
+        let states = of.width * shape.output as f64 + 2.0 * of.states;
+        Cost {
+            steps: shape.steps as u64,
+            again: (BYTES * (constants + states)) as u64,
+            ..Cost::new(rows * of.product + of.flops, read, written)
+        }
     }
 }
 
-pub(super) fn recurrent_backward(op: &RecurrentBackward) -> Cost {
-    let of = Recurrence::new(&op.cell, &op.shape, &op.weights, op.mask);
-    let constants = of.weights + of.mask;
-    let steps = op.shape.steps as f64;
-    let all_states = of.width * of.output + of.states;
-    let read = len(op.saved)
-        + len(op.d_y)
-        + constants
-        + optional(op.lengths)
-        + when(op.has_d_last, all_states);
-    let written = len(op.d_gates) + all_states + of.width * of.diagonals;
-    // The last step needs no product, and the initial state takes one more.
-    let products = (steps - 1.0 + when(op.wants_initial, 1.0)).max(0.0) * of.width;
-    // d_r of the step after, and the gradients of the other states out and in.
-    let states = of.width * of.gates + 2.0 * (of.states + of.width * of.diagonals);
-    Cost {
-        steps: op.shape.steps as u64,
-        again: (BYTES * (constants + states)) as u64,
-        ..Cost::new(
-            products * of.product + of.rows * of.row_flops,
-            read,
-            written,
-        )
+impl RecurrentBackward {
+    pub(super) fn cost(&self) -> Cost {
+        let of = Common::new(&self.recurrence());
+        let [gates, diagonals] = [self.cell.gates(), self.cell.diagonals()]
+            .map(|count| of.width * count as f64 * of.hidden);
+        let steps = self.shape.steps as f64;
+        let all_states = of.width * self.shape.output as f64 + of.states;
+        let d_last = when(self.has_d_last, all_states);
+        let read = len(self.saved) + len(self.d_y) + of.constants + len(self.lengths) + d_last;
+        let written = len(self.d_gates) + all_states + diagonals;
+        // The last step needs no product, and the initial state takes one more.
+        let products = (steps - 1.0 + when(self.wants_initial, 1.0)).max(0.0) * of.width;
+        // d_r of the step after, and the gradients of the other states out and in.
+        let states = gates + 2.0 * (of.states + diagonals);
+        Cost {
+            steps: steps as u64,
+            again: (BYTES * (of.constants + states)) as u64,
+            ..Cost::new(products * of.product + of.flops, read, written)
+        }
     }
 }
 
-fn len(slice: Slice) -> f64 {
-    slice.len as f64
-}
-
-pub(super) fn optional(slice: Option<Slice>) -> f64 {
-    slice.map_or(0.0, len)
+/// The elements of a slice, where there is one.
+pub(super) fn len(slice: impl Into<Option<Slice>>) -> f64 {
+    slice.into().map_or(0.0, |slice| slice.len as f64)
 }
 
 pub(super) fn when(condition: bool, value: f64) -> f64 {

@@ -1,6 +1,6 @@
 //! An operation of a user's own.
 
-use super::operands::{Check, Operands};
+use super::operands::{Check, Operands, ensure};
 use super::{Cost, Slice, product};
 use crate::operation::OperationRef;
 
@@ -18,18 +18,12 @@ pub struct Custom {
 impl Custom {
     pub(super) fn check(&self, o: &mut Operands<'_>) -> Check {
         let shapes: Vec<&[usize]> = self.inputs.iter().map(|(_, shape)| &shape[..]).collect();
-        let expected = self
-            .operation
-            .shapes(&shapes)
-            .map_err(|error| error.to_string())?;
-        let given: Vec<_> = self
-            .outputs
-            .iter()
-            .map(|(_, shape)| shape.clone())
-            .collect();
-        if given != expected {
-            return Err(format!("outputs are {given:?}, not {expected:?}"));
-        }
+        let expected = self.operation.shapes(&shapes);
+        let expected = expected.map_err(|error| error.to_string())?;
+        let given: Vec<_> = self.outputs.iter().map(|(_, shape)| shape).collect();
+        ensure(given.iter().copied().eq(&expected), || {
+            format!("outputs are {given:?}, not {expected:?}")
+        })?;
         for (slice, shape) in &self.inputs {
             o.read("input", *slice, product(shape))?;
         }

@@ -94,15 +94,23 @@ impl Program {
     pub(crate) fn written(&self, op: &Op) -> Vec<TensorId> {
         let operands = op.operands(self).ok();
         let writes = operands.iter().flat_map(|operands| operands.writes());
-        writes.map(|(_, slice)| slice.tensor).collect()
+        writes.map(|slice| slice.tensor).collect()
     }
 
-    /// For each tensor, whether nothing ever reads it.
+    /// For each tensor whether an operation of the program, which was checked, writes it.
+    pub(crate) fn all_written(&self) -> Vec<bool> {
+        let mut written = vec![false; self.tensors.len()];
+        for tensor in self.ops.iter().flat_map(|op| self.written(op)) {
+            written[tensor.0] = true;
+        }
+        written
+    }
+
+    /// For each tensor whether it is a temporary one that nothing ever reads.
     pub(crate) fn unread(&self) -> Vec<bool> {
         let temporary = |spec: &TensorSpec| spec.role == Role::Temporary;
         let mut unread: Vec<_> = self.tensors.iter().map(temporary).collect();
-        let operands = self.ops.iter().filter_map(|op| op.operands(self).ok());
-        for operands in operands {
+        for operands in self.ops.iter().filter_map(|op| op.operands(self).ok()) {
             for (_, slice) in operands.reads() {
                 unread[slice.tensor.0] = false;
             }
@@ -126,7 +134,7 @@ impl Program {
                     return Err(wrong(reason));
                 }
             }
-            for (_, slice) in operands.all() {
+            for slice in operands.all() {
                 let lifetime = &mut lifetimes[slice.tensor.0];
                 let first = lifetime.as_ref().map_or(index, |known| *known.start());
                 *lifetime = Some(first..=index);

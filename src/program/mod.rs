@@ -5,7 +5,6 @@
 //! compiled for a device is an [`Executable`](crate::Executable). What an operation takes at least is its [`Cost`].
 
 mod build;
-mod check_recurrent;
 mod cost;
 mod custom;
 mod gemm;
@@ -13,8 +12,11 @@ mod memory;
 mod op;
 mod operands;
 mod pointwise;
+mod pointwise_check;
 mod recurrent;
+mod recurrent_check;
 mod scatter;
+mod view;
 
 pub(crate) use build::keep;
 pub use cost::Cost;
@@ -22,13 +24,14 @@ pub use custom::Custom;
 pub use gemm::Gemm;
 pub use memory::MemoryBlocks;
 pub use op::Op;
-pub(crate) use pointwise::{MOST_OPERANDS, MOST_OUTPUTS, product};
-pub use pointwise::{Map, Operand, Pointwise, Reduce, Row, View};
+pub use pointwise::{Map, Operand, Pointwise, Reduce, Row};
+pub(crate) use pointwise_check::{MOST_OPERANDS, MOST_OUTPUTS};
 pub use recurrent::{
     GatesLayout, PerDirection, RecurrentBackward, RecurrentForward, RecurrentShape,
     RecurrentWeights, Segment, Zoneout,
 };
 pub use scatter::Scatter;
+pub use view::{Matrix, Slice, View};
 
 use crate::error::Result;
 
@@ -62,124 +65,18 @@ pub struct TensorSpec {
 impl TensorSpec {
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.shape
-            .iter()
-            .fold(1, |len, size| len.saturating_mul(*size))
+        product(&self.shape)
     }
+
     /// Whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Consecutive elements of a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice {
-    /// The tensor.
-    pub tensor: TensorId,
-    /// Index of the first element.
-    pub offset: usize,
-    /// Number of elements.
-    pub len: usize,
-}
-
-impl Slice {
-    /// A part of this slice.
-    #[must_use]
-    pub fn part(self, offset: usize, len: usize) -> Self {
-        debug_assert!(
-            offset + len <= self.len,
-            "part {offset}+{len} of {}",
-            self.len
-        );
-        Self {
-            tensor: self.tensor,
-            offset: self.offset + offset,
-            len,
-        }
-    }
-
-    /// The slice as a matrix `[rows, columns]` without gaps; `rows · columns` must not exceed its length.
-    pub fn matrix(self, rows: usize, columns: usize) -> Matrix {
-        debug_assert!(
-            rows * columns <= self.len,
-            "matrix {rows}x{columns} of {}",
-            self.len
-        );
-        Matrix {
-            tensor: self.tensor,
-            offset: self.offset,
-            rows,
-            columns,
-            row_stride: columns,
-        }
-    }
-}
-
-/// A row-major matrix inside a tensor: element (r, c) is at `offset + r · row_stride + c`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Matrix {
-    /// The tensor.
-    pub tensor: TensorId,
-    /// Index of element (0, 0).
-    pub offset: usize,
-    /// Number of rows.
-    pub rows: usize,
-    /// Number of columns.
-    pub columns: usize,
-    /// Elements from one row to the next; at least `columns`.
-    pub row_stride: usize,
-}
-
-impl Matrix {
-    /// Columns `first .. first + columns` of every row.
-    #[must_use]
-    pub fn columns(self, first: usize, columns: usize) -> Self {
-        debug_assert!(
-            first + columns <= self.columns,
-            "columns {first}+{columns} of {}",
-            self.columns
-        );
-        Self {
-            offset: self.offset + first,
-            columns,
-            ..self
-        }
-    }
-
-    /// Rows `first .. first + rows`.
-    #[must_use]
-    pub fn rows(self, first: usize, rows: usize) -> Self {
-        debug_assert!(
-            first + rows <= self.rows,
-            "rows {first}+{rows} of {}",
-            self.rows
-        );
-        Self {
-            offset: self.offset + first * self.row_stride,
-            rows,
-            ..self
-        }
-    }
-
-    /// The elements from the first to the last, gaps included.
-    pub(crate) fn extent(self) -> Slice {
-        let Some(gaps) = self.rows.checked_sub(1) else {
-            let (tensor, offset, len) = (self.tensor, 0, 0);
-            return Slice {
-                tensor,
-                offset,
-                len,
-            };
-        };
-        Slice {
-            tensor: self.tensor,
-            offset: self.offset,
-            len: gaps
-                .saturating_mul(self.row_stride)
-                .saturating_add(self.columns),
-        }
-    }
+/// The product of some sizes.
+pub(crate) fn product(sizes: &[usize]) -> usize {
+    sizes.iter().fold(1, |all, size| all.saturating_mul(*size))
 }
 
 /// Tensors and what to do with them, in order.
@@ -254,15 +151,6 @@ impl Program {
     /// The operations, in order.
     pub fn ops(&self) -> &[Op] {
         &self.ops
-    }
-
-    /// Whether an operation of this program, which was checked, writes each of the tensors.
-    pub(crate) fn all_written(&self) -> Vec<bool> {
-        let mut written = vec![false; self.tensors.len()];
-        for tensor in self.ops.iter().flat_map(|op| self.written(op)) {
-            written[tensor.0] = true;
-        }
-        written
     }
 
     /// Checks every operation: shapes agree, operands lie inside their tensors, nothing is read and written by one operation

@@ -29,19 +29,6 @@ macro_rules! operations {
                     $(Self::$op(_) => $name,)*
                 }
             }
-
-            /// What the operation takes at least.
-            pub fn cost(&self) -> Cost {
-                match self {
-                    $(Self::$op(op) => op.cost(),)*
-                }
-            }
-
-            fn check(&self, operands: &mut Operands<'_>) -> Check {
-                match self {
-                    $(Self::$op(op) => op.check(operands),)*
-                }
-            }
         }
     };
 }
@@ -69,13 +56,32 @@ impl Op {
         }
     }
 
+    /// What the operation takes at least.
+    pub fn cost(&self) -> Cost {
+        match self {
+            Self::Map(Map(of)) | Self::Row(Row(of)) | Self::Reduce(Reduce(of)) => of.cost(),
+            Self::Gemm(of) => of.cost(),
+            Self::Scatter(of) => of.cost(),
+            Self::Custom(of) => of.cost(),
+            Self::RecurrentForward(of) => of.cost(),
+            Self::RecurrentBackward(of) => of.cost(),
+        }
+    }
+
     /// The operands of the operation, where it is consistent.
-    pub(super) fn operands<'a>(
-        &self,
-        program: &'a Program,
-    ) -> std::result::Result<Operands<'a>, String> {
+    pub(super) fn operands<'a>(&self, program: &'a Program) -> Check<Operands<'a>> {
         let mut operands = Operands::of(program);
-        self.check(&mut operands)?;
+        let o = &mut operands;
+        match self {
+            Self::Map(of) => of.check(o),
+            Self::Row(of) => of.check(o),
+            Self::Reduce(of) => of.check(o),
+            Self::Gemm(of) => of.check(o),
+            Self::Scatter(of) => of.check(o),
+            Self::Custom(of) => of.check(o),
+            Self::RecurrentForward(of) => of.check(o),
+            Self::RecurrentBackward(of) => of.check(o),
+        }?;
         operands.disjoint()?;
         Ok(operands)
     }

@@ -1,218 +1,191 @@
 //! What an operation reads and writes, and what must hold of that before it runs. Behind this check, devices may index without asking again.
 
-use super::{Matrix, PerDirection, Program, Slice};
+use super::{Matrix, Program, Slice};
+use std::borrow::Cow;
 
-pub(super) type Check = std::result::Result<(), String>;
+/// What is given where a condition holds, else why it does not.
+pub(super) type Check<T = ()> = std::result::Result<T, String>;
+
+/// `Ok` where a condition holds.
+pub(super) fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Check {
+    if holds { Ok(()) } else { Err(reason()) }
+}
+
+/// What an operation does with an operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    /// It reads an element just where it writes one of an output [`Beside`](Access::Beside) others.
+    ReadInPlace,
+    Write,
+    /// It writes all such outputs in a tensor through one binding.
+    Beside,
+}
+
+impl Access {
+    fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::Beside)
+    }
+}
+
+#[derive(Debug)]
+struct Operand {
+    name: Cow<'static, str>,
+    slice: Slice,
+    access: Access,
+}
 
 /// Collects the operands of an operation and judges them together.
+#[derive(Debug)]
 pub(super) struct Operands<'a> {
     program: &'a Program,
-    reads: Vec<(&'static str, Slice)>,
-    /// What is written through one binding a tensor.
-    beside: Vec<(&'static str, Slice)>,
-    /// What is read just where it is written.
-    in_place: Vec<(&'static str, Slice)>,
-    writes: Vec<(&'static str, Slice)>,
+    all: Vec<Operand>,
 }
 
 impl<'a> Operands<'a> {
     pub(super) fn of(program: &'a Program) -> Self {
-        Self {
-            program,
-            reads: vec![],
-            beside: vec![],
-            in_place: vec![],
-            writes: vec![],
-        }
+        let all = vec![];
+        Self { program, all }
     }
 
-    /// What the operation reads, by operand; what shares a tensor with another operand may be missing.
-    pub(super) fn reads(&self) -> impl Iterator<Item = &(&'static str, Slice)> {
-        self.reads.iter().chain(&self.in_place)
+    /// What the operation reads, with the operands' names; what shares a tensor with another operand may be missing.
+    pub(super) fn reads(&self) -> impl Iterator<Item = (&str, Slice)> {
+        let reads = self.all.iter().filter(|of| !of.access.writes());
+        reads.map(|of| (&*of.name, of.slice))
     }
 
     /// What it writes.
-    pub(super) fn writes(&self) -> impl Iterator<Item = &(&'static str, Slice)> {
-        self.writes.iter().chain(&self.beside)
+    pub(super) fn writes(&self) -> impl Iterator<Item = Slice> {
+        let writes = self.all.iter().filter(|of| of.access.writes());
+        writes.map(|of| of.slice)
     }
 
     /// What it reads or writes.
-    pub(super) fn all(&self) -> impl Iterator<Item = &(&'static str, Slice)> {
-        self.reads().chain(self.writes())
+    pub(super) fn all(&self) -> impl Iterator<Item = Slice> {
+        self.all.iter().map(|of| of.slice)
     }
 
     fn inside(&self, name: &str, slice: Slice) -> Check {
         let Some(spec) = self.program.tensors().get(slice.tensor.0) else {
             return Err(format!("{name} is a tensor of another program"));
         };
-        let end = slice.offset.saturating_add(slice.len);
-        if end > spec.len() {
-            return Err(format!(
-                "{name} ends at {}, past the {} elements of {}",
-                end,
-                spec.len(),
-                spec.name
-            ));
-        }
-        Ok(())
+        let (end, len) = (slice.offset.saturating_add(slice.len), spec.len());
+        ensure(end <= len, || {
+            let tensor = &spec.name;
+            format!("{name} ends at {end}, past the {len} elements of {tensor}")
+        })
     }
 
-    fn length(name: &str, slice: Slice, len: usize) -> Check {
-        if slice.len == len {
-            Ok(())
-        } else {
-            Err(format!("{name} has {} elements, not {len}", slice.len))
-        }
-    }
-
-    pub(super) fn read(&mut self, name: &'static str, slice: Slice, len: usize) -> Check {
-        Self::length(name, slice, len)?;
-        self.inside(name, slice)?;
-        self.reads.push((name, slice));
-        Ok(())
-    }
-
-    pub(super) fn write(&mut self, name: &'static str, slice: Slice, len: usize) -> Check {
-        Self::length(name, slice, len)?;
-        self.inside(name, slice)?;
-        self.writes.push((name, slice));
-        Ok(())
-    }
-
-    /// What is read just where one of the outputs is written.
-    pub(super) fn read_in_place(&mut self, name: &'static str, slice: Slice) -> Check {
-        self.inside(name, slice)?;
-        self.in_place.push((name, slice));
-        Ok(())
-    }
-
-    /// What may lie in one tensor with other outputs, all written through one binding.
-    pub(super) fn write_beside(&mut self, name: &'static str, slice: Slice) -> Check {
-        let overlaps = |other: &Slice| {
-            other.tensor == slice.tensor
-                && slice.offset < other.offset + other.len
-                && other.offset < slice.offset + slice.len
-        };
-        if let Some((other, _)) = self.beside.iter().find(|(_, other)| overlaps(other)) {
-            return Err(format!("{name} overlaps {other}"));
-        }
-        self.inside(name, slice)?;
-        self.beside.push((name, slice));
-        Ok(())
-    }
-
-    fn matrix(name: &str, matrix: Matrix, rows: usize, columns: usize) -> Check {
-        if (matrix.rows, matrix.columns) != (rows, columns) {
-            return Err(format!(
-                "{name} is [{}, {}], not [{rows}, {columns}]",
-                matrix.rows, matrix.columns
-            ));
-        }
-        if matrix.row_stride < columns {
-            return Err(format!(
-                "{name}'s row stride {} is less than its {columns} columns",
-                matrix.row_stride
-            ));
-        }
-        Ok(())
-    }
-
-    /// An operand that shares its tensor, and so its binding, with another of the same access that is known already, where both are
-    /// present.
-    pub(super) fn shares(
+    /// Adds an operand, whatever its length.
+    pub(super) fn add(
         &mut self,
-        name: &str,
+        access: Access,
+        name: impl Into<Cow<'static, str>>,
         slice: Slice,
-        with: Option<Slice>,
-        len: usize,
     ) -> Check {
-        Self::length(name, slice, len)?;
-        self.inside(name, slice)?;
-        match with {
-            Some(with) if with.tensor != slice.tensor => Err(format!(
-                "{name} is in another tensor than what it shares a binding with"
-            )),
-            Some(with)
-                if slice.offset < with.offset + with.len
-                    && with.offset < slice.offset + slice.len =>
-            {
-                Err(format!("{name} overlaps what it shares a tensor with"))
+        let name = name.into();
+        if access == Access::Beside {
+            let mut beside = self.all.iter().filter(|of| of.access == Access::Beside);
+            if let Some(other) = beside.find(|of| of.slice.overlaps(&slice)) {
+                return Err(format!("{name} overlaps {}", other.name));
             }
-            _ => Ok(()),
         }
+        self.inside(&name, slice)?;
+        self.all.push(Operand {
+            name,
+            slice,
+            access,
+        });
+        Ok(())
     }
 
-    pub(super) fn read_matrix(
+    /// Adds a slice of so many elements, where there is one.
+    fn slice(
         &mut self,
+        access: Access,
+        name: impl Into<Cow<'static, str>>,
+        slice: impl Into<Option<Slice>>,
+        len: usize,
+    ) -> Check {
+        let Some(slice) = slice.into() else {
+            return Ok(());
+        };
+        let name = name.into();
+        check_len(&name, slice, len)?;
+        self.add(access, name, slice)
+    }
+
+    pub(super) fn read(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        slice: impl Into<Option<Slice>>,
+        len: usize,
+    ) -> Check {
+        self.slice(Access::Read, name, slice, len)
+    }
+
+    pub(super) fn write(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        slice: impl Into<Option<Slice>>,
+        len: usize,
+    ) -> Check {
+        self.slice(Access::Write, name, slice, len)
+    }
+
+    /// Adds an operand that shares its tensor, and so its binding, with another of the same access that is known already, where both are
+    /// present.
+    pub(super) fn share(
+        &mut self,
+        access: Access,
+        name: &'static str,
+        slice: Slice,
+        len: usize,
+        with: Option<Slice>,
+    ) -> Check {
+        let Some(with) = with else {
+            return self.slice(access, name, slice, len);
+        };
+        check_len(name, slice, len)?;
+        self.inside(name, slice)?;
+        ensure(with.tensor == slice.tensor, || {
+            format!("{name} is in another tensor than what it shares a binding with")
+        })?;
+        ensure(!with.overlaps(&slice), || {
+            format!("{name} overlaps what it shares a tensor with")
+        })
+    }
+
+    pub(super) fn matrix(
+        &mut self,
+        access: Access,
         name: &'static str,
         matrix: Matrix,
-        rows: usize,
-        columns: usize,
+        [rows, columns]: [usize; 2],
     ) -> Check {
-        Self::matrix(name, matrix, rows, columns)?;
-        let extent = matrix.extent();
-        self.read(name, extent, extent.len)
-    }
-
-    pub(super) fn write_matrix(
-        &mut self,
-        name: &'static str,
-        matrix: Matrix,
-        rows: usize,
-        columns: usize,
-    ) -> Check {
-        Self::matrix(name, matrix, rows, columns)?;
-        let extent = matrix.extent();
-        self.write(name, extent, extent.len)
-    }
-
-    pub(super) fn read_optional(
-        &mut self,
-        name: &'static str,
-        slice: Option<Slice>,
-        len: usize,
-    ) -> Check {
-        slice.map_or(Ok(()), |slice| self.read(name, slice, len))
-    }
-
-    pub(super) fn write_optional(
-        &mut self,
-        name: &'static str,
-        slice: Option<Slice>,
-        len: usize,
-    ) -> Check {
-        slice.map_or(Ok(()), |slice| self.write(name, slice, len))
-    }
-
-    pub(super) fn read_per_direction(
-        &mut self,
-        name: &'static str,
-        weight: PerDirection,
-        len: usize,
-        directions: usize,
-    ) -> Check {
-        (0..directions).try_for_each(|direction| self.read(name, weight.of(direction), len))
+        let got = [matrix.rows, matrix.columns];
+        ensure(got == [rows, columns], || {
+            format!("{name} is {got:?}, not [{rows}, {columns}]")
+        })?;
+        ensure(matrix.row_stride >= columns, || {
+            let stride = matrix.row_stride;
+            format!("{name}'s row stride {stride} is less than its {columns} columns")
+        })?;
+        self.add(access, name, matrix.extent())
     }
 
     /// WebGPU binds a whole tensor either for reading or for writing, so one operation may not do both through two operands.
     pub(super) fn disjoint(&self) -> Check {
-        for (name, written) in &self.beside {
-            let others = self.reads.iter().chain(&self.writes);
-            if let Some((other, _)) = others
-                .into_iter()
-                .find(|(_, slice)| slice.tensor == written.tensor)
-            {
-                return Err(format!(
-                    "{name} and {other} are in one tensor and one of them is written"
-                ));
-            }
-        }
-        for (index, (name, written)) in self.writes.iter().enumerate() {
-            let others = self.reads.iter().chain(&self.writes[index + 1..]);
-            if let Some((other, _)) = others
-                .into_iter()
-                .find(|(_, slice)| slice.tensor == written.tensor)
-            {
+        let shares = |of: &Operand| matches!(of.access, Access::Beside | Access::ReadInPlace);
+        for (index, written) in self.all.iter().enumerate() {
+            let meets = |(at, other): &(usize, &Operand)| {
+                *at != index
+                    && other.slice.tensor == written.slice.tensor
+                    && !(shares(other) && shares(written))
+            };
+            let found = self.all.iter().enumerate().find(meets);
+            if let Some((_, other)) = found.filter(|_| written.access.writes()) {
+                let (name, other) = (&written.name, &other.name);
                 return Err(format!(
                     "{name} and {other} are in one tensor and one of them is written"
                 ));
@@ -220,4 +193,10 @@ impl<'a> Operands<'a> {
         }
         Ok(())
     }
+}
+
+fn check_len(name: &str, slice: Slice, len: usize) -> Check {
+    ensure(slice.len == len, || {
+        format!("{name} has {} elements, not {len}", slice.len)
+    })
 }

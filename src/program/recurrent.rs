@@ -46,13 +46,11 @@ impl RecurrentShape {
     /// Where state s `[D, B, ·]` starts in a tensor of all states: h is P wide, the others H. State S would start at its end.
     pub fn state_offset(&self, state: usize) -> usize {
         let rows = self.directions.saturating_mul(self.batch);
-        match state.checked_sub(1) {
-            None => 0,
-            Some(wide) => {
-                let width = self.output.saturating_add(wide.saturating_mul(self.hidden));
-                rows.saturating_mul(width)
-            }
-        }
+        let Some(wide) = state.checked_sub(1) else {
+            return 0;
+        };
+        let width = self.output.saturating_add(wide.saturating_mul(self.hidden));
+        rows.saturating_mul(width)
     }
 }
 
@@ -105,9 +103,8 @@ pub struct Zoneout {
     /// The probability of keeping the old value: of h, and of the other states. 0 to below 1.
     pub rates: [f64; 2],
     /// Where m is random, 0 with that probability, else 1: seed and step `[4]` (as [`Operand::Random`](super::Operand)'s), in one
-    /// tensor with the lengths if there are any, and the site. The counter's block is that of element `[d, t, b, unit]` in `[D, T, B, width]` of the whole sequence; h takes
-    /// word 0, the others
-    /// word 1. Else m is its mean, 1 − rate.
+    /// tensor with the lengths if there are any, and the site. The counter's block is that of element `[d, t, b, unit]` in
+    /// `[D, T, B, width]` of the whole sequence; h takes word 0, the others word 1. Else m is its mean, 1 − rate.
     pub random: Option<(Slice, u32)>,
 }
 
@@ -144,8 +141,7 @@ pub struct RecurrentForward {
     /// `[T, B, D, P]`: every h, out.
     pub y: Slice,
     /// `[T, B, D, H]`, out: v of the late gates, or m, the projection's input (0 past a row's length), then room for a device's
-    /// own use. In one
-    /// tensor with `saved`, if there is that. Present iff there are late gates or a projection.
+    /// own use. In one tensor with `saved`, if there is that. Present iff there are late gates or a projection.
     pub inner: Option<Slice>,
     /// `[D·K·T·B·H]` in an order that is the device's own; for [`RecurrentBackward`].
     pub saved: Option<Slice>,
@@ -214,17 +210,12 @@ impl GatesLayout {
         let gates = shape.rows() * cell.gates() * shape.hidden;
         let d_r = if cell.shared_gradient() { 0 } else { gates };
         let d_h = d_r + gates;
-        let len = d_h
-            + if projected {
-                shape.rows() * shape.output
-            } else {
-                0
-            };
+        let projection = usize::from(projected) * shape.rows() * shape.output;
         Self {
             d_x: 0,
             d_r,
             d_h,
-            len,
+            len: d_h + projection,
         }
     }
 }

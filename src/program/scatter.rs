@@ -1,6 +1,7 @@
 //! Rows added up by their index.
 
-use super::operands::{Check, Operands};
+use super::cost::when;
+use super::operands::{Access, Check, Operands};
 use super::{Cost, Matrix, Slice};
 
 /// output\[v\] = Σ over the n with indices\[n\] = v of input\[n\], in the order of n (+ output\[v\]): the gradient of a table's rows.
@@ -18,15 +19,17 @@ pub struct Scatter {
 
 impl Scatter {
     pub(super) fn check(&self, o: &mut Operands<'_>) -> Check {
-        o.read_matrix("input", self.input, self.input.rows, self.output.columns)?;
-        o.read("indices", self.indices, self.input.rows)?;
-        o.write_matrix("output", self.output, self.output.rows, self.output.columns)
+        let (rows, columns) = (self.input.rows, self.output.columns);
+        o.matrix(Access::Read, "input", self.input, [rows, columns])?;
+        o.read("indices", self.indices, rows)?;
+        let shape = [self.output.rows, columns];
+        o.matrix(Access::Write, "output", self.output, shape)
     }
 
     pub(super) fn cost(&self) -> Cost {
         let [input, output] =
             [self.input, self.output].map(|of| of.rows as f64 * of.columns as f64);
-        let before = if self.accumulate { output } else { 0.0 };
-        Cost::new(input, input + self.indices.len as f64 + before, output)
+        let read = input + self.indices.len as f64 + when(self.accumulate, output);
+        Cost::new(input, read, output)
     }
 }

@@ -347,3 +347,14 @@ fn what_does_not_fit_is_refused_by_name() {
         assert!(message.contains(expected), "{message}, without {expected}");
     }
 }
+
+/// An axis that is named twice goes once.
+#[test]
+fn a_sum_over_an_axis_named_twice_is_over_it_once() {
+    let device = Device::cpu_f64();
+    let sums = Function::new(&device, |s, of| {
+        Ok(vec![s.sum(of[0], &[0, 0])?, s.sum(of[0], &[0])?])
+    });
+    let got = read(&sums.call(&[&tensor(&device, 3, &[2, 3])]).unwrap());
+    assert_eq!(got[0], got[1]);
+}

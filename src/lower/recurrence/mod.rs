@@ -8,14 +8,11 @@ mod segment;
 mod weight_gradient;
 
 use crate::graph::{DirectionWeights, Recurrence};
-use crate::program::{
-    Map, Matrix, PerDirection, Program, RecurrentShape, RecurrentWeights, Slice, Zoneout,
-};
-use segment::{Boundaries, TimeSegment};
+use crate::program::{Map, Matrix, PerDirection, Program, RecurrentWeights, Slice, Zoneout};
+use segment::TimeSegment;
 use std::sync::Arc;
 
 /// One layer with the places of its values.
-#[derive(Clone)]
 pub(super) struct Layer {
     pub(super) of: Arc<Recurrence>,
     pub(super) weights: Vec<DirectionWeights<Slice>>,
@@ -54,7 +51,8 @@ pub(super) struct Gradients {
 pub(super) struct Forward {
     layer: Layer,
     segments: Vec<TimeSegment>,
-    boundaries: Boundaries,
+    /// The states between segments.
+    between: [Option<Slice>; 2],
     /// Of the last segment, if it is not to be recomputed.
     saved: Option<Saved>,
     weights: RecurrentWeights,
@@ -73,89 +71,77 @@ struct Saved {
     inner: Option<Slice>,
 }
 
-/// A weight of every direction.
-fn per_direction(
-    weights: &[DirectionWeights<Slice>],
-    select: impl Fn(&DirectionWeights<Slice>) -> Option<Slice>,
-) -> Option<PerDirection> {
-    let first = select(&weights[0])?;
-    let last = select(weights.last()?)?;
-    Some(PerDirection {
-        first,
-        stride: last.offset - first.offset,
-    })
+/// The elements of the gradients of a layer's states, with those of diagonal weights by row.
+pub(super) fn d_state_len(of: &Recurrence) -> usize {
+    let rows = of.shape.directions * of.shape.batch;
+    of.states_len() + rows * of.cell.diagonals() * of.shape.hidden
 }
 
 impl Layer {
-    fn shape(&self) -> &RecurrentShape {
-        &self.of.shape
-    }
-
     fn gate_width(&self) -> usize {
         self.of.cell.gates() * self.of.shape.hidden
     }
 
-    /// The elements of the gradients of the states, with those of diagonal weights by row.
-    pub(super) fn d_state_len(of: &Recurrence) -> usize {
-        let RecurrentShape {
-            batch,
-            hidden,
-            directions,
-            ..
-        } = of.shape;
-        of.states_len() + directions * batch * of.cell.diagonals() * hidden
-    }
-
-    /// A direction's columns of `[rows, D·width]`.
-    fn columns(&self, of: Slice, width: usize, direction: usize) -> Matrix {
-        let all = self.of.shape.directions * width;
-        let rows = of.len / all;
-        of.matrix(rows, all).columns(direction * width, width)
-    }
-
-    /// The rows of a segment of `[T·B, ·]`, of a direction.
-    fn rows(&self, segment: &TimeSegment, direction: usize, of: Matrix) -> Matrix {
-        let start = segment.place(self.shape()).start(segment.steps, direction);
-        let batch = self.of.shape.batch;
-        of.rows(start * batch, segment.steps * batch)
+    /// A weight of every direction.
+    fn per_direction(
+        &self,
+        select: impl Fn(&DirectionWeights<Slice>) -> Option<Slice>,
+    ) -> Option<PerDirection> {
+        let first = select(self.weights.first()?)?;
+        let last = select(self.weights.last()?)?;
+        Some(PerDirection {
+            first,
+            stride: last.offset - first.offset,
+        })
     }
 
     /// Writes the forward pass.
     pub(super) fn forward(self, program: &mut Program) -> Forward {
-        let regularisers = self.of.regularisers;
-        let mask = self.random_mask(program, 2, regularisers.recurrent_dropout, |shape| {
-            shape.directions * shape.batch * self.of.cell.gates() * shape.output
-        });
-        let zoneout = self.zoneout();
-        let weight_mask = self.random_mask(program, 4, regularisers.weight_dropout, |shape| {
-            shape.directions * self.gate_width() * shape.output
-        });
-        let weight_hh = per_direction(&self.weights, |weights| weights.weight_hh)
-            .expect("every layer has recurrent weights");
+        let (shape, regularisers) = (self.of.shape, self.of.regularisers);
+        let width = shape.directions * shape.output;
+        let mask_len = width * shape.batch * self.of.cell.gates();
+        let mask = self.random_mask(program, 2, regularisers.recurrent_dropout, mask_len);
+        let weight_len = width * self.gate_width();
+        let weight_mask = self.random_mask(program, 4, regularisers.weight_dropout, weight_len);
+        let weight_hh = self.per_direction(|weights| weights.weight_hh);
+        let weight_hh = weight_hh.expect("every layer has recurrent weights");
         let weights = RecurrentWeights {
             weight_hh: match weight_mask {
                 Some(mask) => self.masked_weight(program, weight_hh, mask),
                 None => weight_hh,
             },
-            bias_hh: per_direction(&self.weights, |weights| weights.bias_hh),
-            weight_hr: per_direction(&self.weights, |weights| weights.weight_hr),
-            weight_diag: per_direction(&self.weights, |weights| weights.weight_diag),
+            bias_hh: self.per_direction(|weights| weights.bias_hh),
+            weight_hr: self.per_direction(|weights| weights.weight_hr),
+            weight_diag: self.per_direction(|weights| weights.weight_diag),
         };
-        let segments = TimeSegment::all(self.shape().steps, self.segment);
+        let zoneout = Zoneout {
+            rates: regularisers.zoneout,
+            random: self.rng.map(|rng| (rng, self.of.site + 3)),
+        };
+        let segments = TimeSegment::all(&shape, self.segment);
+        let count = segments.len();
+        let between = [count / 2, (count - 1) / 2].map(|count| {
+            let len = count * self.last.len;
+            (count > 0).then(|| program.temporary("states between", &[len]))
+        });
         let mut forward = Forward {
-            boundaries: Boundaries::new(program, segments.len(), self.last.len),
+            between,
             segments,
             saved: None,
             weights,
             mask,
-            zoneout,
+            zoneout: (zoneout.rates != [0.0; 2]).then_some(zoneout),
             weight_mask,
             layer: self,
         };
         for segment in forward.segments.clone() {
-            let at_once = segment.is_last && (forward.is_whole() || forward.layer.is_top);
+            let at_once = segment.is_last() && (count == 1 || forward.layer.is_top);
             let keep = at_once && forward.layer.train;
-            forward.saved = forward.steps(program, &segment, (false, keep));
+            let (y, saved) = forward.steps(program, &segment, keep);
+            for [all, own] in forward.y_rows(&segment, forward.layer.y, y) {
+                program.push(Map::copy(&[all.rows, all.columns], own.view(), all.view()));
+            }
+            forward.saved = saved;
         }
         forward
     }
@@ -166,20 +152,12 @@ impl Layer {
         program: &mut Program,
         site: u32,
         rate: f64,
-        len: impl Fn(&RecurrentShape) -> usize,
+        len: usize,
     ) -> Option<Slice> {
         let rng = self.rng.filter(|_| rate > 0.0)?;
-        let output = program.temporary("mask", &[len(self.shape())]);
+        let output = program.temporary("mask", &[len]);
         program.push(Map::mask(output, rng, self.of.site + site, rate));
         Some(output)
-    }
-
-    fn zoneout(&self) -> Option<Zoneout> {
-        let rates = self.of.regularisers.zoneout;
-        (rates != [0.0; 2]).then(|| Zoneout {
-            rates,
-            random: self.rng.map(|rng| (rng, self.of.site + 3)),
-        })
     }
 
     /// weight_hh ⊙ mask, `[D, G·H, P]`.
@@ -189,9 +167,10 @@ impl Layer {
         weight: PerDirection,
         mask: Slice,
     ) -> PerDirection {
-        let len = self.gate_width() * self.shape().output;
-        let masked = program.temporary("masked weight_hh", &[self.shape().directions * len]);
-        for direction in 0..self.shape().directions {
+        let masked = program.temporary("masked weight_hh", &[mask.len]);
+        let directions = self.of.shape.directions;
+        let len = mask.len / directions;
+        for direction in 0..directions {
             let part = |slice: Slice| slice.part(direction * len, len).matrix(1, len);
             let input = weight.of(direction).matrix(1, len);
             program.push(Map::multiply(input, part(mask), part(masked)));

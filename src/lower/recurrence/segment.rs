@@ -2,110 +2,134 @@
 //! computes a segment's steps once more before it goes back through them.
 
 use super::{Forward, Saved};
-use crate::program::{Gemm, Map, Program, RecurrentForward, RecurrentShape, Segment, Slice};
+use crate::program::{
+    Gemm, Map, Matrix, Program, RecurrentForward, RecurrentShape, Segment, Slice,
+};
 
 /// Some of a layer's steps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimeSegment {
     pub(super) index: usize,
-    /// The steps of each direction that come before.
-    pub(super) first: usize,
-    pub(super) steps: usize,
-    /// Whether no segment comes after, so that the backward pass starts with it.
-    pub(super) is_last: bool,
+    /// The layer's sizes, T being that of the segment.
+    pub(super) shape: RecurrentShape,
+    /// Where it is in the sequence.
+    pub(super) place: Segment,
 }
 
 impl TimeSegment {
-    /// All T steps, at most `most` in a segment.
-    pub(super) fn all(steps: usize, most: Option<usize>) -> Vec<Self> {
-        let most = most.unwrap_or(steps);
-        (0..steps)
-            .step_by(most)
-            .enumerate()
-            .map(|(index, first)| Self {
-                index,
-                first,
-                steps: most.min(steps - first),
-                is_last: first + most >= steps,
-            })
-            .collect()
+    /// All T steps of a layer, at most `most` in a segment.
+    pub(super) fn all(whole: &RecurrentShape, most: Option<usize>) -> Vec<Self> {
+        let total = whole.steps;
+        let most = most.unwrap_or(total);
+        let segment = |(index, first)| Self {
+            index,
+            shape: RecurrentShape {
+                steps: most.min(total - first),
+                ..*whole
+            },
+            place: Segment { first, total },
+        };
+        (0..total).step_by(most).enumerate().map(segment).collect()
     }
 
-    /// Where it is in a sequence.
-    pub(super) fn place(&self, whole: &RecurrentShape) -> Segment {
-        Segment {
-            first: self.first,
-            total: whole.steps,
-        }
+    /// Whether no segment comes after, so that the backward pass starts with it.
+    pub(super) fn is_last(&self) -> bool {
+        self.place.first + self.shape.steps == self.place.total
     }
 
-    /// Its sizes in a layer.
-    pub(super) fn shape(&self, whole: &RecurrentShape) -> RecurrentShape {
-        RecurrentShape {
-            steps: self.steps,
-            ..*whole
-        }
+    /// What belongs to a direction.
+    pub(super) fn of(self, direction: usize) -> Part {
+        let segment = self;
+        Part { segment, direction }
     }
 }
 
-/// The states between segments. Every second is in the same tensor, as an operation cannot read and write one.
+/// A direction's steps of a segment.
 #[derive(Clone, Copy)]
-pub(super) struct Boundaries {
-    tensors: [Option<Slice>; 2],
-    len: usize,
+pub(super) struct Part {
+    pub(super) segment: TimeSegment,
+    pub(super) direction: usize,
 }
 
-impl Boundaries {
-    /// For so many segments; `len`: the elements of all states.
-    pub(super) fn new(program: &mut Program, segments: usize, len: usize) -> Self {
-        let tensors = [segments / 2, (segments - 1) / 2]
-            .map(|count| (count > 0).then(|| program.temporary("states between", &[count * len])));
-        Self { tensors, len }
+impl Part {
+    /// The place in time of the earliest step.
+    pub(super) fn start(&self) -> usize {
+        let TimeSegment { shape, place, .. } = self.segment;
+        place.start(shape.steps, self.direction)
     }
 
-    /// The states after the segment of this index.
-    fn after(&self, index: usize) -> Option<Slice> {
-        let all = self.tensors[index % 2];
-        all.map(|all| all.part(index / 2 * self.len, self.len))
+    /// Its rows of `[T·B, ·]`, T being that of the whole sequence.
+    pub(super) fn rows(&self, of: Matrix) -> Matrix {
+        let shape = self.segment.shape;
+        of.rows(self.start() * shape.batch, shape.steps * shape.batch)
+    }
+
+    /// Its columns of `[rows, D·width]`.
+    pub(super) fn columns(&self, of: Slice, width: usize) -> Matrix {
+        let all = self.segment.shape.directions * width;
+        let matrix = of.matrix(of.len / all, all);
+        matrix.columns(self.direction * width, width)
     }
 }
 
 impl Forward {
-    pub(super) fn is_whole(&self) -> bool {
-        self.segments.len() == 1
-    }
-
     /// Whether a segment's steps of y `[T, B, D, P]` are the same ones for all directions.
     pub(super) fn is_direct(&self) -> bool {
-        self.is_whole() || self.layer.of.shape.directions == 1
+        self.segments.len() == 1 || self.layer.of.shape.directions == 1
     }
 
-    /// Elements of y, or of its gradient, of a segment, where it is direct.
-    pub(super) fn direct(&self, segment: &TimeSegment, of: Slice) -> Slice {
-        let step = of.len / self.layer.of.shape.steps;
-        of.part(segment.first * step, segment.steps * step)
+    /// A segment's elements of y, or of its gradient: where they lie among all, if that is in one piece, else room for them.
+    pub(super) fn y_of(
+        &self,
+        program: &mut Program,
+        segment: &TimeSegment,
+        all: Slice,
+        name: &str,
+    ) -> Slice {
+        let TimeSegment { shape, place, .. } = segment;
+        let step = all.len / place.total;
+        match self.is_direct() {
+            true => all.part(place.first * step, shape.steps * step),
+            false => program.temporary(name, &[shape.rows() * shape.output]),
+        }
     }
 
-    /// Writes the forward pass of a segment: for the first time, or again, for the backward pass. `keep`: whether the backward pass
-    /// follows.
+    /// For each direction a segment's rows of y, or of its gradient, among those of all steps and among its own, unless these are the
+    /// same.
+    pub(super) fn y_rows(&self, segment: &TimeSegment, all: Slice, own: Slice) -> Vec<[Matrix; 2]> {
+        let shape = segment.shape;
+        let rows = |direction| {
+            let part = segment.of(direction);
+            let [all, own] = [all, own].map(|of| part.columns(of, shape.output));
+            [part.rows(all), own]
+        };
+        let directions = 0..shape.directions;
+        let apart = directions.filter(|_| !self.is_direct());
+        apart.map(rows).collect()
+    }
+
+    /// The states after the segment of this index; every second is in the same tensor, as an operation cannot read and write one.
+    fn states_after(&self, index: usize) -> Option<Slice> {
+        let len = self.layer.last.len;
+        self.between[index % 2].map(|all| all.part(index / 2 * len, len))
+    }
+
+    /// Writes the forward pass of a segment, and returns its y `[T, B, D, P]` with what the backward pass needs, if that follows
+    /// (`keep`).
     pub(super) fn steps(
         &self,
         program: &mut Program,
         segment: &TimeSegment,
-        (again, keep): (bool, bool),
-    ) -> Option<Saved> {
+        keep: bool,
+    ) -> (Slice, Option<Saved>) {
         let layer = &self.layer;
-        let shape = segment.shape(layer.shape());
         let (products, x_gates) = self.input_gates(program, segment);
-        let y = match self.is_direct() {
-            true => self.direct(segment, layer.y),
-            false => program.temporary("y of a segment", &[shape.rows() * shape.output]),
-        };
-        let (saved, inner) = self.room(program, &shape, keep);
+        let y = self.y_of(program, segment, layer.y, "y of a segment");
+        let (saved, inner) = self.room(program, &segment.shape, keep);
         program.push(RecurrentForward {
             cell: layer.of.cell.clone(),
-            shape,
-            segment: segment.place(layer.shape()),
+            shape: segment.shape,
+            segment: segment.place,
             products,
             x_gates,
             weights: self.weights,
@@ -113,41 +137,30 @@ impl Forward {
             zoneout: self.zoneout,
             lengths: layer.lengths,
             initial: match segment.index.checked_sub(1) {
-                Some(before) => self.boundaries.after(before),
+                Some(before) => self.states_after(before),
                 None => layer.initial,
             },
-            last: match segment.is_last {
+            last: match segment.is_last() {
                 true => layer.last,
-                false => self.boundaries.after(segment.index).unwrap_or(layer.last),
+                false => self.states_after(segment.index).unwrap_or(layer.last),
             },
             y,
             inner,
             saved,
         });
-        if !self.is_direct() && !again {
-            for direction in 0..shape.directions {
-                let all = layer.columns(layer.y, shape.output, direction);
-                let from = layer.columns(y, shape.output, direction);
-                let to = layer.rows(segment, direction, all);
-                program.push(Map::copy(&[to.rows, to.columns], from.view(), to.view()));
-            }
-        }
-        saved.map(|saved| Saved { saved, inner })
+        (y, saved.map(|saved| Saved { saved, inner }))
     }
 
     /// W x + b_ih of a segment's steps, `[T, B, D, G·H]`: the products, and where their results are.
     fn input_gates(&self, program: &mut Program, segment: &TimeSegment) -> (Vec<Gemm>, Slice) {
         let layer = &self.layer;
-        let width = layer.gate_width();
-        let RecurrentShape {
-            batch, directions, ..
-        } = *layer.shape();
-        let shape = [segment.steps, batch, directions * width];
-        let x_gates = program.temporary("x_gates", &shape);
+        let (shape, width) = (segment.shape, layer.gate_width());
+        let sizes = [shape.steps, shape.batch, shape.directions * width];
+        let x_gates = program.temporary("x_gates", &sizes);
         let mut products = vec![];
         for (direction, weights) in layer.weights.iter().enumerate() {
-            let input = layer.rows(segment, direction, layer.x);
-            let output = layer.columns(x_gates, width, direction);
+            let part = segment.of(direction);
+            let (input, output) = (part.rows(layer.x), part.columns(x_gates, width));
             match weights.weight_ih {
                 Some(weight) => {
                     let weight = weight.matrix(width, layer.x.columns);
@@ -168,19 +181,12 @@ impl Forward {
         keep: bool,
     ) -> (Option<Slice>, Option<Slice>) {
         let cell = &self.layer.of.cell;
-        let saved_len = match keep {
-            true => shape.rows() * shape.hidden * cell.saved(),
-            false => 0,
-        };
+        let saved = usize::from(keep) * shape.rows() * shape.hidden * cell.saved();
         let projected = self.weights.weight_hr.is_some();
-        let inner_len = RecurrentForward::inner_len(cell, shape, projected);
-        if saved_len + inner_len == 0 {
-            return (None, None);
-        }
-        let room = program.temporary("saved", &[saved_len + inner_len]);
-        (
-            (saved_len > 0).then(|| room.part(0, saved_len)),
-            (inner_len > 0).then(|| room.part(saved_len, inner_len)),
-        )
+        let inner = RecurrentForward::inner_len(cell, shape, projected);
+        let len = saved + inner;
+        let room = (len > 0).then(|| program.temporary("saved", &[len]));
+        let part = |first, len| room.filter(|_| len > 0).map(|room| room.part(first, len));
+        (part(0, saved), part(saved, inner))
     }
 }

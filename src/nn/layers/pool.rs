@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Fold, Lanes, Tape, WholeExpr};
-use crate::graph::{Argument, PointwiseOp, Var, follow};
+use crate::graph::{Argument, Gather, PointwiseOp, Var, follow};
 use crate::nn::{Layer, Scope};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -43,14 +43,14 @@ impl Layer for LastStep {
             let last = s.slice(x, 0, steps - 1, 1)?;
             return s.reshape(last, &[batch, features]);
         };
-        let gather = Argument::Gather {
+        let gather = Argument::Gather(Gather {
             input: 0,
             axes: vec![(batch > 1).then_some(1), (features > 1).then_some(2)],
             along: 0,
             index: 1,
             index_axes: vec![(batch > 1).then_some(0), None],
             shift: 1,
-        };
+        });
         let inputs = vec![x, lengths];
         Ok(s.expression(
             "last_step",
