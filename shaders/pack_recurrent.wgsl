@@ -7,41 +7,6 @@
 //               W_ih [D][G·U, I] and b_ih [D][G·U] to [D, I + 1, U, G]
 //   TRANSPOSED  W [D][G·K, U] to [D, G, K/4, U], W_hr [D][P, H] to [D, P/4, H], U and H up to a multiple of 4; mask as it is
 
-struct PackRecurrentParams {
-    units: u32,
-    inputs: u32,
-    gates: u32,
-    projected_units: u32,
-    projected_inputs: u32,
-    diagonals: u32,
-    weight: u32,
-    weight_stride: u32,
-    projection: u32,
-    projection_stride: u32,
-    bias: u32,
-    bias_stride: u32,
-    has_bias: u32,
-    diagonal: u32,
-    diagonal_stride: u32,
-    mask: u32,
-    mask_inputs: u32,
-    mask_width: u32,
-    input: u32,
-    input_stride: u32,
-    input_bias: u32,
-    input_bias_stride: u32,
-    has_input_bias: u32,
-    layer_inputs: u32,
-    projection_at: u32,
-    bias_at: u32,
-    diagonal_at: u32,
-    mask_at: u32,
-    input_at: u32,
-    input_end: u32,
-    len: u32,
-}
-
-@group(0) @binding(0) var<storage, read> params: PackRecurrentParams;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> projection: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
@@ -53,15 +18,7 @@ struct PackRecurrentParams {
 override TRANSPOSED: bool = false;
 override HALF: bool = false;
 
-const SIZE: u32 = 64u;
-
-@compute @workgroup_size(SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = linear_workgroup(workgroup, workgroups) * SIZE + local;
+fn each_invocation(i: u32) {
     if i >= params.len {
         return;
     }

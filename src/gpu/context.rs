@@ -262,23 +262,9 @@ impl Context {
     /// Storage for `len` floats, zeroed.
     pub(crate) fn storage(&self, what: &str, len: usize) -> Result<wgpu::Buffer> {
         let bytes = 4 * (len.max(1) as u64);
-        let limits = [
-            (
-                "max_storage_buffer_binding_size",
-                self.limits.max_storage_buffer_binding_size,
-            ),
-            ("max_buffer_size", self.limits.max_buffer_size),
-        ];
-        for (limit, available) in limits {
-            if bytes > available {
-                return Err(Error::Limit {
-                    what: what.to_owned(),
-                    needed: bytes,
-                    limit,
-                    available,
-                });
-            }
-        }
+        let most = self.limits.max_storage_buffer_binding_size;
+        check_limit(what, bytes, "max_storage_buffer_binding_size", most)?;
+        check_limit(what, bytes, "max_buffer_size", self.limits.max_buffer_size)?;
         self.buffer(
             what,
             bytes,
@@ -307,10 +293,35 @@ impl Context {
         self.guarded(what, || self.device.create_buffer(&descriptor))
     }
 
-    pub(super) fn submit(&self, commands: wgpu::CommandBuffer) -> wgpu::SubmissionIndex {
+    /// Submits what is encoded.
+    pub(super) fn submit(
+        &self,
+        encode: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> wgpu::SubmissionIndex {
+        let descriptor = wgpu::CommandEncoderDescriptor::default();
+        let mut encoder = self.device.create_command_encoder(&descriptor);
+        encode(&mut encoder);
         self.counters.lock().submits += 1;
-        self.queue.submit([commands])
+        self.queue.submit([encoder.finish()])
     }
+}
+
+/// `Ok` where a device's limit allows what is needed.
+pub(super) fn check_limit(
+    what: &str,
+    needed: u64,
+    limit: &'static str,
+    available: u64,
+) -> Result<()> {
+    if needed <= available {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: what.to_owned(),
+        needed,
+        limit,
+        available,
+    })
 }
 
 fn describe(what: &str, error: wgpu::Error) -> Error {

@@ -122,35 +122,5 @@ macro_rules! kernel {
             }
         }
     };
-    // Another kernel with the parameters, bindings and overrides of a declared one.
-    (
-        $(#[$doc:meta])*
-        $name:ident = $kernel:literal as $like:ident
-        libraries [$($library:expr),*]
-        weights [$($weights:expr),*]
-        constants [$($constant:literal = $value:literal),*]
-        subgroups: $subgroups:literal
-        $(cooperative: $cooperative:literal)?
-    ) => {
-        $(#[$doc])*
-        pub(in crate::gpu) struct $name<'a>(pub $like<'a>);
-
-        impl $crate::gpu::kernel::Kernel for $name<'_> {
-            type Params = <$like<'static> as $crate::gpu::kernel::Kernel>::Params;
-            const INFO: $crate::gpu::kernel::KernelInfo = $crate::gpu::kernel::KernelInfo {
-                name: $kernel,
-                source: $crate::gpu::kernel::shader!($kernel),
-                libraries: &[$($library),*],
-                weights: &[$($weights),*],
-                constants: &[$(($constant, $value)),*],
-                subgroups: $subgroups,
-                $(cooperative: $cooperative,)?
-                ..<$like<'static> as $crate::gpu::kernel::Kernel>::INFO
-            };
-            fn buffers(&self) -> Vec<&wgpu::Buffer> {
-                self.0.buffers()
-            }
-        }
-    };
 }
 pub(super) use {kernel, shader};

@@ -2,8 +2,9 @@
 
 use super::Context;
 use super::compose::{Shader, Tile, compose};
+use super::context::check_limit;
 use super::generate::Generated;
-use super::kernel::{Access, Kernel, KernelInfo};
+use super::kernel::{Access, KernelInfo};
 use crate::CellRef;
 use crate::error::{Error, Result};
 use crate::trusted;
@@ -18,6 +19,7 @@ pub(super) struct Pipeline {
     pub(super) name: String,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) params_size: usize,
     /// Invocations of a workgroup.
     pub(super) workgroup_size: u64,
 }
@@ -71,8 +73,11 @@ pub(super) struct PipelineCache(Mutex<HashMap<String, Arc<Pipeline>>>);
 
 impl Context {
     /// The pipeline of a kernel's variant.
-    pub(super) fn pipeline<K: Kernel>(&self, variant: &Variant<'_>) -> Result<Arc<Pipeline>> {
-        let kernel = &K::INFO;
+    pub(super) fn pipeline(
+        &self,
+        kernel: &KernelInfo,
+        variant: &Variant<'_>,
+    ) -> Result<Arc<Pipeline>> {
         self.known_or(variant.key(kernel), || {
             let is_text = |name: &str| kernel.constants.iter().any(|(known, _)| *known == name);
             let (text, overrides): (Vec<_>, Vec<_>) =
@@ -119,15 +124,10 @@ impl Context {
         } = request;
         self.counters.lock().pipelines += 1;
         // The parameters are storage too.
-        let storage = writes.len() as u32 + 1;
-        if storage > self.limits.max_storage_buffers_per_shader_stage {
-            return Err(Error::Limit {
-                what: format!("kernel {}", shader.name),
-                needed: storage.into(),
-                limit: "max_storage_buffers_per_shader_stage",
-                available: self.limits.max_storage_buffers_per_shader_stage.into(),
-            });
-        }
+        let storage = writes.len() as u64 + 1;
+        let most = self.limits.max_storage_buffers_per_shader_stage.into();
+        let limit = "max_storage_buffers_per_shader_stage";
+        check_limit(&format!("kernel {}", shader.name), storage, limit, most)?;
         if shader.subgroups && !self.device.features().contains(wgpu::Features::SUBGROUP) {
             let reason = format!("{}: the device has no subgroups", shader.name);
             return Err(Error::Gpu(reason));
@@ -168,6 +168,7 @@ impl Context {
                 name: shader.name.clone(),
                 pipeline,
                 layout,
+                params_size,
                 workgroup_size: shader.workgroup_size(&overrides).unwrap_or(0),
             }
         })

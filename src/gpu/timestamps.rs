@@ -37,32 +37,30 @@ impl Plan {
         before.iter().for_each(|copy| copy.to.0.writes());
         self.writes(after);
         let index = context.guarded("a profiled run", || {
-            let mut encoder = context
-                .device
-                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            before.iter().for_each(|copy| copy.encode(&mut encoder));
-            let mut first = 0;
-            for (group, count) in groups.iter().enumerate() {
-                let query = 2 * (group % PASSES) as u32;
-                let descriptor = wgpu::ComputePassDescriptor {
-                    label: None,
-                    timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                        query_set: &sets[group / PASSES],
-                        beginning_of_pass_write_index: Some(query),
-                        end_of_pass_write_index: Some(query + 1),
-                    }),
-                };
-                let mut pass = encoder.begin_compute_pass(&descriptor);
-                self.encode(&mut pass, first..first + count, &[]);
-                first += count;
-            }
-            after.iter().for_each(|copy| copy.encode(&mut encoder));
-            for (index, passes) in groups.chunks(PASSES).enumerate() {
-                let queries = 0..2 * passes.len() as u32;
-                let at = (16 * PASSES * index) as u64;
-                encoder.resolve_query_set(&sets[index], queries, &ticks, at);
-            }
-            context.submit(encoder.finish())
+            context.submit(|encoder| {
+                before.iter().for_each(|copy| copy.encode(encoder));
+                let mut first = 0;
+                for (group, count) in groups.iter().enumerate() {
+                    let query = 2 * (group % PASSES) as u32;
+                    let descriptor = wgpu::ComputePassDescriptor {
+                        label: None,
+                        timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                            query_set: &sets[group / PASSES],
+                            beginning_of_pass_write_index: Some(query),
+                            end_of_pass_write_index: Some(query + 1),
+                        }),
+                    };
+                    let mut pass = encoder.begin_compute_pass(&descriptor);
+                    self.encode(&mut pass, first..first + count, &[]);
+                    first += count;
+                }
+                after.iter().for_each(|copy| copy.encode(encoder));
+                for (index, passes) in groups.chunks(PASSES).enumerate() {
+                    let queries = 0..2 * passes.len() as u32;
+                    let at = (16 * PASSES * index) as u64;
+                    encoder.resolve_query_set(&sets[index], queries, &ticks, at);
+                }
+            })
         })?;
         drop(order);
         self.count(context, 0);

@@ -92,11 +92,7 @@ impl Context {
         let _order = self.order.lock();
         copies.iter().for_each(|copy| copy.to.0.writes());
         self.guarded("copying a tensor", || {
-            let mut encoder = self
-                .device
-                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            copies.iter().for_each(|copy| copy.encode(&mut encoder));
-            self.submit(encoder.finish());
+            self.submit(|encoder| copies.iter().for_each(|copy| copy.encode(encoder)));
         })
     }
 
@@ -115,11 +111,10 @@ impl Context {
         let staging = self.take_staging(bytes)?;
         let (sender, receiver) = oneshot::channel();
         let index = self.guarded("reading a tensor", || {
-            let mut encoder = self
-                .device
-                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.copy_buffer_to_buffer(buffer, 4 * offset as u64, &staging, 0, Some(bytes));
-            let index = self.submit(encoder.finish());
+            let at = 4 * offset as u64;
+            let index = self.submit(|encoder| {
+                encoder.copy_buffer_to_buffer(buffer, at, &staging, 0, Some(bytes));
+            });
             staging.map_async(wgpu::MapMode::Read, ..bytes, move |outcome| {
                 // The receiver is gone only where the reading future was dropped.
                 sender.send(outcome).ok();

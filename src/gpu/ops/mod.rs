@@ -27,11 +27,11 @@ const GROUP: usize = 64;
 
 pub(super) static KERNELS: &[&KernelInfo] = &[
     &gemm::Gemm::INFO,
-    &gemm::GemmRegister::INFO,
-    &gemm::GemmSubgroup::INFO,
-    &gemm::GemmWorkgroup::INFO,
-    &gemm::GemmCooperative8::INFO,
-    &gemm::GemmCooperative16::INFO,
+    &gemm::REGISTER,
+    &gemm::SUBGROUP,
+    &gemm::WORKGROUP,
+    &gemm::COOPERATIVE_8,
+    &gemm::COOPERATIVE_16,
     &pack_half::PackHalf::INFO,
     &gemm::GemmSum::INFO,
     &pack_recurrent::PackRecurrent::INFO,

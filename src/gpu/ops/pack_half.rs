@@ -2,7 +2,7 @@
 
 use super::GROUP;
 use crate::error::Result;
-use crate::gpu::compose::HALF;
+use crate::gpu::compose::{EACH_INVOCATION, HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
@@ -14,7 +14,7 @@ kernel! {
         rows: u32, columns: u32, matrix: u32, stride: u32, width: u32,
     }
     bindings { matrix: Read, packed: ReadWrite }
-    libraries [HALF]
+    libraries [EACH_INVOCATION, HALF]
 }
 
 /// Packed rows are padded to a multiple of this, which the tiles of cooperative matrices take.
