@@ -37,3 +37,8 @@ pub use program::Program;
 pub use real::Real;
 pub use rows::CellRef;
 pub use tensor::Tensor;
+
+/// The guide's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
