@@ -14,17 +14,9 @@
 @group(0) @binding(6) var<storage, read_write> after: array<f32>;   // the same of this step; unless BY_DEVICE both
 @group(0) @binding(7) var<storage, read_write> d_gates: array<f32>; // d_x and d_r [T, B, D, G·H], one where SHARED_GRADIENT; d_h [T, B, D, P]
 
-const WHOLE: u32 = 0u;
-const INNER: u32 = 1u;
-const PROJECT: u32 = 2u;
-const CELL: u32 = 3u;
 // Whether this is past the first step of the forward pass: only the product for the initial h's
 // gradient is left.
 override AFTER_FIRST: bool = false;
-// Whether rows have lengths. Past its length a row has no gradient but that of its states.
-override RAGGED: bool = false;
-override MASKED: bool = false;
-override ZONEOUT: bool = false;
 
 const OWN_UNITS: u32 = OUTPUTS;
 

@@ -14,20 +14,10 @@
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;     // [T, B, D, P]
 @group(0) @binding(7) var<storage, read_write> saved: array<f32>; // [K, D, T, B, H]; inner [T, B, D, H]; r of early gates [D, B, E, H]
 
-const WHOLE: u32 = 0u;
-const EARLY: u32 = 1u;
-const LATE: u32 = 2u;
-const CELL: u32 = 3u;
-const PROJECT: u32 = 4u;
 // Whether W x + b_ih is computed here, from x that starts at x_gates, direction 1's at x_back.
 override FOLDED: bool = false;
 // Whether what the backward pass reads is kept.
 override KEEPS: bool = false;
-// Whether rows have lengths. Past its length a row holds its states and gives 0.
-override RAGGED: bool = false;
-// Whether what enters gate g's product is multiplied by mask[g].
-override MASKED: bool = false;
-override ZONEOUT: bool = false;
 
 const OWN_UNITS: u32 = 1u;
 

@@ -4,12 +4,24 @@
 // of its product LANES, the invocations that load 4 inputs each for all, and the function
 // walk_by_invocation.
 
+// What a dispatch does of a step, numbered as Phase.
+const WHOLE: u32 = 0u;
+const EARLY: u32 = 1u;
+const LATE: u32 = 2u;
+const INNER: u32 = 3u;
+const CELL: u32 = 4u;
+const PROJECT: u32 = 5u;
 override PHASE: u32 = 0u;
 // Unless BY_DEVICE: the phase that follows PHASE in each step.
 override SECOND: u32 = 99u;
 // Who walks the steps, numbered as RecurrentWalk.
 override WALK: u32 = 0u;
 override UNITS: u32 = 64u;
+// Whether rows have lengths. Past its length a row holds its states and gives 0; backwards it has no gradient but that of its states.
+override RAGGED: bool = false;
+// Whether what enters gate g's product, or backwards leaves it, is multiplied by mask[g].
+override MASKED: bool = false;
+override ZONEOUT: bool = false;
 
 const NONE: u32 = 99u;
 // A dispatch is one phase of one step, and a workgroup UNITS times OWN_UNITS units.

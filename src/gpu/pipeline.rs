@@ -220,33 +220,19 @@ impl Context {
 }
 
 fn layout_entries(writes: &[bool], params_size: usize) -> Vec<wgpu::BindGroupLayoutEntry> {
-    let entry = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
+    let entry = |binding, read_only, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
         ty: wgpu::BindingType::Buffer {
-            ty,
+            ty: wgpu::BufferBindingType::Storage { read_only },
             has_dynamic_offset,
             min_binding_size: std::num::NonZeroU64::new(size),
         },
         count: None,
     };
-    let params = entry(
-        0,
-        wgpu::BufferBindingType::Storage { read_only: true },
-        true,
-        params_size as u64,
-    );
-    let storage = (1..).zip(writes).map(|(binding, writes)| {
-        let ty = wgpu::BufferBindingType::Storage { read_only: !writes };
-        // The least size of a binding is its element's, which differs: wgpu asks the shader.
-        wgpu::BindGroupLayoutEntry {
-            ty: wgpu::BindingType::Buffer {
-                ty,
-                has_dynamic_offset: false,
-                min_binding_size: None,
-            },
-            ..entry(binding, ty, false, 4)
-        }
-    });
+    let params = entry(0, true, true, params_size as u64);
+    // The least size of a binding is its element's, which differs: wgpu asks the shader.
+    let storage = (1..).zip(writes);
+    let storage = storage.map(|(binding, writes)| entry(binding, !writes, false, 0));
     std::iter::once(params).chain(storage).collect()
 }

@@ -49,15 +49,7 @@ impl Words<'_> {
 impl Context {
     /// Writes floats into storage, `offset` floats from its start; ordered before the next submit.
     pub(crate) fn write(&self, buffer: &Buffer, offset: usize, values: &[f32]) -> Result<()> {
-        if !values.is_empty() {
-            let _order = self.order.lock();
-            buffer.writes();
-            self.guarded("writing to a tensor", || {
-                self.queue
-                    .write_buffer(buffer, 4 * offset as u64, bytemuck::cast_slice(values));
-            })?;
-        }
-        self.check()
+        self.write_with(buffer, offset, values.len(), |words| words.copy(values))
     }
 
     /// Writes `len` words into storage, `offset` words from its start: `fill` puts all of them where the queue takes them from. Ordered

@@ -33,7 +33,7 @@ impl Effort {
         match std::env::var("BPTT_TUNE") {
             Err(std::env::VarError::NotPresent) => Ok(Self::Quick),
             Ok(text) => Self::parse(&text),
-            Err(reason) => Err(Error::argument("BPTT_TUNE", reason, "off, quick or full")),
+            Err(reason) => Err(Self::unknown(reason)),
         }
     }
 
@@ -42,12 +42,12 @@ impl Effort {
             "off" => Ok(Self::Off),
             "" | "quick" => Ok(Self::Quick),
             "full" => Ok(Self::Full),
-            _ => Err(Error::argument(
-                "BPTT_TUNE",
-                format!("{text:?}"),
-                "off, quick or full",
-            )),
+            _ => Err(Self::unknown(format!("{text:?}"))),
         }
+    }
+
+    fn unknown(got: impl ToString) -> Error {
+        Error::argument("BPTT_TUNE", got, "off, quick or full")
     }
 
     /// Time for all measurements of a device; one is always finished.
@@ -299,7 +299,7 @@ mod tests {
                 let times = if wait == Wait::Long { 20 } else { 0 };
                 let mut plan = PlanBuilder::new(&context, &buffers)?;
                 for _ in 0..times {
-                    ops::lower(&work, &mut plan)?;
+                    ops::append(&work, &mut plan)?;
                 }
                 plan.finish()
             });

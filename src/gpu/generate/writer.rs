@@ -3,9 +3,16 @@
 use super::header::{Generated, Header, Source};
 use crate::expr::{Node, NodeId, Printer};
 use crate::gpu::compose::{EACH_INVOCATION, FUNCTIONS, PHILOX, ROW, concatenate};
-use crate::program::{Operand, Pointwise, View};
+use crate::program::{Operand, Pointwise, TensorId, View};
 use std::fmt::Display;
 use std::ops::Range;
+
+/// What views that lie alike have in common.
+#[derive(Clone, Copy, PartialEq)]
+enum Shared {
+    Offset(TensorId, usize),
+    Stride { axis: usize, stride: usize },
+}
 
 /// A kernel under way.
 pub(super) struct Writer<'a> {
@@ -13,8 +20,8 @@ pub(super) struct Writer<'a> {
     header: Header,
     /// The text of each operand at the element of the axes' variables `i0`, `i1` …
     operands: Vec<String>,
-    /// The parameters that are strides, by axis and stride: views that lie alike share them.
-    strides: Vec<(usize, usize, String)>,
+    /// The parameters that several views share.
+    shared: Vec<(Shared, String)>,
     printer: Printer<'a>,
     main: String,
     /// How many blocks are open.
@@ -28,7 +35,7 @@ impl<'a> Writer<'a> {
             of,
             header: Header::default(),
             operands: vec![],
-            strides: vec![],
+            shared: vec![],
             printer: Printer::new(&of.body),
             main: String::new(),
             depth: 1,
@@ -68,27 +75,41 @@ impl<'a> Writer<'a> {
         self.header.bind(Source::Tensor(view.tensor), whole, writes)
     }
 
-    /// Where an element is: an offset and what each axis adds. Strides of 0 and 1 are part of the text.
-    fn at(&mut self, name: &str, offset: usize, strides: &[usize]) -> String {
-        let mut text = self.field(name, offset);
+    /// A parameter that may be there already, as the text that reads it.
+    fn shared(&mut self, what: Shared, name: &str) -> String {
+        if let Some((_, known)) = self.shared.iter().find(|(known, _)| *known == what) {
+            return known.clone();
+        }
+        let (Shared::Offset(_, value) | Shared::Stride { stride: value, .. }) = what;
+        let field = self.field(name, value);
+        self.shared.push((what, field.clone()));
+        field
+    }
+
+    /// Where an element is, behind the text of an offset: what each axis adds. Strides of 0 and 1 are part of the text.
+    fn at(&mut self, mut text: String, name: &str, strides: &[usize]) -> String {
         for (axis, &stride) in strides.iter().enumerate() {
-            let known = self
-                .strides
-                .iter()
-                .find(|known| (known.0, known.1) == (axis, stride));
-            let factor = match (stride, known) {
-                (0, _) => continue,
-                (1, _) => String::new(),
-                (_, Some((.., known))) => format!(" * {known}"),
-                (_, None) => {
-                    let field = self.field(&format!("{name}_{axis}"), stride);
-                    self.strides.push((axis, stride, field.clone()));
-                    format!(" * {field}")
+            match stride {
+                0 => {}
+                1 => text.push_str(&format!(" + i{axis}")),
+                _ => {
+                    let what = Shared::Stride { axis, stride };
+                    let stride = self.shared(what, &format!("{name}_{axis}"));
+                    text.push_str(&format!(" + i{axis} * {stride}"));
                 }
-            };
-            text.push_str(&format!(" + i{axis}{factor}"));
+            }
         }
         text
+    }
+
+    fn at_view(&mut self, name: &str, view: &View) -> String {
+        let offset = self.shared(Shared::Offset(view.tensor, view.offset), name);
+        self.at(offset, name, &view.strides)
+    }
+
+    fn at_place(&mut self, name: &str, offset: usize, strides: &[usize]) -> String {
+        let offset = self.field(name, offset);
+        self.at(offset, name, strides)
     }
 
     fn operand(&mut self, index: usize, operand: &Operand) -> String {
@@ -96,10 +117,10 @@ impl<'a> Writer<'a> {
         match operand {
             Operand::Float(view) | Operand::Whole(view) => {
                 let tensor = self.tensor(view, matches!(operand, Operand::Whole(_)));
-                format!("{tensor}[{}]", self.at(&name, view.offset, &view.strides))
+                format!("{tensor}[{}]", self.at_view(&name, view))
             }
             Operand::Position { offset, strides } => {
-                format!("({})", self.at(&name, *offset, strides))
+                format!("({})", self.at_place(&name, *offset, strides))
             }
             Operand::Random {
                 rng,
@@ -108,7 +129,7 @@ impl<'a> Writer<'a> {
                 strides,
             } => {
                 let tensor = self.header.bind(Source::Tensor(rng.tensor), true, false);
-                let at = self.at(&name, *offset, strides);
+                let at = self.at_place(&name, *offset, strides);
                 let site = self.field(&format!("{name}_site"), *site as usize);
                 let rng = self.field(&format!("{name}_rng"), rng.offset);
                 let words = |n: usize| {
@@ -128,13 +149,16 @@ impl<'a> Writer<'a> {
             } => {
                 let table = self.tensor(view, false);
                 let indices = self.tensor(index, true);
-                let at = self.at(&name, view.offset, &view.strides);
-                let place = self.at(&format!("{name}_index"), index.offset, &index.strides);
+                let at = self.at_view(&name, view);
+                let place = self.at_view(&format!("{name}_index"), index);
                 let shift = self.field(&format!("{name}_shift"), *shift as usize);
-                let step = self.field(&format!("{name}_step"), *stride);
+                let step = match stride {
+                    1 => String::new(),
+                    stride => format!(" * {}", self.field(&format!("{name}_step"), *stride)),
+                };
                 let last = self.field(&format!("{name}_last"), len - 1);
                 let row = format!("({indices}[{place}] - {shift})");
-                format!("select(0.0, {table}[{at} + min({row}, {last}) * {step}], {row} <= {last})")
+                format!("select(0.0, {table}[{at} + min({row}, {last}){step}], {row} <= {last})")
             }
         }
     }
@@ -197,7 +221,7 @@ impl<'a> Writer<'a> {
         self.compute(nodes.iter().copied());
         for (index, (view, node)) in views.iter().zip(nodes).enumerate() {
             let tensor = self.tensor(view, false);
-            let at = self.at(&format!("{name}{index}"), view.offset, &view.strides);
+            let at = self.at_view(&format!("{name}{index}"), view);
             self.line(format_args!("{tensor}[{at}] = {};", Printer::name(*node)));
         }
     }

@@ -47,7 +47,7 @@ impl InputProduct {
         recurrence: &Recurrence<'_>,
         plan: &PlanBuilder<'_>,
     ) -> Option<Self> {
-        let (context, shape) = (plan.context(), &recurrence.shape);
+        let (context, shape) = (plan.context(), &recurrence.of.shape);
         // The tuner's trials have no products.
         let known = context.info().kind == AdapterKind::Software
             || context.forced_recurrent_choice().is_some();

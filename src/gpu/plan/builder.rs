@@ -9,7 +9,7 @@ use crate::gpu::context::{Context, check_limit};
 use crate::gpu::generate::Generated;
 use crate::gpu::kernel::{Kernel, KernelInfo};
 use crate::gpu::pipeline::{Pipeline, Variant};
-use crate::program::{Program, Slice, TensorId};
+use crate::program::{Slice, TensorId};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -32,11 +32,11 @@ pub(in crate::gpu) struct PlanBuilder<'a> {
     bound: Vec<(Arc<Pipeline>, Vec<wgpu::Buffer>)>,
     editions: Vec<Editions>,
     /// For each tensor, whether nothing reads it; empty where that is not known.
-    unread: Vec<bool>,
+    pub(in crate::gpu) unread: Vec<bool>,
     /// What the operations so far write to.
     written: Vec<TensorId>,
     /// Index of the operation that is being lowered.
-    operation: usize,
+    pub(in crate::gpu) operation: usize,
     /// Name and elements of all scratch memory.
     scratch: Vec<(String, usize)>,
 }
@@ -62,22 +62,6 @@ impl<'a> PlanBuilder<'a> {
             operation: 0,
             scratch: vec![],
         })
-    }
-
-    /// A builder for a program, of which it is known what nothing reads.
-    pub(in crate::gpu) fn of(
-        context: &'a Context,
-        program: &Program,
-        buffers: &'a [Buffer],
-    ) -> Result<Self> {
-        let unread = program.unread();
-        let builder = Self::new(context, buffers)?;
-        Ok(Self { unread, ..builder })
-    }
-
-    /// Begins the lowering of an operation.
-    pub(in crate::gpu) fn begin(&mut self, operation: usize) {
-        self.operation = operation;
     }
 
     /// Ends the lowering of an operation that writes to some tensors.
