@@ -1,8 +1,7 @@
-// What is constant over a sequence, packed into one buffer, once until it changes: the weights so
-// that 4 inputs of one column are one vec4, columns that an invocation owns are neighbours, and
-// inputs past the last are zeros up to a multiple of 32; then biases, diagonal weights, mask, and
-// the weights of the inputs with their biases. HALF: both weights in f16, two a word; not those of
-// the inputs.
+// What is constant over a sequence, packed into one buffer, once until it changes: the weights so that 4 inputs of one column are
+// one vec4, columns that an invocation owns are neighbours, and inputs past the last are zeros up to a multiple of 32; then
+// biases, diagonal weights, mask, and the weights of the inputs with their biases. HALF: both weights in f16, two a word; not
+// those of the inputs.
 //   forward     W [D][G·U, K] to [D, K/4, U, G], W_hr [D][P, H] to [D, H/4, P]; biases [D][G·U] to [D, U, G]; mask [D, B, G, K] to [D, B, G, K/4];
 //               W_ih [D][G·U, I] and b_ih [D][G·U] to [D, I + 1, U, G]
 //   TRANSPOSED  W [D][G·K, U] to [D, G, K/4, U], W_hr [D][P, H] to [D, P/4, H], U and H up to a multiple of 4; mask as it is

@@ -14,8 +14,7 @@
 @group(0) @binding(6) var<storage, read_write> after: array<f32>;   // the same of this step; unless BY_DEVICE both
 @group(0) @binding(7) var<storage, read_write> d_gates: array<f32>; // d_x and d_r [T, B, D, G·H], one where SHARED_GRADIENT; d_h [T, B, D, P]
 
-// Whether this is past the first step of the forward pass: only the product for the initial h's
-// gradient is left.
+// Whether this is past the first step of the forward pass: only the product for the initial h's gradient is left.
 override AFTER_FIRST: bool = false;
 
 const OWN_UNITS: u32 = OUTPUTS;

@@ -34,8 +34,7 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
     // Whether the product takes v or m, of this step, and not h₋.
     let from_inner = which == LATE || which == PROJECT;
 
-    // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are
-    // not stored.
+    // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are not stored.
     var source: array<u32, ROWS>;
     // Zeros need no product.
     let zeros = at.fresh && !from_inner;

@@ -1,8 +1,7 @@
-// How the recurrence kernels walk the steps, and what they hand from one to the next. A kernel has
-// `params` with batch, hidden, output, directions, steps, step, count, take_at, leave_at and fresh,
-// `before` and `after`, the functions step_of and phase, OWN_UNITS, the units of an invocation, and
-// of its product LANES, the invocations that load 4 inputs each for all, and the function
-// walk_by_invocation.
+// How the recurrence kernels walk the steps, and what they hand from one to the next. A kernel has `params` with batch, hidden,
+// output, directions, steps, step, count, take_at, leave_at and fresh, `before` and `after`, the functions step_of and phase,
+// OWN_UNITS, the units of an invocation, and of its product LANES, the invocations that load 4 inputs each for all, and the
+// function walk_by_invocation.
 
 // What a dispatch does of a step, numbered as Phase.
 const WHOLE: u32 = 0u;
@@ -120,8 +119,7 @@ fn leave(at: u32, value: f32) {
     after[leave_to + at] = value;
 }
 
-// Where unit `unit` of state s of a row is in [S][D, B, ·]: h is `width` wide, the other states
-// `hidden`.
+// Where unit `unit` of state s of a row is in [S][D, B, ·]: h is `width` wide, the other states `hidden`.
 fn state_at(width: u32, s: u32, direction: u32, b: u32, unit: u32) -> u32 {
     let row = direction * params.batch + b;
     if s == 0u {

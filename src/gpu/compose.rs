@@ -122,8 +122,7 @@ pub(super) struct Tile {
     pub(super) subgroups: bool,
 }
 
-/// Puts a kernel's files together, `constants` being the values of the
-/// kernel's own; `half`: with weights in f16.
+/// Puts a kernel's files together, `constants` being the values of the kernel's own; `half`: with weights in f16.
 pub(super) fn compose(
     kernel: &KernelInfo,
     cell: Option<(&CellRef, Tile)>,

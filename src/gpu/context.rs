@@ -44,9 +44,8 @@ pub(crate) struct Context {
     pub(super) counters: Mutex<Counters>,
     pub(super) tuner: Tuner,
     pub(super) store: Store,
-    /// Held from where a submit or a write looks at or changes the editions of tensors until it is
-    /// queued, so that editions change in the order of the queue. Reentrant, as wgpu calls a
-    /// program's callbacks from a submit.
+    /// Held from where a submit or a write looks at or changes the editions of tensors until it is queued, so that editions
+    /// change in the order of the queue. Reentrant, as wgpu calls a program's callbacks from a submit.
     pub(super) order: ReentrantMutex<()>,
     /// Idle readback buffers.
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
@@ -228,11 +227,9 @@ impl Context {
         }
     }
 
-    /// Runs a function that creates wgpu objects; what goes wrong in it becomes an error that names
-    /// `what`.
+    /// Runs a function that creates wgpu objects; what goes wrong in it becomes an error that names `what`.
     pub(super) fn guarded<T>(&self, what: &str, create: impl FnOnce() -> T) -> Result<T> {
-        // In a browser a scope's outcome arrives later than it could be awaited here: there the
-        // device's handler keeps it.
+        // In a browser a scope's outcome arrives later than it could be awaited here: there the device's handler keeps it.
         if cfg!(target_arch = "wasm32") {
             return Ok(create());
         }

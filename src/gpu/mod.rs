@@ -1,9 +1,7 @@
-//! The GPU path: the code that makes and uses wgpu objects, and what can be known and chosen of its
-//! kernels.
+//! The GPU path: the code that makes and uses wgpu objects, and what can be known and chosen of its kernels.
 //!
-//! A [`Program`](crate::Program) becomes a plan: dispatches with their pipelines and bind groups,
-//! built once and then submitted as one compute pass a run. Each operation's lowering is a file in
-//! `ops/`, each kernel a file in `shaders/`.
+//! A [`Program`](crate::Program) becomes a plan: dispatches with their pipelines and bind groups, built once and then submitted
+//! as one compute pass a run. Each operation's lowering is a file in `ops/`, each kernel a file in `shaders/`.
 
 pub(crate) mod adapter;
 mod buffer;

@@ -20,8 +20,7 @@ use std::sync::Arc;
 pub(crate) struct Plan {
     dispatches: Vec<Dispatch>,
     bind_groups: Vec<wgpu::BindGroup>,
-    /// The editions of which the results of some dispatches were made: those need not run again
-    /// while they hold.
+    /// The editions of which the results of some dispatches were made: those need not run again while they hold.
     editions: Mutex<Vec<Editions>>,
     /// The tensors that a run writes to.
     written: Vec<Buffer>,

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 /// Passes whose two timestamps one query set holds.
 const PASSES: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
-/// When each group started and ended, in nanoseconds after the first started, and how long the host
-/// waited.
+/// When each group started and ended, in nanoseconds after the first started, and how long the host waited.
 pub(crate) struct Timestamps {
     pub(crate) passes: Vec<[u64; 2]>,
     pub(crate) wall: Duration,

@@ -112,9 +112,8 @@ impl Tuner {
         forced.map(|forced| *forced == choice.name())
     }
 
-    /// The choice for a class of work: what was forced, else remembered, else measured.
-    /// `candidates` begin with the best guess. `trial` makes a plan that does the work of the class
-    /// a number of times, over memory of its own.
+    /// The choice for a class of work: what was forced, else remembered, else measured. `candidates` begin with the best guess.
+    /// `trial` makes a plan that does the work of the class a number of times, over memory of its own.
     pub(super) fn choose<C: Choice>(
         &self,
         context: &Context,
@@ -148,8 +147,7 @@ impl Tuner {
                 return Ok(choice);
             }
             let alone = candidates.len() < 2;
-            // In a browser nothing can be waited for here, and wgpu's device that does nothing has
-            // nothing to measure.
+            // In a browser nothing can be waited for here, and wgpu's device that does nothing has nothing to measure.
             let idle = context.device().adapter_info().backend == wgpu::Backend::Noop;
             if alone || effort == Effort::Off || idle || cfg!(target_arch = "wasm32") {
                 return Ok(candidates[0]);
@@ -203,8 +201,7 @@ impl Tuner {
     }
 }
 
-/// The shortest time of one repeat. The plan is as long as needed for the cost of a submit not to
-/// count.
+/// The shortest time of one repeat. The plan is as long as needed for the cost of a submit not to count.
 fn time(
     context: &Context,
     effort: Effort,

@@ -1,5 +1,4 @@
-//! What the steps of a recurrence hand on: states, with h's rows padded, and what the backward pass
-//! adds.
+//! What the steps of a recurrence hand on: states, with h's rows padded, and what the backward pass adds.
 
 use super::GROUP;
 use crate::error::Result;
@@ -35,9 +34,8 @@ pub(super) struct CarryLayout {
     pub(super) len: usize,
 }
 
-/// Memory of a step before and a step after, which change places at every step: two buffers, as a
-/// dispatch cannot read as vectors what it writes, or two halves of one where a dispatch does many
-/// steps.
+/// Memory of a step before and a step after, which change places at every step: two buffers, as a dispatch cannot read as vectors
+/// what it writes, or two halves of one where a dispatch does many steps.
 #[derive(Clone, Debug)]
 pub(super) struct Carry {
     layout: CarryLayout,

@@ -22,9 +22,8 @@ use crate::program;
 /// ends all loops of an invocation, without a word, after 65,535 rounds together.
 const STEPS: usize = 1 << 15;
 
-/// [`STEPS`] on a software adapter where every step reads another row of both operands: more rows
-/// are more pages than a core's translation buffer holds (the weight gradient of LSTM
-/// 512/512/100/64 took twice as long in one dispatch).
+/// [`STEPS`] on a software adapter where every step reads another row of both operands: more rows are more pages than a core's
+/// translation buffer holds (the weight gradient of LSTM 512/512/100/64 took twice as long in one dispatch).
 const ROWS: usize = 1 << 10;
 
 /// A product over buffers.

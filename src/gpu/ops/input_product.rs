@@ -13,8 +13,7 @@ use crate::program::{Gemm, Matrix, PerDirection, Slice};
 /// product among the steps; at twice as many up to 1.5 times as slow).
 const MOST: usize = 8192;
 
-/// Batch rows up to which that holds: more of them fill a device, which the product by itself then
-/// does better.
+/// Batch rows up to which that holds: more of them fill a device, which the product by itself then does better.
 const ROWS: usize = 32;
 
 /// W x + b_ih of all directions, as part of the recurrence.

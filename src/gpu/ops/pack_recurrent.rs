@@ -1,5 +1,4 @@
-//! What is constant over a sequence, packed into one buffer, once until it changes: operations that
-//! take the same find it packed.
+//! What is constant over a sequence, packed into one buffer, once until it changes: operations that take the same find it packed.
 
 use super::input_product::InputWeights;
 use super::{GROUP, flag, offset};
@@ -43,8 +42,7 @@ pub(super) struct Constants {
     pub(super) transposed: bool,
 }
 
-/// The buffer, and where in it each part starts: the projection in vectors of 4 weights, the others
-/// in words.
+/// The buffer, and where in it each part starts: the projection in vectors of 4 weights, the others in words.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     pub(super) buffer: wgpu::Buffer,
@@ -56,9 +54,7 @@ pub(super) struct Packed {
 }
 
 impl Constants {
-    pub(super) fn pack(mut self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {
-        // The packed numbers do not depend on the steps.
-        self.shape.steps = 0;
+    pub(super) fn pack(self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {
         if let Some((_, packed)) = plan.memo.find(|(of, _): &(Self, Packed)| *of == self) {
             return Ok(packed.clone());
         }

@@ -25,8 +25,7 @@ pub(super) trait RecurrentOp: Sized {
 
     fn operands(&self) -> RecurrentOperands<'_>;
 
-    /// The operation over all of a trial's steps and over tensors that it adds, without zoneout,
-    /// lengths or states.
+    /// The operation over all of a trial's steps and over tensors that it adds, without zoneout, lengths or states.
     fn in_trial(&self, trial: &mut TrialProgram) -> Self;
 
     /// Appends the dispatches of an effective choice.

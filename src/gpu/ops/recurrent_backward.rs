@@ -2,7 +2,6 @@
 //! one or two do each of them, and one is for the initial state.
 
 use super::carry::{Carry, CarryLayout, StepMemory};
-use super::pack_recurrent::Constants;
 use super::recurrent::{RecurrentOp, RecurrentOperands};
 use super::recurrent_steps::{Phase, Recurrence, StepDispatch, ZoneoutParams};
 use super::recurrent_trial::TrialProgram;
@@ -78,16 +77,6 @@ impl RecurrentOp for program::RecurrentBackward {
             output,
             directions,
         } = self.shape;
-        let packed = Constants {
-            shape: self.shape,
-            gates: self.cell.gates(),
-            diagonals: self.cell.diagonals(),
-            weights: self.weights,
-            mask: self.mask,
-            input: None,
-            transposed: true,
-        }
-        .pack(plan)?;
         let projected = self.weights.weight_hr.is_some();
         let phases: &[Phase] = match (self.cell.has_late_gates(), projected) {
             (true, _) => &[Phase::Whole, Phase::Inner],
@@ -95,6 +84,7 @@ impl RecurrentOp for program::RecurrentBackward {
             (false, false) => &[Phase::Whole],
         };
         let mut recurrence = Recurrence::new(self, choice, phases, plan);
+        let packed = recurrence.pack(None, plan)?;
         let zoneout = ZoneoutParams::new(self.zoneout);
         let layout = GatesLayout::new(&self.cell, &self.shape, projected);
         let gates = |at: usize| (self.d_gates.offset + at) as u32;

@@ -1,9 +1,7 @@
-//! The steps of a recurrent layer: a dispatch packs the weights, then one walks the steps, or one
-//! or two do each of them.
+//! The steps of a recurrent layer: a dispatch packs the weights, then one walks the steps, or one or two do each of them.
 
 use super::carry::{Carry, CarryLayout};
 use super::input_product::{self, InputProduct};
-use super::pack_recurrent::Constants;
 use super::recurrent::{RecurrentOp, RecurrentOperands};
 use super::recurrent_steps::{Phase, Recurrence, ZoneoutParams};
 use super::recurrent_trial::TrialProgram;
@@ -92,16 +90,7 @@ impl RecurrentOp for program::RecurrentForward {
             Some(product) => recurrence.inputs = product.weights.inputs,
             None => input_product::lower(&self.products, plan)?,
         }
-        let packed = Constants {
-            shape: self.shape,
-            gates: self.cell.gates(),
-            diagonals: self.cell.diagonals(),
-            weights: self.weights,
-            mask: self.mask,
-            input: folded.map(|product| product.weights),
-            transposed: false,
-        }
-        .pack(plan)?;
+        let packed = recurrence.pack(folded.map(|product| product.weights), plan)?;
         let zoneout = ZoneoutParams::new(self.zoneout);
         let h_width = output.next_multiple_of(INPUTS);
         let rows = directions * batch;

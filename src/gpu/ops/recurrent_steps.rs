@@ -1,6 +1,8 @@
 //! Which dispatches walk the steps of a recurrence, in both directions of time.
 
 use super::flag;
+use super::input_product::InputWeights;
+use super::pack_recurrent::{Constants, Packed};
 use super::recurrent::{RecurrentOp, RecurrentOperands};
 use crate::error::Result;
 use crate::gpu::compose::Tile;
@@ -89,6 +91,28 @@ impl<'a> Recurrence<'a> {
             },
             subgroups: self.choice.subgroups,
         }
+    }
+
+    /// What is constant over the steps, packed. `input`: the weights of the inputs, where the steps take their product too.
+    pub(super) fn pack(
+        &self,
+        input: Option<InputWeights>,
+        plan: &mut PlanBuilder<'_>,
+    ) -> Result<Packed> {
+        Constants {
+            // The packed numbers do not depend on the steps.
+            shape: RecurrentShape {
+                steps: 0,
+                ..self.of.shape
+            },
+            gates: self.of.cell.gates(),
+            diagonals: self.of.cell.diagonals(),
+            weights: self.of.weights,
+            mask: self.of.mask,
+            input,
+            transposed: self.backward,
+        }
+        .pack(plan)
     }
 
     /// Whether a dispatch does a phase of one step, and not many steps.

@@ -83,18 +83,19 @@ impl<'a> PlanBuilder<'a> {
         &self.buffers[id.0]
     }
 
+    fn buffer_or(&self, unused: usize, slice: Option<Slice>) -> wgpu::Buffer {
+        let of = |slice: Slice| self.buffer(slice.tensor);
+        slice.map_or(&self.unused[unused], of).clone()
+    }
+
     /// A slice's buffer, or the stand-in for reading.
     pub(in crate::gpu) fn read_or_unused(&self, slice: Option<Slice>) -> wgpu::Buffer {
-        slice
-            .map_or(&self.unused[0], |slice| self.buffer(slice.tensor))
-            .clone()
+        self.buffer_or(0, slice)
     }
 
     /// A slice's buffer, or the stand-in for writing.
     pub(in crate::gpu) fn write_or_unused(&self, slice: Option<Slice>) -> wgpu::Buffer {
-        slice
-            .map_or(&self.unused[1], |slice| self.buffer(slice.tensor))
-            .clone()
+        self.buffer_or(1, slice)
     }
 
     /// Whether nothing reads what is written to a tensor.
@@ -222,8 +223,7 @@ impl<'a> PlanBuilder<'a> {
         Ok(())
     }
 
-    /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers
-    /// a pipeline is used with.
+    /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers a pipeline is used with.
     pub(in crate::gpu) fn finish(self) -> Result<Plan> {
         let context = self.context;
         // A buffer is not empty.

@@ -6,9 +6,8 @@ use crate::gpu::plan::{Plan, PlanBuilder};
 use crate::gpu::tuner::{Choice, Effort};
 use crate::gpu::{AdapterKind, Context};
 
-/// A kernel for matrix products on a GPU. All but [`Cooperative`](Self::Cooperative) give the same
-/// bits; which is the fastest depends on the adapter and the sizes, and is measured unless
-/// `BPTT_TUNE` is `off`.
+/// A kernel for matrix products on a GPU. All but [`Cooperative`](Self::Cooperative) give the same bits; which is the fastest
+/// depends on the adapter and the sizes, and is measured unless `BPTT_TUNE` is `off`.
 ///
 /// All but [`Scalar`](Self::Scalar) read and write four numbers at a time: offsets and row strides
 /// of all three matrices, N, and M where a is transposed, must be multiples of 4, else `Scalar`
@@ -24,8 +23,7 @@ pub enum GemmKernel {
         /// Invocations a workgroup.
         group: u32,
     },
-    /// `Register` for devices with subgroups of 8 or more, whose invocations load a's rows for each
-    /// other.
+    /// `Register` for devices with subgroups of 8 or more, whose invocations load a's rows for each other.
     Subgroup {
         /// Blocks of 8 rows an invocation, 1 to 4, by 4 columns.
         blocks: u32,
@@ -37,13 +35,12 @@ pub enum GemmKernel {
         /// Rows and columns an invocation: 4 (256 invocations) or 8 (64).
         side: u32,
     },
-    /// Cooperative matrices (tensor cores), under [`Precision::F16`](crate::Precision::F16) on
-    /// devices from [`Device::gpu_f16`](crate::Device::gpu_f16) whose adapter has them. The tuner
-    /// does not choose it, as its numbers are others: it rounds both operands to f16. It takes all
-    /// forward products x Wᵀ with M and N multiples of 16 (or 8, as the adapter has it), c, its
-    /// rows and the bias beginning at multiples of 4 and K of at most 32,768, unless another kernel
-    /// is forced; on a software adapter only where it is forced itself. Products of gradients,
-    /// which may be too small for f16, and those that run in parts it leaves to the others.
+    /// Cooperative matrices (tensor cores), under [`Precision::F16`](crate::Precision::F16) on devices from
+    /// [`Device::gpu_f16`](crate::Device::gpu_f16) whose adapter has them. The tuner does not choose it, as its numbers are
+    /// others: it rounds both operands to f16. It takes all forward products x Wᵀ with M and N multiples of 16 (or 8, as the
+    /// adapter has it), c, its rows and the bias beginning at multiples of 4 and K of at most 32,768, unless another kernel is
+    /// forced; on a software adapter only where it is forced itself. Products of gradients, which may be too small for f16, and
+    /// those that run in parts it leaves to the others.
     Cooperative,
 }
 
@@ -113,8 +110,7 @@ impl Product {
             && (parts == 1 || p.k.is_multiple_of(4))
     }
 
-    /// Whether cooperative matrices take the product: a function of adapter and sizes, unless a
-    /// kernel is forced.
+    /// Whether cooperative matrices take the product: a function of adapter and sizes, unless a kernel is forced.
     pub(super) fn is_cooperative(&self, context: &Context, parts: usize) -> bool {
         let Some(side) = context.cooperative() else {
             return false;
@@ -169,8 +165,7 @@ impl Product {
         candidates
     }
 
-    /// The class of products that share a choice: sizes to a factor of two, transpositions, parts
-    /// or not, and what is added.
+    /// The class of products that share a choice: sizes to a factor of two, transpositions, parts or not, and what is added.
     pub(super) fn class(&self, parts: usize) -> String {
         let form = self.form;
         let letter = |transposed| if transposed { 't' } else { 'n' };
@@ -190,8 +185,7 @@ impl Product {
         class
     }
 
-    /// A plan of the product a number of times, over memory of its own, with less rows or steps
-    /// where it is a large one.
+    /// A plan of the product a number of times, over memory of its own, with less rows or steps where it is a large one.
     pub(super) fn trial(
         &self,
         context: &Context,
