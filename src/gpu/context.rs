@@ -52,8 +52,6 @@ pub(crate) struct Context {
     info: AdapterInfo,
     /// Whether there are subgroups of at least [`recurrent_choice::SUBGROUP`] invocations.
     pub(super) subgroups: bool,
-    /// What replaces the choice made for a recurrence.
-    recurrent_choice: Mutex<Option<RecurrentChoice>>,
     precision: Mutex<Precision>,
     /// Rows and columns of the cooperative matrices that this device was opened with.
     cooperative: Option<u32>,
@@ -131,7 +129,6 @@ impl Context {
             limits: device.limits(),
             subgroups: device.features().contains(wgpu::Features::SUBGROUP)
                 && info.subgroup_min_size >= recurrent_choice::SUBGROUP,
-            recurrent_choice: Mutex::default(),
             precision: Mutex::default(),
             cooperative: None,
             tuner: Tuner::default(),
@@ -145,11 +142,6 @@ impl Context {
             staging: Mutex::default(),
             fault: Arc::default(),
         }
-    }
-
-    /// How all recurrences are to run, where that was set.
-    pub(super) fn forced_recurrent_choice(&self) -> Option<RecurrentChoice> {
-        *self.recurrent_choice.lock()
     }
 
     /// How a recurrence of a cell with `gates` gates may run, the best guess first.
@@ -179,7 +171,7 @@ impl Context {
                 expected,
             ));
         }
-        *self.recurrent_choice.lock() = choice;
+        self.tuner.force(choice);
         Ok(())
     }
 

@@ -4,12 +4,13 @@ use super::plan::Plan;
 use super::{AdapterKind, Context};
 use crate::error::{Error, Result};
 use parking_lot::Mutex;
+use std::any::Any;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// A way to do one kind of work. All ways that [`Tuner::choose`] is given must leave the same bits:
 /// what is measured may differ from run to run, results may not.
-pub(super) trait Choice: Copy + PartialEq + std::fmt::Debug {
+pub(super) trait Choice: Copy + PartialEq + std::fmt::Debug + Send + 'static {
     /// What the choices do, one word.
     const FAMILY: &'static str;
     /// What tells this choice from the others, without tabs.
@@ -91,7 +92,8 @@ pub(super) struct Tuner(Mutex<TunerState>);
 struct TunerState {
     /// The choice of a family and class, by name.
     chosen: HashMap<(&'static str, String), String>,
-    forced: HashMap<&'static str, String>,
+    /// The choice of a family that was forced.
+    forced: HashMap<&'static str, Box<dyn Any + Send>>,
     spent: Duration,
 }
 
@@ -100,16 +102,15 @@ impl Tuner {
     pub(super) fn force<C: Choice>(&self, choice: Option<C>) {
         let forced = &mut self.0.lock().forced;
         match choice {
-            Some(choice) => forced.insert(C::FAMILY, choice.name()),
+            Some(choice) => forced.insert(C::FAMILY, Box::new(choice)),
             None => forced.remove(C::FAMILY),
         };
     }
 
-    /// Whether a choice is forced, or another is; `None` where none is.
-    pub(super) fn forces<C: Choice>(&self, choice: C) -> Option<bool> {
+    /// The choice that is forced.
+    pub(super) fn forced<C: Choice>(&self) -> Option<C> {
         let state = self.0.lock();
-        let forced = state.forced.get(C::FAMILY);
-        forced.map(|forced| *forced == choice.name())
+        state.forced.get(C::FAMILY)?.downcast_ref().copied()
     }
 
     /// The choice for a class of work: what was forced, else remembered, else measured. `candidates` begin with the best guess.
@@ -140,9 +141,9 @@ impl Tuner {
     ) -> Result<C> {
         let named = |name: &String| candidates.iter().copied().find(|c| c.name() == *name);
         let key = (C::FAMILY, class.to_owned());
+        let forced = self.forced().filter(|choice| candidates.contains(choice));
         {
             let state = self.0.lock();
-            let forced = state.forced.get(C::FAMILY).and_then(named);
             if let Some(choice) = forced.or_else(|| state.chosen.get(&key).and_then(named)) {
                 return Ok(choice);
             }

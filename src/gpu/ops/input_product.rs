@@ -6,6 +6,7 @@ use super::recurrent_steps::Recurrence;
 use crate::error::Result;
 use crate::gpu::AdapterKind;
 use crate::gpu::plan::PlanBuilder;
+use crate::gpu::recurrent_choice::RecurrentChoice;
 use crate::program::{Gemm, Matrix, PerDirection, Slice};
 
 /// Multiply-adds of an input product, over all steps of a row, up to which it takes an invocation
@@ -49,7 +50,7 @@ impl InputProduct {
         let (context, shape) = (plan.context(), &recurrence.of.shape);
         // The tuner's trials have no products.
         let known = context.info().kind == AdapterKind::Software
-            || context.forced_recurrent_choice().is_some();
+            || context.tuner.forced::<RecurrentChoice>().is_some();
         if !(known && recurrence.by_invocation()) {
             return None;
         }

@@ -50,7 +50,7 @@ pub(super) trait RecurrentOp: Sized {
 /// Appends an operation's dispatches the way that was forced, or else is the fastest.
 pub(super) fn lower<T: RecurrentOp>(op: &T, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let context = plan.context();
-    let choice = match context.forced_recurrent_choice() {
+    let choice = match context.tuner.forced::<RecurrentChoice>() {
         Some(choice) => choice,
         None => {
             let RecurrentOperands { cell, shape, .. } = op.operands();

@@ -121,7 +121,8 @@ impl Product {
         // Transposed weights are those of a forward product.
         let forward = self.form.half && !self.form.transpose_a && self.form.transpose_b;
         let fits = forward && whole && aligned && parts == 1 && p.k as usize <= STEPS;
-        let forced = || context.tuner.forces(GemmKernel::Cooperative);
+        let forced = || context.tuner.forced::<GemmKernel>();
+        let forced = || forced().map(|kernel| kernel == GemmKernel::Cooperative);
         // Software adapters do them number by number.
         fits && forced().unwrap_or(context.info().kind != AdapterKind::Software)
     }
