@@ -1,5 +1,5 @@
-// Rows added up by their index: output[v] = Σ over the n with indices[n] = v of input[n] (+ output[v]), in the order of n, so that the
-// bits never change. An invocation owns an element of the output and looks at all indices.
+// Rows added up by their index: output[v] = Σ over the n with indices[n] = v of input[n] (+ output[v]), in the order of n, so
+// that the bits never change. An invocation owns an element of the output and looks at all indices.
 
 @group(0) @binding(1) var<storage, read> input: array<f32>;        // [N, E]
 @group(0) @binding(2) var<storage, read> indices: array<u32>;      // [N]

@@ -16,7 +16,8 @@ override SECOND: u32 = 99u;
 // Who walks the steps, numbered as RecurrentWalk.
 override WALK: u32 = 0u;
 override UNITS: u32 = 64u;
-// Whether rows have lengths. Past its length a row holds its states and gives 0; backwards it has no gradient but that of its states.
+// Whether rows have lengths. Past its length a row holds its states and gives 0; backwards it has no gradient but that of its
+// states.
 override RAGGED: bool = false;
 // Whether what enters gate g's product, or backwards leaves it, is multiplied by mask[g].
 override MASKED: bool = false;

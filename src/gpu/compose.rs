@@ -88,8 +88,8 @@ impl Shader {
         (file, line + 1 - start)
     }
 
-    /// Invocations of a workgroup, where its sizes are numbers, or names of constants or of overrides that are given. Drivers are not
-    /// asked, as wgpu tells nothing of a pipeline.
+    /// Invocations of a workgroup, where its sizes are numbers, or names of constants or of overrides that are given. Drivers are
+    /// not asked, as wgpu tells nothing of a pipeline.
     pub fn workgroup_size(&self, overrides: &[(&str, f64)]) -> Option<u64> {
         let (_, rest) = self.text.split_once("@workgroup_size(")?;
         let (sizes, _) = rest.split_once(')')?;
@@ -204,8 +204,8 @@ pub(super) fn params_text<'a>(
     )
 }
 
-/// Whether all of a cell's WGSL is this crate's. Its constants come from its Rust half, which may be another's beside a source of ours: without
-/// a brace there is no function in them, and no loop.
+/// Whether all of a cell's WGSL is this crate's. Its constants come from its Rust half, which may be another's beside a source of
+/// ours: without a brace there is no function in them, and no loop.
 fn is_own(cell: &CellRef) -> bool {
     let Some(wgsl) = cell.wgsl() else {
         // Recorded: straight lines.

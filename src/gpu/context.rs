@@ -37,8 +37,8 @@ pub struct Counters {
 
 /// An open GPU device.
 pub(crate) struct Context {
-    pub(super) device: wgpu::Device,
-    pub(super) queue: wgpu::Queue,
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
     pub(crate) limits: wgpu::Limits,
     pub(super) pipelines: PipelineCache,
     pub(super) counters: Mutex<Counters>,
@@ -49,12 +49,12 @@ pub(crate) struct Context {
     pub(super) order: ReentrantMutex<()>,
     /// Idle readback buffers.
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
-    info: AdapterInfo,
+    pub(crate) info: AdapterInfo,
     /// Whether there are subgroups of at least [`recurrent_choice::SUBGROUP`] invocations.
     pub(super) subgroups: bool,
     precision: Mutex<Precision>,
-    /// Rows and columns of the cooperative matrices that this device was opened with.
-    cooperative: Option<u32>,
+    /// Rows and columns of the cooperative matrices of f16 with sums in f32 that this device was opened with, if any.
+    pub(super) cooperative: Option<u32>,
     /// The first fault that wgpu reported outside an error scope.
     fault: Arc<Mutex<Option<Error>>>,
 }
@@ -183,25 +183,8 @@ impl Context {
         *self.precision.lock() = precision;
     }
 
-    /// Rows and columns of the cooperative matrices of f16 with sums in f32, where the device has them.
-    pub(super) fn cooperative(&self) -> Option<u32> {
-        self.cooperative
-    }
-
     pub(crate) fn force_gemm(&self, kernel: Option<super::GemmKernel>) {
         self.tuner.force(kernel);
-    }
-
-    pub(crate) fn info(&self) -> &AdapterInfo {
-        &self.info
-    }
-
-    pub(crate) fn device(&self) -> &wgpu::Device {
-        &self.device
-    }
-
-    pub(crate) fn queue(&self) -> &wgpu::Queue {
-        &self.queue
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -217,6 +200,23 @@ impl Context {
             }),
             _ => fault.take().map_or(Ok(()), Err),
         }
+    }
+
+    /// Waits until a submit is done, or all so far.
+    pub(crate) fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let wait = wgpu::PollType::Wait {
+            submission_index,
+            timeout: None,
+        };
+        let outcome = self.device.poll(wait);
+        outcome.map(|_| ()).map_err(|reason| self.lost(reason))
+    }
+
+    /// The fault that kept something from being done: what the driver reported, else that the device is lost.
+    pub(super) fn lost(&self, reason: impl ToString) -> Error {
+        self.check().err().unwrap_or(Error::DeviceLost {
+            reason: reason.to_string(),
+        })
     }
 
     /// Runs a function that creates wgpu objects; what goes wrong in it becomes an error that names `what`.

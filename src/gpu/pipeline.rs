@@ -133,7 +133,8 @@ impl Context {
             return Err(Error::Gpu(reason));
         }
         if shader.subgroups && cfg!(target_arch = "wasm32") {
-            // Browsers want it, naga knows no such directive. On the line of the first file's comment, so that lines keep their numbers.
+            // Browsers want it, naga knows no such directive. On the line of the first file's comment, so that lines keep their
+            // numbers.
             shader.text.insert_str(0, "enable subgroups; ");
         }
         let module = self.shader_module(&shader)?;

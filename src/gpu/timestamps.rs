@@ -26,7 +26,7 @@ impl Plan {
         groups: &[usize],
     ) -> Result<Timestamps> {
         context.check()?;
-        check_feature(&context.device, context.info())?;
+        check_feature(&context.device, &context.info)?;
         let sets = query_sets(context, groups.len())?;
         let bytes = 16 * groups.len().max(1) as u64;
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
@@ -63,17 +63,7 @@ impl Plan {
         })?;
         drop(order);
         self.count(context, 0);
-        let wait = wgpu::PollType::Wait {
-            submission_index: Some(index),
-            timeout: None,
-        };
-        context.device.poll(wait).map_err(|reason| {
-            let reason = reason.to_string();
-            context
-                .check()
-                .err()
-                .unwrap_or(Error::DeviceLost { reason })
-        })?;
+        context.wait(Some(index))?;
         let wall = start.elapsed();
         // A timestamp is 64 bits; they are read as two floats each, of which nothing is computed.
         let words = pollster::block_on(context.read(&ticks, 0, 4 * groups.len()))?;

@@ -1,7 +1,7 @@
 //! Data to and from the GPU.
 
 use super::{Buffer, Context};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use futures::channel::oneshot;
 
 /// A copy of `len` floats between two buffers, each with the float it starts at.
@@ -52,8 +52,8 @@ impl Context {
         self.write_with(buffer, offset, values.len(), |words| words.copy(values))
     }
 
-    /// Writes `len` words into storage, `offset` words from its start: `fill` puts all of them where the queue takes them from. Ordered
-    /// before the next submit.
+    /// Writes `len` words into storage, `offset` words from its start: `fill` puts all of them where the queue takes them from.
+    /// Ordered before the next submit.
     pub(crate) fn write_with(
         &self,
         buffer: &Buffer,
@@ -115,22 +115,17 @@ impl Context {
         })?;
         self.counters.lock().readbacks += 1;
         // A browser's event loop calls back by itself, and there this does nothing.
-        let polled = self.device.poll(wgpu::PollType::Wait {
-            submission_index: Some(index),
-            timeout: None,
-        });
-        let lost = |reason: String| self.check().err().unwrap_or(Error::DeviceLost { reason });
-        polled.map_err(|reason| lost(reason.to_string()))?;
+        self.wait(Some(index))?;
         match receiver.await {
             Ok(Ok(())) => {}
-            Ok(Err(reason)) => return Err(lost(reason.to_string())),
-            Err(_) => return Err(lost("the readback was dropped".to_owned())),
+            Ok(Err(reason)) => return Err(self.lost(reason)),
+            Err(_) => return Err(self.lost("the readback was dropped")),
         }
         self.check()?;
         let values = {
             let view = staging
                 .get_mapped_range(..bytes)
-                .map_err(|reason| lost(reason.to_string()))?;
+                .map_err(|reason| self.lost(reason))?;
             // The mapped bytes may lie anywhere, so they are collected instead of cast.
             bytemuck::pod_collect_to_vec(&view)
         };

@@ -149,7 +149,7 @@ impl Tuner {
             }
             let alone = candidates.len() < 2;
             // In a browser nothing can be waited for here, and wgpu's device that does nothing has nothing to measure.
-            let idle = context.device().adapter_info().backend == wgpu::Backend::Noop;
+            let idle = context.device.adapter_info().backend == wgpu::Backend::Noop;
             if alone || effort == Effort::Off || idle || cfg!(target_arch = "wasm32") {
                 return Ok(candidates[0]);
             }
@@ -163,7 +163,7 @@ impl Tuner {
                 return Ok(choice);
             }
         }
-        if effort == Effort::Quick && context.info().kind == AdapterKind::Software {
+        if effort == Effort::Quick && context.info.kind == AdapterKind::Software {
             return Ok(candidates[0]);
         }
         let (choice, complete) = self.measure(context, effort, candidates, trial)?;
@@ -211,10 +211,7 @@ fn time(
     let run = |plan: &Plan| {
         let start = Instant::now();
         plan.run(context, &[], &[])?;
-        let poll = context.device().poll(wgpu::PollType::wait_indefinitely());
-        poll.map_err(|reason| Error::DeviceLost {
-            reason: reason.to_string(),
-        })?;
+        context.wait(None)?;
         Ok::<_, Error>(start.elapsed())
     };
     let once = trial(1)?;

@@ -110,7 +110,7 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
 /// A function of sizes and kind of adapter, never of a measurement, as parts decide the order of sums.
 pub(super) fn parts(context: &Context, [m, n, k]: [usize; 3]) -> usize {
     const LEAST: usize = 256;
-    let wanted = match context.info().kind {
+    let wanted = match context.info.kind {
         AdapterKind::Software => 8,
         _ => 256,
     };
@@ -166,7 +166,7 @@ impl Product {
             | GemmKernel::Subgroup { .. }
             | GemmKernel::Workgroup { .. } => k - k % 4,
         };
-        let software = plan.context().info().kind == AdapterKind::Software;
+        let software = plan.context().info.kind == AdapterKind::Software;
         let most = match (self.form.transpose_a, self.form.transpose_b) {
             (true, false) if software => ROWS,
             _ => STEPS,

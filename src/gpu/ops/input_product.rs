@@ -49,7 +49,7 @@ impl InputProduct {
     ) -> Option<Self> {
         let (context, shape) = (plan.context(), &recurrence.of.shape);
         // The tuner's trials have no products.
-        let known = context.info().kind == AdapterKind::Software
+        let known = context.info.kind == AdapterKind::Software
             || context.tuner.forced::<RecurrentChoice>().is_some();
         if !(known && recurrence.by_invocation()) {
             return None;

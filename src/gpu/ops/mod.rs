@@ -42,7 +42,8 @@ pub(super) static KERNELS: &[&KernelInfo] = &[
     &recurrent_backward::RecurrentBackward::INFO,
 ];
 
-/// Every kernel, with every built-in cell where it takes one, and with weights in f32 and in f16: what the crate hands to a driver, for validation.
+/// Every kernel, with every built-in cell where it takes one, and with weights in f32 and in f16: what the crate hands to a
+/// driver, for validation.
 pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
     let mut shaders = vec![];
     let cells = CellRef::builtin();

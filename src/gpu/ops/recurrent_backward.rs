@@ -17,9 +17,9 @@ kernel! {
     /// Steps backwards, each a product and what follows from it
     RecurrentBackward = "recurrent_backward", RecurrentBackwardParams {
         steps: u32, batch: u32, hidden: u32, output: u32, directions: u32, step: u32, count: u32, project_at: u32,
-        diagonal: u32, mask: u32, saved: u32, d_y: u32, lengths: u32, d_diagonal: u32,
-        d_r_taken: u32, take_at: u32, leave_at: u32, fresh: u32, d_x: u32, d_r: u32, d_h: u32, rng: u32, site: u32, zoneout_random: u32, zoneout_threshold_h: u32,
-        zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32, segment_first: u32,
+        diagonal: u32, mask: u32, saved: u32, d_y: u32, lengths: u32, d_diagonal: u32, d_r_taken: u32, take_at: u32,
+        leave_at: u32, fresh: u32, d_x: u32, d_r: u32, d_h: u32, rng: u32, site: u32, zoneout_random: u32,
+        zoneout_threshold_h: u32, zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32, segment_first: u32,
         segment_total: u32,
     }
     bindings {

@@ -17,10 +17,10 @@ kernel! {
     /// Steps, each a product and what follows from it
     RecurrentForward = "recurrent_forward", RecurrentForwardParams {
         steps: u32, batch: u32, hidden: u32, output: u32, directions: u32, step: u32, count: u32, project_at: u32,
-        x_gates: u32, x_back: u32, x_stride: u32, inputs: u32, input_at: u32, bias: u32, diagonal: u32, mask: u32, lengths: u32, h_width: u32, leave_width: u32, take_at: u32, leave_at: u32, fresh: u32, y: u32,
-        inner: u32, early: u32, saved: u32, rng: u32, site: u32, zoneout_random: u32,
-        zoneout_threshold_h: u32, zoneout_threshold_c: u32, zoneout_rate_h: f32, zoneout_rate_c: f32,
-        segment_first: u32, segment_total: u32,
+        x_gates: u32, x_back: u32, x_stride: u32, inputs: u32, input_at: u32, bias: u32, diagonal: u32, mask: u32,
+        lengths: u32, h_width: u32, leave_width: u32, take_at: u32, leave_at: u32, fresh: u32, y: u32, inner: u32, early: u32,
+        saved: u32, rng: u32, site: u32, zoneout_random: u32, zoneout_threshold_h: u32, zoneout_threshold_c: u32,
+        zoneout_rate_h: f32, zoneout_rate_c: f32, segment_first: u32, segment_total: u32,
     }
     bindings {
         x_gates: Read, weight: Read, lengths: Read, before: Read,

@@ -92,7 +92,7 @@ fn fits(context: &Context, kernel: GemmKernel) -> bool {
             limits.max_compute_workgroup_storage_size >= 8192,
         ),
         GemmKernel::Scalar => (32, true),
-        GemmKernel::Cooperative => (64, context.cooperative().is_some()),
+        GemmKernel::Cooperative => (64, context.cooperative.is_some()),
     };
     otherwise
         && invocations <= limits.max_compute_invocations_per_workgroup
@@ -112,7 +112,7 @@ impl Product {
 
     /// Whether cooperative matrices take the product: a function of adapter and sizes, unless a kernel is forced.
     pub(super) fn is_cooperative(&self, context: &Context, parts: usize) -> bool {
-        let Some(side) = context.cooperative() else {
+        let Some(side) = context.cooperative else {
             return false;
         };
         let p = &self.params;
@@ -124,7 +124,7 @@ impl Product {
         let forced = || context.tuner.forced::<GemmKernel>();
         let forced = || forced().map(|kernel| kernel == GemmKernel::Cooperative);
         // Software adapters do them number by number.
-        fits && forced().unwrap_or(context.info().kind != AdapterKind::Software)
+        fits && forced().unwrap_or(context.info.kind != AdapterKind::Software)
     }
 
     /// The kernels that can take the product, the best guess first.
@@ -134,7 +134,7 @@ impl Product {
             return vec![Scalar];
         }
         let [rows, columns, _] = self.size();
-        let mut candidates = if context.info().kind == AdapterKind::Software {
+        let mut candidates = if context.info.kind == AdapterKind::Software {
             // As measured on llvmpipe: 4 blocks are 1.2 to 1.4 times as fast as 2, and compile in
             // 0.5 s instead of 0.2 s. Fewer rows than a tile has are no reason for loads in vain.
             let work: usize = self.size().iter().product();

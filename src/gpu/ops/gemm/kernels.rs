@@ -108,12 +108,12 @@ impl Cover {
             GemmKernel::Cooperative => {
                 /// Invocations of a workgroup, `GROUP` in the shader.
                 const GROUP: u32 = 64;
-                let (info, side) = match context.cooperative() {
+                let (info, side) = match context.cooperative {
                     Some(8) => (&COOPERATIVE_8, 8),
                     _ => (&COOPERATIVE_16, 16),
                 };
                 // The kernel takes what is left where a workgroup has fewer subgroups.
-                let largest = context.device().adapter_info().subgroup_max_size;
+                let largest = context.device.adapter_info().subgroup_max_size;
                 let tiles = GROUP / largest.clamp(1, GROUP);
                 let (constants, tile) = (vec![], (2 * side, 2 * side));
                 return Self {
