@@ -1,4 +1,4 @@
-//! Kernels as types: parameters and bindings are fields, checked against the WGSL by a test.
+//! Kernels as types: parameters, of which the WGSL struct is written, and bindings, checked against the WGSL by a test, are fields.
 
 use crate::cell::WgslSource;
 
