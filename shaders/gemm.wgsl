@@ -1,7 +1,8 @@
-// A register tile for matrices at any offset and of any size. An invocation owns TILE_M × TILE_N elements of c in registers. A workgroup's invocations share
-// their rows, so that what they read of a is one value for all (a scalar load on many GPUs, and a broadcast on software
-// adapters); their columns interleave, so that neighbours read neighbouring memory. Elements past the edge repeat the last row or
-// column and are not stored: no size needs to divide anything. The right operand b is in `gemm/b_numbers` or `b_half`.
+// A register tile for matrices at any offset and of any size. An invocation owns TILE_M × TILE_N elements of c in registers. A
+// workgroup's invocations share their rows, so that what they read of a is one value for all (a scalar load on many GPUs, and a
+// broadcast on software adapters); their columns interleave, so that neighbours read neighbouring memory. Elements past the edge
+// repeat the last row or column and are not stored: no size needs to divide anything. The right operand b is in `gemm/b_numbers`
+// or `b_half`.
 
 @group(0) @binding(1) var<storage, read> a: array<f32>;       // [M, K], or [K, M] where TRANSPOSE_A
 @group(0) @binding(3) var<storage, read> bias: array<f32>;    // [N]

@@ -1,28 +1,10 @@
 // The sum of a product's parts, in their order: c = (c +) Σ_p partial[p] (+ bias).
 
-struct GemmSumParams {
-    rows: u32,
-    columns: u32,
-    parts: u32,
-    c: u32,
-    c_stride: u32,
-    bias: u32,
-    has_bias: u32,
-    accumulate: u32,
-}
-
-@group(0) @binding(0) var<storage, read> params: GemmSumParams;
 @group(0) @binding(1) var<storage, read> partial: array<f32>; // [parts, rows, columns]
 @group(0) @binding(2) var<storage, read> bias: array<f32>;    // [columns]
 @group(0) @binding(3) var<storage, read_write> c: array<f32>; // [rows, columns]
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let index = linear_workgroup(workgroup, workgroups) * 64u + local;
+fn each_invocation(index: u32) {
     let size = params.rows * params.columns;
     if index >= size {
         return;

@@ -1,5 +1,5 @@
-// A tile of 64 × 64 elements a workgroup, whose operands pass through workgroup memory 16 steps at a time (8 KiB); an invocation owns
-// SIDE × SIDE elements as squares of 4 × 4 that lie apart, so that neighbours read neighbouring memory.
+// A tile of 64 × 64 elements a workgroup, whose operands pass through workgroup memory 16 steps at a time (8 KiB); an invocation
+// owns SIDE × SIDE elements as squares of 4 × 4 that lie apart, so that neighbours read neighbouring memory.
 
 const STEPS: u32 = 16u;
 const ACROSS: u32 = 64u / SIDE;

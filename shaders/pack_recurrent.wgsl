@@ -1,47 +1,11 @@
-// What is constant over a sequence, packed into one buffer, once until it changes: the weights so
-// that 4 inputs of one column are one vec4, columns that an invocation owns are neighbours, and
-// inputs past the last are zeros up to a multiple of 32; then biases, diagonal weights, mask, and
-// the weights of the inputs with their biases. HALF: both weights in f16, two a word; not those of
-// the inputs.
+// What is constant over a sequence, packed into one buffer, once until it changes: the weights so that 4 inputs of one column are
+// one vec4, columns that an invocation owns are neighbours, and inputs past the last are zeros up to a multiple of 32; then
+// biases, diagonal weights, mask, and the weights of the inputs with their biases. HALF: both weights in f16, two a word; not
+// those of the inputs.
 //   forward     W [D][G·U, K] to [D, K/4, U, G], W_hr [D][P, H] to [D, H/4, P]; biases [D][G·U] to [D, U, G]; mask [D, B, G, K] to [D, B, G, K/4];
 //               W_ih [D][G·U, I] and b_ih [D][G·U] to [D, I + 1, U, G]
 //   TRANSPOSED  W [D][G·K, U] to [D, G, K/4, U], W_hr [D][P, H] to [D, P/4, H], U and H up to a multiple of 4; mask as it is
 
-struct PackRecurrentParams {
-    units: u32,
-    inputs: u32,
-    gates: u32,
-    projected_units: u32,
-    projected_inputs: u32,
-    diagonals: u32,
-    weight: u32,
-    weight_stride: u32,
-    projection: u32,
-    projection_stride: u32,
-    bias: u32,
-    bias_stride: u32,
-    has_bias: u32,
-    diagonal: u32,
-    diagonal_stride: u32,
-    mask: u32,
-    mask_inputs: u32,
-    mask_width: u32,
-    input: u32,
-    input_stride: u32,
-    input_bias: u32,
-    input_bias_stride: u32,
-    has_input_bias: u32,
-    layer_inputs: u32,
-    projection_at: u32,
-    bias_at: u32,
-    diagonal_at: u32,
-    mask_at: u32,
-    input_at: u32,
-    input_end: u32,
-    len: u32,
-}
-
-@group(0) @binding(0) var<storage, read> params: PackRecurrentParams;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> projection: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
@@ -53,15 +17,7 @@ struct PackRecurrentParams {
 override TRANSPOSED: bool = false;
 override HALF: bool = false;
 
-const SIZE: u32 = 64u;
-
-@compute @workgroup_size(SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = linear_workgroup(workgroup, workgroups) * SIZE + local;
+fn each_invocation(i: u32) {
     if i >= params.len {
         return;
     }

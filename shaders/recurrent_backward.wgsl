@@ -6,40 +6,6 @@
 // and WHOLE or PROJECT once more (AFTER_FIRST) where the initial h's gradient is wanted. An
 // invocation owns OUTPUTS neighbouring units of ROWS batch rows.
 
-struct RecurrentBackwardParams {
-    steps: u32,
-    batch: u32,
-    hidden: u32,
-    output: u32,
-    directions: u32,
-    step: u32,
-    count: u32,
-    project_at: u32,
-    diagonal: u32,
-    mask: u32,
-    saved: u32,
-    d_y: u32,
-    lengths: u32,
-    d_diagonal: u32,
-    d_r_taken: u32,
-    take_at: u32,
-    leave_at: u32,
-    fresh: u32,
-    d_x: u32,
-    d_r: u32,
-    d_h: u32,
-    rng: u32,
-    site: u32,
-    zoneout_random: u32,
-    zoneout_threshold_h: u32,
-    zoneout_threshold_c: u32,
-    zoneout_rate_h: f32,
-    zoneout_rate_c: f32,
-    segment_first: u32,
-    segment_total: u32,
-}
-
-@group(0) @binding(0) var<storage, read> params: RecurrentBackwardParams;
 @group(0) @binding(1) var<storage, read> weight: array<Packed>;  // of 4 inputs: [D, G, H/4, P]; [D, P/4, H]; [D, V, H]; [D, B, G, P]
 @group(0) @binding(2) var<storage, read> saved: array<f32>;         // [K, D, T, B, H]
 @group(0) @binding(3) var<storage, read> d_y: array<f32>;           // [T, B, D, P]
@@ -48,17 +14,8 @@ struct RecurrentBackwardParams {
 @group(0) @binding(6) var<storage, read_write> after: array<f32>;   // the same of this step; unless BY_DEVICE both
 @group(0) @binding(7) var<storage, read_write> d_gates: array<f32>; // d_x and d_r [T, B, D, G·H], one where SHARED_GRADIENT; d_h [T, B, D, P]
 
-const WHOLE: u32 = 0u;
-const INNER: u32 = 1u;
-const PROJECT: u32 = 2u;
-const CELL: u32 = 3u;
-// Whether this is past the first step of the forward pass: only the product for the initial h's
-// gradient is left.
+// Whether this is past the first step of the forward pass: only the product for the initial h's gradient is left.
 override AFTER_FIRST: bool = false;
-// Whether rows have lengths. Past its length a row has no gradient but that of its states.
-override RAGGED: bool = false;
-override MASKED: bool = false;
-override ZONEOUT: bool = false;
 
 const OWN_UNITS: u32 = OUTPUTS;
 

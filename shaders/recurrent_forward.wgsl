@@ -6,45 +6,6 @@
 //   PROJECT  h = W_hr m
 // An invocation owns one unit of ROWS batch rows.
 
-struct RecurrentForwardParams {
-    steps: u32,
-    batch: u32,
-    hidden: u32,
-    output: u32,
-    directions: u32,
-    step: u32,
-    count: u32,
-    project_at: u32,
-    x_gates: u32,
-    x_back: u32,
-    x_stride: u32,
-    inputs: u32,
-    input_at: u32,
-    bias: u32,
-    diagonal: u32,
-    mask: u32,
-    lengths: u32,
-    h_width: u32,
-    leave_width: u32,
-    take_at: u32,
-    leave_at: u32,
-    fresh: u32,
-    y: u32,
-    inner: u32,
-    early: u32,
-    saved: u32,
-    rng: u32,
-    site: u32,
-    zoneout_random: u32,
-    zoneout_threshold_h: u32,
-    zoneout_threshold_c: u32,
-    zoneout_rate_h: f32,
-    zoneout_rate_c: f32,
-    segment_first: u32,
-    segment_total: u32,
-}
-
-@group(0) @binding(0) var<storage, read> params: RecurrentForwardParams;
 @group(0) @binding(1) var<storage, read> x_gates: array<f32>;     // [T, B, D, G·H]; FOLDED: x [T, B, I]
 @group(0) @binding(2) var<storage, read> weight: array<Packed>; // of 4 inputs: [D, P/4, H, G]; [D, H/4, P]; [D, H, G]; [D, V, H]; [D, B, G, P/4]; [D, I + 1, H, G]
 @group(0) @binding(3) var<storage, read> lengths: array<u32>;     // [B]; unused unless RAGGED. Seed and step [4]
@@ -53,20 +14,10 @@ struct RecurrentForwardParams {
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;     // [T, B, D, P]
 @group(0) @binding(7) var<storage, read_write> saved: array<f32>; // [K, D, T, B, H]; inner [T, B, D, H]; r of early gates [D, B, E, H]
 
-const WHOLE: u32 = 0u;
-const EARLY: u32 = 1u;
-const LATE: u32 = 2u;
-const CELL: u32 = 3u;
-const PROJECT: u32 = 4u;
 // Whether W x + b_ih is computed here, from x that starts at x_gates, direction 1's at x_back.
 override FOLDED: bool = false;
 // Whether what the backward pass reads is kept.
 override KEEPS: bool = false;
-// Whether rows have lengths. Past its length a row holds its states and gives 0.
-override RAGGED: bool = false;
-// Whether what enters gate g's product is multiplied by mask[g].
-override MASKED: bool = false;
-override ZONEOUT: bool = false;
 
 const OWN_UNITS: u32 = 1u;
 
@@ -83,8 +34,7 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
     // Whether the product takes v or m, of this step, and not h₋.
     let from_inner = which == LATE || which == PROJECT;
 
-    // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are
-    // not stored.
+    // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are not stored.
     var source: array<u32, ROWS>;
     // Zeros need no product.
     let zeros = at.fresh && !from_inner;

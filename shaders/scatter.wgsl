@@ -1,30 +1,11 @@
-// Rows added up by their index: output[v] = Σ over the n with indices[n] = v of input[n] (+ output[v]), in the order of n, so that the
-// bits never change. An invocation owns an element of the output and looks at all indices.
+// Rows added up by their index: output[v] = Σ over the n with indices[n] = v of input[n] (+ output[v]), in the order of n, so
+// that the bits never change. An invocation owns an element of the output and looks at all indices.
 
-struct ScatterParams {
-    count: u32,
-    rows: u32,
-    columns: u32,
-    input: u32,
-    input_stride: u32,
-    indices: u32,
-    output: u32,
-    output_stride: u32,
-    accumulate: u32,
-}
-
-@group(0) @binding(0) var<storage, read> params: ScatterParams;
 @group(0) @binding(1) var<storage, read> input: array<f32>;        // [N, E]
 @group(0) @binding(2) var<storage, read> indices: array<u32>;      // [N]
 @group(0) @binding(3) var<storage, read_write> output: array<f32>; // [V, E]
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let index = linear_workgroup(workgroup, workgroups) * 64u + local;
+fn each_invocation(index: u32) {
     if index >= params.rows * params.columns {
         return;
     }

@@ -145,14 +145,14 @@ impl Device {
 
     /// The adapter, where it is a GPU.
     pub fn adapter(&self) -> Option<&AdapterInfo> {
-        self.context().ok().map(|context| context.info())
+        self.context().ok().map(|context| &context.info)
     }
 
     /// The wgpu device and queue, where it is a GPU.
     pub fn wgpu(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {
         self.context()
             .ok()
-            .map(|context| (context.device(), context.queue()))
+            .map(|context| (&context.device, &context.queue))
     }
 
     /// How much work the GPU was given; all zeros on a CPU.
@@ -215,12 +215,7 @@ impl Device {
         let Ok(context) = self.context() else {
             return Ok(());
         };
-        context
-            .device()
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|reason| Error::DeviceLost {
-                reason: reason.to_string(),
-            })?;
+        context.wait(None)?;
         context.check()
     }
 
@@ -295,7 +290,7 @@ impl std::fmt::Display for Device {
         match &self.kind {
             Kind::Cpu(Scalar::F32) => f.write_str("CPU (f32)"),
             Kind::Cpu(Scalar::F64) => f.write_str("CPU (f64)"),
-            Kind::Gpu(context) => write!(f, "GPU: {}", context.info()),
+            Kind::Gpu(context) => write!(f, "GPU: {}", context.info),
         }
     }
 }

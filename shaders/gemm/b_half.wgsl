@@ -1,5 +1,5 @@
-// The right operand in f16, as `pack_half` leaves it: from the first element on, rows padded with zeros to multiples of 16. No `enable f16`, as not every
-// device has that.
+// The right operand in f16, as `pack_half` leaves it: from the first element on, rows padded with zeros to multiples of 16. No
+// `enable f16`, as not every device has that.
 
 @group(0) @binding(2) var<storage, read> b: array<vec2<u32>>; // [K, N], or [N, K] where TRANSPOSE_B
 

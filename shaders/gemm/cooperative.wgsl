@@ -1,6 +1,7 @@
-// c = a · bᵀ (+ c) (+ bias) by cooperative matrices, both operands in f16 as `pack_half` leaves them, sums in f32. A subgroup owns 2 × 2 tiles of
-// SIDE × SIDE elements of c; M and N are multiples of SIDE, steps past K are zeros. A tile past the edge is the last one once more, which
-// changes nothing. What decides which tiles a subgroup works on is the same for all its invocations.
+// c = a · bᵀ (+ c) (+ bias) by cooperative matrices, both operands in f16 as `pack_half` leaves them, sums in f32. A subgroup
+// owns 2 × 2 tiles of SIDE × SIDE elements of c; M and N are multiples of SIDE, steps past K are zeros. A tile past the edge is
+// the last one once more, which changes nothing. What decides which tiles a subgroup works on is the same for all its
+// invocations.
 
 @group(0) @binding(1) var<storage, read> a: array<f16>;        // [M, K]
 @group(0) @binding(2) var<storage, read> b: array<f16>;        // [N, K]

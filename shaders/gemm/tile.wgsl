@@ -1,6 +1,6 @@
-// A register tile without barriers: an invocation owns 8 · BLOCKS rows of four neighbouring columns. A workgroup's invocations share
-// their rows; `left_parts` says how they come by them. The blocks are written out, as drivers do not unroll loops of this size,
-// and without that the sums are no registers.
+// A register tile without barriers: an invocation owns 8 · BLOCKS rows of four neighbouring columns. A workgroup's invocations
+// share their rows; `left_parts` says how they come by them. The blocks are written out, as drivers do not unroll loops of this
+// size, and without that the sums are no registers.
 
 var<private> sum: array<array<vec4<f32>, 8>, BLOCKS>;
 

@@ -1,4 +1,5 @@
-// Operands as vectors of four (b's are in `b_vectors` or `b_half`), for matrices whose offsets, rows and sizes are multiples of four where they must be.
+// Operands as vectors of four (b's are in `b_vectors` or `b_half`), for matrices whose offsets, rows and sizes are multiples of
+// four where they must be.
 
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;       // [M, K], or [K, M] where TRANSPOSE_A
 @group(0) @binding(3) var<storage, read> bias: array<f32>;          // [N]

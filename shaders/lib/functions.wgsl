@@ -27,7 +27,8 @@ fn exp_m1(x: f32) -> f32 {
     return select(exp(x) - 1.0, 2.0 * t / (1.0 - t), abs(x) < 1.0);
 }
 
-// ln(1 + eˣ) = max(0, x) + ln(1 + u) with u = e^−|x|, which is 2 artanh(u / (2 + u)), by its series: the sum 1 + u would lose digits.
+// ln(1 + eˣ) = max(0, x) + ln(1 + u) with u = e^−|x|, which is 2 artanh(u / (2 + u)), by its series: the sum 1 + u would lose
+// digits.
 fn softplus(x: f32) -> f32 {
     let small = exp(-select(abs(x), 87.0, abs(x) > 87.0));
     let ratio = small / (2.0 + small);
@@ -41,8 +42,8 @@ fn softplus(x: f32) -> f32 {
     return select(x, 0.0, x < 0.0) + 2.0 * fma(series * square, ratio, ratio);
 }
 
-// The error function to a few ulp: below 1 its Taylor series' economised form, above it 1 − e^(−x²) times a polynomial of 1 / (1 + x/2),
-// W. J. Cody's rational form as given by Numerical Recipes (erfcc).
+// The error function to a few ulp: below 1 its Taylor series' economised form, above it 1 − e^(−x²) times a polynomial of 1 / (1
+// + x/2), W. J. Cody's rational form as given by Numerical Recipes (erfcc).
 fn erf(x: f32) -> f32 {
     let square = x * x;
     var series = fma(square, 7.853861353153693e-5, -8.010193625184903e-4);

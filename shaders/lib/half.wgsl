@@ -1,5 +1,5 @@
-// The bits of the nearest number in f16, of two the even one, alike on all devices: WGSL lets `pack2x16float` take either neighbour. What is
-// too large is held at the largest, but infinities stay.
+// The bits of the nearest number in f16, of two the even one, alike on all devices: WGSL lets `pack2x16float` take either
+// neighbour. What is too large is held at the largest, but infinities stay.
 fn half(value: f32) -> u32 {
     let bits = bitcast<u32>(value);
     let sign = (bits >> 16u) & 0x8000u;

@@ -1,7 +1,6 @@
-// The lengths of rows and zoneout, in the recurrence kernels of both directions. They have `params`
-// with batch, hidden, output, directions, steps, rng, site, zoneout_random, zoneout_rate_h,
-// zoneout_rate_c, zoneout_threshold_h, zoneout_threshold_c, segment_first and segment_total, and
-// `lengths`.
+// The lengths of rows and zoneout, in the recurrence kernels of both directions. They have `params` with batch, hidden, output,
+// directions, steps, rng, site, zoneout_random, zoneout_rate_h, zoneout_rate_c, zoneout_threshold_h, zoneout_threshold_c,
+// segment_first and segment_total, and `lengths`.
 
 // The place in time, in the whole sequence, of the earliest of a direction's steps.
 fn segment_start(direction: u32) -> u32 {

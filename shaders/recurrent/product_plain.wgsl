@@ -1,5 +1,4 @@
-// The product of the recurrence kernels, without subgroups: every invocation loads the inputs of
-// its rows itself.
+// The product of the recurrence kernels, without subgroups: every invocation loads the inputs of its rows itself.
 
 const LANES: u32 = 1u;
 

@@ -1,6 +1,5 @@
-// The product of the recurrence kernels, with subgroups of at least 8: the lanes of eight
-// invocations load 32 inputs of a row, 4 each, and pass them round, so that an input is loaded once
-// for eight invocations and not once for each.
+// The product of the recurrence kernels, with subgroups of at least 8: the lanes of eight invocations load 32 inputs of a row, 4
+// each, and pass them round, so that an input is loaded once for eight invocations and not once for each.
 
 const LANES: u32 = 8u;
 

@@ -1,15 +1,27 @@
-// How the recurrence kernels walk the steps, and what they hand from one to the next. A kernel has
-// `params` with batch, hidden, output, directions, steps, step, count, take_at, leave_at and fresh,
-// `before` and `after`, the functions step_of and phase, OWN_UNITS, the units of an invocation, and
-// of its product LANES, the invocations that load 4 inputs each for all, and the function
-// walk_by_invocation.
+// How the recurrence kernels walk the steps, and what they hand from one to the next. A kernel has `params` with batch, hidden,
+// output, directions, steps, step, count, take_at, leave_at and fresh, `before` and `after`, the functions step_of and phase,
+// OWN_UNITS, the units of an invocation, and of its product LANES, the invocations that load 4 inputs each for all, and the
+// function walk_by_invocation.
 
+// What a dispatch does of a step, numbered as Phase.
+const WHOLE: u32 = 0u;
+const EARLY: u32 = 1u;
+const LATE: u32 = 2u;
+const INNER: u32 = 3u;
+const CELL: u32 = 4u;
+const PROJECT: u32 = 5u;
 override PHASE: u32 = 0u;
 // Unless BY_DEVICE: the phase that follows PHASE in each step.
 override SECOND: u32 = 99u;
 // Who walks the steps, numbered as RecurrentWalk.
 override WALK: u32 = 0u;
 override UNITS: u32 = 64u;
+// Whether rows have lengths. Past its length a row holds its states and gives 0; backwards it has no gradient but that of its
+// states.
+override RAGGED: bool = false;
+// Whether what enters gate g's product, or backwards leaves it, is multiplied by mask[g].
+override MASKED: bool = false;
+override ZONEOUT: bool = false;
 
 const NONE: u32 = 99u;
 // A dispatch is one phase of one step, and a workgroup UNITS times OWN_UNITS units.
@@ -108,8 +120,7 @@ fn leave(at: u32, value: f32) {
     after[leave_to + at] = value;
 }
 
-// Where unit `unit` of state s of a row is in [S][D, B, ·]: h is `width` wide, the other states
-// `hidden`.
+// Where unit `unit` of state s of a row is in [S][D, B, ·]: h is `width` wide, the other states `hidden`.
 fn state_at(width: u32, s: u32, direction: u32, b: u32, unit: u32) -> u32 {
     let row = direction * params.batch + b;
     if s == 0u {

@@ -69,7 +69,7 @@ impl Activation {
         beta: 0.5,
     };
 
-    /// The function's number in `shaders/lib/activation.wgsl`, alpha and beta (0 where it has none).
+    /// The function's number in `shaders/cell/activation.wgsl`, alpha and beta (0 where it has none).
     pub(super) fn code(self) -> (u32, f64, f64) {
         match self {
             Self::Sigmoid => (0, 0.0, 0.0),

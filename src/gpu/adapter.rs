@@ -169,8 +169,7 @@ pub(crate) const COOPERATIVE: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOP
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::SUBGROUP);
 
-/// Rows and columns of an adapter's cooperative matrices of f16 with sums in f32: 16 or 8, where it
-/// has them.
+/// Rows and columns of an adapter's cooperative matrices of f16 with sums in f32: 16 or 8, where it has them.
 pub(crate) fn cooperative(adapter: &wgpu::Adapter) -> Option<u32> {
     let known = adapter.cooperative_matrix_properties();
     let has = |size: &u32| {

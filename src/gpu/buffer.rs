@@ -38,9 +38,8 @@ impl Buffer {
         &self.buffer
     }
 
-    /// Says that what is queued next writes to the buffer. Called under
-    /// [`Context::order`](super::Context), or others would take the new edition for one that they
-    /// can read.
+    /// Says that what is queued next writes to the buffer. Called under [`Context::order`](super::Context), or others would take
+    /// the new edition for one that they can read.
     pub(super) fn writes(&self) {
         self.written.count.fetch_add(1, Ordering::Release);
     }

@@ -7,7 +7,8 @@ use super::kernel::KernelInfo;
 use crate::CellRef;
 use crate::cell::WgslSource;
 
-pub(super) const INDEX: WgslSource = crate::wgsl!("shaders/lib/index.wgsl");
+const INDEX: WgslSource = crate::wgsl!("shaders/lib/index.wgsl");
+pub(super) const EACH_INVOCATION: WgslSource = crate::wgsl!("shaders/each_invocation.wgsl");
 pub(super) const ROW: WgslSource = crate::wgsl!("shaders/row.wgsl");
 pub(super) const LENGTHS_ZONEOUT: WgslSource =
     crate::wgsl!("shaders/recurrent/lengths_zoneout.wgsl");
@@ -30,7 +31,7 @@ pub(super) const GEMM_COOPERATIVE: WgslSource = crate::wgsl!("shaders/gemm/coope
 pub(super) const HALF: WgslSource = crate::wgsl!("shaders/lib/half.wgsl");
 pub(super) const GEMM_TILE: WgslSource = crate::wgsl!("shaders/gemm/tile.wgsl");
 pub(super) const FUNCTIONS: WgslSource = crate::wgsl!("shaders/lib/functions.wgsl");
-const ACTIVATION: WgslSource = crate::wgsl!("shaders/lib/activation.wgsl");
+const ACTIVATION: WgslSource = crate::wgsl!("shaders/cell/activation.wgsl");
 const CONTRACT: WgslSource = crate::wgsl!("shaders/cell/contract.wgsl");
 const NO_LATE_GATES: WgslSource = crate::wgsl!("shaders/cell/no_late_gates.wgsl");
 
@@ -41,7 +42,7 @@ pub(crate) const COUNTS: &str = "the counts of the cell's Rust half";
 pub(crate) const GENERATED: &str = "what the cell's Rust half gives";
 
 /// A composed shader.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shader {
     /// The kernel's name, with the cell's where it has one: `recurrent_forward.lstm`.
     pub name: String,
@@ -58,6 +59,23 @@ pub struct Shader {
 }
 
 impl Shader {
+    fn append(&mut self, file: &'static str, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.files.push((file, self.text.lines().count() + 1));
+        self.text.push_str(text);
+        if !text.ends_with('\n') {
+            self.text.push('\n');
+        }
+    }
+
+    fn add(&mut self, sources: impl IntoIterator<Item = WgslSource>) {
+        for source in sources {
+            self.append(source.file, source.text);
+        }
+    }
+
     /// The file and line that a line of the composed text came from.
     pub fn locate(&self, line: usize) -> (&'static str, usize) {
         let (file, start) = self
@@ -70,8 +88,8 @@ impl Shader {
         (file, line + 1 - start)
     }
 
-    /// Invocations of a workgroup, where its sizes are numbers, or names of constants or of overrides that are given. Drivers are not
-    /// asked, as wgpu tells nothing of a pipeline.
+    /// Invocations of a workgroup, where its sizes are numbers, or names of constants or of overrides that are given. Drivers are
+    /// not asked, as wgpu tells nothing of a pipeline.
     pub fn workgroup_size(&self, overrides: &[(&str, f64)]) -> Option<u64> {
         let (_, rest) = self.text.split_once("@workgroup_size(")?;
         let (sizes, _) = rest.split_once(')')?;
@@ -104,8 +122,7 @@ pub(super) struct Tile {
     pub(super) subgroups: bool,
 }
 
-/// Puts a kernel's files together, `constants` being the values of the
-/// kernel's own; `half`: with weights in f16.
+/// Puts a kernel's files together, `constants` being the values of the kernel's own; `half`: with weights in f16.
 pub(super) fn compose(
     kernel: &KernelInfo,
     cell: Option<(&CellRef, Tile)>,
@@ -114,27 +131,13 @@ pub(super) fn compose(
 ) -> Shader {
     let mut shader = Shader {
         name: kernel.name.to_owned(),
-        text: String::new(),
-        files: vec![],
         own: cell.is_none_or(|(cell, _)| is_own(cell)),
         subgroups: kernel.subgroups || cell.is_some_and(|(_, tile)| tile.subgroups),
         cooperative: kernel.cooperative,
+        ..Shader::default()
     };
-    let mut sources = vec![kernel.source, INDEX];
-    sources.extend_from_slice(kernel.libraries);
     if let Some((cell, tile)) = cell {
-        shader.name = format!("{}.{}", kernel.name, cell.name());
-        sources.extend([CONTRACT, FUNCTIONS, ACTIVATION, PRODUCT]);
-        sources.extend(cell.wgsl());
-        if tile.subgroups {
-            shader.name.push_str(".subgroup");
-            sources.push(PRODUCT_SUBGROUP);
-        } else {
-            sources.push(PRODUCT_PLAIN);
-        }
-        if !cell.has_late_gates() {
-            sources.push(NO_LATE_GATES);
-        }
+        // First, as what does not hold of the counts is better known than what follows from it.
         let counts = format!(
             "const_assert GATES == {}u;\nconst_assert STATES == {}u;\nconst_assert SAVED == {}u;\n\
              const EARLY_GATES: u32 = {}u;\nconst DIAGONALS: u32 = {}u;\nconst DIAGONAL_SLOTS: u32 = {}u;\n\
@@ -151,37 +154,58 @@ pub(super) fn compose(
             tile.outputs,
             tile.inputs,
         );
-        append(&mut shader, COUNTS, &counts);
-        let generated = cell.generated_wgsl();
-        if !generated.is_empty() {
-            append(&mut shader, GENERATED, &generated);
+        shader.append(COUNTS, &counts);
+        shader.append(GENERATED, &cell.generated_wgsl());
+    }
+    // Directives stand in the kernel's own file, before all declarations.
+    shader.add([kernel.source, INDEX]);
+    shader.add(kernel.libraries.iter().copied());
+    let fields = kernel.fields.iter().map(|(name, ty, _)| (*name, *ty));
+    shader.append(
+        "the kernel's parameters",
+        &params_text(kernel.params, fields),
+    );
+    let constants = constants.iter();
+    let lines = constants.map(|(name, value)| format!("const {name}: u32 = {value}u;\n"));
+    shader.append("the kernel's constants", &lines.collect::<String>());
+    if let Some((cell, tile)) = cell {
+        shader.name = format!("{}.{}", kernel.name, cell.name());
+        shader.add([CONTRACT, FUNCTIONS, ACTIVATION, PRODUCT]);
+        shader.add(cell.wgsl());
+        if tile.subgroups {
+            shader.name.push_str(".subgroup");
+            shader.add([PRODUCT_SUBGROUP]);
+        } else {
+            shader.add([PRODUCT_PLAIN]);
+        }
+        if !cell.has_late_gates() {
+            shader.add([NO_LATE_GATES]);
         }
     }
     if let Some(weights) = kernel.weights.get(usize::from(half)) {
-        sources.push(*weights);
+        shader.add([*weights]);
         if half {
             shader.name.push_str(".half");
         }
     }
-    if !constants.is_empty() {
-        let lines: String = constants
-            .iter()
-            .map(|(name, value)| format!("const {name}: u32 = {value}u;\n"))
-            .collect();
-        append(
-            &mut shader,
-            "the constants of the kernel's Rust half",
-            &lines,
-        );
-    }
-    for source in sources {
-        append(&mut shader, source.file, source.text);
-    }
     shader
 }
 
-/// Whether all of a cell's WGSL is this crate's. Its constants come from its Rust half, which may be another's beside a source of ours: without
-/// a brace there is no function in them, and no loop.
+/// The struct of a kernel's parameters, of these names and types, at binding 0.
+pub(super) fn params_text<'a>(
+    name: &str,
+    fields: impl Iterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let fields: String = fields
+        .map(|(name, ty)| format!("    {name}: {ty},\n"))
+        .collect();
+    format!(
+        "struct {name} {{\n{fields}}}\n@group(0) @binding(0) var<storage, read> params: {name};\n"
+    )
+}
+
+/// Whether all of a cell's WGSL is this crate's. Its constants come from its Rust half, which may be another's beside a source of
+/// ours: without a brace there is no function in them, and no loop.
 fn is_own(cell: &CellRef) -> bool {
     let Some(wgsl) = cell.wgsl() else {
         // Recorded: straight lines.
@@ -195,36 +219,23 @@ fn is_own(cell: &CellRef) -> bool {
 pub(super) fn concatenate(name: String, text: &str, libraries: &[WgslSource]) -> Shader {
     let mut shader = Shader {
         name,
-        text: String::new(),
-        files: vec![],
         // Straight lines in loops of the crate's own.
         own: true,
-        subgroups: false,
-        cooperative: false,
+        ..Shader::default()
     };
-    append(&mut shader, "the generated text", text);
-    for library in libraries {
-        append(&mut shader, library.file, library.text);
-    }
+    shader.append("the generated text", text);
+    shader.add([INDEX]);
+    shader.add(libraries.iter().copied());
     shader
 }
 
 /// A user's own WGSL behind what was generated for it.
 pub(super) fn custom(name: &'static str, header: &str, wgsl: &str) -> Shader {
-    let mut shader = Shader {
-        own: false,
-        ..concatenate(format!("custom.{name}"), header, &[INDEX, FUNCTIONS])
-    };
-    append(&mut shader, name, wgsl);
+    let libraries = [EACH_INVOCATION, FUNCTIONS];
+    let mut shader = concatenate(format!("custom.{name}"), header, &libraries);
+    shader.own = false;
+    shader.append(name, wgsl);
     shader
-}
-
-fn append(shader: &mut Shader, file: &'static str, text: &str) {
-    shader.files.push((file, shader.text.lines().count() + 1));
-    shader.text.push_str(text);
-    if !text.ends_with('\n') {
-        shader.text.push('\n');
-    }
 }
 
 #[cfg(test)]

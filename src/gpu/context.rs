@@ -37,27 +37,24 @@ pub struct Counters {
 
 /// An open GPU device.
 pub(crate) struct Context {
-    pub(super) device: wgpu::Device,
-    pub(super) queue: wgpu::Queue,
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
     pub(crate) limits: wgpu::Limits,
     pub(super) pipelines: PipelineCache,
     pub(super) counters: Mutex<Counters>,
     pub(super) tuner: Tuner,
     pub(super) store: Store,
-    /// Held from where a submit or a write looks at or changes the editions of tensors until it is
-    /// queued, so that editions change in the order of the queue. Reentrant, as wgpu calls a
-    /// program's callbacks from a submit.
+    /// Held from where a submit or a write looks at or changes the editions of tensors until it is queued, so that editions
+    /// change in the order of the queue. Reentrant, as wgpu calls a program's callbacks from a submit.
     pub(super) order: ReentrantMutex<()>,
     /// Idle readback buffers.
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
-    info: AdapterInfo,
+    pub(crate) info: AdapterInfo,
     /// Whether there are subgroups of at least [`recurrent_choice::SUBGROUP`] invocations.
     pub(super) subgroups: bool,
-    /// What replaces the choice made for a recurrence.
-    recurrent_choice: Mutex<Option<RecurrentChoice>>,
     precision: Mutex<Precision>,
-    /// Rows and columns of the cooperative matrices that this device was opened with.
-    cooperative: Option<u32>,
+    /// Rows and columns of the cooperative matrices of f16 with sums in f32 that this device was opened with, if any.
+    pub(super) cooperative: Option<u32>,
     /// The first fault that wgpu reported outside an error scope.
     fault: Arc<Mutex<Option<Error>>>,
 }
@@ -132,7 +129,6 @@ impl Context {
             limits: device.limits(),
             subgroups: device.features().contains(wgpu::Features::SUBGROUP)
                 && info.subgroup_min_size >= recurrent_choice::SUBGROUP,
-            recurrent_choice: Mutex::default(),
             precision: Mutex::default(),
             cooperative: None,
             tuner: Tuner::default(),
@@ -146,11 +142,6 @@ impl Context {
             staging: Mutex::default(),
             fault: Arc::default(),
         }
-    }
-
-    /// How all recurrences are to run, where that was set.
-    pub(super) fn forced_recurrent_choice(&self) -> Option<RecurrentChoice> {
-        *self.recurrent_choice.lock()
     }
 
     /// How a recurrence of a cell with `gates` gates may run, the best guess first.
@@ -180,7 +171,7 @@ impl Context {
                 expected,
             ));
         }
-        *self.recurrent_choice.lock() = choice;
+        self.tuner.force(choice);
         Ok(())
     }
 
@@ -192,25 +183,8 @@ impl Context {
         *self.precision.lock() = precision;
     }
 
-    /// Rows and columns of the cooperative matrices of f16 with sums in f32, where the device has them.
-    pub(super) fn cooperative(&self) -> Option<u32> {
-        self.cooperative
-    }
-
     pub(crate) fn force_gemm(&self, kernel: Option<super::GemmKernel>) {
         self.tuner.force(kernel);
-    }
-
-    pub(crate) fn info(&self) -> &AdapterInfo {
-        &self.info
-    }
-
-    pub(crate) fn device(&self) -> &wgpu::Device {
-        &self.device
-    }
-
-    pub(crate) fn queue(&self) -> &wgpu::Queue {
-        &self.queue
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -228,11 +202,26 @@ impl Context {
         }
     }
 
-    /// Runs a function that creates wgpu objects; what goes wrong in it becomes an error that names
-    /// `what`.
+    /// Waits until a submit is done, or all so far.
+    pub(crate) fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let wait = wgpu::PollType::Wait {
+            submission_index,
+            timeout: None,
+        };
+        let outcome = self.device.poll(wait);
+        outcome.map(|_| ()).map_err(|reason| self.lost(reason))
+    }
+
+    /// The fault that kept something from being done: what the driver reported, else that the device is lost.
+    pub(super) fn lost(&self, reason: impl ToString) -> Error {
+        self.check().err().unwrap_or(Error::DeviceLost {
+            reason: reason.to_string(),
+        })
+    }
+
+    /// Runs a function that creates wgpu objects; what goes wrong in it becomes an error that names `what`.
     pub(super) fn guarded<T>(&self, what: &str, create: impl FnOnce() -> T) -> Result<T> {
-        // In a browser a scope's outcome arrives later than it could be awaited here: there the
-        // device's handler keeps it.
+        // In a browser a scope's outcome arrives later than it could be awaited here: there the device's handler keeps it.
         if cfg!(target_arch = "wasm32") {
             return Ok(create());
         }
@@ -262,23 +251,9 @@ impl Context {
     /// Storage for `len` floats, zeroed.
     pub(crate) fn storage(&self, what: &str, len: usize) -> Result<wgpu::Buffer> {
         let bytes = 4 * (len.max(1) as u64);
-        let limits = [
-            (
-                "max_storage_buffer_binding_size",
-                self.limits.max_storage_buffer_binding_size,
-            ),
-            ("max_buffer_size", self.limits.max_buffer_size),
-        ];
-        for (limit, available) in limits {
-            if bytes > available {
-                return Err(Error::Limit {
-                    what: what.to_owned(),
-                    needed: bytes,
-                    limit,
-                    available,
-                });
-            }
-        }
+        let most = self.limits.max_storage_buffer_binding_size;
+        check_limit(what, bytes, "max_storage_buffer_binding_size", most)?;
+        check_limit(what, bytes, "max_buffer_size", self.limits.max_buffer_size)?;
         self.buffer(
             what,
             bytes,
@@ -307,10 +282,35 @@ impl Context {
         self.guarded(what, || self.device.create_buffer(&descriptor))
     }
 
-    pub(super) fn submit(&self, commands: wgpu::CommandBuffer) -> wgpu::SubmissionIndex {
+    /// Submits what is encoded.
+    pub(super) fn submit(
+        &self,
+        encode: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> wgpu::SubmissionIndex {
+        let descriptor = wgpu::CommandEncoderDescriptor::default();
+        let mut encoder = self.device.create_command_encoder(&descriptor);
+        encode(&mut encoder);
         self.counters.lock().submits += 1;
-        self.queue.submit([commands])
+        self.queue.submit([encoder.finish()])
     }
+}
+
+/// `Ok` where a device's limit allows what is needed.
+pub(super) fn check_limit(
+    what: &str,
+    needed: u64,
+    limit: &'static str,
+    available: u64,
+) -> Result<()> {
+    if needed <= available {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: what.to_owned(),
+        needed,
+        limit,
+        available,
+    })
 }
 
 fn describe(what: &str, error: wgpu::Error) -> Error {

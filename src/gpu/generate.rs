@@ -1,14 +1,15 @@
 //! Kernels generated from expressions: their WGSL and their parameters, without a device.
 
 mod custom;
+mod header;
 mod kernels;
 mod split;
 mod writer;
 
 pub(in crate::gpu) use custom::custom;
+pub(in crate::gpu) use header::{Generated, Source};
 pub(in crate::gpu) use kernels::{finish, map, part, row};
 pub(in crate::gpu) use split::{ROUNDS, reduce_split};
-pub(in crate::gpu) use writer::{Generated, Source};
 
 use super::compose::Shader;
 use crate::program::{Map, Op, Program, Reduce, Row};

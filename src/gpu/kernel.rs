@@ -1,4 +1,4 @@
-//! Kernels as types: parameters and bindings are fields, checked against the WGSL by a test.
+//! Kernels as types: parameters, of which the WGSL struct is written, and bindings, checked against the WGSL by a test, are fields.
 
 use crate::cell::WgslSource;
 
@@ -119,36 +119,6 @@ macro_rules! kernel {
             };
             fn buffers(&self) -> Vec<&wgpu::Buffer> {
                 vec![$(self.$binding),*]
-            }
-        }
-    };
-    // Another kernel with the parameters, bindings and overrides of a declared one.
-    (
-        $(#[$doc:meta])*
-        $name:ident = $kernel:literal as $like:ident
-        libraries [$($library:expr),*]
-        weights [$($weights:expr),*]
-        constants [$($constant:literal = $value:literal),*]
-        subgroups: $subgroups:literal
-        $(cooperative: $cooperative:literal)?
-    ) => {
-        $(#[$doc])*
-        pub(in crate::gpu) struct $name<'a>(pub $like<'a>);
-
-        impl $crate::gpu::kernel::Kernel for $name<'_> {
-            type Params = <$like<'static> as $crate::gpu::kernel::Kernel>::Params;
-            const INFO: $crate::gpu::kernel::KernelInfo = $crate::gpu::kernel::KernelInfo {
-                name: $kernel,
-                source: $crate::gpu::kernel::shader!($kernel),
-                libraries: &[$($library),*],
-                weights: &[$($weights),*],
-                constants: &[$(($constant, $value)),*],
-                subgroups: $subgroups,
-                $(cooperative: $cooperative,)?
-                ..<$like<'static> as $crate::gpu::kernel::Kernel>::INFO
-            };
-            fn buffers(&self) -> Vec<&wgpu::Buffer> {
-                self.0.buffers()
             }
         }
     };

@@ -1,9 +1,7 @@
-//! The GPU path: the code that makes and uses wgpu objects, and what can be known and chosen of its
-//! kernels.
+//! The GPU path: the code that makes and uses wgpu objects, and what can be known and chosen of its kernels.
 //!
-//! A [`Program`](crate::Program) becomes a plan: dispatches with their pipelines and bind groups,
-//! built once and then submitted as one compute pass a run. Each operation's lowering is a file in
-//! `ops/`, each kernel a file in `shaders/`.
+//! A [`Program`](crate::Program) becomes a plan: dispatches with their pipelines and bind groups, built once and then submitted
+//! as one compute pass a run. Each operation's lowering is a file in `ops/`, each kernel a file in `shaders/`.
 
 pub(crate) mod adapter;
 mod buffer;
@@ -11,7 +9,6 @@ mod compose;
 mod context;
 mod generate;
 mod kernel;
-mod lower;
 mod ops;
 mod pipeline;
 mod plan;
@@ -30,7 +27,7 @@ pub(crate) use context::Context;
 pub use context::Counters;
 pub use generate::generated;
 pub use kernel::{Access, BindingInfo, KernelInfo};
-pub(crate) use lower::lower;
+pub(crate) use ops::lower;
 pub use ops::{GemmKernel, shaders};
 pub(crate) use plan::Plan;
 pub use recurrent_choice::{RecurrentChoice, RecurrentWalk};

@@ -2,8 +2,9 @@
 
 use super::Context;
 use super::compose::{Shader, Tile, compose};
+use super::context::check_limit;
 use super::generate::Generated;
-use super::kernel::{Access, Kernel, KernelInfo};
+use super::kernel::{Access, KernelInfo};
 use crate::CellRef;
 use crate::error::{Error, Result};
 use crate::trusted;
@@ -18,6 +19,7 @@ pub(super) struct Pipeline {
     pub(super) name: String,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) params_size: usize,
     /// Invocations of a workgroup.
     pub(super) workgroup_size: u64,
 }
@@ -71,8 +73,11 @@ pub(super) struct PipelineCache(Mutex<HashMap<String, Arc<Pipeline>>>);
 
 impl Context {
     /// The pipeline of a kernel's variant.
-    pub(super) fn pipeline<K: Kernel>(&self, variant: &Variant<'_>) -> Result<Arc<Pipeline>> {
-        let kernel = &K::INFO;
+    pub(super) fn pipeline(
+        &self,
+        kernel: &KernelInfo,
+        variant: &Variant<'_>,
+    ) -> Result<Arc<Pipeline>> {
         self.known_or(variant.key(kernel), || {
             let is_text = |name: &str| kernel.constants.iter().any(|(known, _)| *known == name);
             let (text, overrides): (Vec<_>, Vec<_>) =
@@ -119,21 +124,17 @@ impl Context {
         } = request;
         self.counters.lock().pipelines += 1;
         // The parameters are storage too.
-        let storage = writes.len() as u32 + 1;
-        if storage > self.limits.max_storage_buffers_per_shader_stage {
-            return Err(Error::Limit {
-                what: format!("kernel {}", shader.name),
-                needed: storage.into(),
-                limit: "max_storage_buffers_per_shader_stage",
-                available: self.limits.max_storage_buffers_per_shader_stage.into(),
-            });
-        }
+        let storage = writes.len() as u64 + 1;
+        let most = self.limits.max_storage_buffers_per_shader_stage.into();
+        let limit = "max_storage_buffers_per_shader_stage";
+        check_limit(&format!("kernel {}", shader.name), storage, limit, most)?;
         if shader.subgroups && !self.device.features().contains(wgpu::Features::SUBGROUP) {
             let reason = format!("{}: the device has no subgroups", shader.name);
             return Err(Error::Gpu(reason));
         }
         if shader.subgroups && cfg!(target_arch = "wasm32") {
-            // Browsers want it, naga knows no such directive. On the line of the first file's comment, so that lines keep their numbers.
+            // Browsers want it, naga knows no such directive. On the line of the first file's comment, so that lines keep their
+            // numbers.
             shader.text.insert_str(0, "enable subgroups; ");
         }
         let module = self.shader_module(&shader)?;
@@ -168,6 +169,7 @@ impl Context {
                 name: shader.name.clone(),
                 pipeline,
                 layout,
+                params_size,
                 workgroup_size: shader.workgroup_size(&overrides).unwrap_or(0),
             }
         })
@@ -219,33 +221,19 @@ impl Context {
 }
 
 fn layout_entries(writes: &[bool], params_size: usize) -> Vec<wgpu::BindGroupLayoutEntry> {
-    let entry = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
+    let entry = |binding, read_only, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
         ty: wgpu::BindingType::Buffer {
-            ty,
+            ty: wgpu::BufferBindingType::Storage { read_only },
             has_dynamic_offset,
             min_binding_size: std::num::NonZeroU64::new(size),
         },
         count: None,
     };
-    let params = entry(
-        0,
-        wgpu::BufferBindingType::Storage { read_only: true },
-        true,
-        params_size as u64,
-    );
-    let storage = (1..).zip(writes).map(|(binding, writes)| {
-        let ty = wgpu::BufferBindingType::Storage { read_only: !writes };
-        // The least size of a binding is its element's, which differs: wgpu asks the shader.
-        wgpu::BindGroupLayoutEntry {
-            ty: wgpu::BindingType::Buffer {
-                ty,
-                has_dynamic_offset: false,
-                min_binding_size: None,
-            },
-            ..entry(binding, ty, false, 4)
-        }
-    });
+    let params = entry(0, true, true, params_size as u64);
+    // The least size of a binding is its element's, which differs: wgpu asks the shader.
+    let storage = (1..).zip(writes);
+    let storage = storage.map(|(binding, writes)| entry(binding, !writes, false, 0));
     std::iter::once(params).chain(storage).collect()
 }

@@ -19,8 +19,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Plan {
     dispatches: Vec<Dispatch>,
-    /// The editions of which the results of some dispatches were made: those need not run again
-    /// while they hold.
+    bind_groups: Vec<wgpu::BindGroup>,
+    /// The editions of which the results of some dispatches were made: those need not run again while they hold.
     editions: Mutex<Vec<Editions>>,
     /// The tensors that a run writes to.
     written: Vec<Buffer>,
@@ -33,7 +33,8 @@ struct Dispatch {
     /// Index in the program.
     operation: usize,
     pipeline: Arc<Pipeline>,
-    bind_group: wgpu::BindGroup,
+    /// Index in the bind groups.
+    bind_group: usize,
     params_offset: u32,
     workgroups: [u32; 3],
     /// Index in the editions.
@@ -56,23 +57,19 @@ impl Plan {
         }
         let _order = context.order.lock();
         before.iter().for_each(|copy| copy.to.0.writes());
-        let hold: Vec<_> = self
-            .editions
-            .lock()
-            .iter_mut()
-            .map(Editions::holds)
-            .collect();
+        let mut editions = self.editions.lock();
+        let hold: Vec<_> = editions.iter_mut().map(Editions::holds).collect();
+        drop(editions);
         self.writes(after);
-        let mut encoder = context
-            .device
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        before.iter().for_each(|copy| copy.encode(&mut encoder));
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            self.encode(&mut pass, 0..self.dispatches.len(), &hold);
-        }
-        after.iter().for_each(|copy| copy.encode(&mut encoder));
-        let submitted = context.guarded("a run", || context.submit(encoder.finish()));
+        let submitted = context.guarded("a run", || {
+            context.submit(|encoder| {
+                before.iter().for_each(|copy| copy.encode(encoder));
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                self.encode(&mut pass, 0..self.dispatches.len(), &hold);
+                drop(pass);
+                after.iter().for_each(|copy| copy.encode(encoder));
+            })
+        });
         if submitted.is_err() {
             self.forget();
         }
@@ -103,7 +100,8 @@ impl Plan {
                 pass.set_pipeline(&dispatch.pipeline.pipeline);
                 current = Some(&dispatch.pipeline);
             }
-            pass.set_bind_group(0, &dispatch.bind_group, &[dispatch.params_offset]);
+            let bind_group = &self.bind_groups[dispatch.bind_group];
+            pass.set_bind_group(0, bind_group, &[dispatch.params_offset]);
             let [x, y, z] = dispatch.workgroups;
             pass.dispatch_workgroups(x, y, z);
         }
@@ -129,22 +127,17 @@ impl Plan {
 
     /// The dispatches in the order they run.
     pub(crate) fn launches(&self) -> Vec<Launch<'_>> {
-        let launch = |dispatch| {
-            let Dispatch {
-                operation,
-                pipeline,
-                workgroups,
-                ..
-            }: &Dispatch = dispatch;
-            let workgroups = workgroups.iter().map(|count| u64::from(*count)).product();
-            Launch {
-                operation: *operation,
-                kernel: (&*pipeline.name).into(),
-                workgroups,
-                invocations: workgroups * pipeline.workgroup_size,
-            }
-        };
-        self.dispatches.iter().map(launch).collect()
+        (self.dispatches.iter())
+            .map(|dispatch| {
+                let workgroups = dispatch.workgroups.map(u64::from).iter().product();
+                Launch {
+                    operation: dispatch.operation,
+                    kernel: (&*dispatch.pipeline.name).into(),
+                    workgroups,
+                    invocations: workgroups * dispatch.pipeline.workgroup_size,
+                }
+            })
+            .collect()
     }
 
     /// Name and elements of the memory that operations have for themselves.

@@ -32,8 +32,7 @@ pub struct RecurrentChoice {
     /// Neighbouring units of an invocation backwards, 1, 2 or 4: each input it loads serves them
     /// all. Forward it is the gates of one unit.
     pub outputs: usize,
-    /// Whether the invocations of a subgroup load inputs for each other; those that walk by
-    /// themselves cannot.
+    /// Whether the invocations of a subgroup load inputs for each other; those that walk by themselves cannot.
     pub subgroups: bool,
 }
 
@@ -127,34 +126,35 @@ impl RecurrentChoice {
         let rows = best.rows;
         let (walk, other) = match best.walk {
             Device => (Device, Workgroup),
-            _ => (Workgroup, Device),
+            Workgroup | Invocation => (Workgroup, Device),
         };
-        let others: &[_] = if kind == AdapterKind::Software {
-            &[
-                (other, rows, 2),
-                (Device, 1, 1),
-                (Device, 2, 4),
-                (Device, 16, 4),
-                (Device, 16, 2),
-                (Device, 8, 4),
-                (Device, 4, 4),
-            ]
-        } else {
-            // Fewer rows give more workgroups, more rows more work for each weight.
-            &[
-                (other, rows, 1),
-                (walk, 1, 1),
-                (other, 1, 1),
-                (Device, 8, 1),
-                (Device, 4, 4),
-                (Workgroup, 2, 1),
-                (Workgroup, 8, 1),
-            ]
+        let on_software = [
+            (other, rows, 2),
+            (Device, 1, 1),
+            (Device, 2, 4),
+            (Device, 16, 4),
+            (Device, 16, 2),
+            (Device, 8, 4),
+            (Device, 4, 4),
+        ];
+        // Fewer rows give more workgroups, more rows more work for each weight.
+        let on_hardware = [
+            (other, rows, 1),
+            (walk, 1, 1),
+            (other, 1, 1),
+            (Device, 8, 1),
+            (Device, 4, 4),
+            (Workgroup, 2, 1),
+            (Workgroup, 8, 1),
+        ];
+        let others = match kind {
+            AdapterKind::Software => on_software,
+            _ => on_hardware,
         };
-        let others = others.iter().map(|(walk, rows, outputs)| Self {
-            walk: *walk,
-            rows: *rows,
-            outputs: *outputs,
+        let others = others.into_iter().map(|(walk, rows, outputs)| Self {
+            walk,
+            rows,
+            outputs,
             subgroups,
         });
         let invocation = Self::suits_invocation(shape, gates).then(|| Self::by_invocation(shape));
@@ -180,8 +180,7 @@ impl RecurrentChoice {
             return Self::on_software(subgroups, shape, gates);
         }
         let weights = gates * shape.hidden * shape.output;
-        // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5
-        // µs for a dispatch.
+        // A workgroup streams all weights each step, at some 100 bytes a nanosecond, against some 5 µs for a dispatch.
         let small = weights * weight_bytes <= 400_000;
         Self {
             walk: if small { Workgroup } else { Device },
@@ -192,8 +191,7 @@ impl RecurrentChoice {
         }
     }
 
-    /// The choice on Mesa's llvmpipe, which pays for loads, and for a dispatch some 25 µs to wake
-    /// its threads (measured).
+    /// The choice on Mesa's llvmpipe, which pays for loads, and for a dispatch some 25 µs to wake its threads (measured).
     fn on_software(subgroups: bool, shape: &RecurrentShape, gates: usize) -> Self {
         if Self::suits_invocation(shape, gates) {
             return Self::by_invocation(shape);

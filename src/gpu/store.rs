@@ -1,9 +1,8 @@
 //! What a device leaves on disk for the next process: the tuner's choices, and compiled pipelines
 //! where the driver gives them away.
 //!
-//! Two files in the user's cache directory, `bptt/choices.tsv` and `bptt/` with wgpu's name for the
-//! adapter's pipelines. A file that cannot be read is as good as none; one that cannot be written
-//! is left.
+//! Two files in the user's cache directory, `bptt/choices.tsv` and `bptt/` with wgpu's name for the adapter's pipelines. A file
+//! that cannot be read is as good as none; one that cannot be written is left.
 
 use super::ops::KERNELS;
 use super::tuner::Effort;

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 /// Passes whose two timestamps one query set holds.
 const PASSES: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
-/// When each group started and ended, in nanoseconds after the first started, and how long the host
-/// waited.
+/// When each group started and ended, in nanoseconds after the first started, and how long the host waited.
 pub(crate) struct Timestamps {
     pub(crate) passes: Vec<[u64; 2]>,
     pub(crate) wall: Duration,
@@ -27,7 +26,7 @@ impl Plan {
         groups: &[usize],
     ) -> Result<Timestamps> {
         context.check()?;
-        check_feature(&context.device, context.info())?;
+        check_feature(&context.device, &context.info)?;
         let sets = query_sets(context, groups.len())?;
         let bytes = 16 * groups.len().max(1) as u64;
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
@@ -37,46 +36,34 @@ impl Plan {
         before.iter().for_each(|copy| copy.to.0.writes());
         self.writes(after);
         let index = context.guarded("a profiled run", || {
-            let mut encoder = context
-                .device
-                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            before.iter().for_each(|copy| copy.encode(&mut encoder));
-            let mut first = 0;
-            for (group, count) in groups.iter().enumerate() {
-                let query = 2 * (group % PASSES) as u32;
-                let descriptor = wgpu::ComputePassDescriptor {
-                    label: None,
-                    timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                        query_set: &sets[group / PASSES],
-                        beginning_of_pass_write_index: Some(query),
-                        end_of_pass_write_index: Some(query + 1),
-                    }),
-                };
-                let mut pass = encoder.begin_compute_pass(&descriptor);
-                self.encode(&mut pass, first..first + count, &[]);
-                first += count;
-            }
-            after.iter().for_each(|copy| copy.encode(&mut encoder));
-            for (index, passes) in groups.chunks(PASSES).enumerate() {
-                let queries = 0..2 * passes.len() as u32;
-                let at = (16 * PASSES * index) as u64;
-                encoder.resolve_query_set(&sets[index], queries, &ticks, at);
-            }
-            context.submit(encoder.finish())
+            context.submit(|encoder| {
+                before.iter().for_each(|copy| copy.encode(encoder));
+                let mut first = 0;
+                for (group, count) in groups.iter().enumerate() {
+                    let query = 2 * (group % PASSES) as u32;
+                    let descriptor = wgpu::ComputePassDescriptor {
+                        label: None,
+                        timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                            query_set: &sets[group / PASSES],
+                            beginning_of_pass_write_index: Some(query),
+                            end_of_pass_write_index: Some(query + 1),
+                        }),
+                    };
+                    let mut pass = encoder.begin_compute_pass(&descriptor);
+                    self.encode(&mut pass, first..first + count, &[]);
+                    first += count;
+                }
+                after.iter().for_each(|copy| copy.encode(encoder));
+                for (index, passes) in groups.chunks(PASSES).enumerate() {
+                    let queries = 0..2 * passes.len() as u32;
+                    let at = (16 * PASSES * index) as u64;
+                    encoder.resolve_query_set(&sets[index], queries, &ticks, at);
+                }
+            })
         })?;
         drop(order);
         self.count(context, 0);
-        let wait = wgpu::PollType::Wait {
-            submission_index: Some(index),
-            timeout: None,
-        };
-        context.device.poll(wait).map_err(|reason| {
-            let reason = reason.to_string();
-            context
-                .check()
-                .err()
-                .unwrap_or(Error::DeviceLost { reason })
-        })?;
+        context.wait(Some(index))?;
         let wall = start.elapsed();
         // A timestamp is 64 bits; they are read as two floats each, of which nothing is computed.
         let words = pollster::block_on(context.read(&ticks, 0, 4 * groups.len()))?;

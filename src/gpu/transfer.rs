@@ -1,7 +1,7 @@
 //! Data to and from the GPU.
 
 use super::{Buffer, Context};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use futures::channel::oneshot;
 
 /// A copy of `len` floats between two buffers, each with the float it starts at.
@@ -49,19 +49,11 @@ impl Words<'_> {
 impl Context {
     /// Writes floats into storage, `offset` floats from its start; ordered before the next submit.
     pub(crate) fn write(&self, buffer: &Buffer, offset: usize, values: &[f32]) -> Result<()> {
-        if !values.is_empty() {
-            let _order = self.order.lock();
-            buffer.writes();
-            self.guarded("writing to a tensor", || {
-                self.queue
-                    .write_buffer(buffer, 4 * offset as u64, bytemuck::cast_slice(values));
-            })?;
-        }
-        self.check()
+        self.write_with(buffer, offset, values.len(), |words| words.copy(values))
     }
 
-    /// Writes `len` words into storage, `offset` words from its start: `fill` puts all of them where the queue takes them from. Ordered
-    /// before the next submit.
+    /// Writes `len` words into storage, `offset` words from its start: `fill` puts all of them where the queue takes them from.
+    /// Ordered before the next submit.
     pub(crate) fn write_with(
         &self,
         buffer: &Buffer,
@@ -92,11 +84,7 @@ impl Context {
         let _order = self.order.lock();
         copies.iter().for_each(|copy| copy.to.0.writes());
         self.guarded("copying a tensor", || {
-            let mut encoder = self
-                .device
-                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            copies.iter().for_each(|copy| copy.encode(&mut encoder));
-            self.submit(encoder.finish());
+            self.submit(|encoder| copies.iter().for_each(|copy| copy.encode(encoder)));
         })
     }
 
@@ -115,11 +103,10 @@ impl Context {
         let staging = self.take_staging(bytes)?;
         let (sender, receiver) = oneshot::channel();
         let index = self.guarded("reading a tensor", || {
-            let mut encoder = self
-                .device
-                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.copy_buffer_to_buffer(buffer, 4 * offset as u64, &staging, 0, Some(bytes));
-            let index = self.submit(encoder.finish());
+            let at = 4 * offset as u64;
+            let index = self.submit(|encoder| {
+                encoder.copy_buffer_to_buffer(buffer, at, &staging, 0, Some(bytes));
+            });
             staging.map_async(wgpu::MapMode::Read, ..bytes, move |outcome| {
                 // The receiver is gone only where the reading future was dropped.
                 sender.send(outcome).ok();
@@ -128,22 +115,17 @@ impl Context {
         })?;
         self.counters.lock().readbacks += 1;
         // A browser's event loop calls back by itself, and there this does nothing.
-        let polled = self.device.poll(wgpu::PollType::Wait {
-            submission_index: Some(index),
-            timeout: None,
-        });
-        let lost = |reason: String| self.check().err().unwrap_or(Error::DeviceLost { reason });
-        polled.map_err(|reason| lost(reason.to_string()))?;
+        self.wait(Some(index))?;
         match receiver.await {
             Ok(Ok(())) => {}
-            Ok(Err(reason)) => return Err(lost(reason.to_string())),
-            Err(_) => return Err(lost("the readback was dropped".to_owned())),
+            Ok(Err(reason)) => return Err(self.lost(reason)),
+            Err(_) => return Err(self.lost("the readback was dropped")),
         }
         self.check()?;
         let values = {
             let view = staging
                 .get_mapped_range(..bytes)
-                .map_err(|reason| lost(reason.to_string()))?;
+                .map_err(|reason| self.lost(reason))?;
             // The mapped bytes may lie anywhere, so they are collected instead of cast.
             bytemuck::pod_collect_to_vec(&view)
         };

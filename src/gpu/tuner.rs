@@ -4,12 +4,13 @@ use super::plan::Plan;
 use super::{AdapterKind, Context};
 use crate::error::{Error, Result};
 use parking_lot::Mutex;
+use std::any::Any;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// A way to do one kind of work. All ways that [`Tuner::choose`] is given must leave the same bits:
 /// what is measured may differ from run to run, results may not.
-pub(super) trait Choice: Copy + PartialEq + std::fmt::Debug {
+pub(super) trait Choice: Copy + PartialEq + std::fmt::Debug + Send + 'static {
     /// What the choices do, one word.
     const FAMILY: &'static str;
     /// What tells this choice from the others, without tabs.
@@ -33,7 +34,7 @@ impl Effort {
         match std::env::var("BPTT_TUNE") {
             Err(std::env::VarError::NotPresent) => Ok(Self::Quick),
             Ok(text) => Self::parse(&text),
-            Err(reason) => Err(Error::argument("BPTT_TUNE", reason, "off, quick or full")),
+            Err(reason) => Err(Self::unknown(reason)),
         }
     }
 
@@ -42,12 +43,12 @@ impl Effort {
             "off" => Ok(Self::Off),
             "" | "quick" => Ok(Self::Quick),
             "full" => Ok(Self::Full),
-            _ => Err(Error::argument(
-                "BPTT_TUNE",
-                format!("{text:?}"),
-                "off, quick or full",
-            )),
+            _ => Err(Self::unknown(format!("{text:?}"))),
         }
+    }
+
+    fn unknown(got: impl ToString) -> Error {
+        Error::argument("BPTT_TUNE", got, "off, quick or full")
     }
 
     /// Time for all measurements of a device; one is always finished.
@@ -91,7 +92,8 @@ pub(super) struct Tuner(Mutex<TunerState>);
 struct TunerState {
     /// The choice of a family and class, by name.
     chosen: HashMap<(&'static str, String), String>,
-    forced: HashMap<&'static str, String>,
+    /// The choice of a family that was forced.
+    forced: HashMap<&'static str, Box<dyn Any + Send>>,
     spent: Duration,
 }
 
@@ -100,21 +102,19 @@ impl Tuner {
     pub(super) fn force<C: Choice>(&self, choice: Option<C>) {
         let forced = &mut self.0.lock().forced;
         match choice {
-            Some(choice) => forced.insert(C::FAMILY, choice.name()),
+            Some(choice) => forced.insert(C::FAMILY, Box::new(choice)),
             None => forced.remove(C::FAMILY),
         };
     }
 
-    /// Whether a choice is forced, or another is; `None` where none is.
-    pub(super) fn forces<C: Choice>(&self, choice: C) -> Option<bool> {
+    /// The choice that is forced.
+    pub(super) fn forced<C: Choice>(&self) -> Option<C> {
         let state = self.0.lock();
-        let forced = state.forced.get(C::FAMILY);
-        forced.map(|forced| *forced == choice.name())
+        state.forced.get(C::FAMILY)?.downcast_ref().copied()
     }
 
-    /// The choice for a class of work: what was forced, else remembered, else measured.
-    /// `candidates` begin with the best guess. `trial` makes a plan that does the work of the class
-    /// a number of times, over memory of its own.
+    /// The choice for a class of work: what was forced, else remembered, else measured. `candidates` begin with the best guess.
+    /// `trial` makes a plan that does the work of the class a number of times, over memory of its own.
     pub(super) fn choose<C: Choice>(
         &self,
         context: &Context,
@@ -141,16 +141,15 @@ impl Tuner {
     ) -> Result<C> {
         let named = |name: &String| candidates.iter().copied().find(|c| c.name() == *name);
         let key = (C::FAMILY, class.to_owned());
+        let forced = self.forced().filter(|choice| candidates.contains(choice));
         {
             let state = self.0.lock();
-            let forced = state.forced.get(C::FAMILY).and_then(named);
             if let Some(choice) = forced.or_else(|| state.chosen.get(&key).and_then(named)) {
                 return Ok(choice);
             }
             let alone = candidates.len() < 2;
-            // In a browser nothing can be waited for here, and wgpu's device that does nothing has
-            // nothing to measure.
-            let idle = context.device().adapter_info().backend == wgpu::Backend::Noop;
+            // In a browser nothing can be waited for here, and wgpu's device that does nothing has nothing to measure.
+            let idle = context.device.adapter_info().backend == wgpu::Backend::Noop;
             if alone || effort == Effort::Off || idle || cfg!(target_arch = "wasm32") {
                 return Ok(candidates[0]);
             }
@@ -164,7 +163,7 @@ impl Tuner {
                 return Ok(choice);
             }
         }
-        if effort == Effort::Quick && context.info().kind == AdapterKind::Software {
+        if effort == Effort::Quick && context.info.kind == AdapterKind::Software {
             return Ok(candidates[0]);
         }
         let (choice, complete) = self.measure(context, effort, candidates, trial)?;
@@ -203,8 +202,7 @@ impl Tuner {
     }
 }
 
-/// The shortest time of one repeat. The plan is as long as needed for the cost of a submit not to
-/// count.
+/// The shortest time of one repeat. The plan is as long as needed for the cost of a submit not to count.
 fn time(
     context: &Context,
     effort: Effort,
@@ -213,10 +211,7 @@ fn time(
     let run = |plan: &Plan| {
         let start = Instant::now();
         plan.run(context, &[], &[])?;
-        let poll = context.device().poll(wgpu::PollType::wait_indefinitely());
-        poll.map_err(|reason| Error::DeviceLost {
-            reason: reason.to_string(),
-        })?;
+        context.wait(None)?;
         Ok::<_, Error>(start.elapsed())
     };
     let once = trial(1)?;
@@ -299,7 +294,7 @@ mod tests {
                 let times = if wait == Wait::Long { 20 } else { 0 };
                 let mut plan = PlanBuilder::new(&context, &buffers)?;
                 for _ in 0..times {
-                    ops::lower(&work, &mut plan)?;
+                    ops::append(&work, &mut plan)?;
                 }
                 plan.finish()
             });

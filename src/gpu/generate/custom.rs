@@ -1,112 +1,54 @@
 //! The kernel around a user's own WGSL.
 
-use super::writer::{Bound, Generated, Source};
+use super::header::{Generated, Header, Source};
 use crate::gpu::compose::custom as compose;
 use crate::program::{Custom, Slice};
-use std::fmt::Write;
 
-/// A kernel under way.
-#[derive(Default)]
-struct Text {
-    fields: String,
-    functions: String,
-    params: Vec<u32>,
-    bindings: Vec<Bound>,
-}
-
-impl Text {
-    fn field(&mut self, name: &str, value: usize) {
-        writeln!(self.fields, "    {name}: u32,").ok();
-        self.params.push(value as u32);
+/// Declares an input or output, with the functions that tell its sizes; returns its variable.
+fn operand(
+    header: &mut Header,
+    functions: &mut String,
+    name: &str,
+    (slice, shape): &(Slice, Vec<usize>),
+    writes: bool,
+) -> String {
+    header.field(&format!("{name}_first"), slice.offset);
+    let sizes = shape.iter().enumerate();
+    let sizes = sizes.map(|(axis, size)| (format!("{name}_size_{axis}"), *size));
+    for (name, value) in [(format!("{name}_len"), slice.len)]
+        .into_iter()
+        .chain(sizes)
+    {
+        let value = header.field(&name, value);
+        functions.push_str(&format!("fn {name}() -> u32 {{\n    return {value};\n}}\n"));
     }
-
-    /// Declares an input or output; returns its variable.
-    fn operand(
-        &mut self,
-        name: &str,
-        (slice, shape): &(Slice, Vec<usize>),
-        writes: bool,
-    ) -> String {
-        let source = Source::Tensor(slice.tensor);
-        let known = self
-            .bindings
-            .iter()
-            .position(|bound| bound.source == source);
-        let index = known.unwrap_or_else(|| {
-            self.bindings.push(Bound {
-                source,
-                whole: false,
-                writes,
-            });
-            self.bindings.len() - 1
-        });
-        self.field(&format!("{name}_first"), slice.offset);
-        self.field(&format!("{name}_len"), slice.len);
-        let mut get = |of: &str| {
-            writeln!(
-                self.functions,
-                "fn {of}() -> u32 {{\n    return params.{of};\n}}"
-            )
-            .ok();
-        };
-        get(&format!("{name}_len"));
-        for axis in 0..shape.len() {
-            get(&format!("{name}_size_{axis}"));
-        }
-        for (axis, size) in shape.iter().enumerate() {
-            self.field(&format!("{name}_size_{axis}"), *size);
-        }
-        format!("t{index}")
-    }
+    header.bind(Source::Tensor(slice.tensor), false, writes)
 }
 
 /// The kernel of an operation; places past the end read 0 and are not written.
 pub(in crate::gpu) fn custom(op: &Custom, invocations: usize) -> Generated {
-    let mut text = Text::default();
+    let (mut header, mut functions) = (Header::default(), String::new());
     for (index, input) in op.inputs.iter().enumerate() {
         let name = format!("input_{index}");
-        let tensor = text.operand(&name, input, false);
-        write!(
-            text.functions,
+        let tensor = operand(&mut header, &mut functions, &name, input, false);
+        functions.push_str(&format!(
             "fn {name}(at: u32) -> f32 {{\n    if at >= params.{name}_len {{\n        return 0.0;\n    }}\n    \
              return {tensor}[params.{name}_first + at];\n}}\n"
-        )
-        .ok();
+        ));
     }
     for (index, output) in op.outputs.iter().enumerate() {
         let name = format!("output_{index}");
-        let tensor = text.operand(&name, output, true);
-        write!(
-            text.functions,
+        let tensor = operand(&mut header, &mut functions, &name, output, true);
+        functions.push_str(&format!(
             "fn set_{name}(at: u32, value: f32) {{\n    if at < params.{name}_len {{\n        \
              {tensor}[params.{name}_first + at] = value;\n    }}\n}}\n"
-        )
-        .ok();
+        ));
     }
-    text.field("invocations", invocations);
-    let mut header = format!("struct Params {{\n{}}}\n", text.fields);
-    header.push_str("@group(0) @binding(0) var<storage, read> params: Params;\n");
-    for (index, bound) in text.bindings.iter().enumerate() {
-        let access = if bound.writes { "read_write" } else { "read" };
-        let binding = index + 1;
-        writeln!(
-            header,
-            "@group(0) @binding({binding}) var<storage, {access}> t{index}: array<f32>;"
-        )
-        .ok();
-    }
-    header.push_str(&text.functions);
-    header.push_str(
-        "@compute @workgroup_size(64)\n\
-         fn main(\n    @builtin(workgroup_id) workgroup: vec3<u32>,\n    \
-         @builtin(num_workgroups) workgroups: vec3<u32>,\n    \
-         @builtin(local_invocation_index) local: u32,\n) {\n    \
-         let index = linear_workgroup(workgroup, workgroups) * 64u + local;\n    \
-         if index < params.invocations {\n        invocation(index);\n    }\n}\n",
-    );
-    Generated {
-        shader: compose(op.operation.name(), &header, &op.operation.wgsl()),
-        params: text.params,
-        bindings: text.bindings,
-    }
+    let count = header.field("invocations", invocations);
+    functions.push_str(&format!(
+        "fn each_invocation(index: u32) {{\n    if index < {count} {{\n        invocation(index);\n    }}\n}}\n"
+    ));
+    let text = header.text() + &functions;
+    let shader = compose(op.operation.name(), &text, &op.operation.wgsl());
+    header.finish(shader)
 }

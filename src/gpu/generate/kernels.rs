@@ -1,290 +1,168 @@
 //! The four forms of a generated kernel.
 
+use super::header::Generated;
 use super::split::Split;
-use super::writer::{Generated, Source, Writer};
-use crate::expr::{Fold, Node, NodeId, Printer};
+use super::writer::Writer;
+use crate::expr::{Fold, NodeId, Printer};
 use crate::program::{Pointwise, product};
-use std::fmt::Write;
 
-const INDEX: &str = "    let index = linear_workgroup(workgroup, workgroups) * 64u + local;\n";
-
-/// Whether some nodes read an operand.
-fn reads(of: &Pointwise, roots: &[NodeId]) -> impl Fn(usize) -> bool {
-    let nodes: Vec<Node> = (of.body.needed(roots.iter().copied()).into_iter())
-        .map(|id| of.body.nodes[id])
-        .collect();
-    move |operand| {
-        let own = |node: &Node| matches!(node, Node::Operand(of) | Node::WholeOperand(of) if *of == operand);
-        nodes.iter().any(own)
-    }
-}
-
-fn no_statistic(_: usize) -> String {
-    unreachable!("an element of a map or a sum uses no statistic")
+/// The nodes that statistics fold.
+fn folded_nodes(of: &Pointwise) -> Vec<NodeId> {
+    of.body.statistics.iter().map(|(_, node)| *node).collect()
 }
 
 /// An invocation an element.
 pub(in crate::gpu) fn map(of: &Pointwise) -> Generated {
-    let mut writer = Writer::new(of);
-    writer.operands(reads(of, &of.body.elements));
+    let mut writer = Writer::new(of, &[&of.body.elements]);
     let len = writer.field("len", of.len());
-    let mut main = format!("{INDEX}    if index >= {len} {{\n        return;\n    }}\n");
-    writer.axes(&mut main, "    ", "index", 0..of.shape.len());
-    elements(
-        of,
-        &mut writer,
-        &mut Printer::new(&of.body),
-        &mut main,
-        "    ",
-        no_statistic,
-    );
-    writer.finish("map", &main, false)
-}
-
-/// Computes and stores the elements.
-fn elements(
-    of: &Pointwise,
-    writer: &mut Writer<'_>,
-    printer: &mut Printer<'_>,
-    main: &mut String,
-    indent: &str,
-    statistic: impl Fn(usize) -> String,
-) {
-    let outputs: Vec<_> = (of.elements.iter().enumerate())
-        .map(|(index, view)| writer.output(&format!("e{index}"), view))
-        .collect();
-    let roots = of.body.elements.iter().copied();
-    printer.print(main, indent, roots, |node| writer.leaf(node, &statistic));
-    for (output, node) in outputs.iter().zip(&of.body.elements) {
-        writeln!(main, "{indent}{output} = {};", Printer::name(*node)).ok();
-    }
-}
-
-/// Computes and stores the results.
-fn results(
-    of: &Pointwise,
-    writer: &mut Writer<'_>,
-    printer: &mut Printer<'_>,
-    main: &mut String,
-    indent: &str,
-    statistic: impl Fn(usize) -> String,
-) {
-    let outputs: Vec<_> = (of.results.iter().enumerate())
-        .map(|(index, view)| writer.output(&format!("r{index}"), view))
-        .collect();
-    let roots = of.body.results.iter().copied();
-    printer.print(main, indent, roots, |node| writer.leaf(node, &statistic));
-    for (output, node) in outputs.iter().zip(&of.body.results) {
-        writeln!(main, "{indent}{output} = {};", Printer::name(*node)).ok();
-    }
+    writer.line(format_args!("if index >= {len} {{ return; }}"));
+    writer.axes("index", 0..of.shape.len());
+    writer.store("e", &of.elements, &of.body.elements);
+    writer.finish("map", false)
 }
 
 /// A workgroup a row: each turn of statistics is a pass over the row, then its elements, then its results.
 pub(in crate::gpu) fn row(of: &Pointwise) -> Generated {
-    let mut writer = Writer::new(of);
     let body = &of.body;
-    writer.operands(|_| true);
+    let mut writer = Writer::new(of, &[&folded_nodes(of), &body.elements, &body.results]);
     let (kept, folded) = of.split_shape();
     let axis = kept.len();
     let rows = writer.field("rows", product(kept));
     let columns = writer.field("columns", product(folded));
-    let mut main = format!(
-        "    let group = linear_workgroup(workgroup, workgroups);\n    let live = group < {rows};\n    \
-         let row = min(group, {rows} - 1u);\n    let columns = select(0u, {columns}, live);\n"
-    );
-    writer.axes(&mut main, "    ", "row", 0..axis);
-    let statistic = |index: usize| format!("s{index}");
-    let mut printer = Printer::new(body);
-    let mut open = "    for (var place = local; place < columns; place += 64u) {\n".to_owned();
-    writer.axes(&mut open, "        ", "place", axis..of.shape.len());
+    writer.line(format_args!("let live = group < {rows};"));
+    writer.line(format_args!("let row = min(group, {rows} - 1u);"));
+    writer.line(format_args!("let columns = select(0u, {columns}, live);"));
+    writer.axes("row", 0..axis);
+    let each_place = |writer: &mut Writer<'_>| {
+        writer.open("for (var place = local; place < columns; place += 64u) ");
+        writer.axes("place", axis..of.shape.len());
+    };
     for turn in body.turns() {
         for index in &turn {
             let start = match body.statistics[*index].0 {
                 Fold::Sum => "0.0",
                 Fold::Max => "LOWEST",
             };
-            writeln!(main, "    var s{index} = {start};").ok();
+            writer.line(format_args!("var s{index} = {start};"));
         }
-        main.push_str(&open);
-        printer.forget();
-        let roots = turn.iter().map(|index| body.statistics[*index].1);
-        printer.print(&mut main, "        ", roots, |node| {
-            writer.leaf(node, statistic)
-        });
+        each_place(&mut writer);
+        writer.compute(turn.iter().map(|index| body.statistics[*index].1));
         for index in &turn {
             let (fold, node) = body.statistics[*index];
             let value = Printer::name(node);
             match fold {
-                Fold::Sum => writeln!(main, "        s{index} += {value};").ok(),
-                Fold::Max => writeln!(main, "        s{index} = max(s{index}, {value});").ok(),
-            };
+                Fold::Sum => writer.line(format_args!("s{index} += {value};")),
+                Fold::Max => writer.line(format_args!("s{index} = max(s{index}, {value});")),
+            }
         }
-        main.push_str("    }\n");
+        writer.close();
         for index in &turn {
             let fold = match body.statistics[*index].0 {
                 Fold::Sum => "row_sum",
                 Fold::Max => "row_max",
             };
-            writeln!(main, "    s{index} = {fold}(local, s{index});").ok();
+            writer.line(format_args!("s{index} = {fold}(local, s{index});"));
         }
     }
     if !of.elements.is_empty() {
-        main.push_str(&open);
-        printer.forget();
-        elements(
-            of,
-            &mut writer,
-            &mut printer,
-            &mut main,
-            "        ",
-            statistic,
-        );
-        main.push_str("    }\n");
+        each_place(&mut writer);
+        writer.store("e", &of.elements, &body.elements);
+        writer.close();
     }
     if !of.results.is_empty() {
-        main.push_str("    if live && local == 0u {\n");
-        for axis in axis..of.shape.len() {
-            writeln!(main, "        let i{axis} = 0u;").ok();
-        }
-        printer.forget();
-        results(
-            of,
-            &mut writer,
-            &mut printer,
-            &mut main,
-            "        ",
-            statistic,
-        );
-        main.push_str("    }\n");
+        writer.open("if live && local == 0u ");
+        writer.no_place();
+        writer.store("r", &of.results, &body.results);
+        writer.close();
     }
-    writer.finish("row", &main, true)
+    writer.finish("row", true)
 }
 
 /// An invocation a block of a row: every blocks-th of its elements. Where a row is one block it gives the results too.
 pub(in crate::gpu) fn part(of: &Pointwise, split: &Split) -> Generated {
-    let mut writer = Writer::new(of);
     let body = &of.body;
     let once = split.blocks == 1;
-    let folded_nodes: Vec<_> = body.statistics.iter().map(|(_, node)| *node).collect();
-    let mut roots = [&folded_nodes[..], &body.elements].concat();
-    if once {
-        roots.extend(&body.results);
-    }
-    writer.operands(reads(of, &roots));
-    let (kept, folded) = of.split_shape();
-    let axis = kept.len();
+    let folded = folded_nodes(of);
+    let results: &[_] = if once { &body.results } else { &[] };
+    let mut writer = Writer::new(of, &[&folded, &body.elements, results]);
+    let axis = of.split_shape().0.len();
     let rows = writer.field("rows", split.rows);
-    let blocks = writer.field("blocks", split.blocks);
-    let len = writer.field("row_len", product(folded));
-    let mut main = format!(
-        "{INDEX}    if index >= {rows} * {blocks} {{\n        return;\n    }}\n    \
-         let row = index % {rows};\n"
-    );
-    writer.axes(&mut main, "    ", "row", 0..axis);
-    for index in 0..folded_nodes.len() {
-        writeln!(main, "    var s{index} = 0.0;").ok();
-    }
-    writeln!(
-        main,
-        "    for (var place = index / {rows}; place < {len}; place += {blocks}) {{"
-    )
-    .ok();
-    writer.axes(&mut main, "        ", "place", axis..of.shape.len());
-    let mut printer = Printer::new(body);
-    let roots = folded_nodes.iter().copied();
-    printer.print(&mut main, "        ", roots, |node| {
-        writer.leaf(node, no_statistic)
-    });
-    for (index, node) in folded_nodes.iter().enumerate() {
-        writeln!(main, "        s{index} += {};", Printer::name(*node)).ok();
-    }
-    elements(
-        of,
-        &mut writer,
-        &mut printer,
-        &mut main,
-        "        ",
-        no_statistic,
-    );
-    main.push_str("    }\n");
-    if once {
-        printer.forget();
-        main.push_str("    {\n");
-        for axis in axis..of.shape.len() {
-            writeln!(main, "        let i{axis} = 0u;").ok();
-        }
-        let statistic = |index: usize| format!("s{index}");
-        results(
-            of,
-            &mut writer,
-            &mut printer,
-            &mut main,
-            "        ",
-            statistic,
-        );
-        main.push_str("    }\n");
+    let len = writer.field("row_len", product(of.split_shape().1));
+    // Sizes that are 1 are no parameters.
+    let (all, row, first, step) = if once {
+        (rows, "index".to_owned(), "0u".to_owned(), "1u".to_owned())
     } else {
-        let partial = writer.bind(Source::Partial, false, true);
-        for index in 0..folded_nodes.len() {
-            let at = format!("index + {index}u * {rows} * {blocks}");
-            writeln!(main, "    {partial}[{at}] = s{index};").ok();
+        let blocks = writer.field("blocks", split.blocks);
+        let (row, first) = (format!("index % {rows}"), format!("index / {rows}"));
+        (format!("{rows} * {blocks}"), row, first, blocks)
+    };
+    writer.line(format_args!("if index >= {all} {{ return; }}"));
+    writer.line(format_args!("let row = {row};"));
+    writer.axes("row", 0..axis);
+    for index in 0..folded.len() {
+        writer.line(format_args!("var s{index} = 0.0;"));
+    }
+    writer.open(format_args!(
+        "for (var place = {first}; place < {len}; place += {step}) "
+    ));
+    writer.axes("place", axis..of.shape.len());
+    writer.compute(folded.iter().copied());
+    for (index, node) in folded.iter().enumerate() {
+        writer.line(format_args!("s{index} += {};", Printer::name(*node)));
+    }
+    writer.store("e", &of.elements, &body.elements);
+    writer.close();
+    if once {
+        writer.open("");
+        writer.no_place();
+        writer.store("r", &of.results, &body.results);
+        writer.close();
+    } else {
+        let partial = writer.partial(true);
+        for index in 0..folded.len() {
+            writer.line(format_args!(
+                "{partial}[index + {index}u * {all}] = s{index};"
+            ));
         }
     }
-    writer.finish("reduce", &main, false)
+    writer.finish("reduce", false)
 }
 
 /// The blocks' sums added up, by an invocation a row or (where there are many blocks) a workgroup a row, then the results.
 pub(in crate::gpu) fn finish(of: &Pointwise, split: &Split) -> Generated {
-    let mut writer = Writer::new(of);
     let body = &of.body;
-    writer.operands(reads(of, &body.results));
-    let axis = of.split_shape().0.len();
+    let mut writer = Writer::new(of, &[&body.results]);
     let rows = writer.field("rows", split.rows);
     let blocks = writer.field("blocks", split.blocks);
-    let partial = writer.bind(Source::Partial, false, false);
-    let mut main = match split.by_workgroup {
-        true => format!(
-            "    let group = linear_workgroup(workgroup, workgroups);\n    let live = group < {rows};\n    \
-             let row = min(group, {rows} - 1u);\n"
-        ),
-        false => format!(
-            "{INDEX}    if index >= {rows} {{\n        return;\n    }}\n    let row = index;\n"
-        ),
-    };
-    let (start, step) = match split.by_workgroup {
-        true => ("local", "64u"),
-        false => ("0u", "1u"),
+    let partial = writer.partial(false);
+    let (first, step) = if split.by_workgroup {
+        writer.line(format_args!("let row = min(group, {rows} - 1u);"));
+        ("local", "64u")
+    } else {
+        writer.line(format_args!("if index >= {rows} {{ return; }}"));
+        writer.line("let row = index;");
+        ("0u", "1u")
     };
     for index in 0..body.statistics.len() {
-        write!(
-            main,
-            "    var s{index} = 0.0;\n    \
-             for (var block = {start}; block < {blocks}; block += {step}) {{\n        \
-             s{index} += {partial}[block * {rows} + row + {index}u * {rows} * {blocks}];\n    }}\n"
-        )
-        .ok();
+        writer.line(format_args!("var s{index} = 0.0;"));
+        writer.open(format_args!(
+            "for (var block = {first}; block < {blocks}; block += {step}) "
+        ));
+        writer.line(format_args!(
+            "s{index} += {partial}[block * {rows} + row + {index}u * {rows} * {blocks}];"
+        ));
+        writer.close();
         if split.by_workgroup {
-            writeln!(main, "    s{index} = row_sum(local, s{index});").ok();
+            writer.line(format_args!("s{index} = row_sum(local, s{index});"));
         }
     }
-    main.push_str(match split.by_workgroup {
-        true => "    if live && local == 0u {\n",
-        false => "    {\n",
+    writer.open(match split.by_workgroup {
+        true => format!("if group < {rows} && local == 0u "),
+        false => String::new(),
     });
-    writer.axes(&mut main, "        ", "row", 0..axis);
-    for axis in axis..of.shape.len() {
-        writeln!(main, "        let i{axis} = 0u;").ok();
-    }
-    let statistic = |index: usize| format!("s{index}");
-    let mut printer = Printer::new(body);
-    results(
-        of,
-        &mut writer,
-        &mut printer,
-        &mut main,
-        "        ",
-        statistic,
-    );
-    main.push_str("    }\n");
-    writer.finish("reduce_finish", &main, split.by_workgroup)
+    writer.axes("row", 0..of.split_shape().0.len());
+    writer.no_place();
+    writer.store("r", &of.results, &body.results);
+    writer.close();
+    writer.finish("reduce_finish", split.by_workgroup)
 }

@@ -1,108 +1,100 @@
 //! The text of a generated kernel, written together with its parameters and bindings, so that they agree.
 
-use crate::expr::Node;
-use crate::gpu::compose::{FUNCTIONS, INDEX, PHILOX, ROW, Shader, concatenate};
+use super::header::{Generated, Header, Source};
+use crate::expr::{Node, NodeId, Printer};
+use crate::gpu::compose::{EACH_INVOCATION, FUNCTIONS, PHILOX, ROW, concatenate};
 use crate::program::{Operand, Pointwise, TensorId, View};
-use std::fmt::Write;
+use std::fmt::Display;
+use std::ops::Range;
 
-/// What a binding of a generated kernel is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::gpu) enum Source {
-    /// A tensor of the program.
-    Tensor(TensorId),
-    /// The partial sums of a reduction.
-    Partial,
-}
-
-/// A binding of a generated kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::gpu) struct Bound {
-    pub(in crate::gpu) source: Source,
-    /// Whether it is read as whole numbers.
-    pub(super) whole: bool,
-    pub(in crate::gpu) writes: bool,
-}
-
-/// A generated kernel with the parameters of one dispatch.
-#[derive(Debug)]
-pub(in crate::gpu) struct Generated {
-    pub(in crate::gpu) shader: Shader,
-    /// The words of its parameters.
-    pub(in crate::gpu) params: Vec<u32>,
-    pub(in crate::gpu) bindings: Vec<Bound>,
+/// What views that lie alike have in common.
+#[derive(Clone, Copy, PartialEq)]
+enum Shared {
+    Offset(TensorId, usize),
+    Stride { axis: usize, stride: usize },
 }
 
 /// A kernel under way.
 pub(super) struct Writer<'a> {
     of: &'a Pointwise,
-    fields: String,
-    params: Vec<u32>,
-    bindings: Vec<Bound>,
+    header: Header,
     /// The text of each operand at the element of the axes' variables `i0`, `i1` …
     operands: Vec<String>,
+    /// The parameters that several views share.
+    shared: Vec<(Shared, String)>,
+    printer: Printer<'a>,
+    main: String,
+    /// How many blocks are open.
+    depth: usize,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(of: &'a Pointwise) -> Self {
+    /// A kernel that computes some of the body's nodes.
+    pub(super) fn new(of: &'a Pointwise, roots: &[&[NodeId]]) -> Self {
         let mut writer = Self {
             of,
-            fields: String::new(),
-            params: vec![],
-            bindings: vec![],
+            header: Header::default(),
             operands: vec![],
+            shared: vec![],
+            printer: Printer::new(&of.body),
+            main: String::new(),
+            depth: 1,
         };
         for (index, number) in of.body.numbers.iter().enumerate() {
-            writer.fields.push_str(&format!("    n{index}: f32,\n"));
-            writer.params.push((*number as f32).to_bits());
+            writer.header.number(&format!("n{index}"), *number as f32);
         }
         for (index, whole) in of.body.wholes.iter().enumerate() {
             writer.field(&format!("w{index}"), *whole as usize);
+        }
+        let mut reads = vec![false; of.operands.len()];
+        for id in of.body.needed(roots.iter().copied().flatten().copied()) {
+            if let Node::Operand(index) | Node::WholeOperand(index) = of.body.nodes[id] {
+                reads[index] = true;
+            }
+        }
+        for (index, operand) in of.operands.iter().enumerate() {
+            let text = reads[index].then(|| writer.operand(index, operand));
+            writer.operands.push(text.unwrap_or_default());
         }
         writer
     }
 
     /// A parameter, as the text that reads it.
     pub(super) fn field(&mut self, name: &str, value: usize) -> String {
-        writeln!(self.fields, "    {name}: u32,").ok();
-        self.params.push(value as u32);
-        format!("params.{name}")
+        self.header.field(name, value)
     }
 
-    /// The variable of a binding.
-    pub(super) fn binding(&mut self, source: Source, whole: bool) -> String {
-        let writes = match source {
-            Source::Tensor(id) => {
-                let outputs = self.of.elements.iter().chain(&self.of.results);
-                outputs.into_iter().any(|output| output.tensor == id)
-            }
-            Source::Partial => false,
-        };
-        self.bind(source, whole, writes)
+    /// The variable of the partial sums.
+    pub(super) fn partial(&mut self, writes: bool) -> String {
+        self.header.bind(Source::Partial, false, writes)
     }
 
-    pub(super) fn bind(&mut self, source: Source, whole: bool, writes: bool) -> String {
-        let known =
-            (self.bindings.iter()).position(|bound| bound.source == source && bound.whole == whole);
-        let index = known.unwrap_or_else(|| {
-            self.bindings.push(Bound {
-                source,
-                whole,
-                writes,
-            });
-            self.bindings.len() - 1
-        });
-        format!("t{index}")
+    fn tensor(&mut self, view: &View, whole: bool) -> String {
+        let mut outputs = self.of.elements.iter().chain(&self.of.results);
+        let writes = outputs.any(|output| output.tensor == view.tensor);
+        self.header.bind(Source::Tensor(view.tensor), whole, writes)
     }
 
-    /// Where an element is: an offset and what each axis adds. Strides of 0 and 1 are part of the text.
-    fn at(&mut self, name: &str, offset: usize, strides: &[usize]) -> String {
-        let mut text = self.field(name, offset);
-        for (axis, stride) in strides.iter().enumerate() {
+    /// A parameter that may be there already, as the text that reads it.
+    fn shared(&mut self, what: Shared, name: &str) -> String {
+        if let Some((_, known)) = self.shared.iter().find(|(known, _)| *known == what) {
+            return known.clone();
+        }
+        let (Shared::Offset(_, value) | Shared::Stride { stride: value, .. }) = what;
+        let field = self.field(name, value);
+        self.shared.push((what, field.clone()));
+        field
+    }
+
+    /// Where an element is, behind the text of an offset: what each axis adds. Strides of 0 and 1 are part of the text.
+    fn at(&mut self, mut text: String, name: &str, strides: &[usize]) -> String {
+        for (axis, &stride) in strides.iter().enumerate() {
             match stride {
                 0 => {}
                 1 => text.push_str(&format!(" + i{axis}")),
-                stride => {
-                    let stride = self.field(&format!("{name}_{axis}"), *stride);
+                _ => {
+                    let what = Shared::Stride { axis, stride };
+                    let stride = self.shared(what, &format!("{name}_{axis}"));
                     text.push_str(&format!(" + i{axis} * {stride}"));
                 }
             }
@@ -110,30 +102,25 @@ impl<'a> Writer<'a> {
         text
     }
 
-    /// Declares the operands that some nodes read, of which `reads` tells.
-    pub(super) fn operands(&mut self, reads: impl Fn(usize) -> bool) {
-        for (index, operand) in self.of.operands.iter().enumerate() {
-            let text = if reads(index) {
-                self.operand(index, operand)
-            } else {
-                String::new()
-            };
-            self.operands.push(text);
-        }
+    fn at_view(&mut self, name: &str, view: &View) -> String {
+        let offset = self.shared(Shared::Offset(view.tensor, view.offset), name);
+        self.at(offset, name, &view.strides)
+    }
+
+    fn at_place(&mut self, name: &str, offset: usize, strides: &[usize]) -> String {
+        let offset = self.field(name, offset);
+        self.at(offset, name, strides)
     }
 
     fn operand(&mut self, index: usize, operand: &Operand) -> String {
         let name = format!("o{index}");
         match operand {
             Operand::Float(view) | Operand::Whole(view) => {
-                let whole = matches!(operand, Operand::Whole(_));
-                let tensor = self.binding(Source::Tensor(view.tensor), whole);
-                let at = self.at(&name, view.offset, &view.strides);
-                format!("{tensor}[{at}]")
+                let tensor = self.tensor(view, matches!(operand, Operand::Whole(_)));
+                format!("{tensor}[{}]", self.at_view(&name, view))
             }
             Operand::Position { offset, strides } => {
-                let at = self.at(&name, *offset, strides);
-                format!("({at})")
+                format!("({})", self.at_place(&name, *offset, strides))
             }
             Operand::Random {
                 rng,
@@ -141,16 +128,17 @@ impl<'a> Writer<'a> {
                 offset,
                 strides,
             } => {
-                let tensor = self.binding(Source::Tensor(rng.tensor), true);
-                let at = self.at(&name, *offset, strides);
+                let tensor = self.header.bind(Source::Tensor(rng.tensor), true, false);
+                let at = self.at_place(&name, *offset, strides);
                 let site = self.field(&format!("{name}_site"), *site as usize);
                 let rng = self.field(&format!("{name}_rng"), rng.offset);
-                let word = |n: usize| format!("{tensor}[{rng} + {n}u]");
-                let (seed, step) = ((word(0), word(1)), (word(2), word(3)));
-                format!(
-                    "random_word({at}, {site}, vec2<u32>({}, {}), vec2<u32>({}, {}))",
-                    seed.0, seed.1, step.0, step.1
-                )
+                let words = |n: usize| {
+                    format!(
+                        "vec2<u32>({tensor}[{rng} + {n}u], {tensor}[{rng} + {}u])",
+                        n + 1
+                    )
+                };
+                format!("random_word({at}, {site}, {}, {})", words(0), words(2))
             }
             Operand::Gather {
                 view,
@@ -159,91 +147,93 @@ impl<'a> Writer<'a> {
                 stride,
                 len,
             } => {
-                let table = self.binding(Source::Tensor(view.tensor), false);
-                let indices = self.binding(Source::Tensor(index.tensor), true);
-                let at = self.at(&name, view.offset, &view.strides);
-                let place = self.at(&format!("{name}_index"), index.offset, &index.strides);
+                let table = self.tensor(view, false);
+                let indices = self.tensor(index, true);
+                let at = self.at_view(&name, view);
+                let place = self.at_view(&format!("{name}_index"), index);
                 let shift = self.field(&format!("{name}_shift"), *shift as usize);
-                let step = self.field(&format!("{name}_step"), *stride);
+                let step = match stride {
+                    1 => String::new(),
+                    stride => format!(" * {}", self.field(&format!("{name}_step"), *stride)),
+                };
                 let last = self.field(&format!("{name}_last"), len - 1);
                 let row = format!("({indices}[{place}] - {shift})");
-                format!("select(0.0, {table}[{at} + min({row}, {last}) * {step}], {row} <= {last})")
+                format!("select(0.0, {table}[{at} + min({row}, {last}){step}], {row} <= {last})")
             }
         }
     }
 
-    /// The text of a leaf of the body. `statistic`: that of a statistic.
-    pub(super) fn leaf(&self, node: &Node, statistic: impl Fn(usize) -> String) -> String {
-        match node {
-            Node::Operand(index) | Node::WholeOperand(index) => self.operands[*index].clone(),
-            Node::Statistic(index) => statistic(*index),
-            Node::Number(index) => format!("params.n{index}"),
-            Node::Whole(index) => format!("params.w{index}"),
-            _ => unreachable!("other nodes are no leaves"),
-        }
+    /// A line of the kernel.
+    pub(super) fn line(&mut self, text: impl Display) {
+        self.main
+            .push_str(&format!("{:1$}{text}\n", "", 4 * self.depth));
     }
 
-    /// The variable that an output is stored in, at the element of the axes' variables.
-    pub(super) fn output(&mut self, name: &str, view: &View) -> String {
-        let tensor = self.bind(Source::Tensor(view.tensor), false, true);
-        let at = self.at(name, view.offset, &view.strides);
-        format!("{tensor}[{at}]")
+    /// A line that opens a block, in which nothing is computed yet.
+    pub(super) fn open(&mut self, text: impl Display) {
+        self.line(format_args!("{text}{{"));
+        self.depth += 1;
+        self.printer.forget();
     }
 
-    /// Statements that give the axes' variables from a linear index, which they use up.
-    pub(super) fn axes(
-        &mut self,
-        text: &mut String,
-        indent: &str,
-        index: &str,
-        axes: std::ops::Range<usize>,
-    ) {
-        if axes.len() == 1 {
-            writeln!(text, "{indent}let i{} = {index};", axes.start).ok();
-            return;
-        }
+    pub(super) fn close(&mut self) {
+        self.depth -= 1;
+        self.line("}");
+    }
+
+    /// The axes' variables from a linear index.
+    pub(super) fn axes(&mut self, index: &str, axes: Range<usize>) {
         let mut rest = index.to_owned();
         for axis in axes.clone().rev() {
             if axis == axes.start {
-                writeln!(text, "{indent}let i{axis} = {rest};").ok();
-                continue;
+                self.line(format_args!("let i{axis} = {rest};"));
+            } else {
+                let size = self.field(&format!("size_{axis}"), self.of.shape[axis]);
+                self.line(format_args!("let i{axis} = {rest} % {size};"));
+                rest = format!("({rest} / {size})");
             }
-            let size = match self.fields.contains(&format!(" size_{axis}:")) {
-                true => format!("params.size_{axis}"),
-                false => self.field(&format!("size_{axis}"), self.of.shape[axis]),
-            };
-            writeln!(text, "{indent}let i{axis} = {rest} % {size};").ok();
-            rest = format!("({rest} / {size})");
         }
     }
 
-    /// Ends with the body of `main`, which has `workgroup`, `workgroups` and `local`.
-    pub(super) fn finish(self, family: &str, main: &str, uses_rows: bool) -> Generated {
-        let mut text = format!(
-            "// {family} {}: generated from an expression.\n",
-            self.of.name
-        );
-        writeln!(text, "struct Params {{\n{}}}", self.fields).ok();
-        text.push_str("@group(0) @binding(0) var<storage, read> params: Params;\n");
-        for (index, bound) in self.bindings.iter().enumerate() {
-            let access = if bound.writes { "read_write" } else { "read" };
-            let ty = if bound.whole { "u32" } else { "f32" };
-            let binding = index + 1;
-            writeln!(
-                text,
-                "@group(0) @binding({binding}) var<storage, {access}> t{index}: array<{ty}>;"
-            )
-            .ok();
+    /// The variables of the axes that form a row, where there is no element.
+    pub(super) fn no_place(&mut self) {
+        for axis in self.of.split_shape().0.len()..self.of.shape.len() {
+            self.line(format_args!("let i{axis} = 0u;"));
         }
-        write!(
-            text,
-            "@compute @workgroup_size(64)\n\
-             fn main(\n    @builtin(workgroup_id) workgroup: vec3<u32>,\n    \
-             @builtin(num_workgroups) workgroups: vec3<u32>,\n    \
-             @builtin(local_invocation_index) local: u32,\n) {{\n{main}}}\n"
-        )
-        .ok();
-        let mut libraries = vec![INDEX];
+    }
+
+    /// Computes nodes, whose values have names then.
+    pub(super) fn compute(&mut self, roots: impl IntoIterator<Item = NodeId>) {
+        let operands = &self.operands;
+        let leaf = |node: &Node| match node {
+            Node::Operand(index) | Node::WholeOperand(index) => operands[*index].clone(),
+            Node::Statistic(index) => format!("s{index}"),
+            Node::Number(index) => format!("params.n{index}"),
+            Node::Whole(index) => format!("params.w{index}"),
+            _ => unreachable!("other nodes are no leaves"),
+        };
+        let indent = " ".repeat(4 * self.depth);
+        self.printer.print(&mut self.main, &indent, roots, leaf);
+    }
+
+    /// Computes nodes and stores them, each in a view at the element of the axes' variables.
+    pub(super) fn store(&mut self, name: &str, views: &[View], nodes: &[NodeId]) {
+        self.compute(nodes.iter().copied());
+        for (index, (view, node)) in views.iter().zip(nodes).enumerate() {
+            let tensor = self.tensor(view, false);
+            let at = self.at_view(&format!("{name}{index}"), view);
+            self.line(format_args!("{tensor}[{at}] = {};", Printer::name(*node)));
+        }
+    }
+
+    /// Ends a kernel, `by_group` where a workgroup works on a row.
+    pub(super) fn finish(self, family: &str, by_group: bool) -> Generated {
+        let main = self.main;
+        let (entry, signature) = match by_group {
+            true => (ROW, "each_group(group: u32, local: u32)"),
+            false => (EACH_INVOCATION, "each_invocation(index: u32)"),
+        };
+        let mut libraries = vec![entry];
         let calls = |functions: &[&str]| functions.iter().any(|function| main.contains(function));
         // What is not called costs a driver time too.
         if calls(&["sigmoid(", "tanh_exact(", "exp_m1(", "softplus(", "erf("]) {
@@ -252,14 +242,12 @@ impl<'a> Writer<'a> {
         if calls(&["random_word("]) {
             libraries.push(PHILOX);
         }
-        if uses_rows {
-            libraries.push(ROW);
-        }
+        let text = format!(
+            "// {family} {}: generated from an expression.\n{}fn {signature} {{\n{main}}}\n",
+            self.of.name,
+            self.header.text(),
+        );
         let name = format!("{family}.{}", self.of.name);
-        Generated {
-            shader: concatenate(name, &text, &libraries),
-            params: self.params,
-            bindings: self.bindings,
-        }
+        self.header.finish(concatenate(name, &text, &libraries))
     }
 }

@@ -1,8 +1,8 @@
-//! What the steps of a recurrence hand on: states, with h's rows padded, and what the backward pass
-//! adds.
+//! What the steps of a recurrence hand on: states, with h's rows padded, and what the backward pass adds.
 
 use super::GROUP;
 use crate::error::Result;
+use crate::gpu::compose::EACH_INVOCATION;
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
@@ -14,6 +14,7 @@ kernel! {
         rows: u32, width: u32, from_at: u32, from_width: u32, to_at: u32, to_width: u32, rest: u32, len: u32,
     }
     bindings { from_states: Read, to_states: ReadWrite }
+    libraries [EACH_INVOCATION]
 }
 
 /// Where things are in a carry.
@@ -33,9 +34,8 @@ pub(super) struct CarryLayout {
     pub(super) len: usize,
 }
 
-/// Memory of a step before and a step after, which change places at every step: two buffers, as a
-/// dispatch cannot read as vectors what it writes, or two halves of one where a dispatch does many
-/// steps.
+/// Memory of a step before and a step after, which change places at every step: two buffers, as a dispatch cannot read as vectors
+/// what it writes, or two halves of one where a dispatch does many steps.
 #[derive(Clone, Debug)]
 pub(super) struct Carry {
     layout: CarryLayout,
@@ -82,42 +82,27 @@ impl Carry {
         Ok(carry)
     }
 
-    /// Makes `states` what the first step takes.
-    pub(super) fn load(&self, plan: &mut PlanBuilder<'_>, states: Slice) -> Result<()> {
-        let layout = self.layout;
-        let params = CarryParams {
-            rows: layout.rows as u32,
-            width: layout.width as u32,
-            from_at: states.offset as u32,
-            from_width: layout.width as u32,
-            to_at: 0,
-            to_width: layout.h_width as u32,
-            rest: layout.states as u32,
-            len: layout.len as u32,
-        };
-        let from = plan.buffer(states.tensor);
-        self.shift(plan, from, &self.buffers[0], params)
+    /// Where the first `steps` steps leave their numbers.
+    fn after(&self, steps: usize) -> (&wgpu::Buffer, u32) {
+        match (self.by_device, steps % 2) {
+            (true, half) => (&self.buffers[half], 0),
+            (false, half) => (&self.buffers[0], (half * self.layout.len) as u32),
+        }
     }
 
     /// The memory of a step, counted from 0. `loaded`: whether the first step takes any states.
     pub(super) fn of_step(&self, plan: &PlanBuilder<'_>, step: usize, loaded: bool) -> StepMemory {
-        let fresh = step == 0 && !loaded;
-        let (now, next) = (step % 2, (step + 1) % 2);
-        if !self.by_device {
-            return StepMemory {
-                before: plan.read_or_unused(None),
-                after: self.buffers[0].clone(),
-                take_at: (now * self.layout.len) as u32,
-                leave_at: (next * self.layout.len) as u32,
-                fresh,
-            };
-        }
+        let (before, take_at) = self.after(step);
+        let (after, leave_at) = self.after(step + 1);
         StepMemory {
-            before: self.buffers[now].clone(),
-            after: self.buffers[next].clone(),
-            take_at: 0,
-            leave_at: 0,
-            fresh,
+            before: match self.by_device {
+                true => before.clone(),
+                false => plan.read_or_unused(None),
+            },
+            after: after.clone(),
+            take_at,
+            leave_at,
+            fresh: step == 0 && !loaded,
         }
     }
 
@@ -128,19 +113,22 @@ impl Carry {
         steps: usize,
         to: Slice,
     ) -> StepMemory {
-        let half = steps % 2;
-        let (before, take_at) = if self.by_device {
-            (half, 0)
-        } else {
-            (0, half * self.layout.len)
-        };
+        let (before, take_at) = self.after(steps);
         StepMemory {
-            before: self.buffers[before].clone(),
+            before: before.clone(),
             after: plan.buffer(to.tensor).clone(),
-            take_at: take_at as u32,
+            take_at,
             leave_at: to.offset as u32,
             fresh: false,
         }
+    }
+
+    /// Makes `states` what the first step takes.
+    pub(super) fn load(&self, plan: &mut PlanBuilder<'_>, states: Slice) -> Result<()> {
+        let CarryLayout { width, h_width, .. } = self.layout;
+        let from = (plan.buffer(states.tensor), states.offset as u32, width);
+        let to = (self.after(0).0, 0, h_width);
+        self.shift(plan, from, to, (self.layout.states, self.layout.len))
     }
 
     /// Writes the states, and the sums behind them, as the first `steps` steps leave them.
@@ -150,34 +138,42 @@ impl Carry {
         steps: usize,
         states: Slice,
     ) -> Result<()> {
-        let layout = self.layout;
-        let memory = self.after_steps(plan, steps, states);
-        let rest = layout.states + layout.sums;
-        let params = CarryParams {
-            rows: layout.rows as u32,
-            width: layout.width as u32,
-            from_at: memory.take_at,
-            from_width: layout.h_width as u32,
-            to_at: memory.leave_at,
-            to_width: layout.width as u32,
-            rest: rest as u32,
-            len: (layout.rows * layout.width + rest) as u32,
-        };
-        self.shift(plan, &memory.before, &memory.after, params)
+        let CarryLayout {
+            rows,
+            width,
+            h_width,
+            ..
+        } = self.layout;
+        let rest = self.layout.states + self.layout.sums;
+        let (from, at) = self.after(steps);
+        let to = (plan.buffer(states.tensor), states.offset as u32, width);
+        self.shift(plan, (from, at, h_width), to, (rest, rows * width + rest))
     }
 
+    /// Moves states between buffers, each with where they start and the elements of a row of h. `rest`: the elements behind h,
+    /// `len`: all that are written.
     fn shift(
         &self,
         plan: &mut PlanBuilder<'_>,
-        from_states: &wgpu::Buffer,
-        to_states: &wgpu::Buffer,
-        params: CarryParams,
+        from: (&wgpu::Buffer, u32, usize),
+        to: (&wgpu::Buffer, u32, usize),
+        (rest, len): (usize, usize),
     ) -> Result<()> {
         let kernel = Shift {
-            from_states,
-            to_states,
+            from_states: from.0,
+            to_states: to.0,
         };
-        let workgroups = plan.workgroups((params.len as usize).div_ceil(GROUP), 1)?;
+        let params = CarryParams {
+            rows: self.layout.rows as u32,
+            width: self.layout.width as u32,
+            from_at: from.1,
+            from_width: from.2 as u32,
+            to_at: to.1,
+            to_width: to.2 as u32,
+            rest: rest as u32,
+            len: len as u32,
+        };
+        let workgroups = plan.workgroups(len.div_ceil(GROUP), 1)?;
         plan.dispatch(&kernel, &Variant::default(), params, workgroups)
     }
 }

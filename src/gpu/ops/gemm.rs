@@ -1,118 +1,53 @@
 //! Matrix products: which kernel, in how many parts, over which steps.
 
 mod choice;
+mod kernels;
 
 pub use choice::GemmKernel;
+pub(super) use kernels::{
+    COOPERATIVE_8, COOPERATIVE_16, Gemm, GemmSum, REGISTER, SUBGROUP, WORKGROUP,
+};
 
+use self::kernels::{Cover, GemmParams, GemmSumParams};
 use super::pack_half::Half;
 use super::pointwise::fill;
 use super::{flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::{
-    GEMM_B, GEMM_B_HALF, GEMM_COOPERATIVE, GEMM_NUMBERS, GEMM_PARAMS, GEMM_TILE, GEMM_VECTORS,
-};
-use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::{AdapterKind, Context};
 use crate::program;
 
-kernel! {
-    /// c = op(a) · op(b) (+ c) (+ bias), any operands
-    Gemm = "gemm", GemmParams {
-        m: u32, n: u32, k: u32,
-        a: u32, b: u32, bias: u32, c: u32,
-        a_stride: u32, b_stride: u32, c_stride: u32,
-        part_steps: u32, part_stride: u32,
-    }
-    bindings { a: Read, b: Read, bias: Read, c: ReadWrite }
-    libraries [GEMM_PARAMS]
-    weights [GEMM_NUMBERS, GEMM_B_HALF]
-    overrides ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS", "ACCUMULATE"]
-}
-kernel! {
-    /// [`Gemm`] for operands that are vectors of four, in registers
-    GemmRegister = "gemm_register" as Gemm
-    libraries [GEMM_PARAMS, GEMM_VECTORS, GEMM_TILE]
-    weights [GEMM_B, GEMM_B_HALF]
-    constants ["BLOCKS" = 2, "GROUP" = 8]
-    subgroups: false
-}
-kernel! {
-    /// [`GemmRegister`] with loads shared by subgroups
-    GemmSubgroup = "gemm_subgroup" as Gemm
-    libraries [GEMM_PARAMS, GEMM_VECTORS, GEMM_TILE]
-    weights [GEMM_B, GEMM_B_HALF]
-    constants ["BLOCKS" = 4, "GROUP" = 8]
-    subgroups: true
-}
-kernel! {
-    /// [`Gemm`] for vectors of four, loads shared through workgroup memory
-    GemmWorkgroup = "gemm_workgroup" as Gemm
-    libraries [GEMM_PARAMS, GEMM_VECTORS]
-    weights [GEMM_B, GEMM_B_HALF]
-    constants ["SIDE" = 8, "GROUP" = 64]
-    subgroups: false
-}
-kernel! {
-    /// c = a · bᵀ (+ c) (+ bias), both operands in f16, by cooperative matrices of 8 × 8
-    GemmCooperative8 = "gemm_cooperative_8" as Gemm
-    libraries [GEMM_PARAMS, GEMM_COOPERATIVE]
-    weights []
-    constants []
-    subgroups: true
-    cooperative: true
-}
-kernel! {
-    /// [`GemmCooperative8`] with matrices of 16 × 16
-    GemmCooperative16 = "gemm_cooperative_16" as Gemm
-    libraries [GEMM_PARAMS, GEMM_COOPERATIVE]
-    weights []
-    constants []
-    subgroups: true
-    cooperative: true
-}
-kernel! {
-    /// c = (c +) Σ_p partial\[p\] (+ bias)
-    GemmSum = "gemm_sum", GemmSumParams {
-        rows: u32, columns: u32, parts: u32, c: u32, c_stride: u32, bias: u32, has_bias: u32, accumulate: u32,
-    }
-    bindings { partial: Read, bias: Read, c: ReadWrite }
-}
-
-/// Rows and columns that a workgroup of `Scalar` computes: `TILE_M` and `GROUP · TILE_N` in the shader.
-const BLOCK: (usize, usize) = (8, 128);
-
 /// Steps of k that one invocation adds up; longer sums take several dispatches. Mesa's llvmpipe
 /// ends all loops of an invocation, without a word, after 65,535 rounds together.
 const STEPS: usize = 1 << 15;
 
-/// [`STEPS`] on a software adapter where every step reads another row of both operands: more rows
-/// are more pages than a core's translation buffer holds (the weight gradient of LSTM
-/// 512/512/100/64 took twice as long in one dispatch).
+/// [`STEPS`] on a software adapter where every step reads another row of both operands: more rows are more pages than a core's
+/// translation buffer holds (the weight gradient of LSTM 512/512/100/64 took twice as long in one dispatch).
 const ROWS: usize = 1 << 10;
 
 /// A product over buffers.
 struct Product {
-    size: [usize; 3],
-    transpose: (bool, bool),
     a: wgpu::Buffer,
     b: wgpu::Buffer,
     bias: wgpu::Buffer,
     c: wgpu::Buffer,
     /// The parameters of the whole product.
     params: GemmParams,
-    extras: Extras,
-    /// Whether b is f16.
-    half: bool,
+    form: Form,
 }
 
-/// What is added to a product.
-#[derive(Clone, Copy, Default)]
-struct Extras {
+/// What a kernel is compiled for.
+#[derive(Clone, Copy)]
+struct Form {
+    transpose_a: bool,
+    transpose_b: bool,
+    /// Whether a bias is added.
     bias: bool,
     /// Whether what c held is added.
     accumulate: bool,
+    /// Whether b is f16.
+    half: bool,
 }
 
 pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()> {
@@ -130,8 +65,6 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
         (b, op.b.offset, op.b.row_stride)
     };
     let mut product = Product {
-        size: [m, n, k],
-        transpose: (op.transpose_a, op.transpose_b),
         a: plan.buffer(op.a.tensor).clone(),
         b,
         bias: plan.read_or_unused(op.bias),
@@ -150,26 +83,26 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
             part_steps: k as u32,
             part_stride: 0,
         },
-        extras: Extras {
+        form: Form {
+            transpose_a: op.transpose_a,
+            transpose_b: op.transpose_b,
             bias: op.bias.is_some(),
             accumulate: op.accumulate,
+            half,
         },
-        half,
     };
-    let parts = parts(context, product.size);
-    if let Some(side) = product.cooperative(context, parts) {
+    let parts = parts(context, [m, n, k]);
+    let kernel = if product.is_cooperative(context, parts) {
         let a = Half::of_numbers(op.a, plan)?;
         (product.params.a, product.params.a_stride) = (0, a.stride as u32);
         product.a = a.buffer;
-        return product.dispatch_cooperative(plan, side);
-    }
-    let candidates = product.candidates(context, parts);
-    let kernel = context.tuner.choose(
-        context,
-        &product.class(parts),
-        &candidates,
-        |effort, kernel, repeats| product.trial(context, effort, (kernel, parts), repeats),
-    )?;
+        GemmKernel::Cooperative
+    } else {
+        let (class, candidates) = (product.class(parts), product.candidates(context, parts));
+        let trial =
+            |effort, kernel, repeats| product.trial(context, effort, (kernel, parts), repeats);
+        context.tuner.choose(context, &class, &candidates, trial)?
+    };
     product.dispatch(plan, kernel, parts)
 }
 
@@ -177,7 +110,7 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
 /// A function of sizes and kind of adapter, never of a measurement, as parts decide the order of sums.
 pub(super) fn parts(context: &Context, [m, n, k]: [usize; 3]) -> usize {
     const LEAST: usize = 256;
-    let wanted = match context.info().kind {
+    let wanted = match context.info.kind {
         AdapterKind::Software => 8,
         _ => 256,
     };
@@ -214,24 +147,32 @@ fn segments(
 }
 
 impl Product {
+    /// M, N, K
+    fn size(&self) -> [usize; 3] {
+        [self.params.m, self.params.n, self.params.k].map(|size| size as usize)
+    }
+
     fn dispatch(&self, plan: &mut PlanBuilder<'_>, kernel: GemmKernel, parts: usize) -> Result<()> {
-        let k = self.size[2];
         if parts > 1 {
             return self.dispatch_parts(plan, kernel, parts);
         }
+        let [m, n, k] = self.size();
         // One after the other, each beginning with what the last one left.
         let whole = match kernel {
             GemmKernel::Scalar => 0,
-            _ => k - k % 4,
+            // What follows K are zeros.
+            GemmKernel::Cooperative => k,
+            GemmKernel::Register { .. }
+            | GemmKernel::Subgroup { .. }
+            | GemmKernel::Workgroup { .. } => k - k % 4,
         };
-        let software = plan.context().info().kind == AdapterKind::Software;
-        let most = match self.transpose {
+        let software = plan.context().info.kind == AdapterKind::Software;
+        let most = match (self.form.transpose_a, self.form.transpose_b) {
             (true, false) if software => ROWS,
             _ => STEPS,
         };
         let segments = segments(kernel, whole, k, most);
-        let [m, n, _] = self.size;
-        let mut accumulate = self.extras.accumulate;
+        let mut accumulate = self.form.accumulate;
         let again = segments.windows(2).any(|two| two[0].0 == two[1].0);
         if again && !accumulate && self.params.c_stride as usize == n {
             // One variant for all: a software adapter takes a quarter of a second to compile another.
@@ -244,15 +185,22 @@ impl Product {
             let params = GemmParams {
                 k: (end - first) as u32,
                 part_steps: (end - first) as u32,
-                a: at(self.params.a, step(self.transpose.0, self.params.a_stride)),
-                b: at(self.params.b, step(!self.transpose.1, self.params.b_stride)),
+                a: at(
+                    self.params.a,
+                    step(self.form.transpose_a, self.params.a_stride),
+                ),
+                b: at(
+                    self.params.b,
+                    step(!self.form.transpose_b, self.params.b_stride),
+                ),
                 ..self.params
             };
-            let extras = Extras {
-                bias: self.extras.bias && end == k,
+            let form = Form {
+                bias: self.form.bias && end == k,
                 accumulate: accumulate || first > 0,
+                ..self.form
             };
-            self.dispatch_one(plan, kernel, (params, extras), (&self.c, 1))?;
+            self.dispatch_one(plan, kernel, (params, form), (&self.c, 1))?;
         }
         Ok(())
     }
@@ -263,7 +211,7 @@ impl Product {
         kernel: GemmKernel,
         parts: usize,
     ) -> Result<()> {
-        let [m, n, k] = self.size;
+        let [m, n, k] = self.size();
         let partial = plan.scratch("a product's parts", parts * m * n)?;
         let params = GemmParams {
             c: 0,
@@ -272,7 +220,12 @@ impl Product {
             part_stride: (m * n) as u32,
             ..self.params
         };
-        self.dispatch_one(plan, kernel, (params, Extras::default()), (&partial, parts))?;
+        let form = Form {
+            bias: false,
+            accumulate: false,
+            ..self.form
+        };
+        self.dispatch_one(plan, kernel, (params, form), (&partial, parts))?;
         let sum = GemmSum {
             partial: &partial,
             bias: &self.bias,
@@ -285,8 +238,8 @@ impl Product {
             c: self.params.c,
             c_stride: self.params.c_stride,
             bias: self.params.bias,
-            has_bias: flag(self.extras.bias),
-            accumulate: flag(self.extras.accumulate),
+            has_bias: flag(self.form.bias),
+            accumulate: flag(self.form.accumulate),
         };
         let workgroups = plan.workgroups((m * n).div_ceil(super::GROUP), 1)?;
         plan.dispatch(&sum, &Variant::default(), params, workgroups)
@@ -296,7 +249,7 @@ impl Product {
         &self,
         plan: &mut PlanBuilder<'_>,
         kernel: GemmKernel,
-        (params, extras): (GemmParams, Extras),
+        (params, form): (GemmParams, Form),
         (c, parts): (&wgpu::Buffer, usize),
     ) -> Result<()> {
         let operands = Gemm {
@@ -305,73 +258,24 @@ impl Product {
             bias: &self.bias,
             c,
         };
-        let (constants, tile): (Vec<_>, _) = match kernel {
-            GemmKernel::Register { blocks, group } | GemmKernel::Subgroup { blocks, group } => (
-                vec![("BLOCKS", blocks), ("GROUP", group)],
-                (8 * blocks as usize, 4 * group as usize),
-            ),
-            GemmKernel::Workgroup { side } => {
-                let group = (64 / side) * (64 / side);
-                (vec![("SIDE", side), ("GROUP", group)], (64, 64))
-            }
-            // Cooperative matrices have a dispatch of their own.
-            _ => (vec![], BLOCK),
-        };
-        let mut variant = self.variant(extras);
-        let constants = constants.into_iter();
-        let constants = constants.map(|(name, value)| (name, f64::from(value)));
-        variant.overrides.extend(constants);
-        let tiles = self.size[0].div_ceil(tile.0) * self.size[1].div_ceil(tile.1);
-        let groups = plan.workgroups(tiles, parts)?;
-        match kernel {
-            GemmKernel::Register { .. } => {
-                plan.dispatch(&GemmRegister(operands), &variant, params, groups)
-            }
-            GemmKernel::Subgroup { .. } => {
-                plan.dispatch(&GemmSubgroup(operands), &variant, params, groups)
-            }
-            GemmKernel::Workgroup { .. } => {
-                plan.dispatch(&GemmWorkgroup(operands), &variant, params, groups)
-            }
-            _ => plan.dispatch(&operands, &variant, params, groups),
-        }
-    }
-
-    fn dispatch_cooperative(&self, plan: &mut PlanBuilder<'_>, side: u32) -> Result<()> {
-        /// Invocations of a workgroup, `GROUP` in the shader.
-        const GROUP: u32 = 64;
-        let operands = Gemm {
-            a: &self.a,
-            b: &self.b,
-            bias: &self.bias,
-            c: &self.c,
-        };
-        let blocks = |size: usize| size.div_ceil(2 * side as usize);
-        // The kernel takes what is left where a workgroup has fewer subgroups.
-        let largest = plan.context().device().adapter_info().subgroup_max_size;
-        let subgroups = (GROUP / largest.clamp(1, GROUP)) as usize;
-        let groups = (blocks(self.size[0]) * blocks(self.size[1])).div_ceil(subgroups);
-        let groups = plan.workgroups(groups, 1)?;
-        let variant = self.variant(self.extras);
-        match side {
-            8 => plan.dispatch(&GemmCooperative8(operands), &variant, self.params, groups),
-            _ => plan.dispatch(&GemmCooperative16(operands), &variant, self.params, groups),
-        }
-    }
-
-    fn variant(&self, extras: Extras) -> Variant<'static> {
+        let cover = Cover::of(kernel, plan.context());
+        let tiles =
+            params.m.div_ceil(cover.tile.0) as usize * params.n.div_ceil(cover.tile.1) as usize;
+        let workgroups = plan.workgroups(tiles.div_ceil(cover.tiles as usize), parts)?;
         let flags = [
-            ("TRANSPOSE_A", self.transpose.0),
-            ("TRANSPOSE_B", self.transpose.1),
-            ("HAS_BIAS", extras.bias),
-            ("ACCUMULATE", extras.accumulate),
+            ("TRANSPOSE_A", flag(form.transpose_a)),
+            ("TRANSPOSE_B", flag(form.transpose_b)),
+            ("HAS_BIAS", flag(form.bias)),
+            ("ACCUMULATE", flag(form.accumulate)),
         ];
-        Variant {
-            overrides: flags
-                .map(|(name, set)| (name, f64::from(flag(set))))
-                .to_vec(),
-            half: self.half,
+        let overrides = flags.into_iter().chain(cover.constants);
+        let variant = Variant {
+            overrides: overrides
+                .map(|(name, value)| (name, value.into()))
+                .collect(),
+            half: form.half,
             ..Variant::default()
-        }
+        };
+        plan.dispatch_as(cover.info, &operands, &variant, params, workgroups)
     }
 }

@@ -6,6 +6,7 @@ use super::recurrent_steps::Recurrence;
 use crate::error::Result;
 use crate::gpu::AdapterKind;
 use crate::gpu::plan::PlanBuilder;
+use crate::gpu::recurrent_choice::RecurrentChoice;
 use crate::program::{Gemm, Matrix, PerDirection, Slice};
 
 /// Multiply-adds of an input product, over all steps of a row, up to which it takes an invocation
@@ -13,8 +14,7 @@ use crate::program::{Gemm, Matrix, PerDirection, Slice};
 /// product among the steps; at twice as many up to 1.5 times as slow).
 const MOST: usize = 8192;
 
-/// Batch rows up to which that holds: more of them fill a device, which the product by itself then
-/// does better.
+/// Batch rows up to which that holds: more of them fill a device, which the product by itself then does better.
 const ROWS: usize = 32;
 
 /// W x + b_ih of all directions, as part of the recurrence.
@@ -47,10 +47,10 @@ impl InputProduct {
         recurrence: &Recurrence<'_>,
         plan: &PlanBuilder<'_>,
     ) -> Option<Self> {
-        let (context, shape) = (plan.context(), &recurrence.shape);
+        let (context, shape) = (plan.context(), &recurrence.of.shape);
         // The tuner's trials have no products.
-        let known = context.info().kind == AdapterKind::Software
-            || context.forced_recurrent_choice().is_some();
+        let known = context.info.kind == AdapterKind::Software
+            || context.tuner.forced::<RecurrentChoice>().is_some();
         if !(known && recurrence.by_invocation()) {
             return None;
         }

@@ -17,21 +17,22 @@ pub use gemm::GemmKernel;
 
 use super::compose::{Shader, Tile, compose};
 use super::kernel::{Kernel, KernelInfo};
-use super::plan::PlanBuilder;
+use super::plan::{Plan, PlanBuilder};
+use super::{Buffer, Context};
 use crate::CellRef;
 use crate::error::Result;
-use crate::program::{Op, Slice};
+use crate::program::{Op, Program, Slice};
 
 /// Invocations in a workgroup of the kernels that work element by element or row by row.
 const GROUP: usize = 64;
 
 pub(super) static KERNELS: &[&KernelInfo] = &[
     &gemm::Gemm::INFO,
-    &gemm::GemmRegister::INFO,
-    &gemm::GemmSubgroup::INFO,
-    &gemm::GemmWorkgroup::INFO,
-    &gemm::GemmCooperative8::INFO,
-    &gemm::GemmCooperative16::INFO,
+    &gemm::REGISTER,
+    &gemm::SUBGROUP,
+    &gemm::WORKGROUP,
+    &gemm::COOPERATIVE_8,
+    &gemm::COOPERATIVE_16,
     &pack_half::PackHalf::INFO,
     &gemm::GemmSum::INFO,
     &pack_recurrent::PackRecurrent::INFO,
@@ -41,42 +42,53 @@ pub(super) static KERNELS: &[&KernelInfo] = &[
     &recurrent_backward::RecurrentBackward::INFO,
 ];
 
-/// Every kernel, with every built-in cell where it takes one, and with weights in f32 and in f16: what the crate hands to a driver, for validation.
+/// Every kernel, with every built-in cell where it takes one, and with weights in f32 and in f16: what the crate hands to a
+/// driver, for validation.
 pub fn shaders() -> Vec<(&'static KernelInfo, Shader)> {
     let mut shaders = vec![];
+    let cells = CellRef::builtin();
     for &kernel in KERNELS {
-        let mut cells = vec![None];
-        if kernel.takes_cell {
-            cells = CellRef::builtin()
-                .into_iter()
-                .flat_map(|cell| [Some((cell.clone(), false)), Some((cell, true))])
-                .collect();
-        }
-        for cell in &cells {
-            let cell = cell.as_ref().map(|(cell, subgroups)| {
-                let tile = Tile {
-                    rows: 4,
-                    outputs: cell.gates() as u32,
-                    inputs: 1,
-                    subgroups: *subgroups,
-                };
-                (cell, tile)
-            });
-            let precisions: &[bool] = match kernel.weights {
-                [] => &[false],
-                _ => &[false, true],
-            };
-            for half in precisions {
-                let shader = compose(kernel, cell, kernel.constants, *half);
-                shaders.push((kernel, shader));
+        let with_cells: Vec<_> = match kernel.takes_cell {
+            false => vec![None],
+            true => (cells.iter())
+                .flat_map(|cell| {
+                    [false, true].map(|subgroups| {
+                        let tile = Tile {
+                            rows: 4,
+                            outputs: cell.gates() as u32,
+                            inputs: 1,
+                            subgroups,
+                        };
+                        Some((cell, tile))
+                    })
+                })
+                .collect(),
+        };
+        for cell in with_cells {
+            for half in [false, true] {
+                if !half || !kernel.weights.is_empty() {
+                    shaders.push((kernel, compose(kernel, cell, kernel.constants, half)));
+                }
             }
         }
     }
     shaders
 }
 
+/// Lowers a checked program over its tensors' buffers, one a tensor.
+pub(crate) fn lower(context: &Context, program: &Program, buffers: &[Buffer]) -> Result<Plan> {
+    let mut plan = PlanBuilder::new(context, buffers)?;
+    plan.unread = program.unread();
+    for (index, op) in program.ops().iter().enumerate() {
+        plan.operation = index;
+        append(op, &mut plan)?;
+        plan.end(&program.written(op));
+    }
+    plan.finish()
+}
+
 /// Appends an operation's dispatches.
-pub(super) fn lower(op: &Op, plan: &mut PlanBuilder<'_>) -> Result<()> {
+pub(super) fn append(op: &Op, plan: &mut PlanBuilder<'_>) -> Result<()> {
     match op {
         Op::Map(op) => pointwise::map(op, plan),
         Op::Row(op) => pointwise::row(op, plan),

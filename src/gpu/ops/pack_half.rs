@@ -2,7 +2,7 @@
 
 use super::GROUP;
 use crate::error::Result;
-use crate::gpu::compose::HALF;
+use crate::gpu::compose::{EACH_INVOCATION, HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
@@ -14,7 +14,7 @@ kernel! {
         rows: u32, columns: u32, matrix: u32, stride: u32, width: u32,
     }
     bindings { matrix: Read, packed: ReadWrite }
-    libraries [HALF]
+    libraries [EACH_INVOCATION, HALF]
 }
 
 /// Packed rows are padded to a multiple of this, which the tiles of cooperative matrices take.
@@ -31,40 +31,29 @@ pub(super) struct Half {
 impl Half {
     /// Weights, which are rounded once for all operations that take them.
     pub(super) fn of_weights(matrix: Matrix, plan: &mut PlanBuilder<'_>) -> Result<Self> {
-        let fits = |(of, _): &(Matrix, Self)| *of == matrix;
-        if let Some((_, half)) = plan.memo.find(fits) {
+        if let Some((_, half)) = plan.memo.find(|(of, _): &(Matrix, Self)| *of == matrix) {
             return Ok(half.clone());
         }
-        let buffer = plan.lasting("weights in f16", Self::len(matrix))?;
-        let half = Self::pack(matrix, buffer, plan, true)?;
+        let half = Self::pack(matrix, plan, true)?;
         plan.memo.keep((matrix, half.clone()), vec![matrix.tensor]);
         Ok(half)
     }
 
     /// Numbers that no other operation takes.
     pub(super) fn of_numbers(matrix: Matrix, plan: &mut PlanBuilder<'_>) -> Result<Self> {
-        let buffer = plan.scratch("an operand in f16", Self::len(matrix))?;
-        Self::pack(matrix, buffer, plan, false)
-    }
-
-    fn stride(matrix: Matrix) -> usize {
-        matrix.columns.next_multiple_of(PADDING)
-    }
-
-    /// The size of the buffer, counted as f32; it may be bound even where it is empty.
-    fn len(matrix: Matrix) -> usize {
-        (matrix.rows * Self::stride(matrix) / 2).max(PADDING)
+        Self::pack(matrix, plan, false)
     }
 
     /// `lasts`: whether nothing else is put into the buffer.
-    fn pack(
-        matrix: Matrix,
-        buffer: wgpu::Buffer,
-        plan: &mut PlanBuilder<'_>,
-        lasts: bool,
-    ) -> Result<Self> {
-        let stride = Self::stride(matrix);
+    fn pack(matrix: Matrix, plan: &mut PlanBuilder<'_>, lasts: bool) -> Result<Self> {
+        let stride = matrix.columns.next_multiple_of(PADDING);
         let width = stride / 4;
+        // Counted as f32; it may be bound even where it is empty.
+        let len = (matrix.rows * stride / 2).max(PADDING);
+        let buffer = match lasts {
+            true => plan.lasting("weights in f16", len)?,
+            false => plan.scratch("an operand in f16", len)?,
+        };
         let kernel = PackHalf {
             matrix: plan.buffer(matrix.tensor),
             packed: &buffer,
@@ -78,10 +67,9 @@ impl Half {
         };
         let workgroups = plan.workgroups((matrix.rows * width).div_ceil(GROUP), 1)?;
         let variant = Variant::default();
-        if lasts {
-            plan.dispatch_once(&kernel, &variant, params, workgroups, [matrix.tensor])?;
-        } else {
-            plan.dispatch(&kernel, &variant, params, workgroups)?;
+        match lasts {
+            true => plan.dispatch_once(&kernel, &variant, params, workgroups, [matrix.tensor])?,
+            false => plan.dispatch(&kernel, &variant, params, workgroups)?,
         }
         Ok(Self { buffer, stride })
     }

@@ -1,10 +1,9 @@
-//! What is constant over a sequence, packed into one buffer, once until it changes: operations that
-//! take the same find it packed.
+//! What is constant over a sequence, packed into one buffer, once until it changes: operations that take the same find it packed.
 
 use super::input_product::InputWeights;
 use super::{GROUP, flag, offset};
 use crate::error::Result;
-use crate::gpu::compose::HALF;
+use crate::gpu::compose::{EACH_INVOCATION, HALF};
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
@@ -22,7 +21,7 @@ kernel! {
         projection_at: u32, bias_at: u32, diagonal_at: u32, mask_at: u32, input_at: u32, input_end: u32, len: u32,
     }
     bindings { weight: Read, projection: Read, bias: Read, diagonal: Read, mask: Read, input: Read, packed: ReadWrite }
-    libraries [HALF]
+    libraries [EACH_INVOCATION, HALF]
     overrides ["TRANSPOSED", "HALF"]
 }
 
@@ -43,8 +42,7 @@ pub(super) struct Constants {
     pub(super) transposed: bool,
 }
 
-/// The buffer, and where in it each part starts: the projection in vectors of 4 weights, the others
-/// in words.
+/// The buffer, and where in it each part starts: the projection in vectors of 4 weights, the others in words.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     pub(super) buffer: wgpu::Buffer,
@@ -57,8 +55,7 @@ pub(super) struct Packed {
 
 impl Constants {
     pub(super) fn pack(self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {
-        let fits = |(of, _): &(Self, Packed)| of.same(&self);
-        if let Some((_, packed)) = plan.memo.find(fits) {
+        if let Some((_, packed)) = plan.memo.find(|(of, _): &(Self, Packed)| *of == self) {
             return Ok(packed.clone());
         }
         let packed = self.pack_anew(plan)?;
@@ -82,20 +79,6 @@ impl Constants {
         let weights = weights.map(|weight| weight.map(|weight| weight.first));
         let all = weights.into_iter().chain([self.mask]).flatten();
         all.map(|slice| slice.tensor).collect()
-    }
-
-    /// Whether the packed numbers are the same: they do not depend on the steps.
-    fn same(&self, other: &Self) -> bool {
-        let steps = self.shape.steps;
-        let shape = RecurrentShape {
-            steps,
-            ..other.shape
-        };
-        *self
-            == Self {
-                shape,
-                ..other.clone()
-            }
     }
 
     fn pack_anew(&self, plan: &mut PlanBuilder<'_>) -> Result<Packed> {

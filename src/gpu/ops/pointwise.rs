@@ -1,7 +1,8 @@
 //! Maps, rows and sums, each a kernel generated from its expression, and a user's own kernels.
 
 use super::GROUP;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::gpu::context::check_limit;
 use crate::gpu::generate::{self, Generated, ROUNDS, Source, reduce_split};
 use crate::gpu::plan::PlanBuilder;
 use crate::program::{Custom, Map, Reduce, Row, Slice, TensorId, product};
@@ -15,15 +16,12 @@ pub(super) fn row(op: &Row, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let (kept, folded) = op.0.split_shape();
     let columns = product(folded);
     // Each turn and the elements are a loop over a row.
-    let rounds = columns.div_ceil(GROUP) * (op.0.body.turns().len() + 1);
-    if rounds > 3 * ROUNDS {
-        return Err(Error::Limit {
-            what: format!("rows of {}", op.0.name),
-            needed: columns as u64,
-            limit: "number of columns a workgroup takes",
-            available: (3 * ROUNDS * GROUP / (op.0.body.turns().len() + 1)) as u64,
-        });
-    }
+    let most = 3 * ROUNDS * GROUP / (op.0.body.turns().len() + 1);
+    let (what, limit) = (
+        format!("rows of {}", op.0.name),
+        "number of columns a workgroup takes",
+    );
+    check_limit(&what, columns as u64, limit, most as u64)?;
     let workgroups = plan.workgroups(product(kept), 1)?;
     dispatch(plan, generate::row(&op.0), None, workgroups)
 }

@@ -5,38 +5,52 @@ use crate::CellRef;
 use crate::error::Result;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::RecurrentChoice;
-use crate::program::{RecurrentShape, RecurrentWeights, Slice};
+use crate::program::{RecurrentShape, RecurrentWeights, Slice, Zoneout};
 
-/// The operands that a choice depends on, the same in both directions of time.
+/// The operands that both directions of time have.
+#[derive(Clone, Copy)]
 pub(super) struct RecurrentOperands<'a> {
     pub(super) cell: &'a CellRef,
     pub(super) shape: RecurrentShape,
     pub(super) weights: RecurrentWeights,
     pub(super) mask: Option<Slice>,
+    pub(super) zoneout: Option<Zoneout>,
+    pub(super) lengths: Option<Slice>,
 }
 
 /// An operation that a [`RecurrentChoice`] says how to run.
 pub(super) trait RecurrentOp: Sized {
-    /// What it is, one word.
-    const NAME: &'static str;
+    /// Whether it walks the steps backwards.
+    const BACKWARD: bool;
 
     fn operands(&self) -> RecurrentOperands<'_>;
 
-    /// The operation over all of a trial's steps and over tensors that it adds, without zoneout,
-    /// lengths or states.
+    /// The operation over all of a trial's steps and over tensors that it adds, without zoneout, lengths or states.
     fn in_trial(&self, trial: &mut TrialProgram) -> Self;
-
-    /// What a choice comes down to for this operation.
-    fn effective(&self, choice: RecurrentChoice) -> RecurrentChoice;
 
     /// Appends the dispatches of an effective choice.
     fn lower_as(&self, choice: RecurrentChoice, plan: &mut PlanBuilder<'_>) -> Result<()>;
+
+    /// What a choice comes down to for this operation.
+    fn effective(&self, choice: RecurrentChoice) -> RecurrentChoice {
+        // Masked, each gate has inputs, or backwards sums, of its own in registers.
+        let masked = self.operands().mask.is_some();
+        RecurrentChoice {
+            rows: choice.rows.min(if masked { 2 } else { usize::MAX }),
+            outputs: if masked || !Self::BACKWARD {
+                1
+            } else {
+                choice.outputs
+            },
+            ..choice
+        }
+    }
 }
 
 /// Appends an operation's dispatches the way that was forced, or else is the fastest.
 pub(super) fn lower<T: RecurrentOp>(op: &T, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let context = plan.context();
-    let choice = match context.forced_recurrent_choice() {
+    let choice = match context.tuner.forced::<RecurrentChoice>() {
         Some(choice) => choice,
         None => {
             let RecurrentOperands { cell, shape, .. } = op.operands();
@@ -59,21 +73,16 @@ pub(super) fn lower<T: RecurrentOp>(op: &T, plan: &mut PlanBuilder<'_>) -> Resul
 /// Recurrences of one class share a choice: a cell, sizes to a factor of two, the options that
 /// change the products, and the precision.
 fn class<T: RecurrentOp>(op: &T, half: bool) -> String {
-    let RecurrentOperands {
-        cell,
-        shape,
-        weights,
-        mask,
-    } = op.operands();
+    let of = op.operands();
     let [batch, hidden, output] =
-        [shape.batch, shape.hidden, shape.output].map(|size| size.max(1).ilog2());
-    let (cell, gates) = (cell.name(), cell.gates());
-    let projected = weights.weight_hr.map_or("", |_| " projected");
-    let masked = mask.map_or("", |_| " masked");
+        [of.shape.batch, of.shape.hidden, of.shape.output].map(|size| size.max(1).ilog2());
+    let (cell, gates) = (of.cell.name(), of.cell.gates());
+    let name = if T::BACKWARD { "backward" } else { "forward" };
+    let projected = of.weights.weight_hr.map_or("", |_| " projected");
+    let masked = of.mask.map_or("", |_| " masked");
     let half = if half { " half" } else { "" };
     format!(
-        "{} {cell} {gates} {batch} {hidden} {output} {}{projected}{masked}{half}",
-        T::NAME,
-        shape.directions
+        "{name} {cell} {gates} {batch} {hidden} {output} {}{projected}{masked}{half}",
+        of.shape.directions
     )
 }

@@ -1,6 +1,9 @@
 //! Which dispatches walk the steps of a recurrence, in both directions of time.
 
-use crate::CellRef;
+use super::flag;
+use super::input_product::InputWeights;
+use super::pack_recurrent::{Constants, Packed};
+use super::recurrent::{RecurrentOp, RecurrentOperands};
 use crate::error::Result;
 use crate::gpu::compose::Tile;
 use crate::gpu::kernel::Kernel;
@@ -19,37 +22,97 @@ const ROUNDS: usize = 20_000;
 const STEP_ROUNDS: usize = 3 * ROUNDS;
 
 /// The number of no phase, in the shaders.
-pub(super) const NONE: u32 = 99;
+const NONE: u32 = 99;
+
+/// What a dispatch does of a step; numbered as in `walk.wgsl`.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Phase {
+    Whole,
+    Early,
+    Late,
+    Inner,
+    Cell,
+    Project,
+}
 
 /// One dispatch of a recurrence.
 pub(super) struct StepDispatch {
-    /// The phase it does of each step, and what may follow it, by their numbers in the shader.
-    pub(super) phases: (u32, Option<u32>),
+    /// The phase it does of each step, and what may follow it.
+    pub(super) phases: (Phase, Option<Phase>),
     /// The steps, as the recurrence counts them from 0.
     pub(super) steps: Range<usize>,
 }
 
 /// A recurrence of a cell on a device.
+#[derive(Clone, Copy)]
 pub(super) struct Recurrence<'a> {
-    pub(super) cell: &'a CellRef,
-    pub(super) shape: RecurrentShape,
+    pub(super) of: RecurrentOperands<'a>,
     pub(super) choice: RecurrentChoice,
-    /// Units of one invocation, and accumulators.
-    pub(super) units: usize,
-    pub(super) tile: Tile,
-    /// The phases of a step, by their numbers in the shader.
-    pub(super) phases: &'static [u32],
+    pub(super) backward: bool,
+    /// The phases of a step.
+    pub(super) phases: &'static [Phase],
     /// Inputs of the layer that each step's product takes too.
     pub(super) inputs: usize,
 }
 
-impl Recurrence<'_> {
-    /// Walked by the device where a step with all its phases does not fit in a dispatch.
-    pub(super) fn fitting(mut self, plan: &PlanBuilder<'_>) -> Self {
-        if self.rounds(most_invocations(plan)) > STEP_ROUNDS {
-            self.choice.walk = RecurrentWalk::Device;
+impl<'a> Recurrence<'a> {
+    /// A recurrence as chosen, but walked by the device where a step with all its phases does not fit in a dispatch.
+    pub(super) fn new<T: RecurrentOp>(
+        op: &'a T,
+        choice: RecurrentChoice,
+        phases: &'static [Phase],
+        plan: &PlanBuilder<'_>,
+    ) -> Self {
+        let mut recurrence = Self {
+            of: op.operands(),
+            choice,
+            backward: T::BACKWARD,
+            phases,
+            inputs: 0,
+        };
+        if recurrence.rounds(most_invocations(plan)) > STEP_ROUNDS {
+            recurrence.choice.walk = RecurrentWalk::Device;
         }
-        self
+        recurrence
+    }
+
+    /// What an invocation works on: forward all gates of one unit, backwards some units.
+    fn tile(&self) -> Tile {
+        let gates = self.of.cell.gates() as u32;
+        Tile {
+            rows: self.choice.rows as u32,
+            outputs: match self.backward {
+                true => self.choice.outputs as u32,
+                false => gates,
+            },
+            inputs: match self.of.mask {
+                Some(_) if !self.backward => gates,
+                _ => 1,
+            },
+            subgroups: self.choice.subgroups,
+        }
+    }
+
+    /// What is constant over the steps, packed. `input`: the weights of the inputs, where the steps take their product too.
+    pub(super) fn pack(
+        &self,
+        input: Option<InputWeights>,
+        plan: &mut PlanBuilder<'_>,
+    ) -> Result<Packed> {
+        Constants {
+            // The packed numbers do not depend on the steps.
+            shape: RecurrentShape {
+                steps: 0,
+                ..self.of.shape
+            },
+            gates: self.of.cell.gates(),
+            diagonals: self.of.cell.diagonals(),
+            weights: self.of.weights,
+            mask: self.of.mask,
+            input,
+            transposed: self.backward,
+        }
+        .pack(plan)
     }
 
     /// Whether a dispatch does a phase of one step, and not many steps.
@@ -64,7 +127,7 @@ impl Recurrence<'_> {
 
     /// The dispatches over all steps, each with one or two phases.
     pub(super) fn dispatches(&self, plan: &PlanBuilder<'_>) -> Vec<StepDispatch> {
-        let (steps, phases) = (self.shape.steps, self.phases);
+        let (steps, phases) = (self.of.shape.steps, self.phases);
         let first = phases[0];
         let second = phases.get(1).copied();
         if !self.by_device() {
@@ -89,23 +152,23 @@ impl Recurrence<'_> {
 
     /// The rounds of loops that a step takes at most, in workgroups of `most` invocations.
     fn rounds(&self, most: usize) -> usize {
-        let RecurrentShape { hidden, output, .. } = self.shape;
+        let RecurrentShape { hidden, output, .. } = self.of.shape;
         let widest = hidden.max(output);
         let sharing = if self.by_invocation() {
             1
         } else {
             self.invocations(widest, most)
         };
-        let blocks = widest.div_ceil(sharing * self.units);
+        let blocks = widest.div_ceil(sharing * self.choice.outputs);
         // A round takes 4 inputs, and with subgroups eight of them are a round of another loop;
         // backwards every gate has its own loops.
         let products = match self.choice.subgroups {
             true => widest.div_ceil(INPUTS) * 9,
             false => widest.div_ceil(4),
         };
-        let gates = self.cell.gates();
+        let gates = self.of.cell.gates();
         let of_row = 4 + self.inputs * (gates + 1);
-        let around = of_row * self.tile.rows as usize + 8;
+        let around = of_row * self.choice.rows + 8;
         self.phases.len() * blocks * (gates * (products + 1) + around)
     }
 
@@ -115,7 +178,7 @@ impl Recurrence<'_> {
             // Of as many batch rows; one number, as each is a pipeline.
             return most.min(32);
         }
-        let wanted = units.div_ceil(self.units);
+        let wanted = units.div_ceil(self.choice.outputs);
         if !self.by_device() {
             return wanted.next_multiple_of(32).min(most).min(256);
         }
@@ -125,38 +188,50 @@ impl Recurrence<'_> {
 
     /// Groups of batch rows that an invocation takes.
     fn tiles(&self) -> usize {
-        self.shape.batch.div_ceil(self.tile.rows as usize)
+        self.of.shape.batch.div_ceil(self.choice.rows)
     }
 
-    /// A dispatch over `units` units.
+    /// Appends a dispatch. `flags`: override constants that this direction of time has alone.
     pub(super) fn dispatch<K: Kernel>(
         &self,
         plan: &mut PlanBuilder<'_>,
         kernel: &K,
         params: K::Params,
-        mut overrides: Vec<(&'static str, f64)>,
-        units: usize,
+        (phase, second): (Phase, Option<Phase>),
+        flags: &[(&'static str, bool)],
     ) -> Result<()> {
-        let RecurrentShape { hidden, output, .. } = self.shape;
-        // A dispatch of many steps does both phases.
-        let units = if self.by_device() {
-            units
-        } else {
-            hidden.max(output)
+        let RecurrentShape { hidden, output, .. } = self.of.shape;
+        let units = match (self.by_device(), phase) {
+            // A dispatch of many steps does both phases.
+            (false, _) => hidden.max(output),
+            (true, Phase::Project) => output,
+            (true, _) => hidden,
         };
         let invocations = self.invocations(units, most_invocations(plan));
-        overrides.push(("UNITS", invocations as f64));
-        overrides.push(("WALK", f64::from(self.choice.walk as u32)));
+        let options = [
+            ("RAGGED", self.of.lengths.is_some()),
+            ("MASKED", self.of.mask.is_some()),
+            ("ZONEOUT", self.of.zoneout.is_some()),
+        ];
+        let flags = options.iter().chain(flags);
+        let flags = flags.map(|(name, set)| (*name, f64::from(flag(*set))));
+        let numbers = [
+            ("PHASE", f64::from(phase as u32)),
+            ("SECOND", second.map_or(NONE, |phase| phase as u32).into()),
+            ("UNITS", invocations as f64),
+            ("WALK", f64::from(self.choice.walk as u32)),
+        ];
         let workgroups = match self.choice.walk {
-            RecurrentWalk::Device => self.tiles() * units.div_ceil(invocations * self.units),
+            RecurrentWalk::Device => {
+                self.tiles() * units.div_ceil(invocations * self.choice.outputs)
+            }
             RecurrentWalk::Workgroup => self.tiles(),
             RecurrentWalk::Invocation => self.tiles().div_ceil(invocations),
         };
-        let workgroups = plan.workgroups(workgroups, self.shape.directions)?;
-        let cell = Some((self.cell, self.tile));
+        let workgroups = plan.workgroups(workgroups, self.of.shape.directions)?;
         let variant = Variant {
-            cell,
-            overrides,
+            cell: Some((self.of.cell, self.tile())),
+            overrides: numbers.into_iter().chain(flags).collect(),
             half: plan.half,
         };
         plan.dispatch(kernel, &variant, params, workgroups)

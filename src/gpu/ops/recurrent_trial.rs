@@ -27,6 +27,7 @@ impl TrialProgram {
             shape,
             weights: of,
             mask,
+            ..
         } = op.operands();
         let gates = cell.gates() * shape.hidden;
         let RecurrentShape {

@@ -2,6 +2,7 @@
 
 use super::{GROUP, flag};
 use crate::error::Result;
+use crate::gpu::compose::EACH_INVOCATION;
 use crate::gpu::kernel::kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
@@ -14,6 +15,7 @@ kernel! {
         output_stride: u32, accumulate: u32,
     }
     bindings { input: Read, indices: Read, output: ReadWrite }
+    libraries [EACH_INVOCATION]
 }
 
 /// Indices that a dispatch looks at: Mesa's llvmpipe ends all loops of an invocation after 65,535 rounds.

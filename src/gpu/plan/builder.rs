@@ -3,15 +3,14 @@
 use super::memo::Memo;
 use super::{Dispatch, Plan};
 use crate::device::Precision;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::buffer::{Buffer, Editions};
-use crate::gpu::context::Context;
+use crate::gpu::context::{Context, check_limit};
 use crate::gpu::generate::Generated;
-use crate::gpu::kernel::Kernel;
+use crate::gpu::kernel::{Kernel, KernelInfo};
 use crate::gpu::pipeline::{Pipeline, Variant};
-use crate::program::{Program, Slice, TensorId};
+use crate::program::{Slice, TensorId};
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Collects dispatches while operations are lowered.
@@ -28,67 +27,41 @@ pub(in crate::gpu) struct PlanBuilder<'a> {
     /// What operations share.
     pub(in crate::gpu) memo: Memo,
     params: Vec<u8>,
-    pending: Vec<Pending>,
+    dispatches: Vec<Dispatch>,
+    /// The buffers that pipelines are used with.
+    bound: Vec<(Arc<Pipeline>, Vec<wgpu::Buffer>)>,
     editions: Vec<Editions>,
     /// For each tensor, whether nothing reads it; empty where that is not known.
-    unread: Vec<bool>,
+    pub(in crate::gpu) unread: Vec<bool>,
     /// What the operations so far write to.
     written: Vec<TensorId>,
     /// Index of the operation that is being lowered.
-    operation: usize,
+    pub(in crate::gpu) operation: usize,
     /// Name and elements of all scratch memory.
     scratch: Vec<(String, usize)>,
-}
-
-struct Pending {
-    operation: usize,
-    pipeline: Arc<Pipeline>,
-    buffers: Vec<wgpu::Buffer>,
-    params_offset: usize,
-    params_size: usize,
-    workgroups: [u32; 3],
-    editions: Option<usize>,
 }
 
 impl<'a> PlanBuilder<'a> {
     /// A builder without dispatches yet.
     pub(in crate::gpu) fn new(context: &'a Context, buffers: &'a [Buffer]) -> Result<Self> {
         // Four numbers, as some kernels read vectors.
-        let unused = [
-            context.storage("an unused binding", 4)?,
-            context.storage("an unused binding", 4)?,
-        ];
+        let unused = || context.storage("an unused binding", 4);
         Ok(Self {
             context,
             buffers,
-            unused,
+            unused: [unused()?, unused()?],
             reusable: vec![],
             half: context.precision() == Precision::F16,
             memo: Memo::default(),
             params: vec![],
-            pending: vec![],
+            dispatches: vec![],
+            bound: vec![],
             editions: vec![],
             unread: vec![],
             written: vec![],
             operation: 0,
             scratch: vec![],
         })
-    }
-
-    /// A builder for a program, of which it is known what nothing reads.
-    pub(in crate::gpu) fn of(
-        context: &'a Context,
-        program: &Program,
-        buffers: &'a [Buffer],
-    ) -> Result<Self> {
-        let unread = program.unread();
-        let builder = Self::new(context, buffers)?;
-        Ok(Self { unread, ..builder })
-    }
-
-    /// Begins the lowering of an operation.
-    pub(in crate::gpu) fn begin(&mut self, operation: usize) {
-        self.operation = operation;
     }
 
     /// Ends the lowering of an operation that writes to some tensors.
@@ -110,18 +83,19 @@ impl<'a> PlanBuilder<'a> {
         &self.buffers[id.0]
     }
 
+    fn buffer_or(&self, unused: usize, slice: Option<Slice>) -> wgpu::Buffer {
+        let of = |slice: Slice| self.buffer(slice.tensor);
+        slice.map_or(&self.unused[unused], of).clone()
+    }
+
     /// A slice's buffer, or the stand-in for reading.
     pub(in crate::gpu) fn read_or_unused(&self, slice: Option<Slice>) -> wgpu::Buffer {
-        slice
-            .map_or(&self.unused[0], |slice| self.buffer(slice.tensor))
-            .clone()
+        self.buffer_or(0, slice)
     }
 
     /// A slice's buffer, or the stand-in for writing.
     pub(in crate::gpu) fn write_or_unused(&self, slice: Option<Slice>) -> wgpu::Buffer {
-        slice
-            .map_or(&self.unused[1], |slice| self.buffer(slice.tensor))
-            .clone()
+        self.buffer_or(1, slice)
     }
 
     /// Whether nothing reads what is written to a tensor.
@@ -152,14 +126,8 @@ impl<'a> PlanBuilder<'a> {
     pub(in crate::gpu) fn workgroups(&self, count: usize, z: usize) -> Result<[u32; 3]> {
         let most = self.context.limits.max_compute_workgroups_per_dimension as usize;
         let rows = count.div_ceil(most);
-        if rows > most {
-            return Err(Error::Limit {
-                what: "a dispatch".to_owned(),
-                needed: rows as u64,
-                limit: "max_compute_workgroups_per_dimension",
-                available: most as u64,
-            });
-        }
+        let limit = "max_compute_workgroups_per_dimension";
+        check_limit("a dispatch", rows as u64, limit, most as u64)?;
         let columns = count.div_ceil(rows.max(1));
         Ok([columns as u32, rows as u32, z as u32])
     }
@@ -172,7 +140,21 @@ impl<'a> PlanBuilder<'a> {
         params: K::Params,
         workgroups: [u32; 3],
     ) -> Result<()> {
-        self.add(kernel, variant, params, workgroups, None)
+        self.dispatch_as(&K::INFO, kernel, variant, params, workgroups)
+    }
+
+    /// Appends a dispatch of another kernel with the parameters and bindings of a declared one.
+    pub(in crate::gpu) fn dispatch_as<K: Kernel>(
+        &mut self,
+        info: &KernelInfo,
+        kernel: &K,
+        variant: &Variant<'_>,
+        params: K::Params,
+        workgroups: [u32; 3],
+    ) -> Result<()> {
+        let pipeline = || self.context.pipeline(info, variant);
+        let buffers = kernel.buffers().into_iter().cloned().collect();
+        self.append(pipeline, buffers, bytemuck::bytes_of(&params), workgroups)
     }
 
     /// Appends a dispatch that makes something of tensors `of` which lasts from run to run, and
@@ -185,35 +167,13 @@ impl<'a> PlanBuilder<'a> {
         workgroups: [u32; 3],
         of: impl IntoIterator<Item = TensorId>,
     ) -> Result<()> {
-        if workgroups.contains(&0) {
-            return Ok(());
+        let index = self.dispatches.len();
+        self.dispatch(kernel, variant, params, workgroups)?;
+        if let Some(dispatch) = self.dispatches.get_mut(index) {
+            dispatch.editions = Some(self.editions.len());
+            let sources = of.into_iter().map(|tensor| self.buffers[tensor.0].clone());
+            self.editions.push(Editions::new(sources.collect()));
         }
-        let sources = of.into_iter().map(|tensor| self.buffers[tensor.0].clone());
-        self.editions.push(Editions::new(sources.collect()));
-        let editions = Some(self.editions.len() - 1);
-        self.add(kernel, variant, params, workgroups, editions)
-    }
-
-    fn add<K: Kernel>(
-        &mut self,
-        kernel: &K,
-        variant: &Variant<'_>,
-        params: K::Params,
-        workgroups: [u32; 3],
-        editions: Option<usize>,
-    ) -> Result<()> {
-        if workgroups.contains(&0) {
-            return Ok(());
-        }
-        let pipeline = self.context.pipeline::<K>(variant)?;
-        let buffers = kernel.buffers().into_iter().cloned().collect();
-        self.append(
-            pipeline,
-            buffers,
-            bytemuck::bytes_of(&params),
-            workgroups,
-            editions,
-        );
         Ok(())
     }
 
@@ -224,89 +184,67 @@ impl<'a> PlanBuilder<'a> {
         buffers: Vec<wgpu::Buffer>,
         workgroups: [u32; 3],
     ) -> Result<()> {
-        if workgroups.contains(&0) {
-            return Ok(());
-        }
-        let pipeline = self.context.generated(kernel)?;
+        let pipeline = || self.context.generated(kernel);
         let params = bytemuck::cast_slice(&kernel.params);
-        self.append(pipeline, buffers, params, workgroups, None);
-        Ok(())
+        self.append(pipeline, buffers, params, workgroups)
     }
 
     fn append(
         &mut self,
-        pipeline: Arc<Pipeline>,
+        pipeline: impl FnOnce() -> Result<Arc<Pipeline>>,
         buffers: Vec<wgpu::Buffer>,
         params: &[u8],
         workgroups: [u32; 3],
-        editions: Option<usize>,
-    ) {
+    ) -> Result<()> {
+        if workgroups.contains(&0) {
+            return Ok(());
+        }
+        let pipeline = pipeline()?;
         let alignment = self.context.limits.min_storage_buffer_offset_alignment as usize;
         let params_offset = self.params.len().next_multiple_of(alignment);
         self.params.resize(params_offset, 0);
         self.params.extend_from_slice(params);
-        self.pending.push(Pending {
+        let same = |(known, with): &(Arc<Pipeline>, Vec<_>)| {
+            Arc::ptr_eq(known, &pipeline) && *with == buffers
+        };
+        let known = self.bound.iter().rposition(same);
+        let bind_group = known.unwrap_or(self.bound.len());
+        if known.is_none() {
+            self.bound.push((Arc::clone(&pipeline), buffers));
+        }
+        self.dispatches.push(Dispatch {
             operation: self.operation,
             pipeline,
-            buffers,
-            params_offset,
-            params_size: params.len(),
+            bind_group,
+            params_offset: params_offset as u32,
             workgroups,
-            editions,
+            editions: None,
         });
+        Ok(())
     }
 
-    /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers
-    /// a pipeline is used with.
+    /// Writes the parameters into one buffer and makes the bind groups, one for each set of buffers a pipeline is used with.
     pub(in crate::gpu) fn finish(self) -> Result<Plan> {
         let context = self.context;
-        // A binding reaches past the last parameters by no more than the largest of them.
-        let size = (self.params.len() as u64 + 512).next_multiple_of(4);
-        if size > context.limits.max_buffer_size {
-            return Err(Error::Limit {
-                what: "a plan's parameters".to_owned(),
-                needed: size,
-                limit: "max_buffer_size",
-                available: context.limits.max_buffer_size,
-            });
-        }
+        // A buffer is not empty.
+        let size = (self.params.len() as u64).max(4);
+        let what = "a plan's parameters";
+        let most = context.limits.max_buffer_size;
+        check_limit(what, size, "max_buffer_size", most)?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
-        let params = context.buffer("a plan's parameters", size, usage)?;
-        context.guarded("a plan's parameters", || {
+        let params = context.buffer(what, size, usage)?;
+        context.guarded(what, || {
             context.queue.write_buffer(&params, 0, &self.params)
         })?;
-        #[allow(
-            clippy::mutable_key_type,
-            reason = "buffers are compared and hashed by identity"
-        )]
-        let mut bind_groups = HashMap::new();
-        let mut dispatches = Vec::with_capacity(self.pending.len());
-        for pending in self.pending {
-            let key = (Arc::as_ptr(&pending.pipeline), pending.buffers);
-            if !bind_groups.contains_key(&key) {
-                let bind_group = bind_group(
-                    context,
-                    &pending.pipeline,
-                    &params,
-                    pending.params_size,
-                    &key.1,
-                )?;
-                bind_groups.insert(key.clone(), bind_group);
-            }
-            dispatches.push(Dispatch {
-                operation: pending.operation,
-                pipeline: pending.pipeline,
-                bind_group: bind_groups[&key].clone(),
-                params_offset: pending.params_offset as u32,
-                workgroups: pending.workgroups,
-                editions: pending.editions,
-            });
-        }
+        let bind_groups = (self.bound.iter())
+            .map(|(pipeline, buffers)| bind_group(context, pipeline, &params, buffers))
+            .collect::<Result<_>>()?;
         let mut scratch = self.scratch;
         scratch.push(("parameters of the dispatches".to_owned(), size as usize / 4));
         let written = self.written.iter();
         Ok(Plan {
-            dispatches,
+            dispatches: self.dispatches,
+            bind_groups,
             editions: Mutex::new(self.editions),
             written: written.map(|id| self.buffers[id.0].clone()).collect(),
             scratch,
@@ -317,15 +255,14 @@ impl<'a> PlanBuilder<'a> {
 fn bind_group(
     context: &Context,
     pipeline: &Pipeline,
-    all_params: &wgpu::Buffer,
-    params_size: usize,
+    params: &wgpu::Buffer,
     buffers: &[wgpu::Buffer],
 ) -> Result<wgpu::BindGroup> {
     context.counters.lock().bind_groups += 1;
     let params = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-        buffer: all_params,
+        buffer: params,
         offset: 0,
-        size: std::num::NonZeroU64::new(params_size as u64),
+        size: std::num::NonZeroU64::new(pipeline.params_size as u64),
     });
     let storage = buffers.iter().map(wgpu::Buffer::as_entire_binding);
     let entries: Vec<_> = std::iter::once(params)

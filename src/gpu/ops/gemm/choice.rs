@@ -6,9 +6,8 @@ use crate::gpu::plan::{Plan, PlanBuilder};
 use crate::gpu::tuner::{Choice, Effort};
 use crate::gpu::{AdapterKind, Context};
 
-/// A kernel for matrix products on a GPU. All but [`Cooperative`](Self::Cooperative) give the same
-/// bits; which is the fastest depends on the adapter and the sizes, and is measured unless
-/// `BPTT_TUNE` is `off`.
+/// A kernel for matrix products on a GPU. All but [`Cooperative`](Self::Cooperative) give the same bits; which is the fastest
+/// depends on the adapter and the sizes, and is measured unless `BPTT_TUNE` is `off`.
 ///
 /// All but [`Scalar`](Self::Scalar) read and write four numbers at a time: offsets and row strides
 /// of all three matrices, N, and M where a is transposed, must be multiples of 4, else `Scalar`
@@ -24,8 +23,7 @@ pub enum GemmKernel {
         /// Invocations a workgroup.
         group: u32,
     },
-    /// `Register` for devices with subgroups of 8 or more, whose invocations load a's rows for each
-    /// other.
+    /// `Register` for devices with subgroups of 8 or more, whose invocations load a's rows for each other.
     Subgroup {
         /// Blocks of 8 rows an invocation, 1 to 4, by 4 columns.
         blocks: u32,
@@ -37,13 +35,12 @@ pub enum GemmKernel {
         /// Rows and columns an invocation: 4 (256 invocations) or 8 (64).
         side: u32,
     },
-    /// Cooperative matrices (tensor cores), under [`Precision::F16`](crate::Precision::F16) on
-    /// devices from [`Device::gpu_f16`](crate::Device::gpu_f16) whose adapter has them. The tuner
-    /// does not choose it, as its numbers are others: it rounds both operands to f16. It takes all
-    /// forward products x Wᵀ with M and N multiples of 16 (or 8, as the adapter has it), c, its
-    /// rows and the bias beginning at multiples of 4 and K of at most 32,768, unless another kernel
-    /// is forced; on a software adapter only where it is forced itself. Products of gradients,
-    /// which may be too small for f16, and those that run in parts it leaves to the others.
+    /// Cooperative matrices (tensor cores), under [`Precision::F16`](crate::Precision::F16) on devices from
+    /// [`Device::gpu_f16`](crate::Device::gpu_f16) whose adapter has them. The tuner does not choose it, as its numbers are
+    /// others: it rounds both operands to f16. It takes all forward products x Wᵀ with M and N multiples of 16 (or 8, as the
+    /// adapter has it), c, its rows and the bias beginning at multiples of 4 and K of at most 32,768, unless another kernel is
+    /// forced; on a software adapter only where it is forced itself. Products of gradients, which may be too small for f16, and
+    /// those that run in parts it leaves to the others.
     Cooperative,
 }
 
@@ -94,7 +91,8 @@ fn fits(context: &Context, kernel: GemmKernel) -> bool {
             (64 / side) * (64 / side),
             limits.max_compute_workgroup_storage_size >= 8192,
         ),
-        _ => (32, true),
+        GemmKernel::Scalar => (32, true),
+        GemmKernel::Cooperative => (64, context.cooperative.is_some()),
     };
     otherwise
         && invocations <= limits.max_compute_invocations_per_workgroup
@@ -107,25 +105,26 @@ impl Product {
         let p = &self.params;
         let multiples = [p.a, p.b, p.c, p.a_stride, p.b_stride, p.c_stride, p.n];
         multiples.iter().all(|number| number % 4 == 0)
-            && (!self.transpose.0 || p.m.is_multiple_of(4))
+            && (!self.form.transpose_a || p.m.is_multiple_of(4))
             && p.k >= 4
             && (parts == 1 || p.k.is_multiple_of(4))
     }
 
-    /// The side of the cooperative matrices that take the product: a function of adapter and sizes,
-    /// unless a kernel is forced.
-    pub(super) fn cooperative(&self, context: &Context, parts: usize) -> Option<u32> {
-        let side = context.cooperative()?;
+    /// Whether cooperative matrices take the product: a function of adapter and sizes, unless a kernel is forced.
+    pub(super) fn is_cooperative(&self, context: &Context, parts: usize) -> bool {
+        let Some(side) = context.cooperative else {
+            return false;
+        };
         let p = &self.params;
         let whole = [p.m, p.n].iter().all(|size| size.is_multiple_of(side));
         let aligned = [p.c, p.c_stride, p.bias].iter().all(|at| at % 4 == 0);
         // Transposed weights are those of a forward product.
-        let forward = self.half && self.transpose == (false, true);
+        let forward = self.form.half && !self.form.transpose_a && self.form.transpose_b;
         let fits = forward && whole && aligned && parts == 1 && p.k as usize <= STEPS;
-        let forced = || context.tuner.forces(GemmKernel::Cooperative);
+        let forced = || context.tuner.forced::<GemmKernel>();
+        let forced = || forced().map(|kernel| kernel == GemmKernel::Cooperative);
         // Software adapters do them number by number.
-        let wanted = || forced().unwrap_or(context.info().kind != AdapterKind::Software);
-        (fits && wanted()).then_some(side)
+        fits && forced().unwrap_or(context.info.kind != AdapterKind::Software)
     }
 
     /// The kernels that can take the product, the best guess first.
@@ -134,11 +133,11 @@ impl Product {
         if !self.is_aligned(parts) {
             return vec![Scalar];
         }
-        let rows = self.size[0];
-        let mut candidates = if context.info().kind == AdapterKind::Software {
+        let [rows, columns, _] = self.size();
+        let mut candidates = if context.info.kind == AdapterKind::Software {
             // As measured on llvmpipe: 4 blocks are 1.2 to 1.4 times as fast as 2, and compile in
             // 0.5 s instead of 0.2 s. Fewer rows than a tile has are no reason for loads in vain.
-            let work: usize = self.size.iter().product();
+            let work: usize = self.size().iter().product();
             let blocks = match rows {
                 0..=8 => [1, 2, 4],
                 9..=16 => [2, 1, 4],
@@ -149,7 +148,7 @@ impl Product {
             best.push(register(2, 8));
             best
         } else {
-            let large = rows.div_ceil(64) * self.size[1].div_ceil(64) >= 256;
+            let large = rows.div_ceil(64) * columns.div_ceil(64) >= 256;
             let side = if large { 8 } else { 4 };
             vec![
                 Workgroup { side },
@@ -158,34 +157,36 @@ impl Product {
                 register(1, 64),
             ]
         };
-        let others = GemmKernel::ALL.into_iter();
-        let others: Vec<_> = others
-            .filter(|kernel| !candidates.contains(kernel))
-            .collect();
-        candidates.extend(others);
+        for other in GemmKernel::ALL {
+            if !candidates.contains(&other) {
+                candidates.push(other);
+            }
+        }
         candidates.retain(|kernel| fits(context, *kernel));
         candidates
     }
 
-    /// The class of products that share a choice: sizes to a factor of two, transpositions, parts
-    /// or not, and what is added.
+    /// The class of products that share a choice: sizes to a factor of two, transpositions, parts or not, and what is added.
     pub(super) fn class(&self, parts: usize) -> String {
+        let form = self.form;
         let letter = |transposed| if transposed { 't' } else { 'n' };
-        let [m, n, k] = self.size.map(|size| size.max(1).ilog2());
-        let (a, b) = (letter(self.transpose.0), letter(self.transpose.1));
-        let parts = if parts > 1 { " parts" } else { "" };
-        let bias = if self.extras.bias { " bias" } else { "" };
-        let accumulate = if self.extras.accumulate {
-            " accumulate"
-        } else {
-            ""
-        };
-        let half = if self.half { " half" } else { "" };
-        format!("{a}{b} {m} {n} {k}{parts}{bias}{accumulate}{half}")
+        let [m, n, k] = self.size().map(|size| size.max(1).ilog2());
+        let (a, b) = (letter(form.transpose_a), letter(form.transpose_b));
+        let mut class = format!("{a}{b} {m} {n} {k}");
+        for (has, name) in [
+            (parts > 1, " parts"),
+            (form.bias, " bias"),
+            (form.accumulate, " accumulate"),
+            (form.half, " half"),
+        ] {
+            if has {
+                class.push_str(name);
+            }
+        }
+        class
     }
 
-    /// A plan of the product a number of times, over memory of its own, with less rows or steps
-    /// where it is a large one.
+    /// A plan of the product a number of times, over memory of its own, with less rows or steps where it is a large one.
     pub(super) fn trial(
         &self,
         context: &Context,
@@ -193,7 +194,8 @@ impl Product {
         (kernel, parts): (GemmKernel, usize),
         repeats: usize,
     ) -> Result<Plan> {
-        let [mut m, n, mut k] = self.size;
+        let [mut m, n, mut k] = self.size();
+        let (transpose_a, transpose_b) = (self.form.transpose_a, self.form.transpose_b);
         let shrink = |size: &mut usize, least: usize, rest: usize| {
             while *size > least && *size * rest > effort.work() {
                 *size = (*size / 2).next_multiple_of(4);
@@ -205,12 +207,10 @@ impl Product {
             let length = if transposed { rows } else { columns };
             length.next_multiple_of(4)
         };
-        let (a_stride, b_stride) = (side(self.transpose.0, m, k), side(self.transpose.1, k, n));
-        let (a_rows, b_rows) = (side(!self.transpose.0, m, k), side(!self.transpose.1, k, n));
+        let (a_stride, b_stride) = (side(transpose_a, m, k), side(transpose_b, k, n));
+        let (a_rows, b_rows) = (side(!transpose_a, m, k), side(!transpose_b, k, n));
         let mut plan = PlanBuilder::new(context, &[])?;
         let product = Self {
-            size: [m, n, k],
-            transpose: self.transpose,
             a: plan.scratch("a trial's a", a_rows * a_stride)?,
             b: plan.scratch("a trial's b", b_rows * b_stride)?,
             bias: plan.scratch("a trial's bias", n)?,
@@ -225,8 +225,7 @@ impl Product {
                 part_steps: k as u32,
                 ..GemmParams::default()
             },
-            extras: self.extras,
-            half: self.half,
+            form: self.form,
         };
         for _ in 0..repeats {
             product.dispatch(&mut plan, kernel, parts)?;
