@@ -260,26 +260,17 @@ impl Device {
         pollster::block_on(Self::best_async())
     }
 
-    /// Blocking [`Device::gpu_async`].
-    ///
-    /// # Errors
-    /// As [`Device::gpu_async`].
+    /// Blocking [`Device::gpu_async`], with its errors.
     pub fn gpu() -> Result<Self> {
         pollster::block_on(Self::gpu_async())
     }
 
-    /// Blocking [`Device::gpu_f16_async`].
-    ///
-    /// # Errors
-    /// As [`Device::gpu_async`].
+    /// Blocking [`Device::gpu_f16_async`], with its errors.
     pub fn gpu_f16() -> Result<Self> {
         pollster::block_on(Self::gpu_f16_async())
     }
 
-    /// Blocking [`Device::gpu_named_async`].
-    ///
-    /// # Errors
-    /// As [`Device::gpu_named_async`].
+    /// Blocking [`Device::gpu_named_async`], with its errors.
     pub fn gpu_named(name: &str) -> Result<Self> {
         pollster::block_on(Self::gpu_named_async(name))
     }

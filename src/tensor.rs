@@ -339,10 +339,7 @@ impl Tensor {
         Ok(Array::from_shape_vec(self.shape.clone(), values).expect("the length is the shape's"))
     }
 
-    /// Blocking [`Tensor::to_array_async`].
-    ///
-    /// # Errors
-    /// As [`Tensor::to_array_async`].
+    /// Blocking [`Tensor::to_array_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_array<F: Real>(&self) -> Result<ArrayD<F>> {
         pollster::block_on(self.to_array_async())

@@ -128,6 +128,7 @@ impl Dataset for Sequences {
 /// Many-to-one, the target of rows i … i+window−1 is row i+window of the targets; many-to-many, each row's target is the one
 /// after it.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Windows {
     x: Array2<f32>,
     target: Array2<f32>,
@@ -162,7 +163,6 @@ impl Windows {
     }
 
     /// A target at every step: the row after it.
-    #[must_use]
     pub fn every_step(self) -> Self {
         Self {
             every_step: true,

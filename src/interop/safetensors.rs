@@ -98,10 +98,7 @@ impl Parameters {
         write_file(path.as_ref(), &self.to_arrays_async::<f32>().await?)
     }
 
-    /// Blocking [`Parameters::save_async`].
-    ///
-    /// # Errors
-    /// As [`Parameters::save_async`].
+    /// Blocking [`Parameters::save_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         pollster::block_on(self.save_async(path))

@@ -40,6 +40,7 @@ type Record = dyn Fn(&mut Scope<'_>, &[Var]) -> Result<Vec<Var>> + Send + Sync;
 /// # Ok(())
 /// # }
 /// ```
+#[must_use]
 pub struct Function {
     device: Device,
     parameters: Option<Parameters>,
@@ -71,12 +72,9 @@ impl Function {
     }
 
     /// The same with the weights of a model, which it then reads by their names.
-    #[must_use]
-    pub fn with_parameters(self, parameters: &Parameters) -> Self {
-        Self {
-            parameters: Some(parameters.clone()),
-            ..self
-        }
+    pub fn with_parameters(mut self, parameters: &Parameters) -> Self {
+        self.parameters = Some(parameters.clone());
+        self
     }
 
     /// Calls it on tensors or [`Input`]s with lengths. On a GPU it does not wait. What an [`Input`] says of training holds for all.

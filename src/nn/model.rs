@@ -402,10 +402,7 @@ impl Model {
 /// Blocking twins.
 #[cfg(not(target_arch = "wasm32"))]
 impl Model {
-    /// Blocking [`Model::predict_async`].
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Blocking [`Model::predict_async`], with its errors.
     pub fn predict<F: Real>(&self, x: &ArrayRef<F, Ix3>) -> Result<ArrayD<F>>
     where
         Values: for<'a> From<&'a ArrayRef<F, Ix3>>,
@@ -413,10 +410,7 @@ impl Model {
         pollster::block_on(self.predict_async(x))
     }
 
-    /// Blocking [`Model::predict_ragged_async`].
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Blocking [`Model::predict_ragged_async`], with its errors.
     pub fn predict_ragged<F: Real>(
         &self,
         x: &ArrayRef<F, Ix3>,
@@ -428,10 +422,7 @@ impl Model {
         pollster::block_on(self.predict_ragged_async(x, lengths))
     }
 
-    /// Blocking [`Model::predict_all_async`].
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Blocking [`Model::predict_all_async`], with its errors.
     pub fn predict_all<F: Real>(&self, inputs: &[Sequence]) -> Result<ArrayD<F>> {
         pollster::block_on(self.predict_all_async(inputs))
     }

@@ -253,10 +253,7 @@ impl Parameters {
         self.read(&self.flat).await
     }
 
-    /// Blocking [`Parameters::to_arrays_async`].
-    ///
-    /// # Errors
-    /// As [`Parameters::to_arrays_async`].
+    /// Blocking [`Parameters::to_arrays_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_arrays<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
         pollster::block_on(self.to_arrays_async())

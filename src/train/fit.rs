@@ -82,25 +82,19 @@ impl<'a> Fit<'a> {
         Self { seed, ..self }
     }
     /// Measures on other data after every epoch; the weights of the best epoch are kept. Default: not.
-    pub fn validation(self, data: &'a dyn Dataset) -> Self {
-        Self {
-            validation: Some(data),
-            ..self
-        }
+    pub fn validation(mut self, data: &'a dyn Dataset) -> Self {
+        self.validation = Some(data);
+        self
     }
     /// Ends after so many epochs without a better validation loss. Default: never.
-    pub fn patience(self, epochs: usize) -> Self {
-        Self {
-            patience: Some(epochs),
-            ..self
-        }
+    pub fn patience(mut self, epochs: usize) -> Self {
+        self.patience = Some(epochs);
+        self
     }
     /// Sets how the learning rate changes. Default: not at all.
-    pub fn schedule(self, schedule: impl Schedule + 'static) -> Self {
-        Self {
-            schedule: Box::new(schedule),
-            ..self
-        }
+    pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
+        self.schedule = Box::new(schedule);
+        self
     }
     /// Measures this on the validation data too.
     pub fn metric(mut self, metric: impl Metric + 'static) -> Self {
@@ -223,10 +217,7 @@ impl<'a> Fit<'a> {
         })
     }
 
-    /// Blocking [`Fit::run_async`].
-    ///
-    /// # Errors
-    /// As [`Fit::run_async`].
+    /// Blocking [`Fit::run_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(self) -> Result<History> {
         pollster::block_on(self.run_async())

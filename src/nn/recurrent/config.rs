@@ -76,6 +76,7 @@ impl Regularisers {
 /// let stack = Lstm::new(3, 64).layers(2).forget_bias(1.0);
 /// ```
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Recurrent<C> {
     pub(crate) cell: C,
     pub(crate) input_size: usize,
@@ -121,45 +122,34 @@ impl<C: Cell> Recurrent<C> {
     }
 
     /// L, the number of layers. Default: 1. Layers above the first read the layer below.
-    #[must_use]
     pub fn layers(self, layers: usize) -> Self {
         Self { layers, ..self }
     }
 
     /// Whether a second set of weights reads the sequence backwards (PyTorch's `bidirectional`): y is then `[T, B, 2·H]`, both
     /// directions side by side. Default: no.
-    #[must_use]
-    pub fn bidirectional(self, bidirectional: bool) -> Self {
-        Self {
-            bidirectional,
-            ..self
-        }
+    pub fn bidirectional(mut self, bidirectional: bool) -> Self {
+        self.bidirectional = bidirectional;
+        self
     }
 
     /// The biases; `true` is [`Bias::Two`] and `false` [`Bias::None`], as in PyTorch. Default: two.
-    #[must_use]
-    pub fn bias(self, bias: impl Into<Bias>) -> Self {
-        Self {
-            bias: bias.into(),
-            ..self
-        }
+    pub fn bias(mut self, bias: impl Into<Bias>) -> Self {
+        self.bias = bias.into();
+        self
     }
 
     /// No `weight_ih` in the first layer: x, whose size must be H, is added to every gate's pre-activation as it is (cuDNN's
     /// `CUDNN_SKIP_INPUT`). Default: no.
-    #[must_use]
     pub fn skip_input(self, skip_input: bool) -> Self {
         Self { skip_input, ..self }
     }
 
     /// Whether x and y are `[B, T, ·]` instead of `[T, B, ·]`; states stay `[L·D, B, ·]`, as in PyTorch. It costs a copy of each.
     /// Default: no.
-    #[must_use]
-    pub fn batch_first(self, batch_first: bool) -> Self {
-        Self {
-            batch_first,
-            ..self
-        }
+    pub fn batch_first(mut self, batch_first: bool) -> Self {
+        self.batch_first = batch_first;
+        self
     }
 
     /// Dropout between layers, not after the last, so none in a stack of one: each element of each step with this probability (PyTorch's
@@ -168,73 +158,38 @@ impl<C: Cell> Recurrent<C> {
     /// This and the other regularisers act in training only: in [`Trainer::step`](crate::train::Trainer::step), and where
     /// [`Input::train`](crate::nn::Input::train) says so. What is drawn is a function of (seed, step), by Philox4x32-10: the
     /// same on every device, forward and backward.
-    #[must_use]
-    pub fn dropout(self, rate: f64) -> Self {
-        let regularisers = Regularisers {
-            dropout: rate,
-            ..self.regularisers
-        };
-        Self {
-            regularisers,
-            ..self
-        }
+    pub fn dropout(mut self, rate: f64) -> Self {
+        self.regularisers.dropout = rate;
+        self
     }
 
     /// Variational dropout of every layer's input: one mask `[B, F]` for all steps (Gal & Ghahramani, 2016; Keras' `dropout`).
     /// Default: 0.
-    #[must_use]
-    pub fn input_dropout(self, rate: f64) -> Self {
-        let regularisers = Regularisers {
-            input_dropout: rate,
-            ..self.regularisers
-        };
-        Self {
-            regularisers,
-            ..self
-        }
+    pub fn input_dropout(mut self, rate: f64) -> Self {
+        self.regularisers.input_dropout = rate;
+        self
     }
 
     /// Variational dropout of what enters the recurrent products, h₋ (or r⊙h₋, where a GRU's reset gate acts before): one mask
     /// `[B, P]` a gate for all steps (Gal & Ghahramani, 2016; Keras' `recurrent_dropout`). Default: 0.
-    #[must_use]
-    pub fn recurrent_dropout(self, rate: f64) -> Self {
-        let regularisers = Regularisers {
-            recurrent_dropout: rate,
-            ..self.regularisers
-        };
-        Self {
-            regularisers,
-            ..self
-        }
+    pub fn recurrent_dropout(mut self, rate: f64) -> Self {
+        self.regularisers.recurrent_dropout = rate;
+        self
     }
 
     /// DropConnect: weights of `weight_hh` dropped, one mask a training step (Wan et al., 2013; Merity et al., 2018: AWD-LSTM).
     /// Default: 0.
-    #[must_use]
-    pub fn weight_dropout(self, rate: f64) -> Self {
-        let regularisers = Regularisers {
-            weight_dropout: rate,
-            ..self.regularisers
-        };
-        Self {
-            regularisers,
-            ..self
-        }
+    pub fn weight_dropout(mut self, rate: f64) -> Self {
+        self.regularisers.weight_dropout = rate;
+        self
     }
 
     /// Zoneout (Krueger et al., 2017): each unit of h, and of the other states (c of an LSTM; nothing of the others), keeps its
     /// old value with these probabilities. Outside of
     /// training a state is p·old + (1 − p)·new. Default: 0, 0.
-    #[must_use]
-    pub fn zoneout(self, h: f64, c: f64) -> Self {
-        let regularisers = Regularisers {
-            zoneout: [h, c],
-            ..self.regularisers
-        };
-        Self {
-            regularisers,
-            ..self
-        }
+    pub fn zoneout(mut self, h: f64, c: f64) -> Self {
+        self.regularisers.zoneout = [h, c];
+        self
     }
 
     /// The cell.

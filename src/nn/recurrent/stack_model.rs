@@ -60,12 +60,10 @@ impl StackModel {
     }
 
     /// See [`RecurrentModel::memory_budget`](super::RecurrentModel::memory_budget).
-    pub(crate) fn memory_budget(self, bytes: Option<usize>) -> Self {
-        Self {
-            memory_budget: bytes,
-            compiled: ShapeCache::default(),
-            ..self
-        }
+    pub(crate) fn memory_budget(mut self, bytes: Option<usize>) -> Self {
+        self.memory_budget = bytes;
+        self.compiled = ShapeCache::default();
+        self
     }
 
     pub(crate) fn parameters(&self) -> &Parameters {

@@ -34,11 +34,9 @@ impl TrainerBuilder {
     }
 
     /// Sets the loss. Default: mean squared error.
-    pub fn loss(self, loss: impl Loss + 'static) -> Self {
-        Self {
-            loss: Box::new(loss),
-            ..self
-        }
+    pub fn loss(mut self, loss: impl Loss + 'static) -> Self {
+        self.loss = Box::new(loss);
+        self
     }
 
     /// Gives the weights whose names start with a prefix an optimizer of their own: another rate, another decay. Of several groups that fit, the
@@ -57,11 +55,9 @@ impl TrainerBuilder {
 
     /// Scales all gradients down so that their global norm is at most `max_norm` (PyTorch's `clip_grad_norm_`). Default: no
     /// clipping.
-    pub fn clip_norm(self, max_norm: f64) -> Self {
-        Self {
-            clip_norm: Some(max_norm),
-            ..self
-        }
+    pub fn clip_norm(mut self, max_norm: f64) -> Self {
+        self.clip_norm = Some(max_norm);
+        self
     }
 
     /// Holds the memory that a training step works in to this many bytes; `None` for no bound. Default: none.
@@ -75,11 +71,9 @@ impl TrainerBuilder {
     /// and the batch are most of what is left, and the time is that of up to one forward pass more.
     ///
     /// A step whose least is above the budget gives an [`Error::Argument`] that says how much it is.
-    pub fn memory_budget(self, bytes: impl Into<Option<usize>>) -> Self {
-        Self {
-            memory_budget: bytes.into(),
-            ..self
-        }
+    pub fn memory_budget(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.memory_budget = bytes.into();
+        self
     }
 
     /// Sets the seed of what is dropped at random, which is a function of it and the number of the step. Default: 0.
