@@ -155,3 +155,16 @@ pub(crate) fn check_positive(argument: &str, value: usize) -> Result<()> {
         Err(Error::argument(argument, value, "at least 1"))
     }
 }
+
+/// `Ok` where an argument fits, else an error that names it.
+pub(crate) fn require(
+    argument: &str,
+    got: impl ToString,
+    fits: bool,
+    expected: impl Into<String>,
+) -> Result<()> {
+    match fits {
+        true => Ok(()),
+        false => Err(Error::argument(argument, got, expected)),
+    }
+}

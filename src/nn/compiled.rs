@@ -1,108 +1,47 @@
 //! Graphs compiled for a signature, fed and run: the one place that does so.
 
-use super::trace::Trace;
+use super::feed::{Feed, Source};
+use super::trace::{InputSlots, Trace};
 use crate::data::Values;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::executable::{Executable, TensorCopy};
-use crate::graph::{Dtype, Op, Type, Var};
 use crate::lower::{FED_ALIGNMENT, Lowered, Request, lower};
 use crate::philox::rng_words;
 use crate::program::{Program, Slice};
 use crate::tensor::Tensor;
 
-/// What one input is this time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Signature {
-    pub(crate) shape: Vec<usize>,
-    pub(crate) dtype: Dtype,
-    pub(crate) has_lengths: bool,
+/// A program under construction: tensors that are there already, a lowered graph, the caller's own operations.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) program: Program,
+    /// What the program's external tensors stand for.
+    externals: Vec<Tensor>,
+    pub(crate) lowered: Lowered,
 }
 
-/// What is fed to one input: an array, a tensor or a part of one, and the steps of each row.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Feed<'a> {
-    pub(crate) values: Source<'a>,
-    pub(crate) lengths: Option<&'a [usize]>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Source<'a> {
-    Values(&'a Values),
-    /// Elements of a tensor, from this one on.
-    Part(&'a Tensor, usize),
-}
-
-impl<'a> From<&'a Values> for Feed<'a> {
-    fn from(values: &'a Values) -> Self {
-        Self {
-            values: Source::Values(values),
-            lengths: None,
-        }
-    }
-}
-
-impl Feed<'_> {
-    pub(crate) fn signature(&self) -> Signature {
-        let (shape, dtype) = match self.values {
-            Source::Values(values) => (values.shape(), values.dtype()),
-            Source::Part(tensor, _) => (tensor.shape(), tensor.dtype()),
-        };
-        Signature {
-            shape: shape.to_vec(),
-            dtype,
-            has_lengths: self.lengths.is_some(),
-        }
-    }
-}
-
-/// The places of an input among those of its graph: its values, and its lengths.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct InputSlots {
-    values: usize,
-    lengths: Option<usize>,
-}
-
-impl Trace {
-    /// Adds an input of a signature, time-major.
-    pub(crate) fn input(&mut self, name: &str, of: &Signature) -> (Var, InputSlots) {
-        self.input_of(name, of, 1)
+impl Draft {
+    /// Adds a tensor that is there already.
+    pub(crate) fn external(&mut self, name: &str, tensor: &Tensor) -> Slice {
+        self.externals.push(tensor.clone());
+        let index = self.externals.len() - 1;
+        self.program.external(index, name, tensor.shape())
     }
 
-    /// Adds an input of a signature whose rows are along an axis.
-    pub(crate) fn input_of(
-        &mut self,
-        name: &str,
-        of: &Signature,
-        batch_axis: usize,
-    ) -> (Var, InputSlots) {
-        let graph = &mut self.graph;
-        let lengths = of.has_lengths.then(|| {
-            let batch = of.shape.get(batch_axis).copied().unwrap_or(0);
-            graph.input(format!("lengths of {name}"), Type::index([batch]))
-        });
-        let of_lengths = lengths.map(|_| graph.inputs() - 1);
-        let ty = Type {
-            shape: of.shape.clone(),
-            dtype: of.dtype,
-            lengths,
-            distribution: false,
-        };
-        let var = graph.input(name, ty);
-        let slots = InputSlots {
-            values: graph.inputs() - 1,
-            lengths: of_lengths,
-        };
-        (var, slots)
+    /// Lowers a graph.
+    pub(crate) fn lower(&mut self, trace: &Trace, request: &Request<'_>) -> Result<()> {
+        self.lowered = lower(&trace.graph, &mut self.program, request)?;
+        Ok(())
     }
 
-    /// Whether the lengths of some value are those of an input.
-    pub(crate) fn are_lengths_of(&self, input: &InputSlots, lengths: Option<Var>) -> bool {
-        let Some(lengths) = lengths else { return false };
-        match self.graph.nodes[lengths.node].op {
-            Op::Input(slot) => input.lengths == Some(slot),
-            _ => false,
-        }
+    /// Compiles what was lowered of a trace.
+    pub(crate) fn compile(self, device: &Device, trace: &Trace) -> Result<Compiled> {
+        Ok(Compiled {
+            executable: Executable::new(device, self.program, &self.externals)?,
+            lowered: self.lowered,
+            inputs: trace.inputs.clone(),
+            counts: trace.counts.clone(),
+        })
     }
 }
 
@@ -113,58 +52,21 @@ pub(crate) struct Compiled {
     lowered: Lowered,
     inputs: Vec<InputSlots>,
     counts: Vec<(usize, usize)>,
-    /// The shapes of what is fetched.
-    pub(crate) shapes: Vec<Vec<usize>>,
 }
+
+/// Seed and step of what is drawn at random.
+pub(crate) type Draw = (u64, u64);
 
 /// What a run is given besides its inputs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Besides<'a> {
-    /// Seed and step of what is random.
-    pub(crate) random: (u64, u64),
+    pub(crate) random: Draw,
     /// The caller's own floats.
     pub(crate) scalars: &'a [f64],
 }
 
-/// A program that a graph was lowered to.
-pub(crate) struct Written {
-    pub(crate) program: Program,
-    pub(crate) lowered: Lowered,
-}
-
-impl Written {
-    /// Lowers a traced graph. `prepare` adds the tensors that are there already and says what is asked; `finish` appends the caller's
-    /// own operations.
-    pub(crate) fn new(
-        trace: &Trace,
-        mut program: Program,
-        request: &Request<'_>,
-        finish: impl FnOnce(&mut Program, &Lowered),
-    ) -> Result<Self> {
-        let lowered = lower(&trace.graph, &mut program, request)?;
-        finish(&mut program, &lowered);
-        Ok(Self { program, lowered })
-    }
-
-    /// Compiles it.
-    pub(crate) fn compile(
-        self,
-        device: &Device,
-        externals: &[Tensor],
-        trace: &Trace,
-        inputs: Vec<InputSlots>,
-        fetches: &[Var],
-    ) -> Result<Compiled> {
-        let shape = |var: &Var| trace.graph.shape(*var).to_vec();
-        Ok(Compiled {
-            executable: Executable::new(device, self.program, externals)?,
-            lowered: self.lowered,
-            inputs,
-            counts: trace.counts.clone(),
-            shapes: fetches.iter().map(shape).collect(),
-        })
-    }
-}
+/// What runs an executable between copies: [`Executable::run_with`], or one that measures.
+pub(crate) type Execute<R> = fn(&Executable, &[TensorCopy<'_>], &[TensorCopy<'_>]) -> Result<R>;
 
 /// What is to be written to a place.
 enum Piece<'a> {
@@ -174,12 +76,32 @@ enum Piece<'a> {
 }
 
 impl Compiled {
-    /// Writes what a run is fed, and gives the copies to be made with it, of what is on the device already.
-    pub(crate) fn feed<'a>(
-        &'a self,
-        feeds: &[Feed<'a>],
+    /// Runs with inputs, and copies what is fetched to tensors in order, each from an element on.
+    pub(crate) fn run<R>(
+        &self,
+        feeds: &[Feed<'_>],
         besides: Besides<'_>,
-    ) -> Result<Vec<TensorCopy<'a>>> {
+        outputs: &[(&Tensor, usize)],
+        execute: Execute<R>,
+    ) -> Result<R> {
+        let before = self.feed(feeds, besides)?;
+        let fetch = |(from, to): (&Slice, &(_, _))| TensorCopy {
+            from: (self.executable.tensor(from.tensor), from.offset),
+            to: *to,
+            len: from.len,
+        };
+        let after: Vec<_> = self
+            .lowered
+            .fetches
+            .iter()
+            .zip(outputs)
+            .map(fetch)
+            .collect();
+        execute(&self.executable, &before, &after)
+    }
+
+    /// Writes what a run is fed, and gives the copies to be made with it, of what is on the device already.
+    fn feed<'a>(&'a self, feeds: &[Feed<'a>], besides: Besides<'_>) -> Result<Vec<TensorCopy<'a>>> {
         let mut copies = vec![];
         let mut pieces: Vec<(Slice, Piece<'a>)> = vec![];
         let place = |slot: usize| self.lowered.inputs[slot];
@@ -191,8 +113,7 @@ impl Compiled {
             pieces.push((scalars, Piece::Floats(besides.scalars.to_vec())));
         }
         for (slots, feed) in self.inputs.iter().zip(feeds) {
-            let lengths = slots.lengths.zip(feed.lengths);
-            if let Some((slot, lengths)) = lengths {
+            if let Some((slot, lengths)) = slots.lengths.zip(feed.lengths) {
                 if let Some(slice) = place(slot) {
                     let lengths = lengths.iter().map(|length| *length as u32);
                     pieces.push((slice, Piece::Wholes(lengths.collect())));
@@ -205,19 +126,14 @@ impl Compiled {
             let Some(slice) = place(slots.values) else {
                 continue;
             };
-            let on_device = match feed.values {
-                Source::Values(Values::Tensor(tensor)) => Some((tensor, 0)),
-                Source::Values(values) => {
-                    pieces.push((slice, Piece::Values(values)));
-                    None
-                }
-                Source::Part(tensor, first) => Some((tensor, first)),
-            };
-            copies.extend(on_device.map(|from| TensorCopy {
-                from,
-                to: (self.executable.tensor(slice.tensor), slice.offset),
-                len: slice.len,
-            }));
+            match feed.source {
+                Source::Array(values) => pieces.push((slice, Piece::Values(values))),
+                Source::Tensor(tensor, first) => copies.push(TensorCopy {
+                    from: (tensor, first),
+                    to: (self.executable.tensor(slice.tensor), slice.offset),
+                    len: slice.len,
+                }),
+            }
         }
         self.write(pieces)?;
         Ok(copies)
@@ -261,47 +177,4 @@ impl Compiled {
         }
         Ok(())
     }
-
-    /// The copy of the n-th fetch, or of a part of it, to a tensor.
-    pub(crate) fn fetch<'a>(&'a self, index: usize, to: (&'a Tensor, usize)) -> TensorCopy<'a> {
-        let slice = self.lowered.fetches[index];
-        TensorCopy {
-            from: (self.executable.tensor(slice.tensor), slice.offset),
-            to,
-            len: slice.len,
-        }
-    }
-
-    /// Fetches another part of the program.
-    pub(crate) fn add_fetch(&mut self, slice: Option<Slice>) {
-        self.lowered.fetches.extend(slice);
-    }
-
-    /// Runs with inputs, and copies what is fetched to tensors in order.
-    pub(crate) fn run<'a, R>(
-        &'a self,
-        feeds: &[Feed<'a>],
-        besides: Besides<'_>,
-        outputs: &'a [Tensor],
-        execute: impl FnOnce(&Executable, &[TensorCopy<'_>], &[TensorCopy<'_>]) -> Result<R>,
-    ) -> Result<R> {
-        let before = self.feed(feeds, besides)?;
-        let outputs = outputs.iter().enumerate();
-        let after: Vec<_> = outputs
-            .map(|(index, to)| self.fetch(index, (to, 0)))
-            .collect();
-        execute(&self.executable, &before, &after)
-    }
-}
-
-/// `Ok` where there are as many inputs as there should be.
-pub(crate) fn check_count(inputs: usize, expected: usize) -> Result<()> {
-    if inputs == expected {
-        return Ok(());
-    }
-    Err(Error::argument(
-        "inputs",
-        inputs,
-        format!("{expected} of them"),
-    ))
 }

@@ -3,7 +3,7 @@
 use crate::Real;
 use crate::device::Device;
 use crate::error::{Error, Result, check_shape};
-use crate::program::{Program, Slice};
+use crate::program::Slice;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, ArrayRef, Dimension};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub type Weights = BTreeMap<String, ArrayD<f32>>;
 
 /// How a weight is first set.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Init {
     /// Drawn uniformly from ± this.
@@ -288,10 +288,5 @@ impl Parameters {
     /// Names, shapes and first values, in order.
     pub(crate) fn specs(&self) -> impl Iterator<Item = &ParameterSpec> {
         self.entries.iter().map(|entry| &entry.spec)
-    }
-
-    /// The tensor of all values as the first external of a program.
-    pub(crate) fn external(&self, program: &mut Program) -> Slice {
-        program.external(0, "the weights", self.flat.shape())
     }
 }

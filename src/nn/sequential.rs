@@ -1,8 +1,9 @@
 //! Layers one after another.
 
+use super::input_spec::InputSpec;
 use super::layer::Layer;
 use super::layers::{Activation, Dropout, Embedding, LastStep, LayerNorm, Linear, Softmax};
-use super::model::{InputSpec, Model};
+use super::model::Model;
 use super::recurrent::{OnlyOutput, Recurrent};
 use super::scope::Scope;
 use crate::cell::{Cell, GruUnit, LstmUnit, RnnUnit};

@@ -150,12 +150,12 @@ impl Keys {
             self.size("input_size", None)?,
             self.size("hidden_size", None)?,
         );
-        config.layers = self.size("num_layers", Some(1))?;
-        config.bidirectional = self.flag("bidirectional", false)?;
-        config.bias = self.bias()?;
-        config.batch_first = self.flag("batch_first", false)?;
-        config.skip_input = self.flag("skip_input", false)?;
-        config.regularisers = Regularisers {
+        config.options.layers = self.size("num_layers", Some(1))?;
+        config.options.bidirectional = self.flag("bidirectional", false)?;
+        config.options.bias = self.bias()?;
+        config.options.batch_first = self.flag("batch_first", false)?;
+        config.options.skip_input = self.flag("skip_input", false)?;
+        config.options.regularisers = Regularisers {
             dropout: self.rate("dropout")?,
             input_dropout: self.rate("input_dropout")?,
             recurrent_dropout: self.rate("recurrent_dropout")?,
@@ -224,7 +224,7 @@ const CELLS: &str = "one of rnn_tanh, rnn_relu, lstm, gru";
 
 /// A stack without its cell's type.
 fn erased<C: Cell>(stack: Recurrent<C>) -> Result<Stack> {
-    stack.stack(stack.input_size)
+    stack.stack(stack.options.input_size)
 }
 
 impl Configuration {

@@ -129,9 +129,13 @@ impl Case {
 
     fn load(&self, device: &Device) -> Result<Loaded> {
         // Before anything is allocated for weights that the case may not have.
-        if self.stack.layers > self.tensors.len() {
+        if self.stack.options.layers > self.tensors.len() {
             let expected = "at most as many as the case has weights for";
-            return Err(Error::argument("num_layers", self.stack.layers, expected));
+            return Err(Error::argument(
+                "num_layers",
+                self.stack.options.layers,
+                expected,
+            ));
         }
         Parameters::check(&StackModel::specs(&self.stack)?, &self.tensors)?;
         let layer = StackModel::new(device, self.stack.clone(), 0)?;
@@ -142,7 +146,7 @@ impl Case {
         let [first, second, _] = *x.shape() else {
             return Err(Error::shape("x", x.shape(), "three dimensions"));
         };
-        let batch = if self.stack.batch_first {
+        let batch = if self.stack.options.batch_first {
             first
         } else {
             second
@@ -188,7 +192,7 @@ impl Case {
             return Ok(None);
         }
         let parts = names.iter().enumerate().map(|(index, name)| {
-            let shape = self.stack.state_shape(index, batch);
+            let shape = self.stack.options.state_shape(index, batch);
             let values = rest
                 .remove(*name)
                 .unwrap_or_else(|| ArrayD::zeros(&shape[..]));

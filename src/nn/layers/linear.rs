@@ -49,7 +49,7 @@ impl Layer for Linear {
         let shape = [self.out_features, features];
         let weight = match &self.tied {
             Some(name) => s.shared(name)?,
-            None => s.parameter("weight", &shape, init.clone())?,
+            None => s.parameter("weight", &shape, init)?,
         };
         let bias = match self.bias {
             true => Some(s.parameter("bias", &[self.out_features], init)?),

@@ -125,7 +125,7 @@ impl<C: Cell> RecurrentModel<C> {
     /// # Errors
     /// As [`Recurrent::build`].
     pub fn new(device: &Device, config: Recurrent<C>, seed: u64) -> Result<Self> {
-        let stack = StackModel::new(device, config.stack(config.input_size)?, seed)?;
+        let stack = StackModel::new(device, config.stack(config.options.input_size)?, seed)?;
         Ok(Self { config, stack })
     }
 

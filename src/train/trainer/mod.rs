@@ -16,11 +16,10 @@ use super::loss::Loss;
 use super::metric::Metric;
 use super::optimizer::{Optimizer, check_rate};
 use crate::Real;
-use crate::data::{Batch, Dataset};
+use crate::data::{Batch, Dataset, Sequence};
 use crate::error::{Error, Result, check_positive};
-use crate::executable::{Executable, TensorCopy};
-use crate::lower::bytes_of;
-use crate::nn::{Besides, Feed, Model, ShapeCache, Signature};
+use crate::executable::Executable;
+use crate::nn::{Besides, Compiled, Execute, Feed, Model, ShapeCache, Signature, signatures};
 use crate::profile::ExecutionPlan;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::profile::Profile;
@@ -67,8 +66,8 @@ pub struct Trainer {
     measured: Vec<String>,
     evaluation_sums: DeviceSum,
     evaluation: ShapeCache<Vec<Signature>, StepProgram>,
-    /// The optimizer's step alone, for gradients of the caller's own, and where its numbers are.
-    update: Option<(Executable, crate::program::Slice)>,
+    /// The optimizer's step alone, for gradients of the caller's own.
+    update: Option<Compiled>,
 }
 
 impl Trainer {
@@ -121,8 +120,7 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::step`].
     pub fn step_memory(&self, batch: &Batch) -> Result<usize> {
-        let feeds = self.feeds(batch)?;
-        bytes_of(&self.write_step(&feeds)?.program, self.model.device())
+        self.bytes_of_step(&self.feeds(batch)?)
     }
 
     /// What a training step on a batch of this shape does, and the memory it takes; nothing runs.
@@ -132,7 +130,7 @@ impl Trainer {
     pub fn plan(&self, batch: &Batch) -> Result<ExecutionPlan> {
         let feeds = self.feeds(batch)?;
         let plan = |program: &StepProgram| Ok(program.compiled.executable.plan());
-        let compile = || self.compile_step(&feeds);
+        let compile = |_: &_| self.compile_step(&feeds);
         self.training
             .with(self.model.device(), signatures(&feeds), compile, plan)
     }
@@ -155,18 +153,14 @@ impl Trainer {
     }
 
     /// One training step, its program run by `execute`.
-    fn step_with<R>(
-        &mut self,
-        batch: &Batch,
-        execute: impl FnOnce(&Executable, &[TensorCopy<'_>], &[TensorCopy<'_>]) -> Result<R>,
-    ) -> Result<R> {
+    fn step_with<R>(&mut self, batch: &Batch, execute: Execute<R>) -> Result<R> {
         let feeds = self.feeds(batch)?;
         let scalars = self.scalars();
         let besides = Besides {
             random: (self.seed, self.steps),
             scalars: &scalars,
         };
-        let compile = || self.compile_step(&feeds);
+        let compile = |_: &_| self.compile_step(&feeds);
         let device = self.model.device();
         let result = self
             .training
@@ -198,12 +192,12 @@ impl Trainer {
         if self.update.is_none() {
             self.update = Some(self.compile_update()?);
         }
-        if let Some((update, scalars)) = &self.update {
-            let numbers = self.scalars();
-            update
-                .tensor(scalars.tensor)
-                .write_slice(scalars.offset, &numbers)?;
-            update.run()?;
+        if let Some(update) = &self.update {
+            let besides = Besides {
+                scalars: &self.scalars(),
+                ..Besides::default()
+            };
+            update.run(&[], besides, &[], Executable::run_with)?;
         }
         self.steps += 1;
         Ok(())
@@ -263,7 +257,7 @@ impl Trainer {
         for numbers in numbers.chunks(batch_size) {
             let batch = data.batch(numbers);
             let feeds = self.feeds(&batch)?;
-            let compile = || self.compile_evaluation(&feeds, metrics);
+            let compile = |_: &_| self.compile_evaluation(&feeds, metrics);
             let device = self.model.device();
             self.evaluation
                 .with(device, signatures(&feeds), compile, |program| {
@@ -302,11 +296,7 @@ impl Trainer {
 
     /// What a batch feeds, where it fits the model: its inputs, then its target.
     fn feeds<'a>(&self, batch: &'a Batch) -> Result<Vec<Feed<'a>>> {
-        let mut feeds: Vec<_> = batch
-            .inputs
-            .iter()
-            .map(crate::data::Sequence::feed)
-            .collect();
+        let mut feeds: Vec<_> = batch.inputs.iter().map(Sequence::feed).collect();
         self.model.check(&feeds)?;
         let device = self.model.device();
         for (spec, input) in self.model.inputs().iter().zip(&batch.inputs) {
@@ -316,8 +306,4 @@ impl Trainer {
         feeds.push(Feed::from(&batch.target));
         Ok(feeds)
     }
-}
-
-fn signatures(feeds: &[Feed<'_>]) -> Vec<Signature> {
-    feeds.iter().map(Feed::signature).collect()
 }
