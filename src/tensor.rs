@@ -233,9 +233,18 @@ impl Tensor {
     /// [`Error::Shape`] where the shapes differ; [`Error::DeviceLost`].
     pub fn write<F: Real, D: Dimension>(&self, array: &ArrayRef<F, D>) -> Result<()> {
         check_shape("array", array.shape(), &self.shape)?;
+        self.write_part(0, array)
+    }
+
+    /// Overwrites elements from `offset` on with those of an array.
+    pub(crate) fn write_part<F: Real, D: Dimension>(
+        &self,
+        offset: usize,
+        array: &ArrayRef<F, D>,
+    ) -> Result<()> {
         match array.as_slice() {
-            Some(values) => self.write_slice(0, values),
-            None => self.write_slice(0, &array.iter().copied().collect::<Vec<_>>()),
+            Some(values) => self.write_slice(offset, values),
+            None => self.write_slice(offset, &array.iter().copied().collect::<Vec<_>>()),
         }
     }
 

@@ -73,14 +73,8 @@ impl Values {
     /// Writes an array into a tensor, from an element on.
     pub(crate) fn write(&self, tensor: &Tensor, offset: usize) -> Result<()> {
         match self {
-            Self::F32(values) => match values.as_slice() {
-                Some(values) => tensor.write_slice(offset, values),
-                None => tensor.write_slice(offset, &values.iter().copied().collect::<Vec<_>>()),
-            },
-            Self::F64(values) => match values.as_slice() {
-                Some(values) => tensor.write_slice(offset, values),
-                None => tensor.write_slice(offset, &values.iter().copied().collect::<Vec<_>>()),
-            },
+            Self::F32(values) => tensor.write_part(offset, values),
+            Self::F64(values) => tensor.write_part(offset, values),
             Self::Classes(values) => {
                 tensor.write_wholes(offset, &values.iter().copied().collect::<Vec<_>>())
             }

@@ -33,10 +33,7 @@ pub(super) struct InputSlots {
 impl Trace {
     /// A trace that uses these weights and no others. The default one declares its own.
     pub(crate) fn new(parameters: Option<&Parameters>, training: bool) -> Self {
-        let specs: Vec<_> = (parameters.iter().copied())
-            .flat_map(Parameters::specs)
-            .cloned()
-            .collect();
+        let specs = parameters.map_or(vec![], |parameters| parameters.specs().to_vec());
         Self {
             weights: vec![None; specs.len()],
             specs,

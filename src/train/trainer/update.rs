@@ -49,18 +49,19 @@ impl Group {
 
 /// Gives every weight to its group.
 pub(super) fn assign(groups: &mut [Group], parameters: &Parameters) -> Result<()> {
-    let places: Vec<_> = parameters.places().collect();
+    let specs = parameters.specs();
     let end = parameters.flat().len();
-    for (slot, (name, start)) in places.iter().enumerate() {
+    for (slot, spec) in specs.iter().enumerate() {
         // Up to the next weight, the gap between them included.
-        let stop = places.get(slot + 1).map_or(end, |(_, start)| *start);
-        let fits = |group: &Group| name.starts_with(&group.prefix);
+        let start = spec.offset;
+        let stop = specs.get(slot + 1).map_or(end, |next| next.offset);
+        let fits = |group: &Group| spec.name.starts_with(&group.prefix);
         let own = groups[1..].iter().position(fits);
         let group = &mut groups[own.map_or(0, |index| index + 1)];
         group.slots.push(slot);
         match group.ranges.last_mut() {
-            Some(last) if last.end == *start => last.end = stop,
-            _ => group.ranges.push(*start..stop),
+            Some(last) if last.end == start => last.end = stop,
+            _ => group.ranges.push(start..stop),
         }
     }
     match groups[1..].iter().find(|group| group.slots.is_empty()) {
