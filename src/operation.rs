@@ -78,8 +78,7 @@ pub trait Operation: Debug + Send + Sync + 'static {
     /// [`Error::Shape`](crate::Error::Shape) or [`Error::Argument`](crate::Error::Argument) where
     /// the inputs are not what it takes.
     fn shapes(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>>;
-    /// The function on a CPU, in f32 and f64. It writes the outputs whole; what is in them before
-    /// is anything.
+    /// The function on a CPU, in f32 and f64. It writes the outputs whole; what is in them before is anything.
     fn run<F: Real>(&self, inputs: &[ArrayViewD<'_, F>], outputs: &mut [ArrayViewMutD<'_, F>])
     where
         Self: Sized;
@@ -91,8 +90,7 @@ pub trait Operation: Debug + Send + Sync + 'static {
     /// fn set_output_n(at: u32, f32)   fn output_n_len() -> u32    fn output_n_size_k() -> u32
     /// ```
     ///
-    /// where `at` is the row-major place of an element, and the functions of
-    /// `shaders/lib/functions.wgsl`.
+    /// where `at` is the row-major place of an element, and the functions of `shaders/lib/functions.wgsl`.
     fn wgsl(&self) -> String;
     /// How often `invocation` is called. Default: once for each element of the first output.
     fn invocations(&self, outputs: &[&[usize]]) -> usize {

@@ -1,11 +1,9 @@
-//! Random numbers that are a function of their place: the same on every device, forward and
-//! backward, in any order.
+//! Random numbers that are a function of their place: the same on every device, forward and backward, in any order.
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-/// 2011): four random words for each of the counters in a register, and a key. Word i of all
-/// counters lies together.
+/// Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011): four random words for each
+/// of the counters in a register, and a key. Word i of all counters lies together.
 #[inline(always)]
 fn philox<S: Simd>(simd: S, counter: [S::u32s; 4], key: [u32; 2]) -> [S::u32s; 4] {
     let ([mut a, mut b, mut c, mut d], [mut key0, mut key1]) = (counter, key);

@@ -51,8 +51,8 @@ impl Sequence {
 pub struct Batch {
     /// One for each input of the model.
     pub inputs: Vec<Sequence>,
-    /// What the model should give: like its output, or class numbers without the last dimension. Steps past the output's lengths are not looked
-    /// at, and a mean over steps is one over those that there are.
+    /// What the model should give: like its output, or class numbers without the last dimension. Steps past the output's lengths
+    /// are not looked at, and a mean over steps is one over those that there are.
     pub target: Values,
 }
 

@@ -1,7 +1,7 @@
 //! A computation that is called: compiled for each signature it meets.
 
 use super::cache::ShapeCache;
-use super::compiled::{Besides, Compiled, Draft, Draw, Execute};
+use super::compiled::{Compiled, Draft, Draw, Execute};
 use super::feed::{Feed, Signature, signatures};
 use super::parameters::Parameters;
 use super::trace::Trace;
@@ -45,12 +45,9 @@ impl Calls {
             .with(&self.device, key, compile, |(compiled, shapes)| {
                 let zeros = |shape: &Vec<usize>| Tensor::zeros(&self.device, shape);
                 let outputs = shapes.iter().map(zeros).collect::<Result<Vec<_>>>()?;
-                let besides = Besides {
-                    random: random.unwrap_or_default(),
-                    ..Besides::default()
-                };
+                let random = random.unwrap_or_default();
                 let places: Vec<_> = outputs.iter().map(|output| (output, 0)).collect();
-                let result = compiled.run(feeds, besides, &places, execute)?;
+                let result = compiled.run(feeds, random, &[], &places, execute)?;
                 Ok((outputs, result))
             })
     }

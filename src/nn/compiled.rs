@@ -10,6 +10,8 @@ use crate::lower::{FED_ALIGNMENT, Lowered, Request, lower};
 use crate::philox::rng_words;
 use crate::program::{Program, Slice};
 use crate::tensor::Tensor;
+use ndarray::Array1;
+use std::borrow::Cow;
 
 /// A program under construction: tensors that are there already, a lowered graph, the caller's own operations.
 #[derive(Debug, Default)]
@@ -57,77 +59,73 @@ pub(crate) struct Compiled {
 /// Seed and step of what is drawn at random.
 pub(crate) type Draw = (u64, u64);
 
-/// What a run is given besides its inputs.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Besides<'a> {
-    pub(crate) random: Draw,
-    /// The caller's own floats.
-    pub(crate) scalars: &'a [f64],
-}
-
 /// What runs an executable between copies: [`Executable::run_with`], or one that measures.
 pub(crate) type Execute<R> = fn(&Executable, &[TensorCopy<'_>], &[TensorCopy<'_>]) -> Result<R>;
 
 /// What is to be written to a place.
-enum Piece<'a> {
-    Values(&'a Values),
-    Floats(Vec<f64>),
-    Wholes(Vec<u32>),
+type Piece<'a> = (Slice, Cow<'a, Values>);
+
+/// Numbers to be written to a place.
+fn piece<T>(place: Slice, numbers: Vec<T>) -> Piece<'static>
+where
+    Values: From<Array1<T>>,
+{
+    (place, Cow::Owned(Array1::from(numbers).into()))
 }
 
 impl Compiled {
-    /// Runs with inputs, and copies what is fetched to tensors in order, each from an element on.
+    /// Runs with inputs and the caller's own floats, and copies what is fetched to tensors in order, each from an element on.
     pub(crate) fn run<R>(
         &self,
         feeds: &[Feed<'_>],
-        besides: Besides<'_>,
+        random: Draw,
+        scalars: &[f64],
         outputs: &[(&Tensor, usize)],
         execute: Execute<R>,
     ) -> Result<R> {
-        let before = self.feed(feeds, besides)?;
+        let before = self.feed(feeds, random, scalars)?;
         let fetch = |(from, to): (&Slice, &(_, _))| TensorCopy {
             from: (self.executable.tensor(from.tensor), from.offset),
             to: *to,
             len: from.len,
         };
-        let after: Vec<_> = self
-            .lowered
-            .fetches
-            .iter()
-            .zip(outputs)
-            .map(fetch)
-            .collect();
+        let fetches = self.lowered.fetches.iter().zip(outputs);
+        let after: Vec<_> = fetches.map(fetch).collect();
         execute(&self.executable, &before, &after)
     }
 
     /// Writes what a run is fed, and gives the copies to be made with it, of what is on the device already.
-    fn feed<'a>(&'a self, feeds: &[Feed<'a>], besides: Besides<'_>) -> Result<Vec<TensorCopy<'a>>> {
+    fn feed<'a>(
+        &'a self,
+        feeds: &[Feed<'a>],
+        (seed, step): Draw,
+        scalars: &[f64],
+    ) -> Result<Vec<TensorCopy<'a>>> {
         let mut copies = vec![];
-        let mut pieces: Vec<(Slice, Piece<'a>)> = vec![];
+        let mut pieces: Vec<Piece<'a>> = vec![];
         let place = |slot: usize| self.lowered.inputs[slot];
         if let Some(rng) = self.lowered.rng {
-            let (seed, step) = besides.random;
-            pieces.push((rng, Piece::Wholes(rng_words(seed, step).to_vec())));
+            pieces.push(piece(rng, rng_words(seed, step).to_vec()));
         }
-        if let Some(scalars) = self.lowered.scalars {
-            pieces.push((scalars, Piece::Floats(besides.scalars.to_vec())));
+        if let Some(place) = self.lowered.scalars {
+            pieces.push(piece(place, scalars.to_vec()));
         }
         for (slots, feed) in self.inputs.iter().zip(feeds) {
             if let Some((slot, lengths)) = slots.lengths.zip(feed.lengths) {
                 if let Some(slice) = place(slot) {
                     let lengths = lengths.iter().map(|length| *length as u32);
-                    pieces.push((slice, Piece::Wholes(lengths.collect())));
+                    pieces.push(piece(slice, lengths.collect::<Vec<_>>()));
                 }
                 for (count, _) in self.counts.iter().filter(|(_, of)| *of == slot) {
                     let sum = lengths.iter().sum::<usize>().max(1) as f64;
-                    pieces.extend(place(*count).map(|slice| (slice, Piece::Floats(vec![sum]))));
+                    pieces.extend(place(*count).map(|slice| piece(slice, vec![sum])));
                 }
             }
             let Some(slice) = place(slots.values) else {
                 continue;
             };
             match feed.source {
-                Source::Array(values) => pieces.push((slice, Piece::Values(values))),
+                Source::Array(values) => pieces.push((slice, Cow::Borrowed(values))),
                 Source::Tensor(tensor, first) => copies.push(TensorCopy {
                     from: (tensor, first),
                     to: (self.executable.tensor(slice.tensor), slice.offset),
@@ -140,38 +138,28 @@ impl Compiled {
     }
 
     /// Writes pieces: on a GPU those that are neighbours in one tensor together, zeros between them.
-    fn write(&self, mut pieces: Vec<(Slice, Piece<'_>)>) -> Result<()> {
+    fn write(&self, mut pieces: Vec<Piece<'_>>) -> Result<()> {
         pieces.sort_by_key(|(slice, _)| (slice.tensor, slice.offset));
-        let adjoin = |(a, _): &(Slice, Piece<'_>), (b, _): &(Slice, Piece<'_>)| {
+        let adjoin = |(a, _): &Piece<'_>, (b, _): &Piece<'_>| {
             a.tensor == b.tensor && b.offset < a.offset + a.len + FED_ALIGNMENT
         };
         for run in pieces.chunk_by(adjoin) {
             let (first, last) = (run[0].0, run[run.len() - 1].0);
             let tensor = self.executable.tensor(first.tensor);
             if !tensor.device().is_gpu() || run.len() == 1 {
-                for (slice, piece) in run {
-                    match piece {
-                        Piece::Values(values) => values.write(tensor, slice.offset)?,
-                        Piece::Floats(values) => tensor.write_slice(slice.offset, values)?,
-                        Piece::Wholes(wholes) => tensor.write_wholes(slice.offset, wholes)?,
-                    }
+                for (slice, values) in run {
+                    values.write(tensor, slice.offset)?;
                 }
                 continue;
             }
             let len = last.offset + last.len - first.offset;
             tensor.write_words(first.offset, len, |words| {
                 let mut end = 0;
-                for (slice, piece) in run {
+                for (slice, values) in run {
                     let start = slice.offset - first.offset;
                     words.put((end..start).map(|_| 0));
                     end = start + slice.len;
-                    match piece {
-                        Piece::Values(values) => values.put(words),
-                        Piece::Floats(values) => {
-                            words.put(values.iter().map(|value| (*value as f32).to_bits()));
-                        }
-                        Piece::Wholes(wholes) => words.copy(wholes),
-                    }
+                    values.put(words);
                 }
             })?;
         }

@@ -84,10 +84,7 @@ impl Function {
         Ok(called?.0)
     }
 
-    /// What a call with such inputs does, and the memory it takes; nothing runs.
-    ///
-    /// # Errors
-    /// As [`Function::call`].
+    /// What a call with such inputs does, and the memory it takes; nothing runs. Errors as [`Function::call`].
     pub fn plan<'a, I: Into<Input<'a>> + Copy>(&self, inputs: &[I]) -> Result<ExecutionPlan> {
         let (feeds, random) = self.feeds(inputs)?;
         let key = (signatures(&feeds), random.is_some());

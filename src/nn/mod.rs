@@ -21,15 +21,12 @@ mod space;
 mod trace;
 
 pub(crate) use cache::ShapeCache;
-pub(crate) use compiled::{Besides, Compiled, Draft, Execute};
+pub(crate) use compiled::{Compiled, Draft, Draw, Execute};
 pub(crate) use feed::{Feed, Signature, signatures};
 pub use function::Function;
 pub use input_spec::InputSpec;
 pub use layer::{Inputs, Layer};
-pub use layers::{
-    Activation, Concat, Dropout, Embedding, LastStep, LayerNorm, Linear, MaxOverTime, MeanOverTime,
-    Residual, Softmax,
-};
+pub use layers::*;
 pub use model::Model;
 pub(crate) use parameters::ParameterSpec;
 pub use parameters::{Init, Parameters, Weights};

@@ -22,7 +22,8 @@ use ndarray::{ArrayD, ArrayRef, Ix3};
 
 /// Layers with weights on a device: from named inputs to one output.
 ///
-/// Built by [`Sequential`](super::Sequential), or of any layer. An encoder–decoder without attention, whose decoder starts where the encoder ended:
+/// Built by [`Sequential`](super::Sequential), or of any layer. An encoder–decoder without attention, whose decoder starts where
+/// the encoder ended:
 ///
 /// ```
 /// use bptt::{Device, data::{Batch, Sequence}, graph::Var};
@@ -147,10 +148,7 @@ impl Model {
         Ok(self.run_on(x.into(), Executable::run_with)?.0)
     }
 
-    /// Runs the model on all its inputs, in order.
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Runs the model on all its inputs, in order. Errors as [`Model::forward`].
     pub fn forward_all(&self, inputs: &[Sequence]) -> Result<Tensor> {
         let feeds: Vec<_> = inputs.iter().map(Sequence::feed).collect();
         Ok(self.run(&feeds, Executable::run_with)?.0)
@@ -167,18 +165,13 @@ impl Model {
     }
 
     /// A forward pass, as [`Model::forward`], each part of it timed. Waits until it is done.
-    ///
-    /// # Errors
-    /// As [`Model::forward`] and [`Executable::profile`].
+    /// Errors as [`Model::forward`] and [`Executable::profile`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn profile<'a>(&self, x: impl Into<Input<'a>>) -> Result<Profile> {
         Ok(self.run_on(x.into(), Executable::profile_with)?.1)
     }
 
-    /// Runs the model on an array and reads the result.
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Runs the model on an array and reads the result. Errors as [`Model::forward`].
     pub async fn predict_async<F: Real>(&self, x: &ArrayRef<F, Ix3>) -> Result<ArrayD<F>>
     where
         Values: for<'a> From<&'a ArrayRef<F, Ix3>>,
@@ -187,10 +180,7 @@ impl Model {
     }
 
     /// Runs the model on sequences of different lengths and reads the result. x: `[T, B, F]`; lengths: `[B]`, as
-    /// [`Input::with_lengths`] takes them.
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// [`Input::with_lengths`] takes them. Errors as [`Model::forward`].
     pub async fn predict_ragged_async<F: Real>(
         &self,
         x: &ArrayRef<F, Ix3>,
@@ -203,10 +193,7 @@ impl Model {
         self.predict_all_async(&[x]).await
     }
 
-    /// Runs the model on all its inputs and reads the result.
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Runs the model on all its inputs and reads the result. Errors as [`Model::forward`].
     pub async fn predict_all_async<F: Real>(&self, inputs: &[Sequence]) -> Result<ArrayD<F>> {
         self.forward_all(inputs)?.to_array_async().await
     }

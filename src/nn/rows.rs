@@ -37,9 +37,7 @@ impl<'t> RowOf<'t> {
 
 impl Scope<'_> {
     /// An expression of each row, the last axis: `s.rows("softmax", [x], |row, [x]| { let e = (x - row.max(x)).exp(); e / row.sum(e) })`.
-    ///
-    /// # Errors
-    /// As [`Scope::map`].
+    /// Errors as [`Scope::map`].
     pub fn rows<const N: usize>(
         &mut self,
         name: &'static str,
@@ -50,9 +48,7 @@ impl Scope<'_> {
     }
 
     /// A number of each row, the last axis, which goes: `s.fold_rows("norm", [x], |row, [x]| row.sum(x * x).sqrt())`.
-    ///
-    /// # Errors
-    /// As [`Scope::map`].
+    /// Errors as [`Scope::map`].
     pub fn fold_rows<const N: usize>(
         &mut self,
         name: &'static str,
@@ -88,8 +84,8 @@ impl Scope<'_> {
         Ok(self.graph().broadcast(name, &of, 1, body, vec![])?[0])
     }
 
-    /// A number of each row, the last axis, and of the row's class, a whole number: what cross-entropies and accuracies are made of. x: `[…, N]`;
-    /// classes: `[…]`; gives `[…]`.
+    /// A number of each row, the last axis, and of the row's class, a whole number: what cross-entropies and accuracies are made
+    /// of. x: `[…, N]`; classes: `[…]`; gives `[…]`.
     ///
     /// # Errors
     /// [`Error::Shape`] where there is not one class a row, [`Error::Argument`] where classes are floats.

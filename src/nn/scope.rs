@@ -152,10 +152,7 @@ impl Scope<'_> {
         Ok(self.trace.graph.broadcast(name, &of, 0, body, vec![])?[0])
     }
 
-    /// a + b
-    ///
-    /// # Errors
-    /// As [`Scope::map`].
+    /// a + b. Errors as [`Scope::map`].
     pub fn add(&mut self, a: Var, b: Var) -> Result<Var> {
         self.map("add", [a, b], |[a, b]| a + b)
     }

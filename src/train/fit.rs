@@ -5,7 +5,7 @@ use super::metric::Metric;
 use super::schedule::{Constant, Place, Schedule};
 use super::trainer::Trainer;
 use crate::data::Dataset;
-use crate::error::{Error, Result, check_positive};
+use crate::error::{Result, check_positive, require};
 use crate::executable::copy_whole;
 use crate::tensor::Tensor;
 use rand::{SeedableRng, rngs::ChaCha8Rng, seq::SliceRandom};
@@ -114,23 +114,20 @@ impl<'a> Fit<'a> {
         if let Some(validation) = self.validation {
             return check_positive("validation examples", validation.len());
         }
-        let needs = [
-            ("patience", self.patience.is_some()),
-            ("metric", !self.metrics.is_empty()),
-        ];
-        match needs.iter().find(|(_, set)| *set) {
-            Some((name, _)) => {
-                let expected = "unset without validation data";
-                Err(Error::argument(*name, "set", expected))
-            }
-            None => Ok(()),
+        for (name, unset) in [
+            ("patience", self.patience.is_none()),
+            ("metric", self.metrics.is_empty()),
+        ] {
+            require(name, "set", unset, "unset without validation data")?;
         }
+        Ok(())
     }
 
     /// Trains. The learning rate is then what it was before.
     ///
     /// # Errors
-    /// [`Error::Argument`] for no examples, a batch size or a number of epochs of 0; as [`Trainer::step`]; those of callbacks.
+    /// [`Error::Argument`](crate::Error::Argument) for no examples, a batch size or a number of epochs of 0; as
+    /// [`Trainer::step`]; those of callbacks.
     pub async fn run_async(mut self) -> Result<History> {
         self.check()?;
         let rate = self.trainer.learning_rate();

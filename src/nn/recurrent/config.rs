@@ -111,8 +111,7 @@ impl<C: Cell> Recurrent<C> {
     }
 
     /// Zoneout (Krueger et al., 2017): each unit of h, and of the other states (c of an LSTM; nothing of the others), keeps its
-    /// old value with these probabilities. Outside of
-    /// training a state is p·old + (1 − p)·new. Default: 0, 0.
+    /// old value with these probabilities. Outside of training a state is p·old + (1 − p)·new. Default: 0, 0.
     pub fn zoneout(mut self, h: f64, c: f64) -> Self {
         self.options.regularisers.zoneout = [h, c];
         self

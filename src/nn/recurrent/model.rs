@@ -120,17 +120,15 @@ pub struct RecurrentModel<C> {
 }
 
 impl<C: Cell> RecurrentModel<C> {
-    /// See [`Recurrent::build`].
-    ///
-    /// # Errors
-    /// As [`Recurrent::build`].
+    /// See [`Recurrent::build`], for errors too.
     pub fn new(device: &Device, config: Recurrent<C>, seed: u64) -> Result<Self> {
         let stack = StackModel::new(device, config.stack(config.options.input_size)?, seed)?;
         Ok(Self { config, stack })
     }
 
     /// Holds the memory that a call of [`vjp`](Self::vjp) works in to this many bytes, as
-    /// [`TrainerBuilder::memory_budget`](crate::train::TrainerBuilder::memory_budget) does for a training step; `None` for no bound. Default: none.
+    /// [`TrainerBuilder::memory_budget`](crate::train::TrainerBuilder::memory_budget) does for a training step; `None` for no
+    /// bound. Default: none.
     pub fn memory_budget(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.stack = self.stack.memory_budget(bytes.into());
         self
@@ -147,8 +145,9 @@ impl<C: Cell> RecurrentModel<C> {
         self.stack.parameters()
     }
 
-    /// Runs the stack. x: `[T, B, I]`, or an [`Input`] with lengths; without a state it starts from zeros. Returns y `[T, B, D·P]`, every h of
-    /// the last layer (P being H without a projection), and the states after the last step. On a GPU it does not wait.
+    /// Runs the stack. x: `[T, B, I]`, or an [`Input`] with lengths; without a state it starts from zeros. Returns y `[T, B,
+    /// D·P]`, every h of the last layer (P being H without a projection), and the states after the last step. On a GPU it does
+    /// not wait.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::Argument`](crate::Error::Argument) where x or the state do not fit; the

@@ -91,9 +91,7 @@ impl<C: Cell> RecurrentCell<C> {
     }
 
     /// One step and its backward pass: the gradients of ⟨d_new, new states⟩ with respect to x, the old states and every weight.
-    ///
-    /// # Errors
-    /// As [`RecurrentCell::step`].
+    /// Errors as [`RecurrentCell::step`].
     pub fn vjp(&self, x: &Tensor, state: Option<&State>, d_new: &State) -> Result<CellVjp> {
         let x = self.sequence(x)?;
         let state = self.stacked("state", state, &x)?;

@@ -7,9 +7,7 @@ use crate::error::{Result, check_shape};
 use crate::executable::Executable;
 use crate::graph::{Op, Var};
 use crate::lower::{Request, within_budget};
-use crate::nn::{
-    Besides, Compiled, Draft, Feed, ParameterSpec, Parameters, ShapeCache, Signature, Trace,
-};
+use crate::nn::{Compiled, Draft, Feed, ParameterSpec, Parameters, ShapeCache, Signature, Trace};
 use crate::tensor::Tensor;
 
 /// A [`Stack`] with weights on a device.
@@ -170,15 +168,12 @@ impl StackModel {
         feeds: &[Feed<'_>],
         outputs: &[(&Tensor, usize)],
     ) -> Result<()> {
-        let besides = Besides {
-            random: input.random.unwrap_or_default(),
-            ..Besides::default()
-        };
+        let random = input.random.unwrap_or_default();
         self.compiled.with(
             &self.device,
             call,
             |call| self.compile(*call),
-            |compiled| compiled.run(feeds, besides, outputs, Executable::run_with),
+            |compiled| compiled.run(feeds, random, &[], outputs, Executable::run_with),
         )
     }
 

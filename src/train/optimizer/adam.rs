@@ -1,6 +1,6 @@
 //! Adam and AdamW.
 
-use super::{Optimizer, Update, check, check_rate};
+use super::{Optimizer, Update, check_rate, check_share};
 use crate::error::Result;
 use crate::expr::{Expr, Lanes};
 
@@ -52,22 +52,26 @@ impl Adam {
         self
     }
 
-    /// The step's numbers, with the decay on gradients and what is kept of weights. Differences are taken in f64, as f32 would lose digits of
-    /// 1 − 0.999.
-    fn numbers(&self, step: u64, learning_rate: f64, decay: f64, kept: f64) -> Vec<f64> {
-        let (beta1, beta2) = self.betas;
+    /// The step's numbers, the last of them what is kept of weights. Differences are taken in f64, as f32 would lose digits of 1 − 0.999.
+    fn numbers(&self, step: u64, learning_rate: f64, kept: f64) -> Vec<f64> {
         let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+        let (beta1, beta2) = self.betas;
         vec![
             learning_rate / correction(beta1),
-            beta1,
-            1.0 - beta1,
-            beta2,
-            1.0 - beta2,
-            self.epsilon,
             correction(beta2).sqrt(),
-            decay,
             kept,
         ]
+    }
+
+    /// The new weight, with a decay on gradients.
+    fn updated<'t>(&self, of: Update<'_, 't>, decay: f64) -> Expr<'t> {
+        let [rate, correction2, kept] = [of.scalars[0], of.scalars[1], of.scalars[2]];
+        let (beta1, beta2) = self.betas;
+        let g = of.gradient + of.weight * decay;
+        let m = of.states[0] * beta1 + g * (1.0 - beta1);
+        let v = of.states[1] * beta2 + g * (1.0 - beta2) * g;
+        (of.states[0], of.states[1]) = (m, v);
+        kept * of.weight - rate * m / (v.sqrt() / correction2 + self.epsilon)
     }
 }
 
@@ -81,40 +85,19 @@ impl Optimizer for Adam {
     }
 
     fn scalars(&self, step: u64, learning_rate: f64) -> Vec<f64> {
-        self.numbers(step, learning_rate, self.weight_decay, 1.0)
+        self.numbers(step, learning_rate, 1.0)
     }
 
     fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t> {
-        let [
-            rate,
-            beta1,
-            rest1,
-            beta2,
-            rest2,
-            epsilon,
-            correction2,
-            decay,
-            kept,
-        ] = std::array::from_fn(|index| of.scalars[index]);
-        let g = of.gradient + decay * of.weight;
-        let m = beta1 * of.states[0] + rest1 * g;
-        let v = beta2 * of.states[1] + rest2 * g * g;
-        (of.states[0], of.states[1]) = (m, v);
-        kept * of.weight - rate * m / (v.sqrt() / correction2 + epsilon)
+        self.updated(of, self.weight_decay)
     }
 
     fn check(&self) -> Result<()> {
         check_rate("learning_rate", self.learning_rate)?;
         check_rate("weight_decay", self.weight_decay)?;
         check_rate("epsilon", self.epsilon)?;
-        let (beta1, beta2) = self.betas;
-        for (name, beta) in [("betas.0", beta1), ("betas.1", beta2)] {
-            check(
-                name,
-                beta,
-                (0.0..1.0).contains(&beta),
-                "at least 0 and less than 1",
-            )?;
+        for (name, beta) in [("betas.0", self.betas.0), ("betas.1", self.betas.1)] {
+            check_share(name, beta)?;
         }
         Ok(())
     }
@@ -150,11 +133,11 @@ impl Optimizer for AdamW {
 
     fn scalars(&self, step: u64, learning_rate: f64) -> Vec<f64> {
         let kept = 1.0 - learning_rate * self.0.weight_decay;
-        self.0.numbers(step, learning_rate, 0.0, kept)
+        self.0.numbers(step, learning_rate, kept)
     }
 
     fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t> {
-        self.0.update(of)
+        self.0.updated(of, 0.0)
     }
 
     fn check(&self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Gradient descent.
 
-use super::{Optimizer, Update, check, check_rate};
-use crate::error::Result;
+use super::{Optimizer, Update, check_rate};
+use crate::error::{Result, require};
 use crate::expr::Expr;
 
 /// Stochastic gradient descent, with momentum, Nesterov's look-ahead and L2 weight decay:
@@ -59,18 +59,14 @@ impl Optimizer for Sgd {
         usize::from(self.momentum != 0.0)
     }
 
-    fn scalars(&self, _: u64, learning_rate: f64) -> Vec<f64> {
-        vec![learning_rate, self.momentum, self.weight_decay]
-    }
-
     fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t> {
-        let [rate, momentum, decay] = [of.scalars[0], of.scalars[1], of.scalars[2]];
-        let g = of.gradient + decay * of.weight;
+        let (rate, momentum) = (of.scalars[0], self.momentum);
+        let g = of.gradient + of.weight * self.weight_decay;
         let Some(v) = of.states.first_mut() else {
             return of.weight - rate * g;
         };
-        *v = momentum * *v + g;
-        let step = if self.nesterov { g + momentum * *v } else { *v };
+        *v = *v * momentum + g;
+        let step = if self.nesterov { g + *v * momentum } else { *v };
         of.weight - rate * step
     }
 
@@ -79,11 +75,7 @@ impl Optimizer for Sgd {
         check_rate("weight_decay", self.weight_decay)?;
         check_rate("momentum", self.momentum)?;
         let fits = !self.nesterov || self.momentum > 0.0;
-        check(
-            "momentum",
-            self.momentum,
-            fits,
-            "more than 0 for Nesterov's step",
-        )
+        let expected = "more than 0 for Nesterov's step";
+        require("momentum", self.momentum, fits, expected)
     }
 }

@@ -150,11 +150,9 @@ impl Trainer {
         let sum = draft.external("the loss", &self.training_loss.sums);
         let parameters = self.model.parameters();
         let weights = parameters.slices(places.weights);
-        let gradients = step
-            .gradients
-            .iter()
-            .zip(parameters.slices(places.gradients));
-        let gradients = gradients.filter_map(|(gradient, to)| Some(((*gradient)?, to)));
+        let gradients = step.gradients.iter().copied();
+        let gradients = gradients.zip(parameters.slices(places.gradients));
+        let gradients = gradients.filter_map(|(gradient, to)| Some((gradient?, to)));
         let request = Request {
             weights: weights.len(),
             parameters: &[&weights[..], &[sum]].concat(),
