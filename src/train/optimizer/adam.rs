@@ -52,26 +52,22 @@ impl Adam {
         self
     }
 
-    /// The step's numbers, the last of them what is kept of weights. Differences are taken in f64, as f32 would lose digits of 1 − 0.999.
-    fn numbers(&self, step: u64, learning_rate: f64, kept: f64) -> Vec<f64> {
-        let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+    /// The step's numbers, with the decay on gradients and what is kept of weights. Differences are taken in f64, as f32 would lose digits of
+    /// 1 − 0.999.
+    fn numbers(&self, step: u64, learning_rate: f64, decay: f64, kept: f64) -> Vec<f64> {
         let (beta1, beta2) = self.betas;
+        let correction = |beta: f64| 1.0 - beta.powf(step as f64);
         vec![
             learning_rate / correction(beta1),
+            beta1,
+            1.0 - beta1,
+            beta2,
+            1.0 - beta2,
+            self.epsilon,
             correction(beta2).sqrt(),
+            decay,
             kept,
         ]
-    }
-
-    /// The new weight, with a decay on gradients.
-    fn updated<'t>(&self, of: Update<'_, 't>, decay: f64) -> Expr<'t> {
-        let [rate, correction2, kept] = [of.scalars[0], of.scalars[1], of.scalars[2]];
-        let (beta1, beta2) = self.betas;
-        let g = of.gradient + of.weight * decay;
-        let m = of.states[0] * beta1 + g * (1.0 - beta1);
-        let v = of.states[1] * beta2 + g * (1.0 - beta2) * g;
-        (of.states[0], of.states[1]) = (m, v);
-        kept * of.weight - rate * m / (v.sqrt() / correction2 + self.epsilon)
     }
 }
 
@@ -85,11 +81,26 @@ impl Optimizer for Adam {
     }
 
     fn scalars(&self, step: u64, learning_rate: f64) -> Vec<f64> {
-        self.numbers(step, learning_rate, 1.0)
+        self.numbers(step, learning_rate, self.weight_decay, 1.0)
     }
 
     fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t> {
-        self.updated(of, self.weight_decay)
+        let [
+            rate,
+            beta1,
+            rest1,
+            beta2,
+            rest2,
+            epsilon,
+            correction2,
+            decay,
+            kept,
+        ] = std::array::from_fn(|index| of.scalars[index]);
+        let g = of.gradient + decay * of.weight;
+        let m = beta1 * of.states[0] + rest1 * g;
+        let v = beta2 * of.states[1] + rest2 * g * g;
+        (of.states[0], of.states[1]) = (m, v);
+        kept * of.weight - rate * m / (v.sqrt() / correction2 + epsilon)
     }
 
     fn check(&self) -> Result<()> {
@@ -133,11 +144,11 @@ impl Optimizer for AdamW {
 
     fn scalars(&self, step: u64, learning_rate: f64) -> Vec<f64> {
         let kept = 1.0 - learning_rate * self.0.weight_decay;
-        self.0.numbers(step, learning_rate, kept)
+        self.0.numbers(step, learning_rate, 0.0, kept)
     }
 
     fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t> {
-        self.0.updated(of, 0.0)
+        self.0.update(of)
     }
 
     fn check(&self) -> Result<()> {

@@ -47,8 +47,8 @@ pub trait Optimizer: Debug + Send + Sync {
         0
     }
 
-    /// The numbers that change from step to step, which counts from 1, as [`Update::scalars`] gives them: the host computes them
-    /// in f64. Others are constants of the expression. Default: the learning rate.
+    /// The numbers of a step, which counts from 1, that [`Update::scalars`] gives: the host computes them in f64. Those that stay the same
+    /// can as well be constants of the expression. Default: the learning rate.
     fn scalars(&self, step: u64, learning_rate: f64) -> Vec<f64> {
         let _ = step;
         vec![learning_rate]

@@ -59,14 +59,18 @@ impl Optimizer for Sgd {
         usize::from(self.momentum != 0.0)
     }
 
+    fn scalars(&self, _: u64, learning_rate: f64) -> Vec<f64> {
+        vec![learning_rate, self.momentum, self.weight_decay]
+    }
+
     fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t> {
-        let (rate, momentum) = (of.scalars[0], self.momentum);
-        let g = of.gradient + of.weight * self.weight_decay;
+        let [rate, momentum, decay] = [of.scalars[0], of.scalars[1], of.scalars[2]];
+        let g = of.gradient + decay * of.weight;
         let Some(v) = of.states.first_mut() else {
             return of.weight - rate * g;
         };
-        *v = *v * momentum + g;
-        let step = if self.nesterov { g + *v * momentum } else { *v };
+        *v = momentum * *v + g;
+        let step = if self.nesterov { g + momentum * *v } else { *v };
         of.weight - rate * step
     }
 
