@@ -21,8 +21,8 @@ pub enum Precision {
     /// As they are.
     #[default]
     F32,
-    /// From a copy in f16, made anew when they change, with half the bytes to read: 11 bits of mantissa, rounded to nearest even; below 6e-5 fewer bits, below
-    /// 3e-8 zero; above 65,504 held at that.
+    /// From a copy in f16, made anew when they change, with half the bytes to read: 11 bits of mantissa, rounded to nearest even;
+    /// below 6e-5 fewer bits, below 3e-8 zero; above 65,504 held at that.
     F16,
 }
 
@@ -66,7 +66,8 @@ impl Device {
     }
 
     /// A hardware adapter where there is one, else the CPU path; never fails. The environment variable `BPTT_ADAPTER` names an
-    /// adapter instead (a part of its name, API or driver, in any case), a software adapter too. [`Device::reason`] says what was chosen and why.
+    /// adapter instead (a part of its name, API or driver, in any case), a software adapter too. [`Device::reason`] says what was
+    /// chosen and why.
     pub async fn best_async() -> Self {
         let wish = Wish::from_environment(Wish::Hardware);
         match Context::open(&wish, Precision::F32).await {
@@ -80,7 +81,7 @@ impl Device {
     /// # Errors
     /// [`Error::NoAdapter`] where there is none, [`Error::NoDevice`] where it cannot be opened.
     pub async fn gpu_async() -> Result<Self> {
-        Self::open(Wish::from_environment(Wish::Any)).await
+        Self::open(Wish::from_environment(Wish::Any), Precision::F32).await
     }
 
     /// The best GPU adapter whose name contains `name`, in any case.
@@ -88,49 +89,35 @@ impl Device {
     /// # Errors
     /// [`Error::NoAdapter`] where there is none, [`Error::NoDevice`] where it cannot be opened.
     pub async fn gpu_named_async(name: &str) -> Result<Self> {
-        Self::open(Wish::Named(name.to_owned())).await
+        Self::open(Wish::Named(name.to_owned()), Precision::F32).await
     }
 
-    /// The GPU adapter of [`Device::gpu`] with [`Precision::F16`], opened with cooperative matrices (tensor cores) where it has them for f16 with
-    /// sums in f32. There they take the forward products x Wᵀ whose rows and columns are multiples of 16 (or 8, as the adapter has it), and round x
-    /// to f16 as well; see [`GemmKernel::Cooperative`].
+    /// The GPU adapter of [`Device::gpu`] with [`Precision::F16`], opened with cooperative matrices (tensor cores) where it has
+    /// them for f16 with sums in f32. There they take the forward products x Wᵀ whose rows and columns are multiples of 16 (or 8,
+    /// as the adapter has it), and round x to f16 as well; see [`GemmKernel::Cooperative`].
     ///
     /// A device of its own, since wgpu has them as an experimental feature under which drivers get all shaders for another memory model.
-    ///
-    /// # Errors
-    /// As [`Device::gpu`].
+    /// Errors as [`Device::gpu`].
     pub async fn gpu_f16_async() -> Result<Self> {
-        let wish = Wish::from_environment(Wish::Any);
-        Self::open_with(wish, Precision::F16).await
+        Self::open(Wish::from_environment(Wish::Any), Precision::F16).await
     }
 
-    async fn open(wish: Wish) -> Result<Self> {
-        Self::open_with(wish, Precision::F32).await
-    }
-
-    async fn open_with(wish: Wish, precision: Precision) -> Result<Self> {
+    async fn open(wish: Wish, precision: Precision) -> Result<Self> {
         let context = Context::open(&wish, precision).await?;
-        Ok(Self::new(
-            Kind::Gpu(Arc::new(context)),
-            format!("{wish} was asked for"),
-        ))
+        let reason = format!("{wish} was asked for");
+        Ok(Self::new(Kind::Gpu(Arc::new(context)), reason))
     }
 
     /// The GPU adapters of this machine, best first. Empty where there is none.
     pub async fn adapters_async() -> Vec<AdapterInfo> {
-        adapter::enumerate()
-            .await
-            .into_iter()
-            .map(|(_, info)| info)
-            .collect()
+        let adapters = adapter::enumerate().await.into_iter();
+        adapters.map(|(_, info)| info).collect()
     }
 
     /// A device and queue that the program already has. Its limits are kept to, its error and loss handlers stay as they are.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self::new(
-            Kind::Gpu(Arc::new(Context::new(device, queue))),
-            "the program's own wgpu device",
-        )
+        let context = Arc::new(Context::new(device, queue));
+        Self::new(Kind::Gpu(context), "the program's own wgpu device")
     }
 
     /// Why this device was chosen, in words.
@@ -150,16 +137,14 @@ impl Device {
 
     /// The wgpu device and queue, where it is a GPU.
     pub fn wgpu(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {
-        self.context()
-            .ok()
-            .map(|context| (&context.device, &context.queue))
+        let context = self.context().ok()?;
+        Some((&context.device, &context.queue))
     }
 
     /// How much work the GPU was given; all zeros on a CPU.
     pub fn counters(&self) -> Counters {
-        self.context()
-            .map(|context| context.counters())
-            .unwrap_or_default()
+        let context = self.context();
+        context.map_or_else(|_| Counters::default(), |context| context.counters())
     }
 
     /// Replaces how recurrent layers run on this GPU, for what is compiled from now on; `None` gives the choice back to the crate. For
@@ -172,8 +157,8 @@ impl Device {
         self.context()?.set_recurrent_choice(choice)
     }
 
-    /// Makes programs compiled from now on use one kernel for every matrix product that it can take; `None` ends that. For measurements and
-    /// for finding faults: left alone, the fastest is found by itself.
+    /// Makes programs compiled from now on use one kernel for every matrix product that it can take; `None` ends that. For
+    /// measurements and for finding faults: left alone, the fastest is found by itself.
     ///
     /// # Errors
     /// [`Error::Argument`] where it is a CPU.
@@ -201,9 +186,8 @@ impl Device {
 
     /// How weights are read; F32 where it is a CPU, whatever its scalar type.
     pub fn precision(&self) -> Precision {
-        self.context()
-            .map(|context| context.precision())
-            .unwrap_or_default()
+        let context = self.context();
+        context.map_or(Precision::F32, |context| context.precision())
     }
 
     /// Waits until the GPU has done all work submitted so far; at once on a CPU.
@@ -255,26 +239,17 @@ impl Device {
         pollster::block_on(Self::best_async())
     }
 
-    /// Blocking [`Device::gpu_async`].
-    ///
-    /// # Errors
-    /// As [`Device::gpu_async`].
+    /// Blocking [`Device::gpu_async`], with its errors.
     pub fn gpu() -> Result<Self> {
         pollster::block_on(Self::gpu_async())
     }
 
-    /// Blocking [`Device::gpu_f16_async`].
-    ///
-    /// # Errors
-    /// As [`Device::gpu_async`].
+    /// Blocking [`Device::gpu_f16_async`], with its errors.
     pub fn gpu_f16() -> Result<Self> {
         pollster::block_on(Self::gpu_f16_async())
     }
 
-    /// Blocking [`Device::gpu_named_async`].
-    ///
-    /// # Errors
-    /// As [`Device::gpu_named_async`].
+    /// Blocking [`Device::gpu_named_async`], with its errors.
     pub fn gpu_named(name: &str) -> Result<Self> {
         pollster::block_on(Self::gpu_named_async(name))
     }

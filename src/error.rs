@@ -1,7 +1,6 @@
 //! The errors of the crate.
 
-/// What went wrong. Every variant that concerns an argument names it, says what it was and what it
-/// should have been.
+/// What went wrong. Every variant that concerns an argument names it, says what it was and what it should have been.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -41,8 +40,7 @@ pub enum Error {
         /// The driver's reason.
         reason: String,
     },
-    /// The GPU device was lost (driver reset, removal, `destroy`). Its tensors are gone; open a new
-    /// [`Device`](crate::Device).
+    /// The GPU device was lost (driver reset, removal, `destroy`). Its tensors are gone; open a new [`Device`](crate::Device).
     #[error("GPU device lost: {reason}")]
     DeviceLost {
         /// The driver's reason.
@@ -140,18 +138,26 @@ impl Error {
 
 /// `Ok` where `got` equals `expected`, else an error that names the argument.
 pub(crate) fn check_shape(argument: &str, got: &[usize], expected: &[usize]) -> Result<()> {
-    if got == expected {
-        Ok(())
-    } else {
-        Err(Error::shape(argument, got, format!("{expected:?}")))
+    match got == expected {
+        true => Ok(()),
+        false => Err(Error::shape(argument, got, format!("{expected:?}"))),
     }
 }
 
 /// `Ok` where the count is at least one.
 pub(crate) fn check_positive(argument: &str, value: usize) -> Result<()> {
-    if value > 0 {
-        Ok(())
-    } else {
-        Err(Error::argument(argument, value, "at least 1"))
+    require(argument, value, value > 0, "at least 1")
+}
+
+/// `Ok` where an argument fits, else an error that names it.
+pub(crate) fn require(
+    argument: &str,
+    got: impl ToString,
+    fits: bool,
+    expected: impl Into<String>,
+) -> Result<()> {
+    match fits {
+        true => Ok(()),
+        false => Err(Error::argument(argument, got, expected)),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cpu::{self, Buffer};
 use crate::device::{Device, Kind, Scalar};
-use crate::error::{Error, Result, check_shape};
+use crate::error::{Error, Result, check_shape, require};
 use crate::gpu::{self, Plan};
 use crate::profile::{ExecutionPlan, Launch};
 #[cfg(not(target_arch = "wasm32"))]
@@ -45,12 +45,9 @@ impl Executable {
     /// another shape; [`Error::Limit`] and [`Error::OutOfMemory`] on a GPU that cannot hold it.
     pub fn new(device: &Device, program: Program, externals: &[Tensor]) -> Result<Self> {
         let memory = program.memory()?;
-        let blocks = memory
-            .largest()
-            .iter()
-            .map(|id| program.spec(*id))
-            .map(|spec| Tensor::named(device, &spec.name, &spec.shape))
-            .collect::<Result<Vec<_>>>()?;
+        let blocks = memory.largest().iter().map(|id| program.spec(*id));
+        let blocks = blocks.map(|spec| Tensor::named(device, &spec.name, &spec.shape));
+        let blocks = blocks.collect::<Result<Vec<_>>>()?;
         let tensors = program
             .ids()
             .map(|id| {
@@ -63,11 +60,8 @@ impl Executable {
                     }
                 };
                 let tensor = externals.get(index).ok_or_else(|| {
-                    Error::argument(
-                        "externals",
-                        format!("{} tensors", externals.len()),
-                        format!("one for {}", spec.name),
-                    )
+                    let got = format!("{} tensors", externals.len());
+                    Error::argument("externals", got, format!("one for {}", spec.name))
                 })?;
                 tensor.check_device(&spec.name, device)?;
                 check_shape(&spec.name, tensor.shape(), &spec.shape)?;
@@ -77,27 +71,17 @@ impl Executable {
         let external = |id: &TensorId| memory.block_of(*id).is_none();
         let given: Vec<_> = program.ids().filter(external).collect();
         for (index, id) in given.iter().enumerate() {
-            if given[..index]
-                .iter()
-                .any(|other| tensors[id.0].shares_memory_with(&tensors[other.0]))
-            {
-                let name = &program.spec(*id).name;
-                let expected = "a tensor that no other one shares its memory with";
-                return Err(Error::argument(name, "given twice", expected));
-            }
+            let shares = |other: &TensorId| tensors[id.0].shares_memory_with(&tensors[other.0]);
+            let expected = "a tensor that no other one shares its memory with";
+            let alone = !given[..index].iter().any(shares);
+            require(&program.spec(*id).name, "given twice", alone, expected)?;
         }
         let backend = match device.kind() {
-            Kind::Cpu(Scalar::F32) => {
-                Backend::Cpu(Box::new(OnCpu::new(&program, &tensors, Storage::f32)))
-            }
-            Kind::Cpu(Scalar::F64) => {
-                Backend::Cpu(Box::new(OnCpu::new(&program, &tensors, Storage::f64)))
-            }
+            Kind::Cpu(Scalar::F32) => OnCpu::backend(&program, &tensors, Storage::f32),
+            Kind::Cpu(Scalar::F64) => OnCpu::backend(&program, &tensors, Storage::f64),
             Kind::Gpu(context) => {
-                let buffers: Vec<_> = tensors
-                    .iter()
-                    .filter_map(|tensor| tensor.gpu_buffer().cloned())
-                    .collect();
+                let buffers = tensors.iter().filter_map(Tensor::gpu_buffer);
+                let buffers: Vec<_> = buffers.cloned().collect();
                 let plan = gpu::lower(context, &program, &buffers)?;
                 Backend::Gpu(Arc::clone(context), plan)
             }
@@ -149,8 +133,8 @@ impl Executable {
         )
     }
 
-    /// Runs the program and times each part of it; waits until it is done. All parts run, those too that [`Executable::run`] leaves out on a GPU
-    /// as their results still hold (weights are packed once until they change).
+    /// Runs the program and times each part of it; waits until it is done. All parts run, those too that [`Executable::run`]
+    /// leaves out on a GPU as their results still hold (weights are packed once until they change).
     ///
     /// # Errors
     /// [`Error::Feature`] on a GPU device that was opened without `TIMESTAMP_QUERY` (a [`Device`] of this crate's opening has it where
@@ -170,10 +154,8 @@ impl Executable {
         let groups = groups(&self.program, &self.launches(), self.element());
         let (times, wall) = match &self.backend {
             Backend::Gpu(context, plan) => {
-                let counts: Vec<_> = groups
-                    .iter()
-                    .map(|group| group.dispatches as usize)
-                    .collect();
+                let counts = groups.iter().map(|group| group.dispatches as usize);
+                let counts: Vec<_> = counts.collect();
                 let (before, after) = (gpu_copies(before), gpu_copies(after));
                 let times = plan.profile(context, &before, &after, &counts)?;
                 (times.passes, times.wall)
@@ -217,10 +199,7 @@ impl Executable {
 
     /// Bytes of an element.
     fn element(&self) -> u64 {
-        match &self.backend {
-            Backend::Cpu(program) => program.element(),
-            Backend::Gpu(..) => 4,
-        }
+        self.device.element_size() as u64
     }
 
     /// A tensor of the program, sharing its memory: what is written to it is what the next run reads, unless it is
@@ -249,8 +228,6 @@ trait RunsOnCpu: std::fmt::Debug + Send + Sync {
     fn run(&self, program: &Program, before: &[TensorCopy<'_>], after: &[TensorCopy<'_>]);
     #[cfg(not(target_arch = "wasm32"))]
     fn profile(&self, program: &Program, start: Instant) -> Vec<[u64; 2]>;
-    /// Bytes of an element.
-    fn element(&self) -> u64;
 }
 
 #[derive(Debug)]
@@ -261,19 +238,17 @@ struct OnCpu<F> {
 }
 
 impl<F: RowScalar> OnCpu<F> {
-    fn new(
+    fn backend(
         program: &Program,
         tensors: &[Tensor],
         select: fn(&Storage) -> Option<&Buffer<F>>,
-    ) -> Self {
-        let buffers = tensors.iter();
-        Self {
+    ) -> Backend {
+        let buffers = tensors.iter().filter_map(|tensor| select(tensor.storage()));
+        Backend::Cpu(Box::new(Self {
             prepared: cpu::PreparedProgram::new(program),
-            buffers: buffers
-                .filter_map(|tensor| select(tensor.storage()).cloned())
-                .collect(),
+            buffers: buffers.cloned().collect(),
             select,
-        }
+        }))
     }
 }
 
@@ -324,10 +299,6 @@ impl<F: RowScalar> RunsOnCpu for OnCpu<F> {
     fn profile(&self, program: &Program, start: Instant) -> Vec<[u64; 2]> {
         self.prepared.profile(program, &self.buffers, start)
     }
-
-    fn element(&self) -> u64 {
-        size_of::<F>() as u64
-    }
 }
 
 /// A copy of `len` elements between two tensors of one device, each with the element it starts at.
@@ -363,19 +334,16 @@ pub(crate) fn copy_whole(from: &Tensor, to: &Tensor) -> Result<()> {
 
 fn gpu_copies<'a>(copies: &[TensorCopy<'a>]) -> Vec<gpu::BufferCopy<'a>> {
     let place = |(tensor, offset): (&'a Tensor, usize)| {
+        let buffer = tensor.gpu_buffer();
         (
-            tensor
-                .gpu_buffer()
-                .expect("tensors of a GPU program are on the GPU"),
+            buffer.expect("tensors of a GPU program are on the GPU"),
             offset,
         )
     };
-    copies
-        .iter()
-        .map(|copy| gpu::BufferCopy {
-            from: place(copy.from),
-            to: place(copy.to),
-            len: copy.len,
-        })
-        .collect()
+    let copy = |copy: &TensorCopy<'a>| gpu::BufferCopy {
+        from: place(copy.from),
+        to: place(copy.to),
+        len: copy.len,
+    };
+    copies.iter().map(copy).collect()
 }

@@ -78,9 +78,10 @@ pub trait Operation: Debug + Send + Sync + 'static {
     /// [`Error::Shape`](crate::Error::Shape) or [`Error::Argument`](crate::Error::Argument) where
     /// the inputs are not what it takes.
     fn shapes(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>>;
-    /// The function on a CPU, in f32 and f64. It writes the outputs whole; what is in them before
-    /// is anything.
-    fn run<F: Real>(&self, inputs: &[ArrayViewD<'_, F>], outputs: &mut [ArrayViewMutD<'_, F>]);
+    /// The function on a CPU, in f32 and f64. It writes the outputs whole; what is in them before is anything.
+    fn run<F: Real>(&self, inputs: &[ArrayViewD<'_, F>], outputs: &mut [ArrayViewMutD<'_, F>])
+    where
+        Self: Sized;
     /// The function on a GPU: WGSL with `fn invocation(index: u32)`, which is called once for each
     /// of [`Operation::invocations`], in no order. It finds, for each input n and axis k,
     ///
@@ -89,8 +90,7 @@ pub trait Operation: Debug + Send + Sync + 'static {
     /// fn set_output_n(at: u32, f32)   fn output_n_len() -> u32    fn output_n_size_k() -> u32
     /// ```
     ///
-    /// where `at` is the row-major place of an element, and the functions of
-    /// `shaders/lib/functions.wgsl`.
+    /// where `at` is the row-major place of an element, and the functions of `shaders/lib/functions.wgsl`.
     fn wgsl(&self) -> String;
     /// How often `invocation` is called. Default: once for each element of the first output.
     fn invocations(&self, outputs: &[&[usize]]) -> usize {
@@ -153,36 +153,14 @@ pub trait OperationOf<F> {
     fn run(&self, inputs: &[ArrayViewD<'_, F>], outputs: &mut [ArrayViewMutD<'_, F>]);
 }
 
-/// [`Operation`] without its generic method.
-pub trait ErasedOperation: Send + Sync + OperationOf<f32> + OperationOf<f64> {
-    fn name(&self) -> &'static str;
-    fn shapes(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>>;
-    fn wgsl(&self) -> String;
-    fn invocations(&self, outputs: &[&[usize]]) -> usize;
-    fn gradient(&self) -> Option<OperationRef>;
-}
+/// An [`Operation`] of any type, for arrays of both.
+pub trait ErasedOperation: Operation + OperationOf<f32> + OperationOf<f64> {}
+
+impl<O: Operation> ErasedOperation for O {}
 
 impl<O: Operation, F: Real> OperationOf<F> for O {
     fn run(&self, inputs: &[ArrayViewD<'_, F>], outputs: &mut [ArrayViewMutD<'_, F>]) {
         Operation::run(self, inputs, outputs);
-    }
-}
-
-impl<O: Operation> ErasedOperation for O {
-    fn name(&self) -> &'static str {
-        Operation::name(self)
-    }
-    fn shapes(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
-        Operation::shapes(self, inputs)
-    }
-    fn wgsl(&self) -> String {
-        Operation::wgsl(self)
-    }
-    fn invocations(&self, outputs: &[&[usize]]) -> usize {
-        Operation::invocations(self, outputs)
-    }
-    fn gradient(&self) -> Option<OperationRef> {
-        Operation::gradient(self)
     }
 }
 

@@ -1,11 +1,9 @@
-//! Random numbers that are a function of their place: the same on every device, forward and
-//! backward, in any order.
+//! Random numbers that are a function of their place: the same on every device, forward and backward, in any order.
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-/// 2011): four random words for each of the counters in a register, and a key. Word i of all
-/// counters lies together.
+/// Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011): four random words for each
+/// of the counters in a register, and a key. Word i of all counters lies together.
 #[inline(always)]
 fn philox<S: Simd>(simd: S, counter: [S::u32s; 4], key: [u32; 2]) -> [S::u32s; 4] {
     let ([mut a, mut b, mut c, mut d], [mut key0, mut key1]) = (counter, key);
@@ -112,53 +110,4 @@ impl WithSimd for Blocks<'_> {
 /// The word from which on an element is kept, for a probability of dropping it.
 pub(crate) fn threshold(rate: f64) -> u32 {
     (rate * 4_294_967_296.0) as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Real;
-    use pulp::Scalar;
-
-    fn one(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-        philox(Scalar, counter, key)
-    }
-
-    /// The known answers that come with the authors' Random123.
-    #[test]
-    fn known_answers() {
-        assert_eq!(
-            one([0; 4], [0; 2]),
-            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
-        );
-        assert_eq!(
-            one([u32::MAX; 4], [u32::MAX; 2]),
-            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
-        );
-        assert_eq!(
-            one(
-                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
-                [0xa409_3822, 0x299f_31d0]
-            ),
-            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
-        );
-    }
-
-    #[test]
-    fn blocks_are_numbered_one_by_one() {
-        let stream = Stream::new(&rng_words(1, 2).map(f64::from_whole), 3);
-        let mut all = [[0; 4]; 37];
-        stream.blocks(5, &mut all);
-        for (index, words) in (5..).zip(all) {
-            assert_eq!(words, one([index, 3, 2, 0], [1, 0]));
-        }
-    }
-
-    #[test]
-    fn seed_and_step_survive_the_tensor() {
-        let (seed, step) = (0xfedc_ba98_7654_3210, 0x0123_4567_89ab_cdef);
-        let stream = Stream::new(&rng_words(seed, step).map(f32::from_whole), 7);
-        assert_eq!(stream.seed, [0x7654_3210, 0xfedc_ba98]);
-        assert_eq!(stream.step, [0x89ab_cdef, 0x0123_4567]);
-    }
 }

@@ -3,9 +3,10 @@
 use crate::Real;
 use crate::cpu::Buffer;
 use crate::device::{Device, Kind, Scalar};
-use crate::error::{Error, Result, check_shape};
+use crate::error::{Error, Result, check_shape, require};
 use crate::gpu::{self, Words};
 use crate::graph::Dtype;
+use crate::program::product;
 use ndarray::{Array, ArrayD, ArrayRef, Dimension};
 
 #[derive(Clone, Debug)]
@@ -80,10 +81,7 @@ impl Tensor {
         })
     }
 
-    /// A copy of an array, f32 or f64, of any layout.
-    ///
-    /// # Errors
-    /// As [`Tensor::zeros`].
+    /// A copy of an array, f32 or f64, of any layout. Errors as [`Tensor::zeros`].
     pub fn from_array<F: Real, D: Dimension>(
         device: &Device,
         array: &ArrayRef<F, D>,
@@ -93,10 +91,7 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// Whole numbers, such as classes or tokens.
-    ///
-    /// # Errors
-    /// As [`Tensor::zeros`].
+    /// Whole numbers, such as classes or tokens. Errors as [`Tensor::zeros`].
     pub fn from_indices<D: Dimension>(device: &Device, array: &ArrayRef<u32, D>) -> Result<Self> {
         let tensor = Self {
             dtype: Dtype::Index,
@@ -122,24 +117,15 @@ impl Tensor {
                 available,
             });
         }
-        let needed = 4 * shape.iter().product::<usize>() as u64;
-        if buffer.size() < needed {
-            return Err(Error::argument(
-                "buffer",
-                format!("{} bytes", buffer.size()),
-                format!("at least the {needed} bytes of shape {shape:?}"),
-            ));
-        }
+        let needed = 4_u64.saturating_mul(product(shape) as u64);
+        let got = format!("{} bytes", buffer.size());
+        let expected = format!("at least the {needed} bytes of shape {shape:?}");
+        require("buffer", got, buffer.size() >= needed, expected)?;
         let usages = wgpu::BufferUsages::STORAGE
             | wgpu::BufferUsages::COPY_SRC
             | wgpu::BufferUsages::COPY_DST;
-        if !buffer.usage().contains(usages) {
-            return Err(Error::argument(
-                "buffer",
-                format!("{:?}", buffer.usage()),
-                format!("{usages:?}"),
-            ));
-        }
+        let (got, fits) = (buffer.usage(), buffer.usage().contains(usages));
+        require("buffer", format!("{got:?}"), fits, format!("{usages:?}"))?;
         Ok(Self {
             device: device.clone(),
             shape: shape.to_vec(),
@@ -205,17 +191,11 @@ impl Tensor {
     /// # Errors
     /// [`Error::Shape`] where the number of elements differs.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
-        if shape.iter().product::<usize>() != self.len() {
-            return Err(Error::shape(
-                "shape",
-                shape,
-                format!("{} elements, as {:?}", self.len(), self.shape),
-            ));
+        if product(shape) != self.len() {
+            let expected = format!("{} elements, as {:?}", self.len(), self.shape);
+            return Err(Error::shape("shape", shape, expected));
         }
-        Ok(Self {
-            shape: shape.to_vec(),
-            ..self.clone()
-        })
+        Ok(self.start(shape))
     }
 
     /// The first elements in another shape, sharing the memory.
@@ -233,9 +213,18 @@ impl Tensor {
     /// [`Error::Shape`] where the shapes differ; [`Error::DeviceLost`].
     pub fn write<F: Real, D: Dimension>(&self, array: &ArrayRef<F, D>) -> Result<()> {
         check_shape("array", array.shape(), &self.shape)?;
+        self.write_part(0, array)
+    }
+
+    /// Overwrites elements from `offset` on with those of an array.
+    pub(crate) fn write_part<F: Real, D: Dimension>(
+        &self,
+        offset: usize,
+        array: &ArrayRef<F, D>,
+    ) -> Result<()> {
         match array.as_slice() {
-            Some(values) => self.write_slice(0, values),
-            None => self.write_slice(0, &array.iter().copied().collect::<Vec<_>>()),
+            Some(values) => self.write_slice(offset, values),
+            None => self.write_slice(offset, &array.iter().copied().collect::<Vec<_>>()),
         }
     }
 
@@ -250,23 +239,17 @@ impl Tensor {
 
     /// Overwrites elements from `offset` on.
     pub(crate) fn write_slice<F: Real>(&self, offset: usize, values: &[F]) -> Result<()> {
-        debug_assert!(offset + values.len() <= self.len());
+        let place = offset..offset + values.len();
         match &self.storage {
-            Storage::F32(buffer) => {
-                convert(values, &mut buffer.write()[offset..offset + values.len()])
-            }
-            Storage::F64(buffer) => {
-                convert(values, &mut buffer.write()[offset..offset + values.len()])
-            }
+            Storage::F32(buffer) => convert(values, &mut buffer.write()[place]),
+            Storage::F64(buffer) => convert(values, &mut buffer.write()[place]),
             Storage::Gpu(buffer) => match bytemuck::try_cast_slice::<F, f32>(values) {
                 Ok(values) if size_of::<F>() == size_of::<f32>() => {
                     self.device.context()?.write(buffer, offset, values)?;
                 }
                 _ => {
-                    let values: Vec<f32> = values
-                        .iter()
-                        .map(|value| value.to_double() as f32)
-                        .collect();
+                    let values = values.iter().map(|value| value.to_double() as f32);
+                    let values: Vec<f32> = values.collect();
                     self.device.context()?.write(buffer, offset, &values)?;
                 }
             },
@@ -321,10 +304,8 @@ impl Tensor {
             Storage::F32(buffer) => convert(&buffer.read()[offset..offset + len], &mut values),
             Storage::F64(buffer) => convert(&buffer.read()[offset..offset + len], &mut values),
             Storage::Gpu(buffer) => {
-                convert(
-                    &self.device.context()?.read(buffer, offset, len).await?,
-                    &mut values,
-                );
+                let read = self.device.context()?.read(buffer, offset, len).await?;
+                convert(&read, &mut values);
             }
         }
         Ok(values)
@@ -339,10 +320,7 @@ impl Tensor {
         Ok(Array::from_shape_vec(self.shape.clone(), values).expect("the length is the shape's"))
     }
 
-    /// Blocking [`Tensor::to_array_async`].
-    ///
-    /// # Errors
-    /// As [`Tensor::to_array_async`].
+    /// Blocking [`Tensor::to_array_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_array<F: Real>(&self) -> Result<ArrayD<F>> {
         pollster::block_on(self.to_array_async())
@@ -353,18 +331,17 @@ impl Tensor {
         if self.device.is_same(device) {
             return Ok(());
         }
-        Err(Error::argument(
-            argument,
+        let (got, expected) = (
             format!("a tensor on {}", self.device),
             format!("one on {device}"),
-        ))
+        );
+        Err(Error::argument(argument, got, expected))
     }
 }
 
 fn convert<A: Real, B: Real>(from: &[A], to: &mut [B]) {
-    to.iter_mut()
-        .zip(from)
-        .for_each(|(to, from)| *to = B::from_double(from.to_double()));
+    let pairs = to.iter_mut().zip(from);
+    pairs.for_each(|(to, from)| *to = B::from_double(from.to_double()));
 }
 
 fn copy<F: Real>(from: &Buffer<F>, from_offset: usize, to: &Buffer<F>, offset: usize, len: usize) {

@@ -31,8 +31,7 @@ pub(crate) fn beside(aside: impl FnOnce() + Send, run: impl FnOnce()) {
     });
 }
 
-/// [`for_each`], on this thread alone where the work (in floating-point operations or as much) is
-/// small.
+/// [`for_each`], on this thread alone where the work (in floating-point operations or as much) is small.
 pub(crate) fn for_each_of<T: Send>(work: usize, tasks: Vec<T>, run: impl Fn(T) + Sync) {
     if split(work, tasks.len()) > 1 {
         for_each(tasks, run);

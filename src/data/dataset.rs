@@ -1,9 +1,10 @@
 //! Sources of batches.
 
-use super::Batch;
-use crate::error::{Error, Result, check_positive};
+use super::{Batch, Values};
+use crate::error::{Error, Result, check_positive, require};
+use crate::graph::Dtype;
 use crate::nn::check_lengths;
-use ndarray::{Array1, Array2, Array3, ArrayD, Axis, concatenate, s, stack};
+use ndarray::{Array1, Array2, Array3, Axis, s, stack};
 
 /// Examples by number, put into batches on demand.
 pub trait Dataset {
@@ -21,41 +22,29 @@ pub trait Dataset {
 #[derive(Clone, Debug)]
 pub struct Sequences {
     x: Array3<f32>,
-    target: Targets,
+    target: Values,
     lengths: Option<Vec<usize>>,
     /// Where the sequences are in the targets.
     axis: Axis,
 }
 
-#[derive(Clone, Debug)]
-enum Targets {
-    Floats(ArrayD<f32>),
-    Classes(ArrayD<u32>),
-}
-
 impl Sequences {
-    fn new(x: Array3<f32>, target: Targets, every_step: bool) -> Result<Self> {
-        let (steps, sequences, _) = x.dim();
-        let (shape, features) = match &target {
-            Targets::Floats(target) => (target.shape(), ", O"),
-            Targets::Classes(target) => (target.shape(), ""),
-        };
-        let expected = if every_step {
-            vec![steps, sequences]
-        } else {
-            vec![sequences]
-        };
-        if shape[..expected.len()] != expected {
-            let numbers: Vec<String> = expected.iter().map(usize::to_string).collect();
-            let expected = format!("[{}{features}], as x", numbers.join(", "));
-            return Err(Error::shape("target", shape, expected));
+    fn new(x: Array3<f32>, target: impl Into<Values>, every_step: bool) -> Result<Self> {
+        let (target, (steps, sequences, _)) = (target.into(), x.dim());
+        let all = [steps, sequences];
+        let expected = if every_step { &all[..] } else { &all[1..] };
+        if !target.shape().starts_with(expected) {
+            let numbers = expected.iter().map(usize::to_string);
+            let features = (target.dtype() == Dtype::Float).then(|| "O".to_owned());
+            let all: Vec<_> = numbers.chain(features).collect();
+            let expected = format!("[{}], as x", all.join(", "));
+            return Err(Error::shape("target", target.shape(), expected));
         }
-        let axis = Axis(usize::from(every_step));
         Ok(Self {
             x,
             target,
             lengths: None,
-            axis,
+            axis: Axis(usize::from(every_step)),
         })
     }
 
@@ -63,13 +52,11 @@ impl Sequences {
     ///
     /// # Errors
     /// [`Error::Shape`] where there is not one for each sequence, [`Error::Argument`] for one above T.
-    pub fn with_lengths(self, lengths: Vec<usize>) -> Result<Self> {
+    pub fn with_lengths(mut self, lengths: Vec<usize>) -> Result<Self> {
         let (steps, sequences, _) = self.x.dim();
         check_lengths(&lengths, steps, sequences)?;
-        Ok(Self {
-            lengths: Some(lengths),
-            ..self
-        })
+        self.lengths = Some(lengths);
+        Ok(self)
     }
 
     /// One target a sequence. x: `[T, N, F]`; target: `[N, O]`.
@@ -77,7 +64,7 @@ impl Sequences {
     /// # Errors
     /// [`Error::Shape`] where the numbers of sequences differ.
     pub fn many_to_one(x: Array3<f32>, target: Array2<f32>) -> Result<Self> {
-        Self::new(x, Targets::Floats(target.into_dyn()), false)
+        Self::new(x, target, false)
     }
 
     /// A target at every step. x: `[T, N, F]`; target: `[T, N, O]`.
@@ -85,7 +72,7 @@ impl Sequences {
     /// # Errors
     /// [`Error::Shape`] where the numbers of steps or sequences differ.
     pub fn many_to_many(x: Array3<f32>, target: Array3<f32>) -> Result<Self> {
-        Self::new(x, Targets::Floats(target.into_dyn()), true)
+        Self::new(x, target, true)
     }
 
     /// One class a sequence. x: `[T, N, F]`; classes: `[N]`.
@@ -93,7 +80,7 @@ impl Sequences {
     /// # Errors
     /// [`Error::Shape`] where the numbers of sequences differ.
     pub fn classes(x: Array3<f32>, classes: Array1<u32>) -> Result<Self> {
-        Self::new(x, Targets::Classes(classes.into_dyn()), false)
+        Self::new(x, classes, false)
     }
 
     /// A class at every step. x: `[T, N, F]`; classes: `[T, N]`.
@@ -101,7 +88,7 @@ impl Sequences {
     /// # Errors
     /// [`Error::Shape`] where the numbers of steps or sequences differ.
     pub fn classes_of_steps(x: Array3<f32>, classes: Array2<u32>) -> Result<Self> {
-        Self::new(x, Targets::Classes(classes.into_dyn()), true)
+        Self::new(x, classes, true)
     }
 }
 
@@ -112,14 +99,11 @@ impl Dataset for Sequences {
 
     fn batch(&self, examples: &[usize]) -> Batch {
         let x = self.x.select(Axis(1), examples);
-        let batch = match &self.target {
-            Targets::Floats(target) => Batch::new(x, target.select(self.axis, examples)),
-            Targets::Classes(target) => Batch::new(x, target.select(self.axis, examples)),
-        };
-        let Some(all) = &self.lengths else {
-            return batch;
-        };
-        batch.with_lengths(examples.iter().map(|example| all[*example]).collect())
+        let batch = Batch::new(x, self.target.select(self.axis, examples));
+        match &self.lengths {
+            Some(all) => batch.with_lengths(examples.iter().map(|one| all[*one]).collect()),
+            None => batch,
+        }
     }
 }
 
@@ -128,6 +112,7 @@ impl Dataset for Sequences {
 /// Many-to-one, the target of rows i … i+window−1 is row i+window of the targets; many-to-many, each row's target is the one
 /// after it.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Windows {
     x: Array2<f32>,
     target: Array2<f32>,
@@ -142,17 +127,13 @@ impl Windows {
     /// [`Error::Shape`] where the lengths differ; [`Error::Argument`] for a window of 0 or too few rows for one window.
     pub fn new(x: Array2<f32>, target: Array2<f32>, window: usize) -> Result<Self> {
         check_positive("window", window)?;
-        if x.nrows() != target.nrows() {
-            return Err(Error::shape(
-                "target",
-                target.shape(),
-                format!("[{}, O], as x", x.nrows()),
-            ));
+        let rows = x.nrows();
+        if rows != target.nrows() {
+            let expected = format!("[{rows}, O], as x");
+            return Err(Error::shape("target", target.shape(), expected));
         }
-        if x.nrows() <= window {
-            let expected = format!("more than the window of {window}");
-            return Err(Error::argument("rows", x.nrows(), expected));
-        }
+        let expected = format!("more than the window of {window}");
+        require("rows", rows, rows > window, expected)?;
         Ok(Self {
             x,
             target,
@@ -162,12 +143,9 @@ impl Windows {
     }
 
     /// A target at every step: the row after it.
-    #[must_use]
-    pub fn every_step(self) -> Self {
-        Self {
-            every_step: true,
-            ..self
-        }
+    pub fn every_step(mut self) -> Self {
+        self.every_step = true;
+        self
     }
 }
 
@@ -177,29 +155,16 @@ impl Dataset for Windows {
     }
 
     fn batch(&self, examples: &[usize]) -> Batch {
-        let rows = |first: usize| first..first + self.window;
-        let x: Vec<_> = examples
-            .iter()
-            .map(|first| self.x.slice(s![rows(*first), ..]))
-            .collect();
-        let x = stack(Axis(1), &x).expect("windows have one shape");
+        let windows = |of: &Array2<f32>, by: usize| {
+            let window = |first: &usize| of.slice(s![first + by..first + by + self.window, ..]);
+            let windows: Vec<_> = examples.iter().map(window).collect();
+            stack(Axis(1), &windows).expect("windows have one shape")
+        };
+        let x = windows(&self.x, 0);
         if self.every_step {
-            let target: Vec<_> = examples
-                .iter()
-                .map(|first| self.target.slice(s![rows(first + 1), ..]))
-                .collect();
-            return Batch::new(x, stack(Axis(1), &target).expect("windows have one shape"));
+            return Batch::new(x, windows(&self.target, 1));
         }
-        let target: Vec<_> = examples
-            .iter()
-            .map(|first| {
-                self.target
-                    .slice(s![first + self.window..=first + self.window, ..])
-            })
-            .collect();
-        Batch::new(
-            x,
-            concatenate(Axis(0), &target).expect("rows have one length"),
-        )
+        let after: Vec<_> = examples.iter().map(|first| first + self.window).collect();
+        Batch::new(x, self.target.select(Axis(0), &after))
     }
 }

@@ -14,6 +14,7 @@ use crate::nn::Feed;
 
 /// One input of a batch.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Sequence {
     /// `[T, B, F]`, or `[T, B]` of whole numbers, or `[B, F]` without time.
     pub values: Values,
@@ -31,12 +32,9 @@ impl Sequence {
     }
 
     /// Sets the steps of each row.
-    #[must_use]
-    pub fn with_lengths(self, lengths: Vec<usize>) -> Self {
-        Self {
-            lengths: Some(lengths),
-            ..self
-        }
+    pub fn with_lengths(mut self, lengths: Vec<usize>) -> Self {
+        self.lengths = Some(lengths);
+        self
     }
 
     pub(crate) fn feed(&self) -> Feed<'_> {
@@ -49,11 +47,12 @@ impl Sequence {
 
 /// Inputs and targets of one training step.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Batch {
     /// One for each input of the model.
     pub inputs: Vec<Sequence>,
-    /// What the model should give: like its output, or class numbers without the last dimension. Steps past the output's lengths are not looked
-    /// at, and a mean over steps is one over those that there are.
+    /// What the model should give: like its output, or class numbers without the last dimension. Steps past the output's lengths
+    /// are not looked at, and a mean over steps is one over those that there are.
     pub target: Values,
 }
 
@@ -72,7 +71,6 @@ impl Batch {
     }
 
     /// Sets the steps of each row of the first input.
-    #[must_use]
     pub fn with_lengths(mut self, lengths: Vec<usize>) -> Self {
         if let Some(first) = self.inputs.first_mut() {
             first.lengths = Some(lengths);

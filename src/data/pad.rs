@@ -1,7 +1,8 @@
 //! Sequences of different lengths in one array.
 
 use crate::Real;
-use crate::error::{Error, Result, check_shape};
+use crate::error::{Error, Result};
+use crate::nn::check_lengths;
 use ndarray::{Array2, Array3, ArrayRef, ArrayView2, Ix3, s};
 
 /// Puts sequences `[T_b, F]` side by side, zeros after their ends (PyTorch's `pad_sequence`): x `[T, B, F]`, T being the longest's, and
@@ -27,11 +28,8 @@ pub fn pad<F: Real>(sequences: &[ArrayView2<'_, F>]) -> Result<(Array3<F>, Vec<u
     for (row, sequence) in sequences.iter().enumerate() {
         if sequence.ncols() != features {
             let name = format!("sequences[{row}]");
-            return Err(Error::shape(
-                name,
-                sequence.shape(),
-                format!("[T, {features}]"),
-            ));
+            let expected = format!("[T, {features}]");
+            return Err(Error::shape(name, sequence.shape(), expected));
         }
         x.slice_mut(s![..sequence.nrows(), row, ..])
             .assign(sequence);
@@ -45,16 +43,8 @@ pub fn pad<F: Real>(sequences: &[ArrayView2<'_, F>]) -> Result<(Array3<F>, Vec<u
 /// [`Error::Shape`] where there is not one length for each row, [`Error::Argument`] for a length above T.
 pub fn unpad<F: Real>(x: &ArrayRef<F, Ix3>, lengths: &[usize]) -> Result<Vec<Array2<F>>> {
     let (steps, batch, _) = x.dim();
-    check_shape("lengths", &[lengths.len()], &[batch])?;
-    let sequence = |(row, length): (usize, &usize)| {
-        if *length > steps {
-            return Err(Error::argument(
-                "lengths",
-                length,
-                format!("0 to T = {steps}"),
-            ));
-        }
-        Ok(x.slice(s![..*length, row, ..]).to_owned())
-    };
-    lengths.iter().enumerate().map(sequence).collect()
+    check_lengths(lengths, steps, batch)?;
+    let rows = lengths.iter().enumerate();
+    let sequence = |(row, length): (usize, &usize)| x.slice(s![..*length, row, ..]).to_owned();
+    Ok(rows.map(sequence).collect())
 }

@@ -1,6 +1,6 @@
 //! Scaling to mean 0 and variance 1.
 
-use crate::error::{Error, Result};
+use crate::error::{Result, require};
 use ndarray::{ArrayRef, Dimension};
 
 /// x ↦ (x − mean) / deviation, fitted on one set of numbers and applied to others.
@@ -16,29 +16,26 @@ impl Standardizer {
     /// Mean and deviation of an array.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an empty array or one with a number that is not finite.
+    /// [`Error::Argument`](crate::Error::Argument) for an empty array or one with a number that is not finite.
     pub fn fit<D: Dimension>(values: &ArrayRef<f32, D>) -> Result<Self> {
-        if values.is_empty() {
-            return Err(Error::argument("values", "none", "at least one"));
-        }
-        if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
-            return Err(Error::argument("values", bad, "finite numbers"));
-        }
+        require("values", "none", !values.is_empty(), "at least one")?;
+        let bad = values.iter().find(|x| !x.is_finite());
+        require(
+            "values",
+            bad.unwrap_or(&0.0),
+            bad.is_none(),
+            "finite numbers",
+        )?;
         let count = values.len() as f64;
         let mean = values.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
-        let variance = values
-            .iter()
-            .map(|x| (f64::from(*x) - mean).powi(2))
-            .sum::<f64>()
-            / count;
-        let deviation = if variance > 0.0 {
-            variance.sqrt() as f32
-        } else {
-            1.0
-        };
+        let squares = values.iter().map(|x| (f64::from(*x) - mean).powi(2));
+        let variance = squares.sum::<f64>() / count;
         Ok(Self {
             mean: mean as f32,
-            deviation,
+            deviation: match variance > 0.0 {
+                true => variance.sqrt() as f32,
+                false => 1.0,
+            },
         })
     }
 

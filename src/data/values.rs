@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Words;
 use crate::graph::Dtype;
 use crate::tensor::Tensor;
-use ndarray::{ArrayD, ArrayRef, Dimension};
+use ndarray::{ArrayD, ArrayRef, Axis, Dimension};
 
 /// An array of floats, of class numbers, or a tensor that is on the device already.
 #[derive(Clone, Debug)]
@@ -73,18 +73,23 @@ impl Values {
     /// Writes an array into a tensor, from an element on.
     pub(crate) fn write(&self, tensor: &Tensor, offset: usize) -> Result<()> {
         match self {
-            Self::F32(values) => match values.as_slice() {
-                Some(values) => tensor.write_slice(offset, values),
-                None => tensor.write_slice(offset, &values.iter().copied().collect::<Vec<_>>()),
+            Self::F32(values) => tensor.write_part(offset, values),
+            Self::F64(values) => tensor.write_part(offset, values),
+            Self::Classes(values) => match values.as_slice() {
+                Some(values) => tensor.write_wholes(offset, values),
+                None => tensor.write_wholes(offset, &values.iter().copied().collect::<Vec<_>>()),
             },
-            Self::F64(values) => match values.as_slice() {
-                Some(values) => tensor.write_slice(offset, values),
-                None => tensor.write_slice(offset, &values.iter().copied().collect::<Vec<_>>()),
-            },
-            Self::Classes(values) => {
-                tensor.write_wholes(offset, &values.iter().copied().collect::<Vec<_>>())
-            }
             Self::Tensor(_) => unreachable!("tensors are copied on their device"),
+        }
+    }
+
+    /// Some places of an array's axis.
+    pub(super) fn select(&self, axis: Axis, places: &[usize]) -> Self {
+        match self {
+            Self::F32(values) => Self::F32(values.select(axis, places)),
+            Self::F64(values) => Self::F64(values.select(axis, places)),
+            Self::Classes(values) => Self::Classes(values.select(axis, places)),
+            Self::Tensor(_) => unreachable!("data sets have arrays"),
         }
     }
 
@@ -96,7 +101,10 @@ impl Values {
                 None => to.put(values.iter().map(|x| x.to_bits())),
             },
             Self::F64(values) => to.put(values.iter().map(|x| (*x as f32).to_bits())),
-            Self::Classes(values) => to.put(values.iter().copied()),
+            Self::Classes(values) => match values.as_slice() {
+                Some(values) => to.copy(values),
+                None => to.put(values.iter().copied()),
+            },
             Self::Tensor(_) => unreachable!("tensors are copied on their device"),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::Real;
 use crate::error::{Error, Result, check_shape};
-use ndarray::{Array1, Array2, ArrayD, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array1, Array2, ArrayD, ArrayView2, Axis, concatenate};
 use std::collections::BTreeMap;
 
 /// An LSTM whose gates each have one matrix that acts on \[h₋; x\], h₋ above x:
@@ -35,11 +35,8 @@ impl<F: Real> ConcatenatedLstm<F> {
     pub fn to_pytorch(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
         let (hidden, columns) = self.forget.dim();
         if columns <= hidden {
-            return Err(Error::shape(
-                "forget",
-                self.forget.shape(),
-                "[H, H + I] with I at least 1",
-            ));
+            let expected = "[H, H + I] with I at least 1";
+            return Err(Error::shape("forget", self.forget.shape(), expected));
         }
         for (name, gate) in [
             ("input", &self.input),
@@ -68,18 +65,16 @@ impl<F: Real> ConcatenatedLstm<F> {
                 join(&columns).remove_axis(Axis(1))
             }
         };
-        Ok(BTreeMap::from([
-            (
-                "weight_ih_l0".to_owned(),
-                gates.slice(s![.., hidden..]).to_owned().into_dyn(),
-            ),
-            (
-                "weight_hh_l0".to_owned(),
-                gates.slice(s![.., ..hidden]).to_owned().into_dyn(),
-            ),
-            ("bias_ih_l0".to_owned(), bias.into_dyn()),
-            ("bias_hh_l0".to_owned(), zeros.into_dyn()),
-        ]))
+        let (of_h, of_x) = gates.view().split_at(Axis(1), hidden);
+        let weights = [
+            ("weight_ih_l0", of_x.to_owned().into_dyn()),
+            ("weight_hh_l0", of_h.to_owned().into_dyn()),
+            ("bias_ih_l0", bias.into_dyn()),
+            ("bias_hh_l0", zeros.into_dyn()),
+        ];
+        Ok(weights
+            .map(|(name, values)| (name.to_owned(), values))
+            .into())
     }
 }
 

@@ -43,10 +43,8 @@ pub(crate) fn read_file(path: &Path) -> Result<File> {
                 continue;
             }
             other => {
-                return Err(Error::file(
-                    path,
-                    format!("tensor {name} is {other:?}, expected F32 or F64"),
-                ));
+                let reason = format!("tensor {name} is {other:?}, expected F32 or F64");
+                return Err(Error::file(path, reason));
             }
         };
         let array = ArrayD::from_shape_vec(view.shape(), values)
@@ -66,25 +64,21 @@ pub(crate) fn write_file<F: Real>(
     path: &Path,
     tensors: &BTreeMap<String, ArrayD<F>>,
 ) -> Result<()> {
-    let dtype = if size_of::<F>() == 8 {
-        Dtype::F64
-    } else {
-        Dtype::F32
+    let dtype = match size_of::<F>() {
+        8 => Dtype::F64,
+        _ => Dtype::F32,
     };
-    let contiguous: Vec<_> = tensors
-        .iter()
-        .map(|(name, array)| {
-            (
-                name,
-                array.shape(),
-                array.iter().copied().collect::<Vec<F>>(),
-            )
-        })
+    let contiguous: Vec<_> = (tensors.values())
+        .map(|array| array.iter().copied().collect::<Vec<F>>())
         .collect();
-    let views = contiguous.iter().map(|(name, shape, values)| {
-        let view = TensorView::new(dtype, shape.to_vec(), bytemuck::cast_slice(values));
-        (name.as_str(), view.expect("the length is the shape's"))
-    });
+    let views = tensors
+        .iter()
+        .zip(&contiguous)
+        .map(|((name, array), values)| {
+            let shape = array.shape().to_vec();
+            let view = TensorView::new(dtype, shape, bytemuck::cast_slice(values));
+            (name.as_str(), view.expect("the length is the shape's"))
+        });
     let bytes = safetensors::serialize(views, None).map_err(|reason| Error::file(path, reason))?;
     files::replace(path, &bytes).map_err(|reason| Error::file(path, reason))
 }
@@ -98,28 +92,22 @@ impl Parameters {
         write_file(path.as_ref(), &self.to_arrays_async::<f32>().await?)
     }
 
-    /// Blocking [`Parameters::save_async`].
-    ///
-    /// # Errors
-    /// As [`Parameters::save_async`].
+    /// Blocking [`Parameters::save_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         pollster::block_on(self.save_async(path))
     }
 
-    /// Sets all weights from a file of F32 or F64 tensors with their names and shapes, such as
-    /// PyTorch's `state_dict` saved by `safetensors.torch.save_file`. Nothing is changed where
-    /// anything is wrong.
+    /// Sets all weights from a file of F32 or F64 tensors with their names and shapes, such as PyTorch's `state_dict` saved by
+    /// `safetensors.torch.save_file`. Nothing is changed where anything is wrong.
     ///
     /// # Errors
     /// [`Error::File`] where the file cannot be read; as [`Parameters::load`].
     pub fn load_file(&self, path: impl AsRef<Path>) -> Result<()> {
         let file = read_file(path.as_ref())?;
         if let Some(name) = file.integers.keys().next() {
-            return Err(Error::file(
-                path,
-                format!("tensor {name} is I64, expected F32 or F64"),
-            ));
+            let reason = format!("tensor {name} is I64, expected F32 or F64");
+            return Err(Error::file(path, reason));
         }
         self.load(&file.tensors)
     }

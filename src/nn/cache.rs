@@ -28,7 +28,7 @@ impl<K: PartialEq, V> ShapeCache<K, V> {
         &self,
         device: &Device,
         key: K,
-        compile: impl FnOnce() -> Result<V>,
+        compile: impl FnOnce(&K) -> Result<V>,
         run: impl FnOnce(&V) -> Result<R>,
     ) -> Result<R> {
         let key = (device.precision(), key);
@@ -39,7 +39,7 @@ impl<K: PartialEq, V> ShapeCache<K, V> {
         };
         let value = match known {
             Some(value) => value,
-            None => compile()?,
+            None => compile(&key.1)?,
         };
         let result = run(&value);
         let mut idle = self.idle.lock();

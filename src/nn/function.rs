@@ -1,18 +1,17 @@
 //! Graphs to be called.
 
-use super::compiled::{Besides, Compiled, Feed, Signature, Written};
+use super::calls::Calls;
+use super::compiled::Draw;
+use super::feed::{Feed, Signature, signatures};
 use super::parameters::Parameters;
 use super::scope::Scope;
 use super::trace::Trace;
-use super::{Input, ShapeCache, check_lengths};
-use crate::data::Values;
+use super::{Input, check_lengths};
 use crate::device::Device;
 use crate::error::Result;
 use crate::executable::Executable;
 use crate::graph::Var;
-use crate::lower::Request;
 use crate::profile::ExecutionPlan;
-use crate::program::Program;
 use crate::tensor::Tensor;
 
 type Record = dyn Fn(&mut Scope<'_>, &[Var]) -> Result<Vec<Var>> + Send + Sync;
@@ -40,18 +39,16 @@ type Record = dyn Fn(&mut Scope<'_>, &[Var]) -> Result<Vec<Var>> + Send + Sync;
 /// # Ok(())
 /// # }
 /// ```
+#[must_use]
 pub struct Function {
-    device: Device,
-    parameters: Option<Parameters>,
     record: Box<Record>,
-    compiled: ShapeCache<(Vec<Signature>, bool), Compiled>,
+    calls: Calls,
 }
 
 impl std::fmt::Debug for Function {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parameters = &self.parameters;
         f.debug_struct("Function")
-            .field("parameters", parameters)
+            .field("parameters", &self.calls.parameters)
             .finish_non_exhaustive()
     }
 }
@@ -63,20 +60,15 @@ impl Function {
         record: impl Fn(&mut Scope<'_>, &[Var]) -> Result<Vec<Var>> + Send + Sync + 'static,
     ) -> Self {
         Self {
-            device: device.clone(),
-            parameters: None,
             record: Box::new(record),
-            compiled: ShapeCache::default(),
+            calls: Calls::new(device, None),
         }
     }
 
     /// The same with the weights of a model, which it then reads by their names.
-    #[must_use]
-    pub fn with_parameters(self, parameters: &Parameters) -> Self {
-        Self {
-            parameters: Some(parameters.clone()),
-            ..self
-        }
+    pub fn with_parameters(mut self, parameters: &Parameters) -> Self {
+        self.calls = Calls::new(&self.calls.device, Some(parameters.clone()));
+        self
     }
 
     /// Calls it on tensors or [`Input`]s with lengths. On a GPU it does not wait. What an [`Input`] says of training holds for all.
@@ -84,104 +76,45 @@ impl Function {
     /// # Errors
     /// Those of the recording, [`Error::Argument`](crate::Error::Argument) for a tensor of another device; the GPU's errors.
     pub fn call<'a, I: Into<Input<'a>> + Copy>(&self, inputs: &[I]) -> Result<Vec<Tensor>> {
-        let inputs: Vec<Input<'_>> = inputs.iter().map(|input| (*input).into()).collect();
-        let values: Vec<_> = inputs
-            .iter()
-            .map(|input| Values::from(input.x.clone()))
-            .collect();
-        let feeds = self.feeds(&inputs, &values)?;
-        let random = inputs.iter().find_map(|input| input.random);
-        let key = self.key(&feeds, random.is_some());
-        self.compiled.with(
-            &self.device,
-            key.clone(),
-            || self.compile(&key),
-            |compiled| {
-                let zeros = |shape: &Vec<usize>| Tensor::zeros(&self.device, shape);
-                let outputs = compiled
-                    .shapes
-                    .iter()
-                    .map(zeros)
-                    .collect::<Result<Vec<_>>>()?;
-                let besides = Besides {
-                    random: random.unwrap_or_default(),
-                    ..Besides::default()
-                };
-                compiled.run(&feeds, besides, &outputs, Executable::run_with)?;
-                Ok(outputs)
-            },
-        )
+        let (feeds, random) = self.feeds(inputs)?;
+        let record = |trace: &mut Trace, of: &[Signature]| self.record(trace, of);
+        let called = self
+            .calls
+            .call(&feeds, random, record, Executable::run_with);
+        Ok(called?.0)
     }
 
-    /// What a call with such inputs does, and the memory it takes; nothing runs.
-    ///
-    /// # Errors
-    /// As [`Function::call`].
+    /// What a call with such inputs does, and the memory it takes; nothing runs. Errors as [`Function::call`].
     pub fn plan<'a, I: Into<Input<'a>> + Copy>(&self, inputs: &[I]) -> Result<ExecutionPlan> {
-        let inputs: Vec<Input<'_>> = inputs.iter().map(|input| (*input).into()).collect();
-        let values: Vec<_> = inputs
-            .iter()
-            .map(|input| Values::from(input.x.clone()))
-            .collect();
-        let feeds = self.feeds(&inputs, &values)?;
-        let key = self.key(&feeds, inputs.iter().any(|input| input.random.is_some()));
-        let plan = |compiled: &Compiled| Ok(compiled.executable.plan());
-        self.compiled
-            .with(&self.device, key.clone(), || self.compile(&key), plan)
+        let (feeds, random) = self.feeds(inputs)?;
+        let key = (signatures(&feeds), random.is_some());
+        self.calls.plan(key, |trace, of| self.record(trace, of))
     }
 
-    fn feeds<'a>(&self, inputs: &[Input<'a>], values: &'a [Values]) -> Result<Vec<Feed<'a>>> {
-        let mut feeds = vec![];
-        for (index, (input, values)) in inputs.iter().zip(values).enumerate() {
-            input
-                .x
-                .check_device(&format!("inputs[{index}]"), &self.device)?;
+    /// What is fed, and what is random.
+    fn feeds<'a, I: Into<Input<'a>> + Copy>(
+        &self,
+        inputs: &[I],
+    ) -> Result<(Vec<Feed<'a>>, Option<Draw>)> {
+        let (mut feeds, mut random) = (vec![], None);
+        for (index, input) in inputs.iter().enumerate() {
+            let input: Input<'a> = (*input).into();
+            let name = format!("inputs[{index}]");
+            input.x.check_device(&name, &self.calls.device)?;
             if let Some(lengths) = input.lengths {
-                let shape = input.x.shape();
-                let size = |axis: usize| shape.get(axis).copied().unwrap_or(0);
+                let size = |axis: usize| input.x.shape().get(axis).copied().unwrap_or(0);
                 check_lengths(lengths, size(0), size(1))?;
             }
-            feeds.push(Feed {
-                lengths: input.lengths,
-                ..Feed::from(values)
-            });
+            feeds.push(Feed::from(input));
+            random = random.or(input.random);
         }
-        Ok(feeds)
+        Ok((feeds, random))
     }
 
-    fn key(&self, feeds: &[Feed<'_>], training: bool) -> (Vec<Signature>, bool) {
-        (feeds.iter().map(Feed::signature).collect(), training)
-    }
-
-    fn compile(&self, (signatures, training): &(Vec<Signature>, bool)) -> Result<Compiled> {
-        let mut trace = match &self.parameters {
-            Some(parameters) => Trace::with(parameters, *training),
-            None => Trace::without_weights(*training),
-        };
-        let mut inputs = vec![];
-        let mut vars = vec![];
-        for (index, signature) in signatures.iter().enumerate() {
-            let (var, slots) = trace.input(&format!("inputs[{index}]"), signature);
-            vars.push(var);
-            inputs.push(slots);
-        }
-        let fetches = (self.record)(&mut trace.root(), &vars)?;
-        let mut program = Program::new();
-        let mut externals = vec![];
-        let mut parameters = vec![];
-        if let Some(weights) = &self.parameters {
-            let flat = weights.external(&mut program);
-            parameters = weights.slices(flat);
-            externals.push(weights.flat().clone());
-        }
-        let request = Request {
-            parameters: &parameters,
-            weights: parameters.len(),
-            fetches: fetches.clone(),
-            feed_together: self.device.is_gpu(),
-            ..Request::default()
-        };
-        let written = Written::new(&trace, program, &request, |_, _| {})?;
-        written.compile(&self.device, &externals, &trace, inputs, &fetches)
+    fn record(&self, trace: &mut Trace, signatures: &[Signature]) -> Result<Vec<Var>> {
+        let inputs = signatures.iter().enumerate();
+        let inputs = inputs.map(|(index, of)| trace.input(&format!("inputs[{index}]"), of));
+        let inputs: Vec<_> = inputs.collect();
+        (self.record)(&mut trace.root(), &inputs)
     }
 }

@@ -3,34 +3,41 @@
 //! Weights have PyTorch's names, shapes and order, on every device.
 
 mod cache;
+mod calls;
 mod compiled;
+mod feed;
 mod function;
+mod input_spec;
 mod layer;
 mod layers;
 mod model;
 mod parameters;
 mod recurrent;
+mod rows;
 mod scope;
 mod sequential;
+mod sites;
+mod space;
 mod trace;
 
 pub(crate) use cache::ShapeCache;
-pub(crate) use compiled::{Besides, Compiled, Feed, InputSlots, Signature, Source, Written};
+pub(crate) use compiled::{Compiled, Draft, Draw, Execute};
+pub(crate) use feed::{Feed, Signature, signatures};
 pub use function::Function;
+pub use input_spec::InputSpec;
 pub use layer::{Inputs, Layer};
-pub use layers::{
-    Activation, Concat, Dropout, Embedding, LastStep, LayerNorm, Linear, MaxOverTime, MeanOverTime,
-    Residual, Softmax,
-};
-pub use model::{InputSpec, Model};
+pub use layers::*;
+pub use model::Model;
 pub(crate) use parameters::ParameterSpec;
 pub use parameters::{Init, Parameters, Weights};
 pub(crate) use recurrent::check_lengths;
 pub use recurrent::{Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentModel, State, Vjp};
 #[cfg(feature = "safetensors")]
 pub(crate) use recurrent::{Stack, StackModel};
-pub use scope::{RowOf, Scope};
+pub use rows::RowOf;
+pub use scope::Scope;
 pub use sequential::Sequential;
+pub(crate) use space::Space;
 pub(crate) use trace::Trace;
 
 use crate::cell::{GruUnit, LstmUnit, RnnUnit};

@@ -1,125 +1,29 @@
 //! Layers with weights on a device.
 
-use super::compiled::{Besides, Compiled, Feed, InputSlots, Signature, Written, check_count};
+use super::Input;
+use super::calls::Calls;
+use super::compiled::Execute;
+use super::feed::{Feed, Signature};
+use super::input_spec::InputSpec;
 use super::layer::{Inputs, Layer, Network};
 use super::parameters::Parameters;
 use super::trace::Trace;
-use super::{Input, ShapeCache, check_lengths};
 use crate::Real;
 use crate::data::{Sequence, Values};
 use crate::device::Device;
-use crate::error::{Error, Result, check_positive};
-use crate::executable::{Executable, TensorCopy};
-use crate::graph::{Dtype, Var};
-use crate::lower::Request;
+use crate::error::{Error, Result};
+use crate::executable::Executable;
+use crate::graph::Var;
 use crate::profile::ExecutionPlan;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::profile::Profile;
-use crate::program::Program;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, ArrayRef, Ix3};
 
-/// What a model takes as one of its inputs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputSpec {
-    name: String,
-    /// The axes before the features: time and batch, or batch.
-    axes: &'static [&'static str],
-    features: Option<usize>,
-}
-
-impl InputSpec {
-    /// Sequences of floats, `[T, B, features]`, which may have lengths.
-    pub fn sequence(name: impl Into<String>, features: usize) -> Self {
-        Self {
-            name: name.into(),
-            axes: &["T", "B"],
-            features: Some(features),
-        }
-    }
-
-    /// Sequences of whole numbers, `[T, B]`, which may have lengths.
-    pub fn tokens(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            axes: &["T", "B"],
-            features: None,
-        }
-    }
-
-    /// Floats without time, `[B, features]`.
-    pub fn features(name: impl Into<String>, features: usize) -> Self {
-        Self {
-            name: name.into(),
-            axes: &["B"],
-            features: Some(features),
-        }
-    }
-
-    /// The input's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The smallest input there can be.
-    fn example(&self) -> Signature {
-        let mut shape = vec![1; self.axes.len()];
-        shape.extend(self.features);
-        Signature {
-            shape,
-            dtype: self.dtype(),
-            has_lengths: false,
-        }
-    }
-
-    fn dtype(&self) -> Dtype {
-        match self.features {
-            Some(_) => Dtype::Float,
-            None => Dtype::Index,
-        }
-    }
-
-    fn check(&self, feed: &Feed<'_>) -> Result<()> {
-        let Signature { shape, dtype, .. } = feed.signature();
-        let rank = self.axes.len();
-        let features = shape.get(rank).copied();
-        let fits =
-            features == self.features && shape.len() == rank + usize::from(features.is_some());
-        if !fits {
-            let axes = self.axes.iter().map(ToString::to_string);
-            let all: Vec<_> = axes
-                .chain(self.features.map(|count| count.to_string()))
-                .collect();
-            return Err(Error::shape(
-                &self.name,
-                &shape,
-                format!("[{}]", all.join(", ")),
-            ));
-        }
-        for (axis, size) in self.axes.iter().zip(&shape) {
-            check_positive(&format!("{}: {axis}", self.name), *size)?;
-        }
-        if dtype != self.dtype() {
-            let (got, expected) = match dtype {
-                Dtype::Float => ("floats", "whole numbers, as tokens are"),
-                Dtype::Index => ("class numbers", "floats like the model's input"),
-            };
-            return Err(Error::argument(&self.name, got, expected));
-        }
-        match feed.lengths {
-            Some(_) if rank < 2 => {
-                let name = format!("lengths of {}", self.name);
-                Err(Error::argument(name, "given", "none, as it has no time"))
-            }
-            Some(lengths) => check_lengths(lengths, shape[0], shape[1]),
-            None => Ok(()),
-        }
-    }
-}
-
 /// Layers with weights on a device: from named inputs to one output.
 ///
-/// Built by [`Sequential`](super::Sequential), or of any layer. An encoder–decoder without attention, whose decoder starts where the encoder ended:
+/// Built by [`Sequential`](super::Sequential), or of any layer. An encoder–decoder without attention, whose decoder starts where
+/// the encoder ended:
 ///
 /// ```
 /// use bptt::{Device, data::{Batch, Sequence}, graph::Var};
@@ -153,11 +57,10 @@ impl InputSpec {
 /// ```
 #[derive(Debug)]
 pub struct Model {
-    device: Device,
     network: Box<dyn Network>,
     inputs: Vec<InputSpec>,
     parameters: Parameters,
-    compiled: ShapeCache<Vec<Signature>, Compiled>,
+    calls: Calls,
 }
 
 impl Model {
@@ -171,30 +74,23 @@ impl Model {
         L::Input: Inputs,
     {
         check_count(inputs.len(), L::Input::COUNT)?;
-        for input in inputs {
-            if let Some(features) = input.features {
-                check_positive("features", features)?;
-            }
-        }
-        let mut trace = Trace::declaring();
-        let mut vars = vec![];
-        for input in inputs {
-            vars.push(trace.input(&input.name, &input.example()).0);
-        }
+        inputs.iter().try_for_each(InputSpec::check_features)?;
         let network: Box<dyn Network> = Box::new(layer);
-        network.forward(&mut trace.root(), &vars)?;
+        let mut trace = Trace::default();
+        let examples: Vec<_> = inputs.iter().map(InputSpec::example).collect();
+        record(&*network, inputs, &mut trace, &examples)?;
+        let parameters = Parameters::new(device, trace.specs, seed)?;
         Ok(Self {
-            device: device.clone(),
             network,
             inputs: inputs.to_vec(),
-            parameters: Parameters::new(device, trace.into_specs(), seed)?,
-            compiled: ShapeCache::default(),
+            calls: Calls::new(device, Some(parameters.clone())),
+            parameters,
         })
     }
 
     /// Its device.
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.calls.device
     }
 
     /// The weights, named `{layer}.{name}` like PyTorch's: of a [`Sequential`](super::Sequential) `0.weight_ih_l0`, `2.bias`, …
@@ -212,60 +108,36 @@ impl Model {
     /// # Errors
     /// [`Error::Shape`] where one does not fit.
     pub fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        check_count(inputs.len(), self.inputs.len())?;
-        let signature = |(spec, shape): (&InputSpec, &&[usize])| Signature {
-            shape: shape.to_vec(),
-            ..spec.example()
-        };
-        let signatures: Vec<_> = self.inputs.iter().zip(inputs).map(signature).collect();
-        for (spec, signature) in self.inputs.iter().zip(&signatures) {
-            let example = spec.example();
-            let rank = spec.axes.len();
-            if signature.shape.len() != example.shape.len()
-                || signature.shape[rank..] != example.shape[rank..]
-            {
-                let axes: Vec<_> = spec.axes.iter().map(ToString::to_string).collect();
-                let features = spec.features.map(|count| count.to_string());
-                let all: Vec<_> = axes.into_iter().chain(features).collect();
-                let expected = format!("[{}]", all.join(", "));
-                return Err(Error::shape(&spec.name, &signature.shape, expected));
-            }
-        }
-        let mut trace = Trace::with(&self.parameters, false);
-        let (output, _) = self.trace(&mut trace, &signatures)?;
+        let signatures = self.signatures(inputs)?;
+        let mut trace = Trace::new(Some(&self.parameters), false);
+        let output = self.trace(&mut trace, &signatures)?;
         Ok(trace.graph.shape(output).to_vec())
     }
 
-    /// Writes the model. Returns the output and the places of its inputs.
-    pub(crate) fn trace(
-        &self,
-        trace: &mut Trace,
-        signatures: &[Signature],
-    ) -> Result<(Var, Vec<InputSlots>)> {
-        let mut vars = vec![];
-        let mut slots = vec![];
-        for (spec, signature) in self.inputs.iter().zip(signatures) {
-            let (var, own) = trace.input(&spec.name, signature);
-            vars.push(var);
-            slots.push(own);
-        }
-        let output = self.network.forward(&mut trace.root(), &vars)?;
-        Ok((output, slots))
+    /// Inputs of some shapes, where these fit.
+    fn signatures(&self, shapes: &[&[usize]]) -> Result<Vec<Signature>> {
+        check_count(shapes.len(), self.inputs.len())?;
+        let inputs = self.inputs.iter().zip(shapes);
+        inputs
+            .map(|(spec, shape)| spec.check_shape(shape).map(|()| spec.signature(shape)))
+            .collect()
+    }
+
+    /// Writes the model. Returns the output.
+    pub(crate) fn trace(&self, trace: &mut Trace, signatures: &[Signature]) -> Result<Var> {
+        record(&*self.network, &self.inputs, trace, signatures)
     }
 
     /// The number of rows of a batch that fits.
     pub(crate) fn rows(&self, feeds: &[Feed<'_>]) -> usize {
-        let axis = self.inputs[0].axes.len() - 1;
-        feeds[0].signature().shape[axis]
+        feeds[0].signature().shape[self.inputs[0].batch_axis()]
     }
 
     /// `Ok` where inputs fit the model.
     pub(crate) fn check(&self, feeds: &[Feed<'_>]) -> Result<()> {
         check_count(feeds.len(), self.inputs.len())?;
-        self.inputs
-            .iter()
-            .zip(feeds)
-            .try_for_each(|(spec, feed)| spec.check(feed))
+        let mut inputs = self.inputs.iter().zip(feeds);
+        inputs.try_for_each(|(spec, feed)| spec.check(feed))
     }
 
     /// Runs the model on one input: a tensor, or an [`Input`] with lengths; nothing is dropped at random. On a GPU it does not wait.
@@ -273,27 +145,13 @@ impl Model {
     /// # Errors
     /// [`Error::Shape`] and [`Error::Argument`] where it does not fit; the GPU's errors.
     pub fn forward<'a>(&self, x: impl Into<Input<'a>>) -> Result<Tensor> {
-        let input = x.into();
-        input.x.check_device(self.first_name(), &self.device)?;
-        let values = Values::from(input.x.clone());
-        let feed = Feed {
-            lengths: input.lengths,
-            ..Feed::from(&values)
-        };
-        Ok(self.run_by(&[feed], Executable::run_with)?.0)
+        Ok(self.run_on(x.into(), Executable::run_with)?.0)
     }
 
-    /// Runs the model on all its inputs, in order.
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Runs the model on all its inputs, in order. Errors as [`Model::forward`].
     pub fn forward_all(&self, inputs: &[Sequence]) -> Result<Tensor> {
         let feeds: Vec<_> = inputs.iter().map(Sequence::feed).collect();
-        Ok(self.run_by(&feeds, Executable::run_with)?.0)
-    }
-
-    fn first_name(&self) -> &str {
-        self.inputs.first().map_or("x", |input| &input.name)
+        Ok(self.run(&feeds, Executable::run_with)?.0)
     }
 
     /// What a forward pass over x of this shape, such as `[T, B, F]`, does, and the memory it takes; nothing runs.
@@ -301,37 +159,19 @@ impl Model {
     /// # Errors
     /// [`Error::Shape`] where x does not fit; the GPU's errors.
     pub fn plan(&self, x: &[usize]) -> Result<ExecutionPlan> {
-        self.output_shape(&[x])?;
-        let signature = Signature {
-            shape: x.to_vec(),
-            ..self.inputs[0].example()
-        };
-        let compile = || self.compile(std::slice::from_ref(&signature));
-        let plan = |compiled: &Compiled| Ok(compiled.executable.plan());
-        self.compiled
-            .with(&self.device, vec![signature.clone()], compile, plan)
+        let key = (self.signatures(&[x])?, false);
+        self.calls
+            .plan(key, |trace, of| Ok(vec![self.trace(trace, of)?]))
     }
 
     /// A forward pass, as [`Model::forward`], each part of it timed. Waits until it is done.
-    ///
-    /// # Errors
-    /// As [`Model::forward`] and [`Executable::profile`].
+    /// Errors as [`Model::forward`] and [`Executable::profile`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn profile<'a>(&self, x: impl Into<Input<'a>>) -> Result<Profile> {
-        let input = x.into();
-        input.x.check_device(self.first_name(), &self.device)?;
-        let values = Values::from(input.x.clone());
-        let feed = Feed {
-            lengths: input.lengths,
-            ..Feed::from(&values)
-        };
-        Ok(self.run_by(&[feed], Executable::profile_with)?.1)
+        Ok(self.run_on(x.into(), Executable::profile_with)?.1)
     }
 
-    /// Runs the model on an array and reads the result.
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Runs the model on an array and reads the result. Errors as [`Model::forward`].
     pub async fn predict_async<F: Real>(&self, x: &ArrayRef<F, Ix3>) -> Result<ArrayD<F>>
     where
         Values: for<'a> From<&'a ArrayRef<F, Ix3>>,
@@ -340,10 +180,7 @@ impl Model {
     }
 
     /// Runs the model on sequences of different lengths and reads the result. x: `[T, B, F]`; lengths: `[B]`, as
-    /// [`Input::with_lengths`] takes them.
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// [`Input::with_lengths`] takes them. Errors as [`Model::forward`].
     pub async fn predict_ragged_async<F: Real>(
         &self,
         x: &ArrayRef<F, Ix3>,
@@ -356,56 +193,53 @@ impl Model {
         self.predict_all_async(&[x]).await
     }
 
-    /// Runs the model on all its inputs and reads the result.
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Runs the model on all its inputs and reads the result. Errors as [`Model::forward`].
     pub async fn predict_all_async<F: Real>(&self, inputs: &[Sequence]) -> Result<ArrayD<F>> {
         self.forward_all(inputs)?.to_array_async().await
     }
 
-    fn run_by<R>(
-        &self,
-        feeds: &[Feed<'_>],
-        execute: impl FnOnce(&Executable, &[TensorCopy<'_>], &[TensorCopy<'_>]) -> Result<R>,
-    ) -> Result<(Tensor, R)> {
-        self.check(feeds)?;
-        let key: Vec<_> = feeds.iter().map(Feed::signature).collect();
-        let compile = || self.compile(&feeds.iter().map(Feed::signature).collect::<Vec<_>>());
-        self.compiled.with(&self.device, key, compile, |compiled| {
-            let y = [Tensor::zeros(&self.device, &compiled.shapes[0])?];
-            let result = compiled.run(feeds, Besides::default(), &y, execute)?;
-            let [y] = y;
-            Ok((y, result))
-        })
+    fn run_on<R>(&self, input: Input<'_>, execute: Execute<R>) -> Result<(Tensor, R)> {
+        let name = self.inputs.first().map_or("x", InputSpec::name);
+        input.x.check_device(name, self.device())?;
+        self.run(&[Feed::from(input)], execute)
     }
 
-    fn compile(&self, signatures: &[Signature]) -> Result<Compiled> {
-        let mut trace = Trace::with(&self.parameters, false);
-        let (output, slots) = self.trace(&mut trace, signatures)?;
-        let mut program = Program::new();
-        let flat = self.parameters.external(&mut program);
-        let parameters = self.parameters.slices(flat);
-        let request = Request {
-            parameters: &parameters,
-            weights: parameters.len(),
-            fetches: vec![output],
-            feed_together: self.device.is_gpu(),
-            ..Request::default()
-        };
-        let written = Written::new(&trace, program, &request, |_, _| {})?;
-        let externals = [self.parameters.flat().clone()];
-        written.compile(&self.device, &externals, &trace, slots, &[output])
+    fn run<R>(&self, feeds: &[Feed<'_>], execute: Execute<R>) -> Result<(Tensor, R)> {
+        self.check(feeds)?;
+        let record = |trace: &mut Trace, of: &[Signature]| Ok(vec![self.trace(trace, of)?]);
+        let (outputs, result) = self.calls.call(feeds, None, record, execute)?;
+        let [output] = <[Tensor; 1]>::try_from(outputs).expect("a model has one output");
+        Ok((output, result))
     }
+}
+
+/// Writes a network with inputs of these names.
+fn record(
+    network: &dyn Network,
+    inputs: &[InputSpec],
+    trace: &mut Trace,
+    signatures: &[Signature],
+) -> Result<Var> {
+    let inputs = inputs.iter().zip(signatures);
+    let vars: Vec<_> = inputs
+        .map(|(spec, of)| trace.input(spec.name(), of))
+        .collect();
+    network.forward(&mut trace.root(), &vars)
+}
+
+/// `Ok` where there are as many inputs as there should be.
+fn check_count(inputs: usize, expected: usize) -> Result<()> {
+    if inputs == expected {
+        return Ok(());
+    }
+    let expected = format!("{expected} of them");
+    Err(Error::argument("inputs", inputs, expected))
 }
 
 /// Blocking twins.
 #[cfg(not(target_arch = "wasm32"))]
 impl Model {
-    /// Blocking [`Model::predict_async`].
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Blocking [`Model::predict_async`], with its errors.
     pub fn predict<F: Real>(&self, x: &ArrayRef<F, Ix3>) -> Result<ArrayD<F>>
     where
         Values: for<'a> From<&'a ArrayRef<F, Ix3>>,
@@ -413,10 +247,7 @@ impl Model {
         pollster::block_on(self.predict_async(x))
     }
 
-    /// Blocking [`Model::predict_ragged_async`].
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Blocking [`Model::predict_ragged_async`], with its errors.
     pub fn predict_ragged<F: Real>(
         &self,
         x: &ArrayRef<F, Ix3>,
@@ -428,10 +259,7 @@ impl Model {
         pollster::block_on(self.predict_ragged_async(x, lengths))
     }
 
-    /// Blocking [`Model::predict_all_async`].
-    ///
-    /// # Errors
-    /// As [`Model::forward`].
+    /// Blocking [`Model::predict_all_async`], with its errors.
     pub fn predict_all<F: Real>(&self, inputs: &[Sequence]) -> Result<ArrayD<F>> {
         pollster::block_on(self.predict_all_async(inputs))
     }

@@ -3,7 +3,7 @@
 use crate::Real;
 use crate::device::Device;
 use crate::error::{Error, Result, check_shape};
-use crate::program::{Program, Slice};
+use crate::program::Slice;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, ArrayRef, Dimension};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub type Weights = BTreeMap<String, ArrayD<f32>>;
 
 /// How a weight is first set.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Init {
     /// Drawn uniformly from ± this.
@@ -79,7 +79,9 @@ impl Init {
 pub(crate) struct ParameterSpec {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
-    pub(crate) init: Init,
+    init: Init,
+    /// Where it starts in the tensor of all weights, once there is one.
+    pub(crate) offset: usize,
 }
 
 impl ParameterSpec {
@@ -88,26 +90,25 @@ impl ParameterSpec {
             name: name.into(),
             shape: shape.to_vec(),
             init,
+            offset: 0,
         }
     }
 
     fn len(&self) -> usize {
-        self.shape
-            .iter()
-            .fold(1, |len, size| len.saturating_mul(*size))
+        let sizes = self.shape.iter();
+        sizes.fold(1, |len, size| len.saturating_mul(*size))
     }
-}
 
-#[derive(Clone, Debug)]
-struct Entry {
-    spec: ParameterSpec,
-    offset: usize,
+    /// Its place in all weights.
+    fn range(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.len()
+    }
 }
 
 /// The weights of a model, on its device, with PyTorch's names and shapes.
 #[derive(Clone, Debug)]
 pub struct Parameters {
-    entries: Vec<Entry>,
+    specs: Vec<ParameterSpec>,
     flat: Tensor,
 }
 
@@ -116,50 +117,42 @@ const ALIGNMENT: usize = 4;
 
 impl Parameters {
     /// Draws all weights from one generator (ChaCha8) in order, so that they are the same on every device.
-    pub(crate) fn new(device: &Device, specs: Vec<ParameterSpec>, seed: u64) -> Result<Self> {
-        let mut entries = vec![];
+    pub(crate) fn new(device: &Device, mut specs: Vec<ParameterSpec>, seed: u64) -> Result<Self> {
         let mut end = 0_usize;
-        for spec in specs {
-            let offset = end;
+        for spec in &mut specs {
+            spec.offset = end;
             // Where this saturates, there is no such tensor.
             end = end
                 .saturating_add(spec.len())
                 .checked_next_multiple_of(ALIGNMENT)
                 .unwrap_or(usize::MAX);
-            entries.push(Entry { spec, offset });
         }
         // Before anything is drawn: it may be too large.
         let flat = Tensor::named(device, "the weights", &[end])?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut values = vec![0.0_f32; end];
-        for Entry { spec, offset } in &entries {
-            spec.init
-                .draw(&mut values[*offset..*offset + spec.len()], &mut rng);
+        for spec in &specs {
+            spec.init.draw(&mut values[spec.range()], &mut rng);
         }
         flat.write_slice(0, &values)?;
-        Ok(Self { entries, flat })
+        Ok(Self { specs, flat })
     }
 
     /// A tensor of zeros of the same names and shapes.
     pub(crate) fn like(&self) -> Result<Self> {
         let flat = Tensor::named(self.flat.device(), "gradients", self.flat.shape())?;
-        Ok(Self {
-            entries: self.entries.clone(),
-            flat,
-        })
+        let specs = self.specs.clone();
+        Ok(Self { specs, flat })
     }
 
     /// The names, in PyTorch's order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|entry| entry.spec.name.as_str())
+        self.specs.iter().map(|spec| spec.name.as_str())
     }
 
     /// The number of weights.
     pub fn count(&self) -> usize {
-        self.entries
-            .iter()
-            .map(|entry| entry.spec.shape.iter().product::<usize>())
-            .sum()
+        self.specs.iter().map(ParameterSpec::len).sum()
     }
 
     /// All weights in one tensor, with gaps.
@@ -167,14 +160,12 @@ impl Parameters {
         &self.flat
     }
 
-    fn entry(&self, name: &str) -> Result<&Entry> {
-        self.entries
-            .iter()
-            .find(|entry| entry.spec.name == name)
-            .ok_or_else(|| {
-                let names: Vec<_> = self.names().collect();
-                Error::argument("name", name, format!("one of {}", names.join(", ")))
-            })
+    fn spec(&self, name: &str) -> Result<&ParameterSpec> {
+        let found = self.specs.iter().find(|spec| spec.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<_> = self.names().collect();
+            Error::argument("name", name, format!("one of {}", names.join(", ")))
+        })
     }
 
     /// A weight's shape.
@@ -182,7 +173,7 @@ impl Parameters {
     /// # Errors
     /// [`Error::Argument`] where there is none of that name.
     pub fn shape(&self, name: &str) -> Result<&[usize]> {
-        Ok(&self.entry(name)?.spec.shape)
+        Ok(&self.spec(name)?.shape)
     }
 
     /// Sets a weight.
@@ -190,17 +181,9 @@ impl Parameters {
     /// # Errors
     /// [`Error::Argument`] where there is none of that name, [`Error::Shape`] where it has another shape.
     pub fn set<F: Real, D: Dimension>(&self, name: &str, values: &ArrayRef<F, D>) -> Result<()> {
-        let entry = self.entry(name)?;
-        check_shape(name, values.shape(), &entry.spec.shape)?;
-        Self::write(&self.flat, entry, values)
-    }
-
-    fn write<F: Real, D: Dimension>(
-        flat: &Tensor,
-        entry: &Entry,
-        values: &ArrayRef<F, D>,
-    ) -> Result<()> {
-        flat.write_slice(entry.offset, &values.iter().copied().collect::<Vec<_>>())
+        let spec = self.spec(name)?;
+        check_shape(name, values.shape(), &spec.shape)?;
+        self.flat.write_part(spec.offset, values)
     }
 
     /// Sets all weights. Nothing is changed where anything is wrong.
@@ -212,18 +195,17 @@ impl Parameters {
     }
 
     /// `Ok` where every weight is there in its shape.
-    pub(crate) fn check<'a, F>(
-        specs: impl IntoIterator<Item = &'a ParameterSpec>,
+    pub(crate) fn check<F>(
+        specs: &[ParameterSpec],
         weights: &BTreeMap<String, ArrayD<F>>,
     ) -> Result<()> {
-        specs
-            .into_iter()
-            .try_for_each(|ParameterSpec { name, shape, .. }| {
-                let expected = || format!("a tensor of shape {shape:?}");
-                let values = weights.get(name);
-                let values = values.ok_or_else(|| Error::argument(name, "missing", expected()))?;
-                check_shape(name, values.shape(), shape)
-            })
+        for ParameterSpec { name, shape, .. } in specs {
+            let expected = || format!("a tensor of shape {shape:?}");
+            let values = weights.get(name);
+            let values = values.ok_or_else(|| Error::argument(name, "missing", expected()))?;
+            check_shape(name, values.shape(), shape)?;
+        }
+        Ok(())
     }
 
     /// Sets all values of a tensor that is laid out like the weights, such as their gradients.
@@ -232,17 +214,13 @@ impl Parameters {
         flat: &Tensor,
         weights: &BTreeMap<String, ArrayD<F>>,
     ) -> Result<()> {
-        Self::check(self.entries.iter().map(|entry| &entry.spec), weights)?;
-        if let Some(name) = weights.keys().find(|name| self.entry(name).is_err()) {
-            return Err(Error::argument(
-                name,
-                "present",
-                "absent, as the model has no such weight",
-            ));
+        Self::check(&self.specs, weights)?;
+        if let Some(name) = weights.keys().find(|name| self.spec(name).is_err()) {
+            let expected = "absent, as the model has no such weight";
+            return Err(Error::argument(name, "present", expected));
         }
-        self.entries
-            .iter()
-            .try_for_each(|entry| Self::write(flat, entry, &weights[&entry.spec.name]))
+        let mut specs = self.specs.iter();
+        specs.try_for_each(|spec| flat.write_part(spec.offset, &weights[&spec.name]))
     }
 
     /// Reads all weights.
@@ -253,10 +231,7 @@ impl Parameters {
         self.read(&self.flat).await
     }
 
-    /// Blocking [`Parameters::to_arrays_async`].
-    ///
-    /// # Errors
-    /// As [`Parameters::to_arrays_async`].
+    /// Blocking [`Parameters::to_arrays_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_arrays<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
         pollster::block_on(self.to_arrays_async())
@@ -265,36 +240,22 @@ impl Parameters {
     /// Reads a tensor that is laid out like the weights, such as their gradients.
     pub(crate) async fn read<F: Real>(&self, flat: &Tensor) -> Result<BTreeMap<String, ArrayD<F>>> {
         let values = flat.read_slice::<F>(0, flat.len()).await?;
-        let array = |entry: &Entry| {
-            let len: usize = entry.spec.shape.iter().product();
-            let part = values[entry.offset..entry.offset + len].to_vec();
-            let array = ArrayD::from_shape_vec(entry.spec.shape.clone(), part)
-                .expect("the length is the shape's");
-            (entry.spec.name.clone(), array)
+        let array = |spec: &ParameterSpec| {
+            let part = values[spec.range()].to_vec();
+            let array = ArrayD::from_shape_vec(spec.shape.clone(), part);
+            (spec.name.clone(), array.expect("the length is the shape's"))
         };
-        Ok(self.entries.iter().map(array).collect())
+        Ok(self.specs.iter().map(array).collect())
     }
 
     /// The weights in a program, in order, of which the tensor of all of them (or of their gradients) is given.
     pub(crate) fn slices(&self, flat: Slice) -> Vec<Slice> {
-        let slice = |entry: &Entry| flat.part(entry.offset, entry.spec.len());
-        self.entries.iter().map(slice).collect()
+        let slice = |spec: &ParameterSpec| flat.part(spec.offset, spec.len());
+        self.specs.iter().map(slice).collect()
     }
 
-    /// The name of each weight and where it starts in the flat tensor, in order.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.entries
-            .iter()
-            .map(|entry| (&*entry.spec.name, entry.offset))
-    }
-
-    /// Names, shapes and first values, in order.
-    pub(crate) fn specs(&self) -> impl Iterator<Item = &ParameterSpec> {
-        self.entries.iter().map(|entry| &entry.spec)
-    }
-
-    /// The tensor of all values as the first external of a program.
-    pub(crate) fn external(&self, program: &mut Program) -> Slice {
-        program.external(0, "the weights", self.flat.shape())
+    /// Names, shapes and places, in order.
+    pub(crate) fn specs(&self) -> &[ParameterSpec] {
+        &self.specs
     }
 }

@@ -1,8 +1,9 @@
 //! Layers one after another.
 
+use super::input_spec::InputSpec;
 use super::layer::Layer;
 use super::layers::{Activation, Dropout, Embedding, LastStep, LayerNorm, Linear, Softmax};
-use super::model::{InputSpec, Model};
+use super::model::Model;
 use super::recurrent::{OnlyOutput, Recurrent};
 use super::scope::Scope;
 use crate::cell::{Cell, GruUnit, LstmUnit, RnnUnit};
@@ -22,6 +23,7 @@ use crate::graph::Var;
 /// # }
 /// ```
 #[derive(Debug)]
+#[must_use]
 pub struct Sequential {
     input: InputSpec,
     layers: Vec<Box<dyn Layer<Input = Var, Output = Var>>>,
@@ -47,7 +49,6 @@ impl Sequential {
     }
 
     /// Any layer.
-    #[must_use]
     #[allow(
         clippy::should_implement_trait,
         reason = "it adds a layer, as Keras' `add`"
@@ -58,67 +59,56 @@ impl Sequential {
     }
 
     /// A recurrent stack of any cell, of which every step's output goes on.
-    #[must_use]
     pub fn recurrent<C: Cell>(self, stack: Recurrent<C>) -> Self {
         self.add(OnlyOutput(stack))
     }
 
     /// An LSTM.
-    #[must_use]
     pub fn lstm(self, stack: Recurrent<LstmUnit>) -> Self {
         self.recurrent(stack)
     }
 
     /// A GRU.
-    #[must_use]
     pub fn gru(self, stack: Recurrent<GruUnit>) -> Self {
         self.recurrent(stack)
     }
 
     /// A vanilla RNN.
-    #[must_use]
     pub fn rnn(self, stack: Recurrent<RnnUnit>) -> Self {
         self.recurrent(stack)
     }
 
     /// From `[T, B, F]` to the last step: see [`LastStep`].
-    #[must_use]
     pub fn last_step(self) -> Self {
         self.add(LastStep)
     }
 
     /// y = x Wᵀ + b to `out_features` features: see [`Linear`].
-    #[must_use]
     pub fn linear(self, out_features: usize) -> Self {
         self.add(Linear::new(out_features))
     }
 
     /// An activation of every element.
-    #[must_use]
     pub fn activation(self, activation: Activation) -> Self {
         self.add(activation)
     }
 
     /// Dropout of every element: see [`Dropout`].
-    #[must_use]
     pub fn dropout(self, rate: f64) -> Self {
         self.add(Dropout::new(rate))
     }
 
     /// Vectors of whole numbers: see [`Embedding`].
-    #[must_use]
     pub fn embedding(self, num_embeddings: usize, embedding_dim: usize) -> Self {
         self.add(Embedding::new(num_embeddings, embedding_dim))
     }
 
     /// A layer norm: see [`LayerNorm`].
-    #[must_use]
     pub fn layer_norm(self) -> Self {
         self.add(LayerNorm::new())
     }
 
     /// Softmax over the features. [`CrossEntropy`](crate::train::CrossEntropy) takes logits as well as what softmax gives.
-    #[must_use]
     pub fn softmax(self) -> Self {
         self.add(Softmax)
     }

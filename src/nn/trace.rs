@@ -1,50 +1,41 @@
 //! A graph under construction.
 
+use super::feed::Signature;
 use super::parameters::{ParameterSpec, Parameters};
 use crate::graph::{Graph, Op, Type, Var};
-use std::collections::HashMap;
 
-/// A graph under construction, with the weights it uses.
+/// A graph under construction, with its inputs and the weights it uses.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     pub(crate) graph: Graph,
     /// The weights that were declared so far; where they are known before, all there are.
     pub(super) specs: Vec<ParameterSpec>,
+    /// Whether there can be no other weights.
     pub(super) are_known: bool,
-    pub(super) by_name: HashMap<String, usize>,
-    /// The values of weights and of other tensors, once used.
-    pub(super) variables: Vec<Option<Var>>,
+    /// The values of weights, once used.
+    pub(super) weights: Vec<Option<Var>>,
     /// Whether what is dropped at random is.
-    pub(crate) training: bool,
+    pub(super) training: bool,
+    pub(super) inputs: Vec<InputSlots>,
     /// Inputs that hold the sum of others, which are lengths.
-    pub(crate) counts: Vec<(usize, usize)>,
+    pub(super) counts: Vec<(usize, usize)>,
+    /// How many layers there are so far.
     pub(super) layers: u32,
 }
 
+/// The places of an input among those of the graph: its values, and its lengths.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InputSlots {
+    pub(super) values: usize,
+    pub(super) lengths: Option<usize>,
+}
+
 impl Trace {
-    /// A trace that declares its weights.
-    pub(crate) fn declaring() -> Self {
-        Self::default()
-    }
-
-    /// A trace that has no weights.
-    pub(crate) fn without_weights(training: bool) -> Self {
+    /// A trace that uses these weights and no others. The default one declares its own.
+    pub(crate) fn new(parameters: Option<&Parameters>, training: bool) -> Self {
+        let specs = parameters.map_or(vec![], |parameters| parameters.specs().to_vec());
         Self {
-            are_known: true,
-            training,
-            ..Self::default()
-        }
-    }
-
-    /// A trace that uses known weights.
-    pub(crate) fn with(parameters: &Parameters, training: bool) -> Self {
-        let specs: Vec<_> = parameters.specs().cloned().collect();
-        let names = specs.iter().enumerate();
-        Self {
-            by_name: names
-                .map(|(slot, spec)| (spec.name.clone(), slot))
-                .collect(),
-            variables: vec![None; specs.len()],
+            weights: vec![None; specs.len()],
             specs,
             are_known: true,
             training,
@@ -52,9 +43,28 @@ impl Trace {
         }
     }
 
-    /// The weights that were declared.
-    pub(crate) fn into_specs(self) -> Vec<ParameterSpec> {
-        self.specs
+    /// The place of a weight.
+    pub(super) fn slot(&self, name: &str) -> Option<usize> {
+        self.specs.iter().position(|spec| spec.name == name)
+    }
+
+    /// Declares a weight. Returns its place.
+    pub(super) fn declare(&mut self, spec: ParameterSpec) -> usize {
+        self.specs.push(spec);
+        self.weights.push(None);
+        self.specs.len() - 1
+    }
+
+    /// The value of a weight.
+    pub(super) fn weight(&mut self, slot: usize) -> Var {
+        let ty = || Type::float(self.specs[slot].shape.clone());
+        *self.weights[slot]
+            .get_or_insert_with(|| self.graph.push_one(Op::Parameter(slot), vec![], ty()))
+    }
+
+    /// The values of the weights that were used, by their place.
+    pub(crate) fn used_weights(&self) -> &[Option<Var>] {
+        &self.weights
     }
 
     /// A tensor besides the weights, by its place behind them.
@@ -63,19 +73,40 @@ impl Trace {
         self.graph.push_one(Op::Parameter(slot), vec![], ty)
     }
 
-    /// The value of a weight.
-    pub(crate) fn weight(&mut self, slot: usize) -> Var {
-        if let Some(var) = self.variables[slot] {
-            return var;
-        }
-        let ty = Type::float(self.specs[slot].shape.clone());
-        let var = self.graph.push_one(Op::Parameter(slot), vec![], ty);
-        self.variables[slot] = Some(var);
+    /// Adds an input of a signature, time-major.
+    pub(crate) fn input(&mut self, name: &str, of: &Signature) -> Var {
+        self.input_of(name, of, 1)
+    }
+
+    /// Adds an input of a signature whose rows are along an axis.
+    pub(crate) fn input_of(&mut self, name: &str, of: &Signature, batch_axis: usize) -> Var {
+        let graph = &mut self.graph;
+        let lengths = of.has_lengths.then(|| {
+            let batch = of.shape.get(batch_axis).copied().unwrap_or(0);
+            graph.input(format!("lengths of {name}"), Type::index([batch]))
+        });
+        let of_lengths = lengths.map(|_| graph.inputs() - 1);
+        let ty = Type {
+            shape: of.shape.clone(),
+            dtype: of.dtype,
+            lengths,
+            distribution: false,
+        };
+        let var = graph.input(name, ty);
+        self.inputs.push(InputSlots {
+            values: graph.inputs() - 1,
+            lengths: of_lengths,
+        });
         var
     }
 
-    /// The values of the weights that were used, by their place.
-    pub(crate) fn used_weights(&self) -> Vec<Option<Var>> {
-        self.variables.clone()
+    /// The input whose lengths a value has.
+    pub(crate) fn input_with_lengths_of(&self, var: Var) -> Option<usize> {
+        let lengths = self.graph.ty(var).lengths?;
+        let Op::Input(slot) = self.graph.nodes[lengths.node].op else {
+            return None;
+        };
+        let has = |input: &InputSlots| input.lengths == Some(slot);
+        self.inputs.iter().position(has)
     }
 }

@@ -1,9 +1,8 @@
 //! What an executable will do, and how long each part of it took.
 //!
-//! [`Trainer::plan`](crate::train::Trainer::plan), [`Model::plan`](crate::nn::Model::plan)
-//! and [`Executable::plan`](crate::Executable::plan) give an [`ExecutionPlan`] before anything has
-//! run; [`Trainer::profile_step`](crate::train::Trainer::profile_step),
-//! [`Model::profile`](crate::nn::Model::profile) and
+//! [`Trainer::plan`](crate::train::Trainer::plan), [`Model::plan`](crate::nn::Model::plan) and
+//! [`Executable::plan`](crate::Executable::plan) give an [`ExecutionPlan`] before anything has run;
+//! [`Trainer::profile_step`](crate::train::Trainer::profile_step), [`Model::profile`](crate::nn::Model::profile) and
 //! [`Executable::profile`](crate::Executable::profile) run once and give a [`Profile`].
 
 mod plan;
@@ -16,10 +15,9 @@ pub(crate) use plan::groups;
 pub use plan::{ExecutionPlan, Owner, PlannedKernel, PlannedTensor};
 
 use std::fmt;
-use table::{Align, table};
+use table::table;
 
-/// Consecutive dispatches of one kernel for one operation, or on a CPU the operation itself, and
-/// how long they took.
+/// Consecutive dispatches of one kernel for one operation, or on a CPU the operation itself, and how long they took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelTime {
     /// What ran.
@@ -74,10 +72,8 @@ impl Profile {
             kernel, duration, ..
         } in &self.times
         {
-            let known = totals
-                .iter()
-                .position(|total| total.kernel == kernel.kernel);
-            let index = known.unwrap_or_else(|| {
+            let is_its = |total: &KernelTotal| total.kernel == kernel.kernel;
+            let index = totals.iter().position(is_its).unwrap_or_else(|| {
                 totals.push(KernelTotal {
                     kernel: kernel.kernel.clone(),
                     dispatches: 0,
@@ -117,8 +113,7 @@ impl Profile {
             .collect()
     }
 
-    /// A trace in Chrome's format (JSON), for `chrome://tracing` and Perfetto: one event a
-    /// [`KernelTime`].
+    /// A trace in Chrome's format (JSON), for `chrome://tracing` and Perfetto: one event a [`KernelTime`].
     pub fn to_chrome_trace(&self) -> String {
         trace::chrome(self)
     }
@@ -149,14 +144,7 @@ impl fmt::Display for Profile {
                 rate(total.bytes),
             ]
         });
-        let columns = [
-            ("kernel", Align::Left),
-            ("count", Align::Right),
-            ("ms", Align::Right),
-            ("%", Align::Right),
-            ("GFLOP/s", Align::Right),
-            ("GB/s", Align::Right),
-        ];
+        let columns = ["kernel", "count", "ms", "%", "GFLOP/s", "GB/s"];
         f.write_str(&table(&columns, rows.collect()))
     }
 }

@@ -1,6 +1,6 @@
 //! What an executable will do, as data.
 
-use super::table::{Align, table};
+use super::table::table;
 use crate::gpu::{Shader, generated};
 use crate::program::{Cost, Op, Program, Role};
 use std::borrow::Cow;
@@ -15,8 +15,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) invocations: u64,
 }
 
-/// The dispatches of one kernel for one operation; on a CPU the operation itself, with neither
-/// workgroups nor invocations.
+/// The dispatches of one kernel for one operation; on a CPU the operation itself, with neither workgroups nor invocations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedKernel {
     /// Index of the operation in [`Program::ops`].
@@ -36,8 +35,7 @@ pub struct PlannedKernel {
     /// The operation's [`flops`](crate::program::Cost::flops), and those of input products fused
     /// with a recurrence. 0 for a kernel that only prepares or finishes what another does.
     pub flops: u64,
-    /// Bytes it must move, [`Cost::bytes_in`](crate::program::Cost::bytes_in) so many dispatches; 0
-    /// as `flops`.
+    /// Bytes it must move, [`Cost::bytes_in`](crate::program::Cost::bytes_in) so many dispatches; 0 as `flops`.
     pub bytes: u64,
     /// The part of `bytes` that was moved at a step before already: recurrent weights and states.
     pub again: u64,
@@ -48,8 +46,7 @@ pub struct PlannedKernel {
 pub enum Owner {
     /// The executable's: activations, gradients of activations, inputs.
     Executable,
-    /// Somebody else's, shared with other executables: weights, their gradients, the optimizer's
-    /// states.
+    /// Somebody else's, shared with other executables: weights, their gradients, the optimizer's states.
     Shared,
     /// A device's own, inside one operation: packed weights, partial sums.
     Scratch,
@@ -162,12 +159,9 @@ impl ExecutionPlan {
 
     /// Memory in bytes that is not shared with others.
     pub fn own_memory(&self) -> u64 {
-        let own = |tensor: &&PlannedTensor| tensor.owner != Owner::Shared;
-        self.tensors
-            .iter()
-            .filter(own)
-            .map(|tensor| tensor.bytes)
-            .sum()
+        let tensors = self.tensors.iter();
+        let own = tensors.filter(|tensor| tensor.owner != Owner::Shared);
+        own.map(|tensor| tensor.bytes).sum()
     }
 }
 
@@ -192,10 +186,8 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
         let operation = of_one[0].operation;
         let op = &program.ops()[operation];
         let named = |name: &str| {
-            of_one
-                .iter()
-                .filter(|launch| launch.kernel.starts_with(name))
-                .count() as u64
+            let is_its = |launch: &&Launch<'_>| launch.kernel.starts_with(name);
+            of_one.iter().filter(is_its).count() as u64
         };
         // Without a kernel of the operation's name, the one that runs last does the work.
         let main = match named(op.name()) {
@@ -206,10 +198,8 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
         if let Op::RecurrentForward(recurrence) = op
             && named("gemm") > 0
         {
-            let products = recurrence
-                .products
-                .iter()
-                .map(|product| Op::from(product.clone()).cost());
+            let products = recurrence.products.iter().cloned();
+            let products = products.map(|product| Op::from(product).cost());
             parts = vec![(main, recurrence.own_cost())];
             parts.extend(products.reduce(Cost::and).map(|cost| ("gemm", cost)));
         }
@@ -222,17 +212,14 @@ pub(crate) fn groups(program: &Program, launches: &[Launch<'_>], width: u64) -> 
             let part = if own.is_some() { group.len() as u64 } else { 0 };
             let share =
                 |total: u64| (u128::from(total) * u128::from(part) / u128::from(all.max(1))) as u64;
+            let invocations = group.iter().map(|launch| launch.invocations);
             groups.push(PlannedKernel {
                 operation,
                 name: op.name(),
                 kernel: kernel.to_owned(),
                 dispatches: group.len() as u64,
                 workgroups: group.iter().map(|launch| launch.workgroups).sum(),
-                invocations: group
-                    .iter()
-                    .map(|launch| launch.invocations)
-                    .max()
-                    .unwrap_or(0),
+                invocations: invocations.max().unwrap_or(0),
                 steps: share(cost.steps),
                 flops: share(cost.flops),
                 bytes: share(bytes),
@@ -269,14 +256,14 @@ impl fmt::Display for ExecutionPlan {
             ]
         });
         let columns = [
-            ("#", Align::Right),
-            ("operation", Align::Left),
-            ("kernel", Align::Left),
-            ("dispatches", Align::Right),
-            ("workgroups", Align::Right),
-            ("invocations", Align::Right),
-            ("MFLOP", Align::Right),
-            ("MB", Align::Right),
+            "#",
+            "operation",
+            "kernel",
+            "dispatches",
+            "workgroups",
+            "invocations",
+            "MFLOP",
+            "MB",
         ];
         f.write_str(&table(&columns, kernels.collect()))?;
         let tensors = self.tensors.iter().map(|tensor| {
@@ -293,12 +280,7 @@ impl fmt::Display for ExecutionPlan {
                 owner.to_owned(),
             ]
         });
-        let columns = [
-            ("tensor", Align::Left),
-            ("shape", Align::Left),
-            ("MB", Align::Right),
-            ("", Align::Left),
-        ];
+        let columns = ["tensor", "shape", "MB", ""];
         f.write_str(&table(&columns, tensors.collect()))
     }
 }

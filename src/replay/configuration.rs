@@ -35,32 +35,37 @@ pub struct Configuration {
 struct Keys(Map<String, Value>);
 
 impl Keys {
+    /// A key's value, where it is there; an error that says what is expected where `read` cannot tell it.
+    fn take<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let value = self.0.remove(key);
+        let read =
+            value.map(|value| read(&value).ok_or_else(|| Error::argument(key, value, expected)));
+        read.transpose()
+    }
+
     fn size(&mut self, key: &str, default: Option<usize>) -> Result<usize> {
         let expected = "a whole number, 1 to 4294967295";
-        match self.0.remove(key) {
-            None => default.ok_or_else(|| Error::argument(key, "missing", expected)),
-            Some(value) => match value.as_u64() {
-                Some(number @ 1..=0xffff_ffff) => Ok(number as usize),
-                _ => Err(Error::argument(key, value, expected)),
-            },
-        }
+        let most = u64::from(u32::MAX);
+        let size = self.take(key, expected, |value| {
+            value.as_u64().filter(|size| (1..=most).contains(size))
+        })?;
+        let size = size.map(|size| size as usize).or(default);
+        size.ok_or_else(|| Error::argument(key, "missing", expected))
     }
 
     fn flag(&mut self, key: &str, default: bool) -> Result<bool> {
-        match self.0.remove(key) {
-            None => Ok(default),
-            Some(value) => value
-                .as_bool()
-                .ok_or_else(|| Error::argument(key, value, "true or false")),
-        }
+        Ok(self
+            .take(key, "true or false", Value::as_bool)?
+            .unwrap_or(default))
     }
 
     fn number(&mut self, key: &str) -> Result<Option<f64>> {
-        let number = self.0.remove(key).map(|value| {
-            let number = value.as_f64();
-            number.ok_or_else(|| Error::argument(key, value, "a number"))
-        });
-        number.transpose()
+        self.take(key, "a number", Value::as_f64)
     }
 
     fn rate(&mut self, key: &str) -> Result<f64> {
@@ -68,94 +73,73 @@ impl Keys {
     }
 
     fn bias(&mut self) -> Result<Bias> {
-        match self.0.remove("bias") {
-            None => Ok(Bias::Two),
-            Some(Value::Bool(bias)) => Ok(Bias::from(bias)),
-            Some(Value::String(bias)) if bias == "one" => Ok(Bias::One),
-            Some(other) => Err(Error::argument("bias", other, "true, false or \"one\"")),
-        }
+        let bias = self.take("bias", "true, false or \"one\"", |value| match value {
+            Value::Bool(bias) => Some(Bias::from(*bias)),
+            value => (value == "one").then_some(Bias::One),
+        });
+        Ok(bias?.unwrap_or_default())
     }
 
     fn proj_size(&mut self) -> Result<usize> {
         let expected = "a whole number, 0 to below hidden_size";
-        let size = self.0.remove("proj_size").map(|value| {
-            let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
-            size.ok_or_else(|| Error::argument("proj_size", value, expected))
+        let size = self.take("proj_size", expected, |value| {
+            usize::try_from(value.as_u64()?).ok()
         });
-        Ok(size.transpose()?.unwrap_or(0))
+        Ok(size?.unwrap_or(0))
     }
 
     /// Two rates.
     fn zoneout(&mut self) -> Result<[f64; 2]> {
-        let Some(value) = self.0.remove("zoneout") else {
-            return Ok([0.0; 2]);
-        };
-        match value.as_array().map(Vec::as_slice) {
-            Some([h, c]) => match (h.as_f64(), c.as_f64()) {
-                (Some(h), Some(c)) => Ok([h, c]),
-                _ => Err(Error::argument("zoneout", value, "two numbers")),
-            },
-            _ => Err(Error::argument("zoneout", value, "two numbers")),
-        }
+        let rates = self.take("zoneout", "two numbers", |value| {
+            match value.as_array()?.as_slice() {
+                [h, c] => Some([h.as_f64()?, c.as_f64()?]),
+                _ => None,
+            }
+        });
+        Ok(rates?.unwrap_or_default())
     }
 
     fn train(&mut self) -> Result<Option<(u64, u64)>> {
         let expected = "an object of two whole numbers, seed and step";
-        let Some(value) = self.0.remove("train") else {
-            return Ok(None);
-        };
-        let number = |key: &str| value.get(key).and_then(Value::as_u64);
-        let keys = value.as_object().map_or(0, Map::len);
-        match (number("seed"), number("step")) {
-            (Some(seed), Some(step)) if keys == 2 => Ok(Some((seed, step))),
-            _ => Err(Error::argument("train", value, expected)),
-        }
+        self.take("train", expected, |value| {
+            let number = |key: &str| value.get(key)?.as_u64();
+            let numbers = (number("seed")?, number("step")?);
+            (value.as_object()?.len() == 2).then_some(numbers)
+        })
     }
 
-    /// The activations of N slots.
-    fn activations<const N: usize>(&mut self) -> Result<Option<[Activation; N]>> {
-        let Some(value) = self.0.remove("activations") else {
-            return Ok(None);
-        };
-        let list = value.as_array().filter(|list| list.len() == N);
-        let list = list.ok_or_else(|| {
-            Error::argument(
-                "activations",
-                &value,
-                format!("a list of {N} for this cell"),
-            )
-        })?;
-        let mut activations = [Activation::Tanh; N];
-        for (slot, item) in activations.iter_mut().zip(list) {
-            *slot = activation(item)?;
+    /// The activations of N slots, where they are given, else the cell's own.
+    fn activations<const N: usize>(&mut self, own: [Activation; N]) -> Result<[Activation; N]> {
+        let expected = format!("a list of {N} for this cell");
+        let list = self.take("activations", &expected, |value| {
+            value.as_array().filter(|list| list.len() == N).cloned()
+        });
+        let mut activations = own;
+        for (slot, item) in activations.iter_mut().zip(list?.unwrap_or_default()) {
+            *slot = activation(&item)?;
         }
-        Ok(Some(activations))
+        Ok(activations)
     }
 
     /// A key that the cell does not have may only switch off what it would switch on.
     fn none(&mut self, key: &str, off: Value) -> Result<()> {
-        match self.0.remove(key) {
-            Some(value) if value != off => {
-                let expected = format!("absent or {off} for this cell");
-                Err(Error::argument(key, value, expected))
-            }
-            _ => Ok(()),
-        }
+        let expected = format!("absent or {off} for this cell");
+        self.take(key, &expected, |value| (*value == off).then_some(()))?;
+        Ok(())
     }
 
     /// What all cells have.
     fn stack<C: Cell>(&mut self, cell: C) -> Result<Recurrent<C>> {
-        let mut config = Recurrent::with_cell(
-            cell,
-            self.size("input_size", None)?,
-            self.size("hidden_size", None)?,
-        );
-        config.layers = self.size("num_layers", Some(1))?;
-        config.bidirectional = self.flag("bidirectional", false)?;
-        config.bias = self.bias()?;
-        config.batch_first = self.flag("batch_first", false)?;
-        config.skip_input = self.flag("skip_input", false)?;
-        config.regularisers = Regularisers {
+        let [input_size, hidden_size] =
+            ["input_size", "hidden_size"].map(|key| self.size(key, None));
+        let mut config = Recurrent::with_cell(cell, input_size?, hidden_size?);
+        let options = &mut config.options;
+        options.layers = self.size("num_layers", Some(1))?;
+        options.bidirectional = self.flag("bidirectional", false)?;
+        options.bias = self.bias()?;
+        options.batch_first = self.flag("batch_first", false)?;
+        options.skip_input = self.flag("skip_input", false)?;
+        options.regularisers = Regularisers {
             dropout: self.rate("dropout")?,
             input_dropout: self.rate("input_dropout")?,
             recurrent_dropout: self.rate("recurrent_dropout")?,
@@ -183,39 +167,34 @@ fn activation(item: &Value) -> Result<Activation> {
     if let Some(object) = item.as_object()
         && let Some(key) = object.keys().find(|key| !known.contains(&key.as_str()))
     {
-        return Err(Error::argument(
-            format!("activations: {key}"),
-            "present",
-            "absent",
-        ));
+        let argument = format!("activations: {key}");
+        return Err(Error::argument(argument, "present", "absent"));
     }
+    let alpha = |default| number("alpha", default);
+    let beta = |default| number("beta", default);
     Ok(match name {
         "sigmoid" => Activation::Sigmoid,
         "tanh" => Activation::Tanh,
         "relu" => Activation::Relu,
-        "hard_sigmoid" => Activation::HardSigmoid {
-            alpha: number("alpha", 0.2)?,
-            beta: number("beta", 0.5)?,
-        },
         "softsign" => Activation::Softsign,
-        "leaky_relu" => Activation::LeakyRelu {
-            alpha: number("alpha", 0.01)?,
-        },
-        "elu" => Activation::Elu {
-            alpha: number("alpha", 1.0)?,
-        },
-        "affine" => Activation::Affine {
-            alpha: number("alpha", 1.0)?,
-            beta: number("beta", 0.0)?,
-        },
-        "scaled_tanh" => Activation::ScaledTanh {
-            alpha: number("alpha", 1.0)?,
-            beta: number("beta", 1.0)?,
-        },
-        "thresholded_relu" => Activation::ThresholdedRelu {
-            alpha: number("alpha", 1.0)?,
-        },
         "softplus" => Activation::Softplus,
+        "hard_sigmoid" => {
+            let (alpha, beta) = (alpha(0.2)?, beta(0.5)?);
+            Activation::HardSigmoid { alpha, beta }
+        }
+        "affine" => {
+            let (alpha, beta) = (alpha(1.0)?, beta(0.0)?);
+            Activation::Affine { alpha, beta }
+        }
+        "scaled_tanh" => {
+            let (alpha, beta) = (alpha(1.0)?, beta(1.0)?);
+            Activation::ScaledTanh { alpha, beta }
+        }
+        "leaky_relu" => Activation::LeakyRelu {
+            alpha: alpha(0.01)?,
+        },
+        "elu" => Activation::Elu { alpha: alpha(1.0)? },
+        "thresholded_relu" => Activation::ThresholdedRelu { alpha: alpha(1.0)? },
         _ => return Err(wrong()),
     })
 }
@@ -224,7 +203,7 @@ const CELLS: &str = "one of rnn_tanh, rnn_relu, lstm, gru";
 
 /// A stack without its cell's type.
 fn erased<C: Cell>(stack: Recurrent<C>) -> Result<Stack> {
-    stack.stack(stack.input_size)
+    stack.stack(stack.options.input_size)
 }
 
 impl Configuration {
@@ -233,17 +212,15 @@ impl Configuration {
     /// # Errors
     /// [`Error::Argument`] that names an unknown key or a value out of range.
     pub fn parse(json: &str) -> Result<Self> {
+        let argument = "metadata bptt";
         let value: Value = serde_json::from_str(json)
-            .map_err(|reason| Error::argument("metadata bptt", reason, "a JSON object"))?;
+            .map_err(|reason| Error::argument(argument, reason, "a JSON object"))?;
         let Value::Object(object) = value else {
-            return Err(Error::argument("metadata bptt", value, "a JSON object"));
+            return Err(Error::argument(argument, value, "a JSON object"));
         };
         let mut keys = Keys(object);
-        let cell = match keys.0.remove("cell") {
-            Some(Value::String(cell)) => cell,
-            Some(other) => return Err(Error::argument("cell", other, "a name")),
-            None => return Err(Error::argument("cell", "missing", CELLS)),
-        };
+        let cell = keys.take("cell", "a name", |value| value.as_str().map(str::to_owned))?;
+        let cell = cell.ok_or_else(|| Error::argument("cell", "missing", CELLS))?;
         let train = keys.train()?;
         let stack = match cell.as_str() {
             "rnn_tanh" | "rnn_relu" => {
@@ -251,26 +228,22 @@ impl Configuration {
                 if cell == "rnn_relu" {
                     rnn.activation = Activation::Relu;
                     keys.none("activations", Value::Null)?;
-                } else if let Some([activation]) = keys.activations()? {
-                    rnn.activation = activation;
+                } else {
+                    [rnn.activation] = keys.activations([rnn.activation])?;
                 }
                 rnn.clip = keys.number("clip")?;
                 erased(keys.stack(rnn)?)?
             }
             "gru" => {
                 let mut gru = GruUnit::default();
-                if let Some(activations) = keys.activations()? {
-                    gru.activations = activations;
-                }
+                gru.activations = keys.activations(gru.activations)?;
                 gru.clip = keys.number("clip")?;
                 let reset_after = keys.flag("reset_after", true)?;
                 erased(keys.stack(gru)?.reset_after(reset_after))?
             }
             "lstm" => {
                 let mut lstm = LstmUnit::default();
-                if let Some(activations) = keys.activations()? {
-                    lstm.activations = activations;
-                }
+                lstm.activations = keys.activations(lstm.activations)?;
                 lstm.clip = keys.number("clip")?;
                 lstm.cell_clip = keys.number("cell_clip")?;
                 lstm.peepholes = keys.flag("peepholes", false)?;

@@ -1,9 +1,9 @@
 //! One recurrent stack as a file, to check it against another framework.
 //!
-//! A case is a safetensors file. Its metadata has one key, `bptt`, whose value is a JSON object, described at [`Configuration`]. Its
-//! tensors, F32: `x [T, B, I]` (`[B, T, I]` with `batch_first`); `h0 [L·D, B, P]`, `c0 [L·D, B, H]`, zeros where absent; `lengths [B]` (I64,
-//! 0 … T), all T where absent; the weights under PyTorch's names; `dy`, like y: without it no gradients are computed; `dhn`, `dcn`,
-//! zeros where absent.
+//! A case is a safetensors file. Its metadata has one key, `bptt`, whose value is a JSON object, described at [`Configuration`].
+//! Its tensors, F32: `x [T, B, I]` (`[B, T, I]` with `batch_first`); `h0 [L·D, B, P]`, `c0 [L·D, B, H]`, zeros where absent;
+//! `lengths [B]` (I64, 0 … T), all T where absent; the weights under PyTorch's names; `dy`, like y: without it no gradients are
+//! computed; `dhn`, `dcn`, zeros where absent.
 //!
 //! The results: `y`, `hn`, `cn`, and with `dy` the gradients `dx`, `dh0`, `dc0` and `d.NAME` of every weight.
 
@@ -13,7 +13,7 @@ pub use configuration::Configuration;
 
 use crate::Real;
 use crate::device::Device;
-use crate::error::{Error, Result, check_shape};
+use crate::error::{Error, Result, check_shape, require};
 use crate::interop::{read_file, write_file};
 use crate::nn::{Input, Parameters, Stack, StackModel, State, Weights};
 use crate::tensor::Tensor;
@@ -51,21 +51,17 @@ impl Case {
     /// range.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let mut file = read_file(path.as_ref())?;
-        if let Some(key) = file
-            .metadata
-            .keys()
-            .find(|key| *key != "bptt" && *key != "format")
-        {
-            return Err(Error::argument(
-                format!("metadata {key}"),
+        for key in file.metadata.keys() {
+            let known = key == "bptt" || key == "format";
+            require(
+                &format!("metadata {key}"),
                 "present",
+                known,
                 "only the key bptt",
-            ));
+            )?;
         }
-        let json = file
-            .metadata
-            .get("bptt")
-            .ok_or_else(|| Error::file(&path, "no metadata key bptt"))?;
+        let json = file.metadata.get("bptt");
+        let json = json.ok_or_else(|| Error::file(&path, "no metadata key bptt"))?;
         let Configuration { stack, train } = Configuration::parse(json)?;
         if let Some(name) = file.doubles.first() {
             return Err(Error::argument(name, "an F64 tensor", "F32"));
@@ -129,10 +125,9 @@ impl Case {
 
     fn load(&self, device: &Device) -> Result<Loaded> {
         // Before anything is allocated for weights that the case may not have.
-        if self.stack.layers > self.tensors.len() {
-            let expected = "at most as many as the case has weights for";
-            return Err(Error::argument("num_layers", self.stack.layers, expected));
-        }
+        let (layers, most) = (self.stack.options.layers, self.tensors.len());
+        let expected = "at most as many as the case has weights for";
+        require("num_layers", layers, layers <= most, expected)?;
         Parameters::check(&StackModel::specs(&self.stack)?, &self.tensors)?;
         let layer = StackModel::new(device, self.stack.clone(), 0)?;
         let mut rest = self.tensors.clone();
@@ -142,18 +137,16 @@ impl Case {
         let [first, second, _] = *x.shape() else {
             return Err(Error::shape("x", x.shape(), "three dimensions"));
         };
-        let batch = if self.stack.batch_first {
-            first
-        } else {
-            second
+        let batch = match self.stack.options.batch_first {
+            true => first,
+            false => second,
         };
         let initial = self.state(device, &mut rest, ["h0", "c0"], batch)?;
         let d_last = self.state(device, &mut rest, ["dhn", "dcn"], batch)?;
         layer.parameters().load(&rest)?;
         let x = Tensor::from_array(device, &x)?;
-        let d_y = d_y
-            .map(|d_y| Tensor::from_array(device, &d_y))
-            .transpose()?;
+        let d_y = d_y.map(|d_y| Tensor::from_array(device, &d_y));
+        let d_y = d_y.transpose()?;
         layer.check(self.input(&x), initial.as_ref())?;
         if let Some(d_y) = &d_y {
             check_shape("dy", d_y.shape(), &layer.y_shape(x.shape()))?;
@@ -188,10 +181,9 @@ impl Case {
             return Ok(None);
         }
         let parts = names.iter().enumerate().map(|(index, name)| {
-            let shape = self.stack.state_shape(index, batch);
-            let values = rest
-                .remove(*name)
-                .unwrap_or_else(|| ArrayD::zeros(&shape[..]));
+            let shape = self.stack.options.state_shape(index, batch);
+            let values = rest.remove(*name);
+            let values = values.unwrap_or_else(|| ArrayD::zeros(&shape[..]));
             check_shape(name, values.shape(), &shape)?;
             Tensor::from_array(device, &values)
         });

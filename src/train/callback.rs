@@ -14,7 +14,8 @@ pub enum Flow {
     Stop,
 }
 
-/// What is told of every epoch, and may look at the trainer, change its rate, or end the training. A closure is one: `|epoch| println!("{}", epoch.loss)`.
+/// What is told of every epoch, and may look at the trainer, change its rate, or end the training. A closure is one: `|epoch|
+/// println!("{}", epoch.loss)`.
 ///
 /// One that ends a training whose loss is good enough:
 ///

@@ -5,7 +5,7 @@ use super::metric::Metric;
 use super::schedule::{Constant, Place, Schedule};
 use super::trainer::Trainer;
 use crate::data::Dataset;
-use crate::error::{Error, Result, check_positive};
+use crate::error::{Result, check_positive, require};
 use crate::executable::copy_whole;
 use crate::tensor::Tensor;
 use rand::{SeedableRng, rngs::ChaCha8Rng, seq::SliceRandom};
@@ -82,25 +82,19 @@ impl<'a> Fit<'a> {
         Self { seed, ..self }
     }
     /// Measures on other data after every epoch; the weights of the best epoch are kept. Default: not.
-    pub fn validation(self, data: &'a dyn Dataset) -> Self {
-        Self {
-            validation: Some(data),
-            ..self
-        }
+    pub fn validation(mut self, data: &'a dyn Dataset) -> Self {
+        self.validation = Some(data);
+        self
     }
     /// Ends after so many epochs without a better validation loss. Default: never.
-    pub fn patience(self, epochs: usize) -> Self {
-        Self {
-            patience: Some(epochs),
-            ..self
-        }
+    pub fn patience(mut self, epochs: usize) -> Self {
+        self.patience = Some(epochs);
+        self
     }
     /// Sets how the learning rate changes. Default: not at all.
-    pub fn schedule(self, schedule: impl Schedule + 'static) -> Self {
-        Self {
-            schedule: Box::new(schedule),
-            ..self
-        }
+    pub fn schedule(mut self, schedule: impl Schedule + 'static) -> Self {
+        self.schedule = Box::new(schedule);
+        self
     }
     /// Measures this on the validation data too.
     pub fn metric(mut self, metric: impl Metric + 'static) -> Self {
@@ -120,23 +114,20 @@ impl<'a> Fit<'a> {
         if let Some(validation) = self.validation {
             return check_positive("validation examples", validation.len());
         }
-        let needs = [
-            ("patience", self.patience.is_some()),
-            ("metric", !self.metrics.is_empty()),
-        ];
-        match needs.iter().find(|(_, set)| *set) {
-            Some((name, _)) => {
-                let expected = "unset without validation data";
-                Err(Error::argument(*name, "set", expected))
-            }
-            None => Ok(()),
+        for (name, unset) in [
+            ("patience", self.patience.is_none()),
+            ("metric", self.metrics.is_empty()),
+        ] {
+            require(name, "set", unset, "unset without validation data")?;
         }
+        Ok(())
     }
 
     /// Trains. The learning rate is then what it was before.
     ///
     /// # Errors
-    /// [`Error::Argument`] for no examples, a batch size or a number of epochs of 0; as [`Trainer::step`]; those of callbacks.
+    /// [`Error::Argument`](crate::Error::Argument) for no examples, a batch size or a number of epochs of 0; as
+    /// [`Trainer::step`]; those of callbacks.
     pub async fn run_async(mut self) -> Result<History> {
         self.check()?;
         let rate = self.trainer.learning_rate();
@@ -223,10 +214,7 @@ impl<'a> Fit<'a> {
         })
     }
 
-    /// Blocking [`Fit::run_async`].
-    ///
-    /// # Errors
-    /// As [`Fit::run_async`].
+    /// Blocking [`Fit::run_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(self) -> Result<History> {
         pollster::block_on(self.run_async())

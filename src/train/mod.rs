@@ -1,5 +1,5 @@
-//! Training: losses, optimizers, schedules, metrics, and the [`Trainer`] that puts them together. All are open: each is a trait that a program
-//! implements in a few lines.
+//! Training: losses, optimizers, schedules, metrics, and the [`Trainer`] that puts them together. All are open: each is a trait
+//! that a program implements in a few lines.
 
 mod callback;
 mod fit;
@@ -12,8 +12,8 @@ mod trainer;
 
 pub use callback::{Callback, Flow};
 pub use fit::{Epoch, Fit, History};
-pub use loss::{CrossEntropy, Loss, Mse, Reduction};
-pub use metric::{Accuracy, Metric, Rmse};
-pub use optimizer::{Adam, AdamW, Optimizer, Sgd, Update};
-pub use schedule::{Constant, Cosine, Place, Schedule};
+pub use loss::*;
+pub use metric::*;
+pub use optimizer::*;
+pub use schedule::*;
 pub use trainer::{Trainer, TrainerBuilder};

@@ -1,16 +1,13 @@
 //! The elements of losses and metrics added up, without those past a sequence's end.
 
 use super::loss::Reduction;
-use crate::error::Result;
-use crate::expr::{Expr, Fold, Tape};
-use crate::graph::{Argument, PointwiseOp, Var, follow};
-use crate::nn::Scope;
-use std::borrow::Cow;
-use std::sync::Arc;
+use crate::expr::{Fold, Tape};
+use crate::graph::Var;
+use crate::nn::{Scope, Space};
 
 /// What each element is worth: whether it is within its sequence, and by what the sum is multiplied.
 pub(super) struct Elements {
-    pub(super) values: Var,
+    values: Var,
     lengths: Option<Var>,
     /// How many steps are valid, `[1]`.
     valid: Option<Var>,
@@ -44,85 +41,30 @@ impl Elements {
     /// The reduced loss, `[]`; added to a total, `[1]`, `weight` times, where one is given.
     pub(super) fn reduced(&self, s: &mut Scope<'_>, add_to: Option<(Var, f64)>) -> Var {
         let shape = s.shape(self.values).to_vec();
-        let rank = shape.len();
-        let mut inputs = vec![self.values];
-        let mut arguments = vec![Argument::Input {
-            input: 0,
-            axes: follow(&shape, &shape),
-        }];
         let tape = Tape::new();
-        let mut value = tape.operand(0);
-        if let Some(lengths) = self.lengths {
-            let [position, length] = within(&mut inputs, &mut arguments, lengths, &shape);
-            let [position, length] = [position, length].map(|index| tape.whole_operand(index));
-            value = position.less(length, value, tape.constant(0.0));
-        }
-        let mut scalar = |of: Var| {
-            inputs.push(of);
-            arguments.push(Argument::Input {
-                input: inputs.len() - 1,
-                axes: vec![None; rank],
-            });
-            tape.operand(arguments.len() - 1)
-        };
+        let mut space = Space::new(&tape, &shape);
+        let value = space.element(self.values);
+        let value = space.steps(self.lengths, 0, 1).valid(value, 0.0);
         let mut loss = tape.statistic(Fold::Sum, value) * self.scale;
         if let Some(valid) = self.valid {
-            loss = loss / scalar(valid);
+            loss = loss / space.scalar(valid);
         }
         if let Some((total, weight)) = add_to {
-            loss = scalar(total) + loss * weight;
+            loss = space.scalar(total) + loss * weight;
         }
-        let op = PointwiseOp {
-            name: Cow::Borrowed("loss"),
-            shape,
-            folded: rank,
-            arguments,
-            body: Arc::new(tape.finish(&[], &[loss])),
-        };
-        s.graph().pointwise(op, inputs, None)[0]
-    }
-
-    /// A gradient of a ragged output with zeros past each sequence's end, whatever is there.
-    pub(super) fn masked(s: &mut Scope<'_>, gradient: Var, output: Var) -> Result<Var> {
-        let Some(lengths) = s.ty(output).lengths else {
-            return Ok(gradient);
-        };
-        let shape = s.shape(gradient).to_vec();
-        let mut inputs = vec![gradient];
-        let mut arguments = vec![Argument::Input {
-            input: 0,
-            axes: follow(&shape, &shape),
-        }];
-        let places = within(&mut inputs, &mut arguments, lengths, &shape);
-        Ok(
-            s.expression("valid", shape, arguments, inputs, None, |tape| {
-                mask(tape, places)
-            }),
-        )
+        space.fold(s, "loss", shape.len(), loss)
     }
 }
 
-fn mask<'t>(tape: &'t Tape, [position, length]: [usize; 2]) -> Vec<Expr<'t>> {
-    let (position, length) = (tape.whole_operand(position), tape.whole_operand(length));
-    vec![position.less(length, tape.operand(0), tape.constant(0.0))]
-}
-
-/// Adds the position in time and the length of each row. Returns their places among the operands.
-fn within(
-    inputs: &mut Vec<Var>,
-    arguments: &mut Vec<Argument>,
-    lengths: Var,
-    shape: &[usize],
-) -> [usize; 2] {
-    let mut strides = vec![0; shape.len()];
-    strides[0] = 1;
-    arguments.push(Argument::Position { offset: 0, strides });
-    inputs.push(lengths);
-    let mut axes = vec![None; shape.len()];
-    axes[1] = (shape[1] > 1).then_some(0);
-    arguments.push(Argument::Input {
-        input: inputs.len() - 1,
-        axes,
-    });
-    [arguments.len() - 2, arguments.len() - 1]
+/// A gradient of a ragged output with zeros past each sequence's end, whatever is there.
+pub(super) fn masked(s: &mut Scope<'_>, gradient: Var, output: Var) -> Var {
+    let lengths = s.ty(output).lengths;
+    if lengths.is_none() {
+        return gradient;
+    }
+    let tape = Tape::new();
+    let mut space = Space::new(&tape, s.shape(gradient));
+    let value = space.element(gradient);
+    let value = space.steps(lengths, 0, 1).valid(value, 0.0);
+    space.map(s, "valid", value)
 }

@@ -13,6 +13,7 @@ mod finite_differences;
 mod golden;
 mod memory;
 mod options;
+mod options_table;
 mod precision;
 mod profile;
 mod ragged;

@@ -5,9 +5,10 @@ use crate::expr::Lanes;
 use crate::graph::Var;
 use crate::nn::{Init, Layer, Scope};
 
-/// y = (x − mean) / √(variance + ε) · weight + bias over the features (Ba et al., 2016; PyTorch's `nn.LayerNorm`): `weight [F]`, first 1, and
-/// `bias [F]`, first 0.
+/// y = (x − mean) / √(variance + ε) · weight + bias over the features (Ba et al., 2016; PyTorch's `nn.LayerNorm`): `weight [F]`,
+/// first 1, and `bias [F]`, first 0.
 #[derive(Clone, Copy, Debug)]
+#[must_use]
 pub struct LayerNorm {
     epsilon: f64,
 }
@@ -25,7 +26,6 @@ impl LayerNorm {
     }
 
     /// Sets ε.
-    #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         Self { epsilon }
     }

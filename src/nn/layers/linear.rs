@@ -6,6 +6,7 @@ use crate::nn::{Init, Layer, Scope};
 
 /// y = x Wᵀ + b (PyTorch's `nn.Linear`): `weight [out, in]`, `bias [out]`, both first drawn from U(±1/√in). x: `[…, in]`; y: `[…, out]`.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Linear {
     out_features: usize,
     bias: bool,
@@ -23,18 +24,14 @@ impl Linear {
     }
 
     /// Whether there is a bias. Default: yes.
-    #[must_use]
     pub fn bias(self, bias: bool) -> Self {
         Self { bias, ..self }
     }
 
     /// Uses another layer's weight, by its whole name in the model, such as `embedding.weight`. Default: its own.
-    #[must_use]
-    pub fn tied(self, weight: impl Into<String>) -> Self {
-        Self {
-            tied: Some(weight.into()),
-            ..self
-        }
+    pub fn tied(mut self, weight: impl Into<String>) -> Self {
+        self.tied = Some(weight.into());
+        self
     }
 }
 
@@ -52,7 +49,7 @@ impl Layer for Linear {
         let shape = [self.out_features, features];
         let weight = match &self.tied {
             Some(name) => s.shared(name)?,
-            None => s.parameter("weight", &shape, init.clone())?,
+            None => s.parameter("weight", &shape, init)?,
         };
         let bias = match self.bias {
             true => Some(s.parameter("bias", &[self.out_features], init)?),

@@ -1,11 +1,10 @@
 //! From a sequence to one row.
 
 use crate::error::{Error, Result};
-use crate::expr::{Expr, Fold, Lanes, Tape, WholeExpr};
-use crate::graph::{Argument, Gather, PointwiseOp, Var, follow};
-use crate::nn::{Layer, Scope};
-use std::borrow::Cow;
-use std::sync::Arc;
+use crate::expr::{Expr, Fold, Lanes, Tape};
+use crate::graph::Var;
+use crate::nn::space::Steps;
+use crate::nn::{Layer, Scope, Space};
 
 /// `[T, B, F]` to `[B, F]`: the last step only (many-to-one), of each row's own length where there are lengths (0 for a length of 0).
 ///
@@ -43,50 +42,29 @@ impl Layer for LastStep {
             let last = s.slice(x, 0, steps - 1, 1)?;
             return s.reshape(last, &[batch, features]);
         };
-        let gather = Argument::Gather(Gather {
-            input: 0,
-            axes: vec![(batch > 1).then_some(1), (features > 1).then_some(2)],
-            along: 0,
-            index: 1,
-            index_axes: vec![(batch > 1).then_some(0), None],
-            shift: 1,
-        });
-        let inputs = vec![x, lengths];
-        Ok(s.expression(
-            "last_step",
-            vec![batch, features],
-            vec![gather],
-            inputs,
-            None,
-            |tape| vec![tape.operand(0)],
-        ))
+        let tape = Tape::new();
+        let mut space = Space::new(&tape, &[batch, features]);
+        let of_batch = (batch > 1).then_some(0);
+        let axes = vec![of_batch.map(|_| 1), (features > 1).then_some(2)];
+        let last = space.gather((x, axes), (lengths, vec![of_batch, None]), 1);
+        Ok(space.map(s, "last_step", last))
     }
 }
 
-/// The steps of a row: x at each, and folds over those that the row has.
-struct Steps<'t> {
+/// x at the steps of a row, and folds over those that the row has.
+struct Row<'t> {
     tape: &'t Tape,
     x: Expr<'t>,
-    /// Position and length, of ragged sequences.
-    place: Option<[WholeExpr<'t>; 2]>,
-    /// How many steps there are.
-    count: Expr<'t>,
+    steps: Steps<'t>,
 }
 
-impl<'t> Steps<'t> {
-    fn valid(&self, yes: Expr<'t>, no: f64) -> Expr<'t> {
-        match self.place {
-            Some([position, length]) => position.less(length, yes, self.tape.constant(no)),
-            None => yes,
-        }
-    }
-
+impl<'t> Row<'t> {
     fn sum(&self, of: Expr<'t>) -> Expr<'t> {
-        self.tape.statistic(Fold::Sum, self.valid(of, 0.0))
+        self.tape.statistic(Fold::Sum, self.steps.valid(of, 0.0))
     }
 
     fn max(&self, of: Expr<'t>) -> Expr<'t> {
-        let valid = self.valid(of, f64::from(f32::MIN));
+        let valid = self.steps.valid(of, f64::from(f32::MIN));
         self.tape.statistic(Fold::Max, valid)
     }
 }
@@ -96,48 +74,19 @@ fn over_time(
     s: &mut Scope<'_>,
     name: &'static str,
     x: Var,
-    f: impl for<'t> FnOnce(Steps<'t>) -> Expr<'t>,
+    f: impl for<'t> FnOnce(Row<'t>) -> Expr<'t>,
 ) -> Result<Var> {
     let [steps, batch, features] = sequence(s, name, x)?;
-    // The space is [B, F, T]: its rows are along time.
-    let followed = follow(s.shape(x), s.shape(x));
-    let axes = |axes: [Option<usize>; 3]| axes.to_vec();
-    let mut inputs = vec![x];
-    let mut arguments = vec![Argument::Input {
-        input: 0,
-        axes: axes([followed[1], followed[2], followed[0]]),
-    }];
+    let follow = |size: usize, axis: usize| (size > 1).then_some(axis);
+    let axes = vec![follow(batch, 1), follow(features, 2), follow(steps, 0)];
     let tape = Tape::new();
-    let mut place = None;
-    let mut count = tape.constant(steps as f64);
-    if let Some(lengths) = s.ty(x).lengths {
-        inputs.push(lengths);
-        arguments.push(Argument::Input {
-            input: 1,
-            axes: axes([(batch > 1).then_some(0), None, None]),
-        });
-        arguments.push(Argument::Position {
-            offset: 0,
-            strides: vec![0, 0, 1],
-        });
-        let (length, position) = (tape.whole_operand(1), tape.whole_operand(2));
-        place = Some([position, length]);
-        count = length.to_float();
-    }
-    let result = f(Steps {
-        tape: &tape,
-        x: tape.operand(0),
-        place,
-        count,
-    });
-    let op = PointwiseOp {
-        name: Cow::Borrowed(name),
-        shape: vec![batch, features, steps],
-        folded: 1,
-        arguments,
-        body: Arc::new(tape.finish(&[], &[result])),
-    };
-    Ok(s.graph().pointwise(op, inputs, None)[0])
+    // Its rows are along time.
+    let mut space = Space::new(&tape, &[batch, features, steps]);
+    let (x, lengths) = (space.float(x, axes), s.ty(x).lengths);
+    let steps = space.steps(lengths, 2, 0);
+    let tape = &tape;
+    let result = f(Row { tape, x, steps });
+    Ok(space.fold(s, name, 1, result))
 }
 
 impl Layer for MeanOverTime {
@@ -145,8 +94,8 @@ impl Layer for MeanOverTime {
     type Output = Var;
 
     fn forward(&self, s: &mut Scope<'_>, x: Var) -> Result<Var> {
-        over_time(s, "mean_over_time", x, |steps| {
-            steps.sum(steps.x) / steps.count.max(steps.count.constant(1.0))
+        over_time(s, "mean_over_time", x, |row| {
+            row.sum(row.x) / row.steps.count().max(row.x.constant(1.0))
         })
     }
 }
@@ -156,12 +105,12 @@ impl Layer for MaxOverTime {
     type Output = Var;
 
     fn forward(&self, s: &mut Scope<'_>, x: Var) -> Result<Var> {
-        over_time(s, "max_over_time", x, |steps| {
+        over_time(s, "max_over_time", x, |row| {
             // The mean of those that reach the maximum, which has their gradient.
-            let (zero, one) = (steps.x.zero(), steps.x.constant(1.0));
-            let reaches = (steps.max(steps.x) - steps.x).where_positive(zero, one);
-            let mean = steps.sum(reaches * steps.x) / steps.sum(reaches).max(one);
-            steps.count.where_positive(mean, zero)
+            let (zero, one) = (row.x.zero(), row.x.constant(1.0));
+            let reaches = (row.max(row.x) - row.x).where_positive(zero, one);
+            let mean = row.sum(reaches * row.x) / row.sum(reaches).max(one);
+            row.steps.count().where_positive(mean, zero)
         })
     }
 }

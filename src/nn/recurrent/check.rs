@@ -12,42 +12,29 @@ impl StackModel {
     }
 
     pub(super) fn call(&self, input: Input<'_>, state: Option<&State>) -> Result<Call> {
-        let x = input.x;
+        let (x, of) = (input.x, &self.stack.options);
         x.check_device("x", &self.device)?;
-        let (steps, batch) = match *x.shape() {
-            [batch, steps, features]
-                if features == self.stack.input_size && self.stack.batch_first =>
-            {
-                (steps, batch)
-            }
-            [steps, batch, features]
-                if features == self.stack.input_size && !self.stack.batch_first =>
-            {
-                (steps, batch)
-            }
-            _ => {
-                let order = if self.stack.batch_first {
-                    "B, T"
-                } else {
-                    "T, B"
-                };
-                let expected = format!("[{order}, {}]", self.stack.input_size);
-                return Err(Error::shape("x", x.shape(), expected));
-            }
+        let (order, [time, row]) = match of.batch_first {
+            true => ("B, T", [1, 0]),
+            false => ("T, B", [0, 1]),
         };
+        let shape = x.shape();
+        if shape.len() != 3 || shape[2] != of.input_size {
+            let expected = format!("[{order}, {}]", of.input_size);
+            return Err(Error::shape("x", shape, expected));
+        }
+        let (steps, batch) = (shape[time], shape[row]);
         check_positive("x: T", steps)?;
         check_positive("x: B", batch)?;
         if let Some(lengths) = input.lengths {
             check_lengths(lengths, steps, batch)?;
         }
-        self.check_state("state", state, |state| {
-            self.stack.state_shape(state, batch).to_vec()
-        })?;
+        self.check_state("state", state, |state| of.state_shape(state, batch))?;
         Ok(Call {
             steps,
             batch,
             lengths: input.lengths.is_some(),
-            random: input.random.is_some() && self.stack.regularisers.are_random(self.stack.layers),
+            random: input.random.is_some() && of.regularisers.are_random(of.layers),
             initial: state.is_some(),
             gradient: false,
             d_last: false,
@@ -55,22 +42,14 @@ impl StackModel {
     }
 
     /// `Ok` where there is no state, or one with all parts, each of the shape that is asked for.
-    pub(super) fn check_state(
+    pub(super) fn check_state<const N: usize>(
         &self,
         argument: &str,
         state: Option<&State>,
-        shape: impl Fn(usize) -> Vec<usize>,
+        shape: impl Fn(usize) -> [usize; N],
     ) -> Result<()> {
         let Some(state) = state else { return Ok(()) };
-        let expected = self.stack.cell.states();
-        if state.parts.len() != expected {
-            let got = format!("{} states", state.parts.len());
-            return Err(Error::argument(
-                argument,
-                got,
-                format!("{expected} for {}", self.stack.cell.name()),
-            ));
-        }
+        self.stack.check_parts(argument, state.parts.len())?;
         for (index, part) in state.parts.iter().enumerate() {
             let name = match index {
                 0 => format!("{argument}.h"),

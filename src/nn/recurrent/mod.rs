@@ -1,5 +1,6 @@
 //! Recurrent stacks.
 
+mod cell_options;
 mod check;
 mod config;
 mod model;
@@ -11,9 +12,10 @@ mod stack_model;
 mod tests;
 
 pub(crate) use check::check_lengths;
-pub use config::{Bias, Recurrent};
+pub use config::Recurrent;
 pub use model::{Input, RecurrentModel, State, Vjp};
+pub use options::Bias;
 pub use single_step::{CellVjp, RecurrentCell};
 pub(super) use stack::OnlyOutput;
 #[cfg(feature = "safetensors")]
-pub(crate) use {stack::Stack, stack_model::StackModel};
+pub(crate) use {config::Stack, stack_model::StackModel};

@@ -46,6 +46,7 @@ impl<T> State<T> {
 ///
 /// Made of a `&Tensor`, or by [`Input::with_lengths`].
 #[derive(Clone, Copy, Debug)]
+#[must_use]
 pub struct Input<'a> {
     pub(crate) x: &'a Tensor,
     pub(crate) lengths: Option<&'a [usize]>,
@@ -66,7 +67,6 @@ impl<'a> Input<'a> {
 
     /// Lets dropout and the other regularisers of the configuration act, as in training. What they draw is a function of seed and step:
     /// a call of [`forward`](RecurrentModel::forward) and one of [`vjp`](RecurrentModel::vjp) with the same draw the same, on any device.
-    #[must_use]
     pub fn train(self, seed: u64, step: u64) -> Self {
         let random = Some((seed, step));
         Self { random, ..self }
@@ -113,29 +113,25 @@ pub struct Vjp {
 /// # }
 /// ```
 #[derive(Debug)]
+#[must_use]
 pub struct RecurrentModel<C> {
     config: Recurrent<C>,
     stack: StackModel,
 }
 
 impl<C: Cell> RecurrentModel<C> {
-    /// See [`Recurrent::build`].
-    ///
-    /// # Errors
-    /// As [`Recurrent::build`].
+    /// See [`Recurrent::build`], for errors too.
     pub fn new(device: &Device, config: Recurrent<C>, seed: u64) -> Result<Self> {
-        let stack = StackModel::new(device, config.stack(config.input_size)?, seed)?;
+        let stack = StackModel::new(device, config.stack(config.options.input_size)?, seed)?;
         Ok(Self { config, stack })
     }
 
     /// Holds the memory that a call of [`vjp`](Self::vjp) works in to this many bytes, as
-    /// [`TrainerBuilder::memory_budget`](crate::train::TrainerBuilder::memory_budget) does for a training step; `None` for no bound. Default: none.
-    #[must_use]
-    pub fn memory_budget(self, bytes: impl Into<Option<usize>>) -> Self {
-        Self {
-            stack: self.stack.memory_budget(bytes.into()),
-            ..self
-        }
+    /// [`TrainerBuilder::memory_budget`](crate::train::TrainerBuilder::memory_budget) does for a training step; `None` for no
+    /// bound. Default: none.
+    pub fn memory_budget(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.stack = self.stack.memory_budget(bytes.into());
+        self
     }
 
     /// How it was built.
@@ -149,8 +145,9 @@ impl<C: Cell> RecurrentModel<C> {
         self.stack.parameters()
     }
 
-    /// Runs the stack. x: `[T, B, I]`, or an [`Input`] with lengths; without a state it starts from zeros. Returns y `[T, B, D·P]`, every h of
-    /// the last layer (P being H without a projection), and the states after the last step. On a GPU it does not wait.
+    /// Runs the stack. x: `[T, B, I]`, or an [`Input`] with lengths; without a state it starts from zeros. Returns y `[T, B,
+    /// D·P]`, every h of the last layer (P being H without a projection), and the states after the last step. On a GPU it does
+    /// not wait.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::Argument`](crate::Error::Argument) where x or the state do not fit; the

@@ -53,16 +53,17 @@ impl<C: Cell> RecurrentCell<C> {
     /// # Errors
     /// [`Error::Argument`] for more than one layer or direction, for batch_first, and as [`Recurrent::build`].
     pub fn new(device: &Device, config: Recurrent<C>, seed: u64) -> Result<Self> {
-        let mut stack = config.stack(config.input_size)?;
-        if (stack.layers, stack.directions) != (1, 1) {
-            let got = format!("{} layers, {} directions", stack.layers, stack.directions);
+        let mut stack = config.stack(config.options.input_size)?;
+        let of = &mut stack.options;
+        if (of.layers, of.directions()) != (1, 1) {
+            let got = format!("{} layers, {} directions", of.layers, of.directions());
             return Err(Error::argument("config", got, "one of each for a cell"));
         }
-        if stack.batch_first {
+        if of.batch_first {
             let expected = "false: a step has no time axis";
             return Err(Error::argument("batch_first", true, expected));
         }
-        stack.names_have_layers = false;
+        of.is_one_step = true;
         let stack = StackModel::new(device, stack, seed)?;
         Ok(Self { config, stack })
     }
@@ -90,14 +91,12 @@ impl<C: Cell> RecurrentCell<C> {
     }
 
     /// One step and its backward pass: the gradients of ⟨d_new, new states⟩ with respect to x, the old states and every weight.
-    ///
-    /// # Errors
-    /// As [`RecurrentCell::step`].
+    /// Errors as [`RecurrentCell::step`].
     pub fn vjp(&self, x: &Tensor, state: Option<&State>, d_new: &State) -> Result<CellVjp> {
         let x = self.sequence(x)?;
         let state = self.stacked("state", state, &x)?;
         let d_new = self.stacked("d_new", Some(d_new), &x)?;
-        let d_y_shape = [1, x.shape()[1], self.stack.stack().output_size()];
+        let d_y_shape = [1, x.shape()[1], self.stack.stack().options.output_size()];
         let d_y = Tensor::zeros(x.device(), &d_y_shape)?;
         let vjp = self
             .stack
@@ -113,11 +112,11 @@ impl<C: Cell> RecurrentCell<C> {
     /// `[B, I]` as `[1, B, I]`.
     fn sequence(&self, x: &Tensor) -> Result<Tensor> {
         match *x.shape() {
-            [batch, features] if features == self.config.input_size => {
+            [batch, features] if features == self.config.options.input_size => {
                 x.reshape(&[1, batch, features])
             }
             _ => {
-                let expected = format!("[B, {}]", self.config.input_size);
+                let expected = format!("[B, {}]", self.config.options.input_size);
                 Err(Error::shape("x", x.shape(), expected))
             }
         }
@@ -125,9 +124,9 @@ impl<C: Cell> RecurrentCell<C> {
 
     /// `[B, ·]` as `[1, B, ·]`, of every state. x: `[1, B, I]`.
     fn stacked(&self, argument: &str, state: Option<&State>, x: &Tensor) -> Result<Option<State>> {
-        let shape = |index: usize| self.stack.stack().state_shape(index, x.shape()[1]);
-        self.stack
-            .check_state(argument, state, |index| shape(index)[1..].to_vec())?;
+        let shape = |index: usize| self.stack.stack().options.state_shape(index, x.shape()[1]);
+        let without_layers = |index: usize| [shape(index)[1], shape(index)[2]];
+        self.stack.check_state(argument, state, without_layers)?;
         let Some(state) = state else { return Ok(None) };
         let part = |(index, part): (usize, &Tensor)| part.reshape(&shape(index));
         let parts = state.parts.iter().enumerate().map(part);

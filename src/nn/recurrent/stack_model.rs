@@ -1,16 +1,13 @@
 //! Recurrent stacks of any cell on a device: their graphs, compiled for each kind of call.
 
+use super::config::Stack;
 use super::model::{Input, State, Vjp};
-use super::stack::Stack;
 use crate::device::Device;
 use crate::error::{Result, check_shape};
-use crate::graph::{Dtype, Graph, Op, Var};
+use crate::executable::Executable;
+use crate::graph::{Op, Var};
 use crate::lower::{Request, within_budget};
-use crate::nn::{
-    Besides, Compiled, Feed, InputSlots, ParameterSpec, Parameters, ShapeCache, Signature, Source,
-    Trace, Written,
-};
-use crate::program::{Program, Slice};
+use crate::nn::{Compiled, Draft, Feed, ParameterSpec, Parameters, ShapeCache, Signature, Trace};
 use crate::tensor::Tensor;
 
 /// A [`Stack`] with weights on a device.
@@ -48,24 +45,17 @@ impl StackModel {
 
     /// The weights of a stack, in PyTorch's order.
     pub(crate) fn specs(stack: &Stack) -> Result<Vec<ParameterSpec>> {
-        let mut trace = Trace::declaring();
-        let signature = Signature {
-            shape: vec![1, 1, stack.input_size],
-            dtype: Dtype::Float,
-            has_lengths: false,
-        };
-        let (x, _) = trace.input("x", &signature);
+        let mut trace = Trace::default();
+        let x = trace.input("x", &Signature::float([1, 1, stack.options.input_size]));
         stack.forward(&mut trace.only_layer(), x, None)?;
-        Ok(trace.into_specs())
+        Ok(trace.specs)
     }
 
     /// See [`RecurrentModel::memory_budget`](super::RecurrentModel::memory_budget).
-    pub(crate) fn memory_budget(self, bytes: Option<usize>) -> Self {
-        Self {
-            memory_budget: bytes,
-            compiled: ShapeCache::default(),
-            ..self
-        }
+    pub(crate) fn memory_budget(mut self, bytes: Option<usize>) -> Self {
+        self.memory_budget = bytes;
+        self.compiled = ShapeCache::default();
+        self
     }
 
     pub(crate) fn parameters(&self) -> &Parameters {
@@ -78,7 +68,8 @@ impl StackModel {
 
     /// The shape of y for x `[T, B, I]`.
     pub(crate) fn y_shape(&self, x: &[usize]) -> [usize; 3] {
-        [x[0], x[1], self.stack.directions * self.stack.output_size()]
+        let of = &self.stack.options;
+        [x[0], x[1], of.directions() * of.output_size()]
     }
 
     /// See [`RecurrentModel::forward`](super::RecurrentModel::forward).
@@ -110,9 +101,8 @@ impl StackModel {
         (call.gradient, call.d_last) = (true, d_state.is_some());
         d_y.check_device("d_y", &self.device)?;
         check_shape("d_y", d_y.shape(), &self.y_shape(x.shape()))?;
-        self.check_state("d_state", d_state, |state| {
-            self.stack.state_shape(state, call.batch).to_vec()
-        })?;
+        let state_shape = |state| self.stack.options.state_shape(state, call.batch);
+        self.check_state("d_state", d_state, state_shape)?;
         let result = Vjp {
             y: self.zeros(d_y.shape())?,
             state: self.new_state(call.batch)?,
@@ -136,7 +126,7 @@ impl StackModel {
 
     fn new_state(&self, batch: usize) -> Result<State> {
         let parts = (0..self.stack.cell.states())
-            .map(|state| self.zeros(&self.stack.state_shape(state, batch)))
+            .map(|state| self.zeros(&self.stack.options.state_shape(state, batch)))
             .collect::<Result<_>>()?;
         Ok(State { parts })
     }
@@ -144,9 +134,9 @@ impl StackModel {
     /// The parts of a state by layer, each with the element it starts at.
     fn parts<'a>(&self, state: &'a State, batch: usize) -> Vec<(&'a Tensor, usize)> {
         let mut parts = vec![];
-        for layer in 0..self.stack.layers {
+        for layer in 0..self.stack.options.layers {
             for (index, part) in state.parts.iter().enumerate() {
-                parts.push((part, layer * self.stack.state_part(index, batch).1));
+                parts.push((part, layer * self.stack.options.state_part(index, batch).1));
             }
         }
         parts
@@ -160,22 +150,15 @@ impl StackModel {
         d_y: Option<&'a Tensor>,
         batch: usize,
     ) -> Vec<Feed<'a>> {
-        let part = |(tensor, first): (&'a Tensor, usize)| Feed {
-            values: Source::Part(tensor, first),
-            lengths: None,
-        };
-        let mut feeds = vec![Feed {
-            lengths: input.lengths,
-            ..part((input.x, 0))
-        }];
         let [initial, d_last] = states.map(|state| {
             let parts = state.map_or(vec![], |state| self.parts(state, batch));
-            parts.into_iter().map(part).collect::<Vec<_>>()
+            parts
+                .into_iter()
+                .map(|(tensor, first)| Feed::part(tensor, first))
         });
-        feeds.extend(initial);
-        feeds.extend(d_y.map(|d_y| part((d_y, 0))));
-        feeds.extend(d_last);
-        feeds
+        let x = std::iter::once(Feed::from(input));
+        let d_y = d_y.map(|d_y| Feed::part(d_y, 0));
+        x.chain(initial).chain(d_y).chain(d_last).collect()
     }
 
     fn run(
@@ -185,175 +168,132 @@ impl StackModel {
         feeds: &[Feed<'_>],
         outputs: &[(&Tensor, usize)],
     ) -> Result<()> {
-        let besides = Besides {
-            random: input.random.unwrap_or_default(),
-            ..Besides::default()
-        };
+        let random = input.random.unwrap_or_default();
         self.compiled.with(
             &self.device,
             call,
-            || self.compile(call),
-            |compiled| {
-                let before = compiled.feed(feeds, besides)?;
-                let outputs = outputs.iter().enumerate();
-                let after: Vec<_> = outputs
-                    .map(|(index, to)| compiled.fetch(index, *to))
-                    .collect();
-                compiled.executable.run_with(&before, &after)
-            },
+            |call| self.compile(*call),
+            |compiled| compiled.run(feeds, random, &[], outputs, Executable::run_with),
         )
     }
 
     pub(super) fn compile(&self, call: Call) -> Result<Compiled> {
-        let mut trace = Trace::with(&self.parameters, call.random);
-        let traced = self.trace(&mut trace, call)?;
+        let mut trace = Trace::new(Some(&self.parameters), call.random);
+        let (fetches, gradients) = self.trace(&mut trace, call)?;
         let budget = self.memory_budget.filter(|_| call.gradient);
-        let write = |segment| self.write(&trace, &traced, segment);
-        let (written, gradients) =
-            within_budget(budget, &self.device, call.steps, write, |(written, _)| {
-                &written.program
-            })?;
-        let externals = [self.parameters.flat().clone()];
-        let mut compiled = written.compile(
-            &self.device,
-            &externals,
-            &trace,
-            traced.inputs,
-            &traced.fetches,
-        )?;
-        compiled.add_fetch(gradients);
-        Ok(compiled)
+        let draft = |segment| self.draft(&trace, &fetches, &gradients, segment);
+        let draft = within_budget(budget, &self.device, call.steps, draft, |draft| {
+            &draft.program
+        })?;
+        draft.compile(&self.device, &trace)
     }
 
-    /// Lowers what was traced. `segment`: the steps of a segment of the recurrence.
-    fn write(
+    /// Lowers what was traced; the gradients of all weights are the last fetch. `segment`: the steps of a segment of the recurrence.
+    fn draft(
         &self,
         trace: &Trace,
-        traced: &Traced,
+        fetches: &[Var],
+        gradients: &[Var],
         segment: Option<usize>,
-    ) -> Result<(Written, Option<Slice>)> {
-        let mut program = Program::new();
-        let flat = self.parameters.external(&mut program);
-        let parameters = self.parameters.slices(flat);
-        let gradients = (!traced.gradients.is_empty())
-            .then(|| program.tensor("d.weights", self.parameters.flat().shape()));
-        let places = gradients.map_or(vec![], |flat| self.parameters.slices(flat));
+    ) -> Result<Draft> {
+        let mut draft = Draft::default();
+        let flat = self.parameters.flat();
+        let weights = self.parameters.slices(draft.external("the weights", flat));
+        let d_weights =
+            (!gradients.is_empty()).then(|| draft.program.tensor("d.weights", flat.shape()));
+        let places = d_weights.map_or(vec![], |flat| self.parameters.slices(flat));
         let request = Request {
-            parameters: &parameters,
-            weights: parameters.len(),
-            stores: traced.gradients.iter().copied().zip(places).collect(),
-            fetches: traced.fetches.clone(),
+            parameters: &weights,
+            weights: weights.len(),
+            stores: gradients.iter().copied().zip(places).collect(),
+            fetches: fetches.to_vec(),
             segment,
-            feed_together: false,
-            scalars: 0,
+            ..Request::default()
         };
-        let written = Written::new(trace, program, &request, |_, _| {})?;
-        Ok((written, gradients))
+        draft.lower(trace, &request)?;
+        draft.lowered.fetches.extend(d_weights);
+        Ok(draft)
     }
 
-    fn trace(&self, trace: &mut Trace, call: Call) -> Result<Traced> {
-        let stack = &self.stack;
-        let mut inputs = vec![];
-        let signature = |shape: Vec<usize>, has_lengths: bool| Signature {
-            shape,
-            dtype: Dtype::Float,
-            has_lengths,
-        };
-        let features = stack.input_size;
-        let mut x_shape = vec![call.steps, call.batch, features];
-        if stack.batch_first {
+    /// Writes a call. Returns what it gives, and the gradients of the weights in order.
+    fn trace(&self, trace: &mut Trace, call: Call) -> Result<(Vec<Var>, Vec<Var>)> {
+        let (stack, of) = (&self.stack, &self.stack.options);
+        let mut x_shape = vec![call.steps, call.batch, of.input_size];
+        if of.batch_first {
             x_shape.swap(0, 1);
         }
-        let batch_axis = usize::from(!stack.batch_first);
-        let (fed, slots) = trace.input_of("x", &signature(x_shape, call.lengths), batch_axis);
-        inputs.push(slots);
-        let x = self.time_major(trace, fed)?;
-        let states = |trace: &mut Trace, inputs: &mut Vec<_>, name: &str| -> Result<Vec<Var>> {
-            let mut layers = vec![];
-            for _ in 0..stack.layers {
-                let mut parts = vec![];
-                for state in 0..stack.cell.states() {
-                    let (_, len) = stack.state_part(state, call.batch);
-                    let (part, slots) = trace.input(name, &signature(vec![len], false));
-                    inputs.push(slots);
-                    parts.push(part);
-                }
-                layers.push(trace.graph.concat(&parts, 0)?);
-            }
-            Ok(layers)
+        let signature = Signature {
+            has_lengths: call.lengths,
+            ..Signature::float(x_shape)
         };
+        let fed = trace.input_of("x", &signature, usize::from(!of.batch_first));
+        let x = self.time_major(trace, fed)?;
         let initial = match call.initial {
-            true => Some(states(trace, &mut inputs, "initial states")?),
+            true => Some(self.states(trace, "initial states", call.batch)?),
             false => None,
         };
         let (y, last) = stack.forward(&mut trace.only_layer(), x, initial.as_deref())?;
-        let layers: Vec<_> = last.iter().map(|var| var.node).collect();
         let y = self.time_major(trace, y)?;
-        let by_state = |graph: &mut Graph, of: &[Var]| -> Result<Vec<Var>> {
-            let mut parts = vec![];
-            for layer in of {
-                for state in 0..stack.cell.states() {
-                    let (first, len) = stack.state_part(state, call.batch);
-                    parts.push(graph.slice(*layer, 0, first, len)?);
-                }
-            }
-            Ok(parts)
-        };
-        let mut traced = Traced {
-            fetches: vec![y],
-            gradients: vec![],
-            inputs,
-        };
-        traced.fetches.extend(by_state(&mut trace.graph, &last)?);
+        let mut fetches = vec![y];
+        fetches.extend(self.by_state(trace, &last, call.batch)?);
         if !call.gradient {
-            return Ok(traced);
+            return Ok((fetches, vec![]));
         }
         let y_shape = trace.graph.shape(y).to_vec();
-        let (d_y, slots) = trace.input("d.y", &signature(y_shape, false));
-        traced.inputs.push(slots);
-        let mut seeds = vec![(y, d_y)];
+        let mut seeds = vec![(y, trace.input("d.y", &Signature::float(y_shape)))];
         if call.d_last {
-            let d_last = states(trace, &mut traced.inputs, "d.states")?;
+            let d_last = self.states(trace, "d.states", call.batch)?;
             seeds.extend(last.iter().copied().zip(d_last));
         }
-        let weights: Vec<_> = trace.used_weights().into_iter().flatten().collect();
-        let of = [&weights[..], &[fed]].concat();
-        let mut gradients = trace.graph.gradients(&seeds, &of)?;
+        let weights = trace.used_weights().iter().flatten().copied();
+        let of: Vec<_> = weights.chain([fed]).collect();
+        let gradients = trace.graph.gradients(&seeds, &of)?.into_iter();
         let missing = "everything of a stack has a gradient";
-        let d_x = gradients.pop().flatten().expect(missing);
-        traced.fetches.push(d_x);
-        traced.gradients = gradients.into_iter().map(|d| d.expect(missing)).collect();
+        let mut gradients: Vec<_> = gradients.map(|d| d.expect(missing)).collect();
+        fetches.extend(gradients.pop());
         // The gradients of the initial states, whether these are given or zeros.
-        let d_initial = |layer: &usize| {
-            let nodes = trace.graph.nodes.iter();
-            let of = |op: &Op| matches!(op, Op::RecurrenceGradient { of, .. } if of == layer);
-            let node = nodes
-                .enumerate()
-                .find(|(_, node)| of(&node.op))
-                .map(|(node, _)| node);
+        let d_initial = |layer: &Var| {
+            let is_its =
+                |op: &Op| matches!(op, Op::RecurrenceGradient { of, .. } if *of == layer.node);
+            let node = trace.graph.nodes.iter().position(|node| is_its(&node.op));
             let node = node.expect(missing);
             Var { node, output: 1 }
         };
-        let d_initial: Vec<_> = layers.iter().map(d_initial).collect();
-        traced
-            .fetches
-            .extend(by_state(&mut trace.graph, &d_initial)?);
-        Ok(traced)
+        let d_initial: Vec<_> = last.iter().map(d_initial).collect();
+        fetches.extend(self.by_state(trace, &d_initial, call.batch)?);
+        Ok((fetches, gradients))
+    }
+
+    /// Adds inputs for all states. Returns each layer's.
+    fn states(&self, trace: &mut Trace, name: &str, batch: usize) -> Result<Vec<Var>> {
+        let of_layer = |_| {
+            let mut parts = vec![];
+            for state in 0..self.stack.cell.states() {
+                let (_, len) = self.stack.options.state_part(state, batch);
+                parts.push(trace.input(name, &Signature::float([len])));
+            }
+            trace.graph.concat(&parts, 0)
+        };
+        (0..self.stack.options.layers).map(of_layer).collect()
+    }
+
+    /// The states of each layer one by one.
+    fn by_state(&self, trace: &mut Trace, layers: &[Var], batch: usize) -> Result<Vec<Var>> {
+        let mut parts = vec![];
+        for layer in layers {
+            for state in 0..self.stack.cell.states() {
+                let (first, len) = self.stack.options.state_part(state, batch);
+                parts.push(trace.graph.slice(*layer, 0, first, len)?);
+            }
+        }
+        Ok(parts)
     }
 
     /// A value with its first two axes swapped, where the stack is batch-first.
     fn time_major(&self, trace: &mut Trace, value: Var) -> Result<Var> {
-        match self.stack.batch_first {
+        match self.stack.options.batch_first {
             true => trace.graph.permute_sequence(value),
             false => Ok(value),
         }
     }
-}
-
-/// A call as a graph.
-struct Traced {
-    inputs: Vec<InputSlots>,
-    fetches: Vec<Var>,
-    /// Of the weights, in order.
-    gradients: Vec<Var>,
 }

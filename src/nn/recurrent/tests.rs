@@ -1,6 +1,6 @@
 //! What a training program keeps between its passes.
 
-use super::stack::Stack;
+use super::config::Stack;
 use super::stack_model::{Call, StackModel};
 use crate::Device;
 use crate::nn::{Lstm, Recurrent};
@@ -52,11 +52,11 @@ fn kept_and_allowed(stack: Stack) -> (usize, usize) {
     let kept = kept.map(|spec| spec.len()).sum();
 
     let stack = model.stack();
-    let shape = stack.shape(CALL.steps, CALL.batch);
+    let shape = stack.options.shape(CALL.steps, CALL.batch);
     let rows = shape.rows();
-    let inner = RecurrentForward::inner_len(&stack.cell, &shape, stack.proj_size.is_some());
+    let inner = RecurrentForward::inner_len(&stack.cell, &shape, stack.options.proj_size.is_some());
     let layer = rows * (stack.cell.saved() * shape.hidden + shape.output) + inner;
-    (kept, stack.layers * layer)
+    (kept, stack.options.layers * layer)
 }
 
 /// K·T·B·H saved values a direction and y, which is there anyway; with a projection or late gates also what their product takes.

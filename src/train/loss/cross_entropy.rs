@@ -7,8 +7,8 @@ use crate::graph::{Type, Var};
 use crate::nn::Scope;
 
 /// −log softmax(output)\[class\] of every row (PyTorch's `nn.CrossEntropyLoss`), or −log output\[class\] where the output is a
-/// distribution already, as behind [`Softmax`](crate::nn::Softmax). Targets are class numbers (u32), of the output's shape without the last
-/// axis. A class past the last, which can only come from a tensor on the device, gives NaN.
+/// distribution already, as behind [`Softmax`](crate::nn::Softmax). Targets are class numbers (u32), of the output's shape
+/// without the last axis. A class past the last, which can only come from a tensor on the device, gives NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CrossEntropy;
 

@@ -1,6 +1,6 @@
 //! Adam and AdamW.
 
-use super::{Optimizer, Update, check, check_rate};
+use super::{Optimizer, Update, check_rate, check_share};
 use crate::error::Result;
 use crate::expr::{Expr, Lanes};
 
@@ -10,6 +10,7 @@ use crate::expr::{Expr, Lanes};
 /// g += decay·p;  m = β₁m + (1−β₁)g;  v = β₂v + (1−β₂)g²;  p −= (lr/c₁)·m / (√v/√c₂ + ε)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
 pub struct Adam {
     /// Learning rate.
     pub learning_rate: f64,
@@ -23,6 +24,7 @@ pub struct Adam {
 
 /// AdamW (Loshchilov & Hutter, 2019): [`Adam`] whose decay acts on the weights instead of on the gradients, p *= 1 − lr·decay.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
 pub struct AdamW(Adam);
 
 impl Adam {
@@ -36,25 +38,18 @@ impl Adam {
         }
     }
     /// Sets β₁ and β₂.
-    #[must_use]
-    pub fn betas(self, beta1: f64, beta2: f64) -> Self {
-        Self {
-            betas: (beta1, beta2),
-            ..self
-        }
+    pub fn betas(mut self, beta1: f64, beta2: f64) -> Self {
+        self.betas = (beta1, beta2);
+        self
     }
     /// Sets ε.
-    #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         Self { epsilon, ..self }
     }
     /// Sets the L2 penalty.
-    #[must_use]
-    pub fn weight_decay(self, weight_decay: f64) -> Self {
-        Self {
-            weight_decay,
-            ..self
-        }
+    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
+        self.weight_decay = weight_decay;
+        self
     }
 
     /// The step's numbers, with the decay on gradients and what is kept of weights. Differences are taken in f64, as f32 would lose digits of
@@ -112,14 +107,8 @@ impl Optimizer for Adam {
         check_rate("learning_rate", self.learning_rate)?;
         check_rate("weight_decay", self.weight_decay)?;
         check_rate("epsilon", self.epsilon)?;
-        let (beta1, beta2) = self.betas;
-        for (name, beta) in [("betas.0", beta1), ("betas.1", beta2)] {
-            check(
-                name,
-                beta,
-                (0.0..1.0).contains(&beta),
-                "at least 0 and less than 1",
-            )?;
+        for (name, beta) in [("betas.0", self.betas.0), ("betas.1", self.betas.1)] {
+            check_share(name, beta)?;
         }
         Ok(())
     }
@@ -131,17 +120,14 @@ impl AdamW {
         Self(Adam::new(learning_rate).weight_decay(0.01))
     }
     /// Sets the decay.
-    #[must_use]
     pub fn weight_decay(self, weight_decay: f64) -> Self {
         Self(self.0.weight_decay(weight_decay))
     }
     /// Sets β₁ and β₂.
-    #[must_use]
     pub fn betas(self, beta1: f64, beta2: f64) -> Self {
         Self(self.0.betas(beta1, beta2))
     }
     /// Sets ε.
-    #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         Self(self.0.epsilon(epsilon))
     }

@@ -6,7 +6,7 @@ mod sgd;
 pub use adam::{Adam, AdamW};
 pub use sgd::Sgd;
 
-use crate::error::{Error, Result};
+use crate::error::{Result, require};
 use crate::expr::Expr;
 use std::fmt::Debug;
 
@@ -47,7 +47,8 @@ pub trait Optimizer: Debug + Send + Sync {
         0
     }
 
-    /// The numbers of a step, which counts from 1, that [`Update::scalars`] gives: the host computes them in f64. Default: the learning rate.
+    /// The numbers of a step, which counts from 1, that [`Update::scalars`] gives: the host computes them in f64. Those that stay the same
+    /// can as well be constants of the expression. Default: the learning rate.
     fn scalars(&self, step: u64, learning_rate: f64) -> Vec<f64> {
         let _ = step;
         vec![learning_rate]
@@ -59,7 +60,7 @@ pub trait Optimizer: Debug + Send + Sync {
     /// `Ok` where every number is in its range. Default: `Ok`.
     ///
     /// # Errors
-    /// [`Error::Argument`] that names the number.
+    /// [`Error::Argument`](crate::Error::Argument) that names the number.
     fn check(&self) -> Result<()> {
         Ok(())
     }
@@ -79,16 +80,14 @@ pub struct Update<'a, 't> {
     pub scalars: &'a [Expr<'t>],
 }
 
-/// `Ok` where a number is in its range.
-fn check(name: &str, value: f64, fits: bool, expected: &str) -> Result<()> {
-    match fits {
-        true => Ok(()),
-        false => Err(Error::argument(name, value, expected)),
-    }
-}
-
 /// `Ok` for a finite number, at least 0.
 pub(super) fn check_rate(name: &str, value: f64) -> Result<()> {
     let fits = value.is_finite() && value >= 0.0;
-    check(name, value, fits, "a finite number, at least 0")
+    require(name, value, fits, "a finite number, at least 0")
+}
+
+/// `Ok` for what is kept of a mean from step to step.
+fn check_share(name: &str, value: f64) -> Result<()> {
+    let fits = (0.0..1.0).contains(&value);
+    require(name, value, fits, "at least 0 and less than 1")
 }

@@ -1,7 +1,7 @@
 //! Gradient descent.
 
-use super::{Optimizer, Update, check, check_rate};
-use crate::error::Result;
+use super::{Optimizer, Update, check_rate};
+use crate::error::{Result, require};
 use crate::expr::Expr;
 
 /// Stochastic gradient descent, with momentum, Nesterov's look-ahead and L2 weight decay:
@@ -10,6 +10,7 @@ use crate::expr::Expr;
 /// g += decay·p;  v = momentum·v + g;  p −= lr·v, or lr·(g + momentum·v)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
 pub struct Sgd {
     /// Learning rate.
     pub learning_rate: f64,
@@ -32,12 +33,10 @@ impl Sgd {
         }
     }
     /// Sets the momentum, commonly 0.9.
-    #[must_use]
     pub fn momentum(self, momentum: f64) -> Self {
         Self { momentum, ..self }
     }
     /// Looks ahead (Nesterov). Needs momentum.
-    #[must_use]
     pub fn nesterov(self) -> Self {
         Self {
             nesterov: true,
@@ -45,12 +44,9 @@ impl Sgd {
         }
     }
     /// Sets the L2 penalty.
-    #[must_use]
-    pub fn weight_decay(self, weight_decay: f64) -> Self {
-        Self {
-            weight_decay,
-            ..self
-        }
+    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
+        self.weight_decay = weight_decay;
+        self
     }
 }
 
@@ -83,11 +79,7 @@ impl Optimizer for Sgd {
         check_rate("weight_decay", self.weight_decay)?;
         check_rate("momentum", self.momentum)?;
         let fits = !self.nesterov || self.momentum > 0.0;
-        check(
-            "momentum",
-            self.momentum,
-            fits,
-            "more than 0 for Nesterov's step",
-        )
+        let expected = "more than 0 for Nesterov's step";
+        require("momentum", self.momentum, fits, expected)
     }
 }

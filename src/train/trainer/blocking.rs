@@ -9,26 +9,17 @@ use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
 impl Trainer {
-    /// Blocking [`Trainer::take_loss_async`].
-    ///
-    /// # Errors
-    /// As [`Trainer::take_loss_async`].
+    /// Blocking [`Trainer::take_loss_async`], with its errors.
     pub fn take_loss(&mut self) -> Result<f64> {
         pollster::block_on(self.take_loss_async())
     }
 
-    /// Blocking [`Trainer::evaluate_async`].
-    ///
-    /// # Errors
-    /// As [`Trainer::evaluate_async`].
+    /// Blocking [`Trainer::evaluate_async`], with its errors.
     pub fn evaluate(&mut self, data: &dyn Dataset, batch_size: usize) -> Result<f64> {
         pollster::block_on(self.evaluate_async(data, batch_size))
     }
 
-    /// Blocking [`Trainer::measure_async`].
-    ///
-    /// # Errors
-    /// As [`Trainer::measure_async`].
+    /// Blocking [`Trainer::measure_async`], with its errors.
     pub fn measure(
         &mut self,
         data: &dyn Dataset,
@@ -38,18 +29,12 @@ impl Trainer {
         pollster::block_on(self.measure_async(data, batch_size, metrics))
     }
 
-    /// Blocking [`Trainer::gradients_async`].
-    ///
-    /// # Errors
-    /// As [`Trainer::gradients_async`].
+    /// Blocking [`Trainer::gradients_async`], with its errors.
     pub fn gradients<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
         pollster::block_on(self.gradients_async())
     }
 
-    /// Blocking [`Trainer::gradient_norm_async`].
-    ///
-    /// # Errors
-    /// As [`Trainer::gradient_norm_async`].
+    /// Blocking [`Trainer::gradient_norm_async`], with its errors.
     pub fn gradient_norm(&self) -> Result<Option<f64>> {
         pollster::block_on(self.gradient_norm_async())
     }

@@ -3,7 +3,7 @@
 use super::Trainer;
 use super::sum::DeviceSum;
 use super::update::{Group, assign};
-use crate::error::{Error, Result};
+use crate::error::{Result, require};
 use crate::nn::{Model, ShapeCache};
 use crate::tensor::Tensor;
 use crate::train::loss::{Loss, Mse};
@@ -34,15 +34,13 @@ impl TrainerBuilder {
     }
 
     /// Sets the loss. Default: mean squared error.
-    pub fn loss(self, loss: impl Loss + 'static) -> Self {
-        Self {
-            loss: Box::new(loss),
-            ..self
-        }
+    pub fn loss(mut self, loss: impl Loss + 'static) -> Self {
+        self.loss = Box::new(loss);
+        self
     }
 
-    /// Gives the weights whose names start with a prefix an optimizer of their own: another rate, another decay. Of several groups that fit, the
-    /// first counts.
+    /// Gives the weights whose names start with a prefix an optimizer of their own: another rate, another decay. Of several
+    /// groups that fit, the first counts.
     pub fn group(mut self, prefix: impl Into<String>, optimizer: impl Optimizer + 'static) -> Self {
         self.groups
             .push(Group::new(prefix, Some(Box::new(optimizer))));
@@ -57,11 +55,9 @@ impl TrainerBuilder {
 
     /// Scales all gradients down so that their global norm is at most `max_norm` (PyTorch's `clip_grad_norm_`). Default: no
     /// clipping.
-    pub fn clip_norm(self, max_norm: f64) -> Self {
-        Self {
-            clip_norm: Some(max_norm),
-            ..self
-        }
+    pub fn clip_norm(mut self, max_norm: f64) -> Self {
+        self.clip_norm = Some(max_norm);
+        self
     }
 
     /// Holds the memory that a training step works in to this many bytes; `None` for no bound. Default: none.
@@ -74,12 +70,10 @@ impl TrainerBuilder {
     /// Gradients are the same but for the order of their sums. Segments are never much shorter than √T, so y, its gradient
     /// and the batch are most of what is left, and the time is that of up to one forward pass more.
     ///
-    /// A step whose least is above the budget gives an [`Error::Argument`] that says how much it is.
-    pub fn memory_budget(self, bytes: impl Into<Option<usize>>) -> Self {
-        Self {
-            memory_budget: bytes.into(),
-            ..self
-        }
+    /// A step whose least is above the budget gives an [`Error::Argument`](crate::Error::Argument) that says how much it is.
+    pub fn memory_budget(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.memory_budget = bytes.into();
+        self
     }
 
     /// Sets the seed of what is dropped at random, which is a function of it and the number of the step. Default: 0.
@@ -90,25 +84,16 @@ impl TrainerBuilder {
     /// The trainer.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a number outside its range, or a group that fits no weight; [`Error::OutOfMemory`].
+    /// [`Error::Argument`](crate::Error::Argument) for a number outside its range, or a group that fits no weight;
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn build(self) -> Result<Trainer> {
         let Self {
-            model,
-            loss,
-            mut groups,
-            clip_norm,
-            memory_budget,
-            seed,
+            model, mut groups, ..
         } = self;
-        for group in &groups {
-            group.check()?;
-        }
-        if let Some(max_norm) = clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
-            return Err(Error::argument(
-                "max_norm",
-                max_norm,
-                "a finite number above 0",
-            ));
+        groups.iter().try_for_each(Group::check)?;
+        if let Some(norm) = self.clip_norm {
+            let fits = norm.is_finite() && norm > 0.0;
+            require("max_norm", norm, fits, "a finite number above 0")?;
         }
         assign(&mut groups, model.parameters())?;
         let device = model.device();
@@ -116,16 +101,16 @@ impl TrainerBuilder {
         let states = groups.iter().map(Group::states).max().unwrap_or(0);
         let state = |_| Tensor::named(device, "the optimizer's state", &weights);
         Ok(Trainer {
-            loss,
+            loss: self.loss,
             learning_rate: groups[0].optimizer().learning_rate(),
             groups,
-            clip_norm,
-            memory_budget,
+            clip_norm: self.clip_norm,
+            memory_budget: self.memory_budget,
             gradients: Tensor::named(device, "the gradients", &weights)?,
             states: (0..states).map(state).collect::<Result<_>>()?,
             clip: Tensor::named(device, "the gradient norm", &[2])?,
             steps: 0,
-            seed,
+            seed: self.seed,
             training_loss: DeviceSum::new(device, 1)?,
             training: ShapeCache::default(),
             measured: vec![],

@@ -16,11 +16,10 @@ use super::loss::Loss;
 use super::metric::Metric;
 use super::optimizer::{Optimizer, check_rate};
 use crate::Real;
-use crate::data::{Batch, Dataset};
-use crate::error::{Error, Result, check_positive};
-use crate::executable::{Executable, TensorCopy};
-use crate::lower::bytes_of;
-use crate::nn::{Besides, Feed, Model, ShapeCache, Signature};
+use crate::data::{Batch, Dataset, Sequence};
+use crate::error::{Result, check_positive};
+use crate::executable::Executable;
+use crate::nn::{Compiled, Draw, Execute, Feed, Model, ShapeCache, Signature, signatures};
 use crate::profile::ExecutionPlan;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::profile::Profile;
@@ -67,8 +66,8 @@ pub struct Trainer {
     measured: Vec<String>,
     evaluation_sums: DeviceSum,
     evaluation: ShapeCache<Vec<Signature>, StepProgram>,
-    /// The optimizer's step alone, for gradients of the caller's own, and where its numbers are.
-    update: Option<(Executable, crate::program::Slice)>,
+    /// The optimizer's step alone, for gradients of the caller's own.
+    update: Option<Compiled>,
 }
 
 impl Trainer {
@@ -109,7 +108,7 @@ impl Trainer {
     /// Changes the learning rate from the next step on; those of groups in proportion.
     ///
     /// # Errors
-    /// [`Error::Argument`] where it is negative or not finite.
+    /// [`Error::Argument`](crate::Error::Argument) where it is negative or not finite.
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
         check_rate("learning_rate", learning_rate)?;
         self.learning_rate = learning_rate;
@@ -117,22 +116,16 @@ impl Trainer {
     }
 
     /// The bytes that a training step with such a batch works in, see [`TrainerBuilder::memory_budget`].
-    ///
-    /// # Errors
-    /// As [`Trainer::step`].
+    /// Errors as [`Trainer::step`].
     pub fn step_memory(&self, batch: &Batch) -> Result<usize> {
-        let feeds = self.feeds(batch)?;
-        bytes_of(&self.write_step(&feeds)?.program, self.model.device())
+        self.bytes_of_step(&self.feeds(batch)?)
     }
 
-    /// What a training step on a batch of this shape does, and the memory it takes; nothing runs.
-    ///
-    /// # Errors
-    /// As [`Trainer::step`].
+    /// What a training step on a batch of this shape does, and the memory it takes; nothing runs. Errors as [`Trainer::step`].
     pub fn plan(&self, batch: &Batch) -> Result<ExecutionPlan> {
         let feeds = self.feeds(batch)?;
         let plan = |program: &StepProgram| Ok(program.compiled.executable.plan());
-        let compile = || self.compile_step(&feeds);
+        let compile = |_: &_| self.compile_step(&feeds);
         self.training
             .with(self.model.device(), signatures(&feeds), compile, plan)
     }
@@ -140,51 +133,57 @@ impl Trainer {
     /// One training step: changes the weights. On a GPU it does not wait.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::Argument`] where the batch does not fit, or the memory budget is too small; the GPU's errors.
+    /// [`Error::Shape`](crate::Error::Shape) and [`Error::Argument`](crate::Error::Argument) where the batch does not fit, or the memory
+    /// budget is too small; the GPU's errors.
     pub fn step(&mut self, batch: &Batch) -> Result<()> {
         self.step_with(batch, Executable::run_with)
     }
 
     /// One training step, as [`Trainer::step`], each part of it timed. Waits until it is done.
-    ///
-    /// # Errors
-    /// As [`Trainer::step`] and [`Executable::profile`].
+    /// Errors as [`Trainer::step`] and [`Executable::profile`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn profile_step(&mut self, batch: &Batch) -> Result<Profile> {
         self.step_with(batch, Executable::profile_with)
     }
 
     /// One training step, its program run by `execute`.
-    fn step_with<R>(
-        &mut self,
-        batch: &Batch,
-        execute: impl FnOnce(&Executable, &[TensorCopy<'_>], &[TensorCopy<'_>]) -> Result<R>,
-    ) -> Result<R> {
-        let feeds = self.feeds(batch)?;
-        let scalars = self.scalars();
-        let besides = Besides {
-            random: (self.seed, self.steps),
-            scalars: &scalars,
-        };
-        let compile = || self.compile_step(&feeds);
-        let device = self.model.device();
-        let result = self
-            .training
-            .with(device, signatures(&feeds), compile, |program| {
-                program.check(batch)?;
-                program.compiled.run(&feeds, besides, &[], execute)
-            })?;
+    fn step_with<R>(&mut self, batch: &Batch, execute: Execute<R>) -> Result<R> {
+        let (random, scalars) = ((self.seed, self.steps), self.scalars());
+        let compile = |feeds: &[Feed<'_>]| self.compile_step(feeds);
+        let result = self.run_on(&self.training, batch, compile, (random, &scalars), execute)?;
         self.steps += 1;
         self.training_loss.examples += batch.examples();
         Ok(result)
     }
 
-    /// One step of the optimizer with gradients of the caller's own, clipping included. `gradients`: one for each weight, by name; those of
-    /// frozen weights have no effect.
+    /// Runs the program for a batch's signature, or what is compiled for it.
+    fn run_on<R>(
+        &self,
+        programs: &ShapeCache<Vec<Signature>, StepProgram>,
+        batch: &Batch,
+        compile: impl FnOnce(&[Feed<'_>]) -> Result<StepProgram>,
+        (random, scalars): (Draw, &[f64]),
+        execute: Execute<R>,
+    ) -> Result<R> {
+        let feeds = self.feeds(batch)?;
+        let (device, key) = (self.model.device(), signatures(&feeds));
+        programs.with(
+            device,
+            key,
+            |_| compile(&feeds),
+            |program| {
+                program.check(batch)?;
+                program.compiled.run(&feeds, random, scalars, &[], execute)
+            },
+        )
+    }
+
+    /// One step of the optimizer with gradients of the caller's own, clipping included. `gradients`: one for each weight, by
+    /// name; those of frozen weights have no effect.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a gradient that is missing or one too many, [`Error::Shape`] for one of another shape; the GPU's
-    /// errors.
+    /// [`Error::Argument`](crate::Error::Argument) for a gradient that is missing or one too many,
+    /// [`Error::Shape`](crate::Error::Shape) for one of another shape; the GPU's errors.
     pub fn apply_gradients<F: Real>(
         &mut self,
         gradients: &BTreeMap<String, ArrayD<F>>,
@@ -198,12 +197,9 @@ impl Trainer {
         if self.update.is_none() {
             self.update = Some(self.compile_update()?);
         }
-        if let Some((update, scalars)) = &self.update {
-            let numbers = self.scalars();
-            update
-                .tensor(scalars.tensor)
-                .write_slice(scalars.offset, &numbers)?;
-            update.run()?;
+        if let Some(update) = &self.update {
+            let run = Executable::run_with;
+            update.run(&[], (0, 0), &self.scalars(), &[], run)?;
         }
         self.steps += 1;
         Ok(())
@@ -213,15 +209,10 @@ impl Trainer {
     /// Waits for them.
     ///
     /// # Errors
-    /// [`Error::Argument`] where there was no step; [`Error::DeviceLost`].
+    /// [`Error::Argument`](crate::Error::Argument) where there was no step; [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub async fn take_loss_async(&mut self) -> Result<f64> {
-        if self.training_loss.examples == 0 {
-            return Err(Error::argument(
-                "steps since the last take_loss",
-                0,
-                "at least 1",
-            ));
-        }
+        let examples = self.training_loss.examples;
+        check_positive("steps since the last take_loss", examples)?;
         Ok(self.training_loss.take().await?[0])
     }
 
@@ -232,15 +223,12 @@ impl Trainer {
     /// The mean loss over a data set, in batches of `batch_size`. The weights stay as they are.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an empty data set or a batch size of 0; as [`Trainer::step`].
+    /// [`Error::Argument`](crate::Error::Argument) for an empty data set or a batch size of 0; as [`Trainer::step`].
     pub async fn evaluate_async(&mut self, data: &dyn Dataset, batch_size: usize) -> Result<f64> {
         Ok(self.measure_async(data, batch_size, &[]).await?[0])
     }
 
-    /// The mean loss over a data set, then the value of each metric.
-    ///
-    /// # Errors
-    /// As [`Trainer::evaluate_async`].
+    /// The mean loss over a data set, then the value of each metric. Errors as [`Trainer::evaluate_async`].
     pub async fn measure_async(
         &mut self,
         data: &dyn Dataset,
@@ -249,10 +237,8 @@ impl Trainer {
     ) -> Result<Vec<f64>> {
         check_positive("batch_size", batch_size)?;
         check_positive("examples", data.len())?;
-        let names: Vec<_> = metrics
-            .iter()
-            .map(|metric| metric.name().to_owned())
-            .collect();
+        let names = metrics.iter().map(|metric| metric.name().to_owned());
+        let names: Vec<_> = names.collect();
         if self.measured != names {
             self.evaluation_sums = DeviceSum::new(self.model.device(), 1 + metrics.len())?;
             self.evaluation = ShapeCache::default();
@@ -262,16 +248,9 @@ impl Trainer {
         let numbers: Vec<_> = (0..data.len()).collect();
         for numbers in numbers.chunks(batch_size) {
             let batch = data.batch(numbers);
-            let feeds = self.feeds(&batch)?;
-            let compile = || self.compile_evaluation(&feeds, metrics);
-            let device = self.model.device();
-            self.evaluation
-                .with(device, signatures(&feeds), compile, |program| {
-                    program.check(&batch)?;
-                    program
-                        .compiled
-                        .run(&feeds, Besides::default(), &[], Executable::run_with)
-                })?;
+            let compile = |feeds: &[Feed<'_>]| self.compile_evaluation(feeds, metrics);
+            let (programs, run) = (&self.evaluation, Executable::run_with);
+            self.run_on(programs, &batch, compile, ((0, 0), &[]), run)?;
             self.evaluation_sums.examples += batch.examples();
         }
         let mut values = self.evaluation_sums.take().await?;
@@ -284,7 +263,7 @@ impl Trainer {
     /// The gradients of the last step, by weight, before clipping.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub async fn gradients_async<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
         self.model.parameters().read(&self.gradients).await
     }
@@ -292,7 +271,7 @@ impl Trainer {
     /// The global norm of the last step's gradients, before clipping. `None` without clipping, where it is not computed.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub async fn gradient_norm_async(&self) -> Result<Option<f64>> {
         match self.clip_norm {
             Some(_) => Ok(Some(self.clip.read_slice::<f64>(0, 1).await?[0])),
@@ -302,11 +281,7 @@ impl Trainer {
 
     /// What a batch feeds, where it fits the model: its inputs, then its target.
     fn feeds<'a>(&self, batch: &'a Batch) -> Result<Vec<Feed<'a>>> {
-        let mut feeds: Vec<_> = batch
-            .inputs
-            .iter()
-            .map(crate::data::Sequence::feed)
-            .collect();
+        let mut feeds: Vec<_> = batch.inputs.iter().map(Sequence::feed).collect();
         self.model.check(&feeds)?;
         let device = self.model.device();
         for (spec, input) in self.model.inputs().iter().zip(&batch.inputs) {
@@ -316,8 +291,4 @@ impl Trainer {
         feeds.push(Feed::from(&batch.target));
         Ok(feeds)
     }
-}
-
-fn signatures(feeds: &[Feed<'_>]) -> Vec<Signature> {
-    feeds.iter().map(Feed::signature).collect()
 }

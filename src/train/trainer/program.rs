@@ -1,16 +1,14 @@
 //! The programs of training steps and evaluations: traced and compiled for a batch's signature.
 
 use super::Trainer;
-use super::update::Externals;
 use crate::data::Batch;
-use crate::error::{Error, Result};
+use crate::error::{Result, check_shape, require};
 use crate::graph::{Dtype, Type, Var};
-use crate::lower::{Request, within_budget};
-use crate::nn::{Compiled, Feed, InputSlots, Signature, Trace, Written};
-use crate::tensor::Tensor;
+use crate::lower::{Request, bytes_of, within_budget};
+use crate::nn::{Compiled, Draft, Feed, Signature, Trace, signatures};
 use crate::train::loss::Reduction;
 use crate::train::metric::Metric;
-use crate::train::reduce::Elements;
+use crate::train::reduce::{Elements, masked};
 
 /// A program for one signature, and what each batch is checked for.
 #[derive(Debug)]
@@ -48,90 +46,65 @@ impl StepProgram {
 /// A step or an evaluation as a graph.
 struct Traced {
     trace: Trace,
-    inputs: Vec<InputSlots>,
     output: Var,
     target: Var,
-    /// The input whose lengths the output has.
-    lengths_of: Option<usize>,
+}
+
+/// What a step computes: the sum of losses so far, and the gradient of each weight.
+struct Step {
+    total: Var,
+    gradients: Vec<Option<Var>>,
 }
 
 impl Trainer {
     /// Traces the model, and the target as one more input.
     fn trace(&self, feeds: &[Feed<'_>], training: bool) -> Result<Traced> {
-        let signatures: Vec<Signature> = feeds.iter().map(Feed::signature).collect();
+        let signatures = signatures(feeds);
         let [inputs @ .., target] = &signatures[..] else {
             unreachable!("there is a target")
         };
-        let mut trace = Trace::with(self.model.parameters(), training);
-        let (output, mut slots) = self.model.trace(&mut trace, inputs)?;
+        let mut trace = Trace::new(Some(self.model.parameters()), training);
+        let output = self.model.trace(&mut trace, inputs)?;
         let ty = trace.graph.ty(output);
         check_target(target, &self.loss.target(ty), self.loss.classes(ty))?;
-        let lengths = ty.lengths;
-        let lengths_of = slots
-            .iter()
-            .position(|slots| trace.are_lengths_of(slots, lengths));
-        let (target, own) = trace.input("target", target);
-        slots.push(own);
+        let target = trace.input("target", target);
         Ok(Traced {
             trace,
-            inputs: slots,
             output,
             target,
-            lengths_of,
         })
     }
 
     /// The elements of the loss.
-    fn elements(&self, traced: &mut Traced) -> Result<Elements> {
-        let mut scope = traced.trace.root();
-        let values = self
-            .loss
-            .elements(&mut scope, traced.output, traced.target)?;
+    fn elements(&self, of: &mut Traced) -> Result<Elements> {
+        let mut scope = of.trace.root();
+        let values = self.loss.elements(&mut scope, of.output, of.target)?;
         let reduction = self.loss.reduction();
-        Ok(Elements::new(&mut scope, values, traced.output, reduction))
+        Ok(Elements::new(&mut scope, values, of.output, reduction))
     }
 
-    fn program(&self, traced: &Traced, compiled: Compiled) -> StepProgram {
-        let output = traced.trace.graph.ty(traced.output);
-        StepProgram {
-            compiled,
-            classes: self.loss.classes(output),
-            lengths_of: traced.lengths_of,
-        }
-    }
-
-    pub(super) fn compile_step(&self, feeds: &[Feed<'_>]) -> Result<StepProgram> {
-        let (mut traced, gradients, total) = self.trace_step(feeds)?;
-        let (written, tensors) = self.within_budget(feeds, &traced, &gradients, total)?;
-        let inputs = std::mem::take(&mut traced.inputs);
-        let device = self.model.device();
-        let compiled = written.compile(device, &tensors, &traced.trace, inputs, &[])?;
-        Ok(self.program(&traced, compiled))
-    }
-
-    /// The program of a step.
-    pub(super) fn write_step(&self, feeds: &[Feed<'_>]) -> Result<Written> {
-        let (traced, gradients, total) = self.trace_step(feeds)?;
-        Ok(self.within_budget(feeds, &traced, &gradients, total)?.0)
-    }
-
-    fn within_budget(
-        &self,
-        feeds: &[Feed<'_>],
-        traced: &Traced,
-        gradients: &[Option<Var>],
-        total: Var,
-    ) -> Result<(Written, Vec<Tensor>)> {
-        let steps = feeds[0].signature().shape[0];
-        let device = self.model.device();
-        let write = |segment| self.write(traced, gradients, total, segment);
-        within_budget(self.memory_budget, device, steps, write, |(written, _)| {
-            &written.program
+    fn compile(&self, of: &Traced, draft: Draft) -> Result<StepProgram> {
+        Ok(StepProgram {
+            compiled: draft.compile(self.model.device(), &of.trace)?,
+            classes: self.loss.classes(of.trace.graph.ty(of.output)),
+            lengths_of: of.trace.input_with_lengths_of(of.output),
         })
     }
 
+    pub(super) fn compile_step(&self, feeds: &[Feed<'_>]) -> Result<StepProgram> {
+        let (traced, step) = self.trace_step(feeds)?;
+        self.compile(&traced, self.draft_step(feeds, &traced, &step)?)
+    }
+
+    /// The bytes that a step works in.
+    pub(super) fn bytes_of_step(&self, feeds: &[Feed<'_>]) -> Result<usize> {
+        let (traced, step) = self.trace_step(feeds)?;
+        let draft = self.draft_step(feeds, &traced, &step)?;
+        bytes_of(&draft.program, self.model.device())
+    }
+
     /// Traces a step: the model, its loss, and the gradients of all weights.
-    fn trace_step(&self, feeds: &[Feed<'_>]) -> Result<(Traced, Vec<Option<Var>>, Var)> {
+    fn trace_step(&self, feeds: &[Feed<'_>]) -> Result<(Traced, Step)> {
         let mut traced = self.trace(feeds, true)?;
         let elements = self.elements(&mut traced)?;
         let output = traced.output;
@@ -142,61 +115,58 @@ impl Trainer {
         let total = elements.reduced(&mut scope, Some((sum, examples)));
         let seed = scope.constant(&[], 1.0);
         let d_output = scope.gradients(&[(loss, seed)], &[output])?[0];
-        let trained = self.trained_slots();
-        let weights = traced.trace.used_weights();
-        let of: Vec<_> = (weights.iter().zip(&trained))
-            .filter_map(|(var, trained)| var.filter(|_| *trained))
-            .collect();
-        let mut gradients = vec![None; weights.len()];
+        let used = traced.trace.used_weights().iter().zip(self.trained_slots());
+        let trained: Vec<_> = used.map(|(var, trained)| var.filter(|_| trained)).collect();
+        let mut gradients = vec![None; trained.len()];
         if let Some(d_output) = d_output {
             let mut scope = traced.trace.root();
             // What lies past the lengths has no effect, whatever it is.
-            let d_output = Elements::masked(&mut scope, d_output, output)?;
-            let mut found = scope.gradients(&[(output, d_output)], &of)?.into_iter();
-            for (slot, gradient) in gradients.iter_mut().enumerate() {
-                if trained[slot] && weights[slot].is_some() {
-                    *gradient = found.next().flatten();
-                }
-            }
+            let d_output = masked(&mut scope, d_output, output);
+            let of: Vec<_> = trained.iter().copied().flatten().collect();
+            let found = scope.gradients(&[(output, d_output)], &of)?;
+            let places = gradients.iter_mut().zip(&trained);
+            let places = places.filter(|(_, var)| var.is_some());
+            places
+                .zip(found)
+                .for_each(|((gradient, _), own)| *gradient = own);
         }
-        Ok((traced, gradients, total))
+        Ok((traced, Step { total, gradients }))
+    }
+
+    /// A step within the memory budget.
+    fn draft_step(&self, feeds: &[Feed<'_>], of: &Traced, step: &Step) -> Result<Draft> {
+        let steps = feeds[0].signature().shape[0];
+        let device = self.model.device();
+        let draft = |segment| self.draft(of, step, segment);
+        within_budget(self.memory_budget, device, steps, draft, |draft| {
+            &draft.program
+        })
     }
 
     /// Lowers a step, with clipping and the optimizers behind it. `segment`: the steps of a segment of a recurrence.
-    fn write(
-        &self,
-        traced: &Traced,
-        gradients: &[Option<Var>],
-        total: Var,
-        segment: Option<usize>,
-    ) -> Result<(Written, Vec<Tensor>)> {
-        let mut externals = Externals::new();
-        let places = self.places(&mut externals);
-        let sum = externals.add("the loss", &self.training_loss.sums);
+    fn draft(&self, of: &Traced, step: &Step, segment: Option<usize>) -> Result<Draft> {
+        let mut draft = Draft::default();
+        let places = self.places(&mut draft);
+        let sum = draft.external("the loss", &self.training_loss.sums);
         let parameters = self.model.parameters();
-        let mut slices = parameters.slices(places.weights);
-        let weights = slices.len();
-        slices.push(sum);
-        let to = parameters.slices(places.gradients);
-        let mut stores = vec![(total, sum)];
-        for (gradient, to) in gradients.iter().zip(to) {
-            stores.extend(gradient.map(|gradient| (gradient, to)));
-        }
+        let weights = parameters.slices(places.weights);
+        let gradients = step.gradients.iter().copied();
+        let gradients = gradients.zip(parameters.slices(places.gradients));
+        let gradients = gradients.filter_map(|(gradient, to)| Some((gradient?, to)));
         let request = Request {
-            parameters: &slices,
-            weights,
-            stores,
-            fetches: vec![],
+            weights: weights.len(),
+            parameters: &[&weights[..], &[sum]].concat(),
+            stores: std::iter::once((step.total, sum))
+                .chain(gradients)
+                .collect(),
             segment,
             feed_together: self.model.device().is_gpu(),
             scalars: self.scalars().len(),
+            ..Request::default()
         };
-        let Externals { program, tensors } = externals;
-        let written = Written::new(&traced.trace, program, &request, |program, lowered| {
-            let scalars = lowered.scalars.expect("optimizers have numbers");
-            self.push_update(program, &places, scalars);
-        })?;
-        Ok((written, tensors))
+        draft.lower(&of.trace, &request)?;
+        self.push_update(&mut draft, &places);
+        Ok(draft)
     }
 
     pub(super) fn compile_evaluation(
@@ -216,16 +186,16 @@ impl Trainer {
             let values = metric.elements(&mut scope, output, traced.target)?;
             elements.push(Elements::new(&mut scope, values, output, Reduction::Mean));
         }
-        let mut externals = Externals::new();
-        let flat = externals.add("the weights", self.model.parameters().flat());
-        let sums = externals.add("the loss", &self.evaluation_sums.sums);
-        let mut slices = self.model.parameters().slices(flat);
+        let mut draft = Draft::default();
+        let parameters = self.model.parameters();
+        let flat = draft.external("the weights", parameters.flat());
+        let sums = draft.external("the loss", &self.evaluation_sums.sums);
+        let mut slices = parameters.slices(flat);
         let weights = slices.len();
         let mut stores = vec![];
         for (index, elements) in elements.iter().enumerate() {
             let sum = traced.trace.variable(index, Type::float([1]));
-            let mut scope = traced.trace.root();
-            let total = elements.reduced(&mut scope, Some((sum, examples)));
+            let total = elements.reduced(&mut traced.trace.root(), Some((sum, examples)));
             slices.push(sums.part(index, 1));
             stores.push((total, sums.part(index, 1)));
         }
@@ -236,28 +206,24 @@ impl Trainer {
             feed_together: self.model.device().is_gpu(),
             ..Request::default()
         };
-        let Externals { program, tensors } = externals;
-        let written = Written::new(&traced.trace, program, &request, |_, _| {})?;
-        let inputs = std::mem::take(&mut traced.inputs);
-        let device = self.model.device();
-        let compiled = written.compile(device, &tensors, &traced.trace, inputs, &[])?;
-        Ok(self.program(&traced, compiled))
+        draft.lower(&traced.trace, &request)?;
+        self.compile(&traced, draft)
     }
 }
 
 /// `Ok` where a target is of a type: class numbers below `classes`, where it says so.
 fn check_target(got: &Signature, expected: &Type, classes: Option<usize>) -> Result<()> {
-    crate::error::check_shape("target", &got.shape, &expected.shape)?;
-    if got.dtype == expected.dtype {
-        return Ok(());
-    }
-    let (got, expected) = match expected.dtype {
+    check_shape("target", &got.shape, &expected.shape)?;
+    let fits = got.dtype == expected.dtype;
+    match expected.dtype {
         Dtype::Index => {
             let range = classes.map(|count| format!(" 0 to {}", count.saturating_sub(1)));
             let expected = format!("class numbers{} as u32", range.unwrap_or_default());
-            ("floats", expected)
+            require("target", "floats", fits, expected)
         }
-        Dtype::Float => ("class numbers", "floats like the model's output".to_owned()),
-    };
-    Err(Error::argument("target", got, expected))
+        Dtype::Float => {
+            let expected = "floats like the model's output";
+            require("target", "class numbers", fits, expected)
+        }
+    }
 }

@@ -2,11 +2,10 @@
 
 use super::Trainer;
 use crate::error::{Error, Result};
-use crate::executable::Executable;
 use crate::expr::{Fold, Lanes, Tape};
-use crate::nn::Parameters;
-use crate::program::{Map, Operand, Pointwise, Program, Reduce, Slice, View};
-use crate::tensor::Tensor;
+use crate::lower::Request;
+use crate::nn::{Compiled, Draft, Parameters, Trace};
+use crate::program::{Map, Operand, Pointwise, Reduce, Slice, View};
 use crate::train::optimizer::{Optimizer, Update};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -33,15 +32,11 @@ impl Group {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        self.optimizer
-            .as_ref()
-            .map_or(Ok(()), |optimizer| optimizer.check())
+        self.optimizer.as_ref().map_or(Ok(()), |own| own.check())
     }
 
     pub(super) fn states(&self) -> usize {
-        self.optimizer
-            .as_ref()
-            .map_or(0, |optimizer| optimizer.states())
+        self.optimizer.as_ref().map_or(0, |own| own.states())
     }
 
     /// The optimizer of a group that is not frozen, as the first is not.
@@ -54,21 +49,19 @@ impl Group {
 
 /// Gives every weight to its group.
 pub(super) fn assign(groups: &mut [Group], parameters: &Parameters) -> Result<()> {
-    let places: Vec<_> = parameters.places().collect();
+    let specs = parameters.specs();
     let end = parameters.flat().len();
-    for (slot, (name, start)) in places.iter().enumerate() {
+    for (slot, spec) in specs.iter().enumerate() {
         // Up to the next weight, the gap between them included.
-        let stop = places.get(slot + 1).map_or(end, |(_, start)| *start);
-        let fits = |group: &Group| name.starts_with(&group.prefix);
-        let own = groups[1..]
-            .iter()
-            .position(fits)
-            .map_or(0, |index| index + 1);
-        let group = &mut groups[own];
+        let start = spec.offset;
+        let stop = specs.get(slot + 1).map_or(end, |next| next.offset);
+        let fits = |group: &Group| spec.name.starts_with(&group.prefix);
+        let own = groups[1..].iter().position(fits);
+        let group = &mut groups[own.map_or(0, |index| index + 1)];
         group.slots.push(slot);
         match group.ranges.last_mut() {
-            Some(last) if last.end == *start => last.end = stop,
-            _ => group.ranges.push(*start..stop),
+            Some(last) if last.end == start => last.end = stop,
+            _ => group.ranges.push(start..stop),
         }
     }
     match groups[1..].iter().find(|group| group.slots.is_empty()) {
@@ -77,27 +70,6 @@ pub(super) fn assign(groups: &mut [Group], parameters: &Parameters) -> Result<()
             Err(Error::argument("prefix", &group.prefix, expected))
         }
         None => Ok(()),
-    }
-}
-
-/// The tensors that a step changes, as parts of a program.
-pub(super) struct Externals {
-    pub(super) program: Program,
-    pub(super) tensors: Vec<Tensor>,
-}
-
-impl Externals {
-    pub(super) fn new() -> Self {
-        Self {
-            program: Program::new(),
-            tensors: vec![],
-        }
-    }
-
-    pub(super) fn add(&mut self, name: &str, tensor: &Tensor) -> Slice {
-        self.tensors.push(tensor.clone());
-        self.program
-            .external(self.tensors.len() - 1, name, tensor.shape())
     }
 }
 
@@ -111,16 +83,16 @@ pub(super) struct Places {
 
 impl Trainer {
     /// Adds what an update works on.
-    pub(super) fn places(&self, externals: &mut Externals) -> Places {
+    pub(super) fn places(&self, draft: &mut Draft) -> Places {
         let flat = self.model.parameters().flat();
         Places {
-            weights: externals.add("the weights", flat),
-            gradients: externals.add("the gradients", &self.gradients),
+            weights: draft.external("the weights", flat),
+            gradients: draft.external("the gradients", &self.gradients),
             clip: self
                 .clip_norm
-                .map(|_| externals.add("the gradient norm", &self.clip)),
+                .map(|_| draft.external("the gradient norm", &self.clip)),
             states: (self.states.iter())
-                .map(|state| externals.add("the optimizer's state", state))
+                .map(|state| draft.external("the optimizer's state", state))
                 .collect(),
         }
     }
@@ -165,8 +137,10 @@ impl Trainer {
         numbers.collect()
     }
 
-    /// Appends clipping and the optimizers' steps. `scalars`: where the step's numbers are.
-    pub(super) fn push_update(&self, program: &mut Program, of: &Places, scalars: Slice) {
+    /// Appends clipping and the optimizers' steps.
+    pub(super) fn push_update(&self, draft: &mut Draft, of: &Places) {
+        let scalars = draft.lowered.scalars.expect("optimizers have numbers");
+        let program = &mut draft.program;
         if let (Some(max_norm), Some(clip)) = (self.clip_norm, of.clip) {
             program.push(clip_norm(of.gradients, clip, max_norm));
         }
@@ -182,16 +156,17 @@ impl Trainer {
     }
 
     /// The update alone.
-    pub(super) fn compile_update(&self) -> Result<(Executable, Slice)> {
-        let mut externals = Externals::new();
-        let places = self.places(&mut externals);
-        let scalars = externals
-            .program
-            .tensor("what is fed", &[self.scalars().len()]);
-        self.push_update(&mut externals.program, &places, scalars);
-        let device = self.model.device();
-        let executable = Executable::new(device, externals.program, &externals.tensors)?;
-        Ok((executable, scalars))
+    pub(super) fn compile_update(&self) -> Result<Compiled> {
+        let mut draft = Draft::default();
+        let places = self.places(&mut draft);
+        let request = Request {
+            scalars: self.scalars().len(),
+            ..Request::default()
+        };
+        let trace = Trace::default();
+        draft.lower(&trace, &request)?;
+        self.push_update(&mut draft, &places);
+        draft.compile(self.model.device(), &trace)
     }
 }
 
@@ -221,28 +196,24 @@ fn clip_norm(gradients: Slice, clip: Slice, max_norm: f64) -> Reduce {
 /// An optimizer's step over some weights.
 fn update(optimizer: &dyn Optimizer, of: &Places, range: &Range<usize>, numbers: Slice) -> Map {
     let part = |slice: Slice| View::new(slice.part(range.start, range.len()), [1]);
-    let states = &of.states[..optimizer.states()];
+    let count = optimizer.states();
+    let states = of.states[..count].iter().copied();
     let changed: Vec<_> = std::iter::once(of.weights)
-        .chain(states.iter().copied())
+        .chain(states)
         .map(part)
         .collect();
-    let mut operands: Vec<_> = changed.iter().cloned().map(Operand::Float).collect();
-    operands.push(Operand::Float(part(of.gradients)));
-    let number = |index: usize| Operand::Float(View::new(numbers.part(index, 1), [0]));
-    operands.extend((0..numbers.len).map(number));
-    operands.extend(
-        of.clip
-            .map(|clip| Operand::Float(View::new(clip.part(1, 1), [0]))),
-    );
+    // Weight, states, gradient, the step's numbers, and what clipping scales by.
+    let elements = changed.iter().cloned().chain([part(of.gradients)]);
+    let numbers_and_scale = (0..numbers.len).map(|index| numbers.part(index, 1));
+    let numbers_and_scale = numbers_and_scale.chain(of.clip.map(|clip| clip.part(1, 1)));
+    let everywhere = numbers_and_scale.map(|number| View::new(number, [0]));
+    let operands = elements.chain(everywhere).map(Operand::Float).collect();
     Map::new("update", &[range.len()], operands, changed, |tape| {
-        let mut states: Vec<_> = (0..states.len())
-            .map(|index| tape.operand(1 + index))
-            .collect();
-        let first = 2 + states.len();
-        let scalars: Vec<_> = (0..numbers.len)
-            .map(|index| tape.operand(first + index))
-            .collect();
-        let mut gradient = tape.operand(first - 1);
+        let exprs = |range: Range<usize>| range.map(|index| tape.operand(index));
+        let first = 2 + count;
+        let mut states: Vec<_> = exprs(1..1 + count).collect();
+        let scalars: Vec<_> = exprs(first..first + numbers.len).collect();
+        let mut gradient = tape.operand(1 + count);
         if of.clip.is_some() {
             gradient = gradient * tape.operand(first + numbers.len);
         }

@@ -1,0 +1,87 @@
+//! What a run is fed, and the signatures that programs are compiled for.
+
+use super::Input;
+use crate::data::Values;
+use crate::graph::Dtype;
+use crate::tensor::Tensor;
+
+/// What one input is this time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Signature {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) dtype: Dtype,
+    pub(crate) has_lengths: bool,
+}
+
+impl Signature {
+    /// Floats without lengths.
+    pub(crate) fn float(shape: impl Into<Vec<usize>>) -> Self {
+        Self {
+            shape: shape.into(),
+            dtype: Dtype::Float,
+            has_lengths: false,
+        }
+    }
+}
+
+/// What is fed to one input: an array, a tensor or a part of one, and the steps of each row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Feed<'a> {
+    pub(crate) source: Source<'a>,
+    pub(crate) lengths: Option<&'a [usize]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    Array(&'a Values),
+    /// Elements of a tensor, from this one on.
+    Tensor(&'a Tensor, usize),
+}
+
+impl<'a> From<&'a Values> for Feed<'a> {
+    fn from(values: &'a Values) -> Self {
+        match values {
+            Values::Tensor(tensor) => Self::part(tensor, 0),
+            array => Self {
+                source: Source::Array(array),
+                lengths: None,
+            },
+        }
+    }
+}
+
+impl<'a> From<Input<'a>> for Feed<'a> {
+    fn from(input: Input<'a>) -> Self {
+        Self {
+            lengths: input.lengths,
+            ..Self::part(input.x, 0)
+        }
+    }
+}
+
+impl<'a> Feed<'a> {
+    /// A tensor from an element on.
+    pub(crate) fn part(tensor: &'a Tensor, first: usize) -> Self {
+        Self {
+            source: Source::Tensor(tensor, first),
+            lengths: None,
+        }
+    }
+
+    pub(crate) fn signature(&self) -> Signature {
+        let (shape, dtype) = match self.source {
+            Source::Array(values) => (values.shape(), values.dtype()),
+            Source::Tensor(tensor, _) => (tensor.shape(), tensor.dtype()),
+        };
+        Signature {
+            shape: shape.to_vec(),
+            dtype,
+            has_lengths: self.lengths.is_some(),
+        }
+    }
+}
+
+/// The signatures of all inputs.
+pub(crate) fn signatures(feeds: &[Feed<'_>]) -> Vec<Signature> {
+    feeds.iter().map(Feed::signature).collect()
+}
