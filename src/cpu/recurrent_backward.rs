@@ -10,7 +10,7 @@ use super::team::{self, Team};
 use super::zoneout::{Keep, ZoneoutMask};
 use crate::panels::Start;
 use crate::program::{GatesLayout, RecurrentBackward, RecurrentShape};
-use crate::rows::{BackwardRow, InnerBackwardRow, RowScalar};
+use crate::rows::{Row, RowScalar};
 use crate::threads;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3, Axis, s};
 use std::ops::Range;
@@ -229,7 +229,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
             let mut d_r = d_r.as_mut().map(|d_r| d_r.index_axis_mut(Axis(0), t));
             for row in (0..batch).filter(live) {
                 let mut d_r = d_r.as_mut().map(|d_r| d_r.row_mut(row));
-                self.cell.rows::<F>().backward_row(BackwardRow {
+                self.cell.rows::<F>().apply(Row::Backward {
                     saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
                     diagonal: self.diagonal,
                     d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
@@ -245,7 +245,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                 products.add_back(rows, early..gates, d_r_t, to, &mut scratch);
                 for row in (0..batch).filter(live) {
                     let mut d_r = d_r.as_mut().map(|d_r| d_r.row_mut(row));
-                    self.cell.rows::<F>().inner_backward_row(InnerBackwardRow {
+                    self.cell.rows::<F>().apply(Row::InnerBackward {
                         saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
                         d_inner: &d_inner[row * hidden..(row + 1) * hidden],
                         d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),

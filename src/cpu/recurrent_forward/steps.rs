@@ -7,7 +7,7 @@ use crate::cpu::states::States;
 use crate::cpu::team::Team;
 use crate::cpu::zoneout::Keep;
 use crate::panels::Start;
-use crate::rows::{ForwardRow, InnerRow, RowScalar, StepRows};
+use crate::rows::{Row, RowScalar, StepRows};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use std::ops::Range;
 
@@ -148,7 +148,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         }
         if let Some(inner) = inner.filter(|_| early < gates) {
             for row in (0..rows.len()).filter(live) {
-                self.cell.rows::<F>().inner_row(InnerRow {
+                self.cell.rows::<F>().apply(Row::Inner {
                     x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                     r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                     state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
@@ -159,7 +159,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         }
         for row in (0..rows.len()).filter(live) {
             let mut saved = saved.as_mut().map(|saved| saved.row_mut(row));
-            self.cell.rows::<F>().forward_row(ForwardRow {
+            self.cell.rows::<F>().apply(Row::Forward {
                 x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                 r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                 diagonal: self.diagonal,
