@@ -1,10 +1,7 @@
 //! Cells behind a pointer, applied to whole rows.
 
 use super::{RowCell, RowScalar};
-use crate::cell::WgslSource;
-use crate::cell::{
-    self, Activation, Cell, CellVisitor, Derived, GruUnit, LstmUnit, Reset, RnnUnit,
-};
+use crate::cell::{self, Activation, Cell, Derived, GruUnit, LstmUnit, Reset, RnnUnit, WgslSource};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -53,21 +50,18 @@ forwarded! {
 impl CellRef {
     /// Shares a cell.
     pub fn new(cell: impl Cell) -> Self {
-        /// Shares the cell that it is given.
-        struct Share;
-        impl CellVisitor for Share {
-            type Output = CellRef;
-            fn visit(self, cell: impl Cell) -> CellRef {
-                CellRef {
-                    cell: Arc::new(cell),
-                    recorded: false,
-                }
-            }
-        }
         if cell.saved() == 0 {
-            return Share.visit(Derived::new(&cell));
+            return Self::share(Derived::new(&cell));
         }
-        cell.fastest(Share)
+        cell.fastest().unwrap_or_else(|| Self::share(cell))
+    }
+    /// Shares a cell as it is.
+    pub(crate) fn share(cell: impl Cell) -> Self {
+        let cell = Arc::new(cell);
+        Self {
+            cell,
+            recorded: false,
+        }
     }
     /// The same cell with WGSL recorded from its Rust half, if it has its own.
     #[must_use]
