@@ -66,7 +66,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                     cell.step_rows(StepRows {
                         weights,
                         bias,
-                        diagonal: self.diagonal,
+                        diagonal: &self.diagonal,
                         back: step % 2 == 1,
                         x,
                         before: before.cell.view(),
@@ -162,7 +162,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
             self.cell.rows::<F>().apply(Row::Forward {
                 x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                 r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                diagonal: self.diagonal,
+                diagonal: &self.diagonal,
                 state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
                 saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
             });

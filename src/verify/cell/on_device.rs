@@ -8,12 +8,12 @@ use crate::error::Result;
 use crate::executable::Executable;
 use crate::nn::{Input, Recurrent, State};
 use crate::program::{
-    GatesLayout, PerDirection, Program, RecurrentBackward, RecurrentForward, RecurrentShape,
-    RecurrentWeights, Segment, Slice,
+    GatesLayout, Matrix, PerDirection, Program, RecurrentBackward, RecurrentForward,
+    RecurrentShape, RecurrentWeights, Segment, Slice,
 };
 use crate::tensor::Tensor;
 use crate::verify::compare;
-use ndarray::{Array1, ArrayD, ArrayView1, Axis, s};
+use ndarray::{Array2, ArrayD, aview1};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 /// B and H of the one step whose functions are compared.
@@ -37,12 +37,11 @@ pub(super) fn check<C: Cell>(
         if through_inner && !cell_ref.has_late_gates() {
             continue;
         }
-        let step = OneStep::new(cell_ref.clone(), through_inner);
+        let step = OneStep::new(&cell_ref, through_inner);
         let on = |device: &Device| step.run(device).map_err(failed);
         let (got, expected) = (on(device)?, on(&Device::cpu_f64())?);
         let mut faults = vec![];
-        for (output, expected) in step.outputs().iter().zip(&expected) {
-            let got = &got[output.index];
+        for ((output, got), expected) in step.outputs.iter().zip(&got).zip(&expected) {
             match compare(&output.what, got, expected, STEP_TOLERANCE) {
                 Ok(error) => worst = worst.max(error),
                 Err(_) => faults.push(output.fault(device, sources, got, expected)),
@@ -69,12 +68,13 @@ pub(super) fn check<C: Cell>(
     Ok(worst)
 }
 
-/// A part of the results: one output of one function, `[B, H]`.
+/// One output of one function.
 struct StepOutput {
-    index: usize,
     /// `d_x[1]`
     what: String,
     function: &'static str,
+    /// `[B, H]`
+    place: Matrix,
 }
 
 impl StepOutput {
@@ -85,44 +85,30 @@ impl StepOutput {
         got: &ArrayD<f64>,
         expected: &ArrayD<f64>,
     ) -> CellFault {
-        let error = |index: &usize| {
-            let error = (got.as_slice().map_or(f64::NAN, |got| got[*index])
-                - expected
-                    .as_slice()
-                    .map_or(f64::NAN, |expected| expected[*index]))
-            .abs();
-            if error.is_nan() { f64::INFINITY } else { error }
-        };
-        let index = (0..expected.len())
-            .max_by(|a, b| error(a).total_cmp(&error(b)))
-            .unwrap_or(0);
-        let value = |values: &ArrayD<f64>| values.iter().nth(index).copied().unwrap_or(f64::NAN);
-        let reason = format!(
-            "on {device} {} gives {} = {:.6}, the Rust half {:.6}",
-            self.function,
-            self.what,
-            value(got),
-            value(expected)
-        );
-        sources.wgsl(&format!("fn {}(", self.function), reason)
+        // A NaN is the largest of all.
+        let error = |(got, expected): &(&f64, &f64)| (*got - *expected).abs();
+        let worst = got
+            .iter()
+            .zip(expected)
+            .max_by(|a, b| error(a).total_cmp(&error(b)));
+        let (got, expected) = worst.unwrap_or((&f64::NAN, &f64::NAN));
+        let Self { what, function, .. } = self;
+        let reason =
+            format!("on {device} {function} gives {what} = {got:.6}, the Rust half {expected:.6}");
+        sources.wgsl(&format!("fn {function}("), reason)
     }
 }
 
 /// One step of one layer without recurrent weights but, where `through_inner`, those of the late
 /// gates, which are the unit matrix: so every output is that of one unit's functions.
 struct OneStep {
-    cell: CellRef,
-    through_inner: bool,
-    shape: RecurrentShape,
     program: Program,
     inputs: Vec<(Slice, Vec<f64>)>,
-    last: Slice,
-    d_state: Slice,
-    d_gates: Slice,
+    outputs: Vec<StepOutput>,
 }
 
 impl OneStep {
-    fn new(cell: CellRef, through_inner: bool) -> Self {
+    fn new(cell: &CellRef, through_inner: bool) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
         let mut random = |len: usize| -> Vec<f64> {
             // Exact in f32, so that all devices start from the same numbers.
@@ -170,11 +156,11 @@ impl OneStep {
         let last = program.tensor("last", &[states]);
         let y = program.tensor("y", &[BATCH * HIDDEN]);
         let saved_len = BATCH * HIDDEN * cell.saved();
-        let inner_len = RecurrentForward::inner_len(&cell, &shape, false);
+        let inner_len = RecurrentForward::inner_len(cell, &shape, false);
         let kept = program.tensor("saved", &[saved_len + inner_len]);
         let saved = kept.part(0, saved_len);
-        let d_gates = GatesLayout::new(&cell, &shape, false).len;
-        let d_gates = program.tensor("d_gates", &[d_gates]);
+        let layout = GatesLayout::new(cell, &shape, false);
+        let d_gates = program.tensor("d_gates", &[layout.len]);
         program.push(RecurrentForward {
             products: vec![],
             cell: cell.clone(),
@@ -206,88 +192,69 @@ impl OneStep {
             wants_initial: true,
             d_gates,
         });
-        Self {
-            cell,
-            through_inner,
-            shape,
-            program,
-            inputs,
-            last,
-            d_state,
-            d_gates,
-        }
-    }
 
-    fn outputs(&self) -> Vec<StepOutput> {
-        let cell = &self.cell;
-        let outputs = |name: &'static str, count: usize, function: &'static str| {
-            (0..count).map(move |index| (format!("{name}[{index}]"), function))
+        let mut outputs = vec![];
+        let mut add = |name: &str, function, count: usize, place: &dyn Fn(usize) -> Matrix| {
+            outputs.extend((0..count).map(|index| StepOutput {
+                what: format!("{name}[{index}]"),
+                function,
+                place: place(index),
+            }));
         };
-        let gradients = if cell.shared_gradient() { 1 } else { 2 };
+        let plane = |of: Slice, index| {
+            of.part(index * BATCH * HIDDEN, BATCH * HIDDEN)
+                .matrix(BATCH, HIDDEN)
+        };
+        // Of `[B, N, H]` from some element on.
+        let column = |of: Slice, first, count: usize, index| {
+            let of = of
+                .part(first, BATCH * count * HIDDEN)
+                .matrix(BATCH, count * HIDDEN);
+            of.columns(index * HIDDEN, HIDDEN)
+        };
         // Without v the functions around it are checked already.
-        let (forward, backward) = if self.through_inner {
+        let (forward, backward) = if through_inner {
             ("cell_inner", "cell_inner_backward")
         } else {
             ("cell_forward", "cell_backward")
         };
-        let parts = outputs("state", cell.states(), forward)
-            .chain(outputs("d_state", cell.states(), backward))
-            .chain(outputs("d_diagonal", cell.diagonals(), backward))
-            .chain(
-                ["d_x", "d_r"]
-                    .into_iter()
-                    .take(gradients)
-                    .flat_map(|name| outputs(name, cell.gates(), backward)),
-            );
-        let part = |(index, (what, function)): (usize, (String, &'static str))| StepOutput {
-            index,
-            what,
-            function,
-        };
-        parts.enumerate().map(part).collect()
+        let (gates, diagonals) = (cell.gates(), cell.diagonals());
+        add("state", forward, cell.states(), &|state| plane(last, state));
+        add("d_state", backward, cell.states(), &|state| {
+            plane(d_state, state)
+        });
+        add("d_diagonal", backward, diagonals, &|slot| {
+            column(d_state, states, diagonals, slot)
+        });
+        add("d_x", backward, gates, &|gate| {
+            column(d_gates, layout.d_x, gates, gate)
+        });
+        if !cell.shared_gradient() {
+            add("d_r", backward, gates, &|gate| {
+                column(d_gates, layout.d_r, gates, gate)
+            });
+        }
+        Self {
+            program,
+            inputs,
+            outputs,
+        }
     }
 
-    /// The outputs in the order of [`OneStep::parts`].
+    /// The outputs, each `[B, H]`.
     fn run(&self, device: &Device) -> Result<Vec<ArrayD<f64>>> {
         let executable = Executable::new(device, self.program.clone(), &[])?;
         for (slice, values) in &self.inputs {
             let tensor = executable.tensor(slice.tensor);
-            tensor.write(&Array1::from_vec(values.clone()))?;
+            tensor.write(&aview1(values))?;
         }
         executable.run()?;
-        let read = |slice: Slice| -> Result<Array1<f64>> {
-            let values = executable.tensor(slice.tensor).to_array::<f64>()?;
-            Ok(values.iter().copied().collect())
+        let read = |StepOutput { place, .. }: &StepOutput| -> Result<ArrayD<f64>> {
+            let values = executable.tensor(place.tensor).to_array::<f64>()?;
+            let value = |(row, column)| values[[place.offset + row * place.row_stride + column]];
+            Ok(Array2::from_shape_fn((BATCH, HIDDEN), value).into_dyn())
         };
-        let (last, d_state) = (read(self.last)?, read(self.d_state)?);
-        let d_gates = read(self.d_gates)?;
-        let cell = &self.cell;
-        let plane = BATCH * HIDDEN;
-        let states = self.shape.state_offset(cell.states());
-        let own = |values: ArrayView1<'_, f64>| values.to_owned().into_dyn();
-        let planes = |values: &Array1<f64>, count: usize| -> Vec<ArrayD<f64>> {
-            let part = |index: usize| own(values.slice(s![index * plane..(index + 1) * plane]));
-            (0..count).map(part).collect()
-        };
-        // `[B, N, H]` by N.
-        let interleaved = |values: ArrayView1<'_, f64>, count: usize| -> Vec<ArrayD<f64>> {
-            let values = values
-                .to_shape((BATCH, count, HIDDEN))
-                .expect("the sizes are those of the program");
-            let part = |index: usize| values.index_axis(Axis(1), index).iter().copied().collect();
-            (0..count)
-                .map(|index| Array1::into_dyn(part(index)))
-                .collect()
-        };
-        let mut outputs = planes(&last, cell.states());
-        outputs.extend(planes(&d_state, cell.states()));
-        outputs.extend(interleaved(d_state.slice(s![states..]), cell.diagonals()));
-        let gates = BATCH * cell.gates() * HIDDEN;
-        for first in (0..d_gates.len()).step_by(gates) {
-            let part = d_gates.slice(s![first..first + gates]);
-            outputs.extend(interleaved(part, cell.gates()));
-        }
-        Ok(outputs)
+        self.outputs.iter().map(read).collect()
     }
 }
 
