@@ -165,7 +165,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
             let d_y = d_y.index_axis(Axis(0), t);
             for row in (0..batch).filter(live) {
                 let d_y = d_y.row(row).to_slice().expect(CONTIGUOUS);
-                let d_h = d_states.h_row_mut(row).iter_mut();
+                let d_h = d_states.row_mut(0, row).iter_mut();
                 d_h.zip(d_y).for_each(|(d_h, d_y)| *d_h += *d_y);
             }
             if let Some((zoneout, keep, passed)) = &mut passed {
@@ -218,16 +218,15 @@ impl<F: RowScalar> LayerDirection<'_, F> {
             if projection.is_some() {
                 // The cell has no h₋ but through the product.
                 for row in (0..batch).filter(live) {
-                    d_states.h_row_mut(row).fill(F::zero());
+                    d_states.row_mut(0, row).fill(F::zero());
                 }
             }
             if let Some((_, _, passed)) = &mut passed {
-                for state in 0..self.cell.states() {
-                    let mut d = d_states.plane_mut(state, hidden);
-                    let passed = passed.plane_mut(state, hidden);
-                    for row in (0..batch).filter(live) {
-                        let mut d = d.row_mut(row);
-                        d += &passed.row(row);
+                for row in (0..batch).filter(live) {
+                    for state in 0..self.cell.states() {
+                        let d = d_states.row_mut(state, row).iter_mut();
+                        let passed = passed.row(state, row);
+                        d.zip(passed).for_each(|(d, passed)| *d += *passed);
                     }
                 }
             }
@@ -250,10 +249,9 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         keep: &Keep<F>,
         passed: &mut States<F>,
     ) {
-        let hidden = self.shape.hidden;
         for state in 0..self.cell.states() {
-            let d = d_states.plane_row_mut(state, hidden, row).iter_mut();
-            let units = d.zip(passed.plane_row_mut(state, hidden, row));
+            let d = d_states.row_mut(state, row).iter_mut();
+            let units = d.zip(passed.row_mut(state, row));
             for ((d, passed), keep) in units.zip(keep.of(state)) {
                 *passed = (F::one() - *keep) * *d;
                 *d *= *keep;

@@ -104,7 +104,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                 let result = result.expect(CONTIGUOUS);
                 weights.product(m.insert_axis(Axis(0)), Start::Row(zeros), result, stride);
                 for row in (0..batch).filter(live) {
-                    let h = states.h_row_mut(row);
+                    let h = states.row_mut(0, row);
                     let projected = projected.row(row).to_slice().expect(CONTIGUOUS);
                     h.copy_from_slice(&projected[..h.len()]);
                 }
@@ -115,7 +115,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                     self.zone_out(states, row, keep, before);
                 }
                 let y = y.row_mut(row).into_slice().expect(CONTIGUOUS);
-                y.copy_from_slice(states.h_row_mut(row));
+                y.copy_from_slice(states.row_mut(0, row));
             }
         }
     }
@@ -171,10 +171,11 @@ impl<F: RowScalar> LayerDirection<'_, F> {
 
     /// new = (1 − m) old + m computed, of every state of a row.
     fn zone_out(&self, states: &mut States<F>, row: usize, keep: &Keep<F>, before: &States<F>) {
-        let hidden = self.shape.hidden;
         for state in 0..self.cell.states() {
-            let new = states.plane_row_mut(state, hidden, row).iter_mut();
-            let units = new.zip(before.plane_row(state, hidden, row));
+            let units = states
+                .row_mut(state, row)
+                .iter_mut()
+                .zip(before.row(state, row));
             for ((new, old), keep) in units.zip(keep.of(state)) {
                 // Not old + m (computed − old), which loses the digits of a small computed state.
                 *new = (F::one() - *keep) * *old + *keep * *new;
