@@ -102,7 +102,7 @@ pub(super) fn recurrent_forward<F: RowScalar>(op: &RecurrentForward, memory: &Me
             let teamed = products.of_team(tasks.team);
             let shared = match (input, teamed) {
                 (Some(input), Some(_)) => SharedXGates::at_once(input, rows, reverse),
-                (Some(input), None) if alone => SharedXGates::new(input, rows, reverse),
+                (Some(input), None) if alone => SharedXGates::by_two(input, rows, reverse),
                 _ => None,
             };
             let x_gates = match (input, &shared) {
