@@ -10,7 +10,7 @@ use crate::rows::RowScalar;
 use crate::threads;
 use ndarray::{
     Array2, ArrayView, ArrayView2, ArrayViewMut, ArrayViewMut3, ArrayViewMut4, Axis, Dimension,
-    NewAxis, StrideShape, s,
+    NewAxis, StrideShape, aview1, s,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -204,8 +204,6 @@ pub(super) struct GateProducts<'a, F> {
     /// Room for a product's input and for its output.
     input_width: usize,
     output_width: usize,
-    /// Zeros, as wide as any product.
-    zeros: Vec<F>,
 }
 
 /// What [`GateProducts`] works in.
@@ -245,7 +243,6 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
             mask: layer.mask.map(|mask| memory.read(mask)),
             input_width: weight_hh.columns,
             output_width,
-            zeros: vec![F::zero(); output_width],
         }
     }
 
@@ -307,15 +304,10 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
         r: &mut Array2<F>,
         scratch: &mut Scratch<F>,
     ) {
-        let width = r.ncols();
-        let slice = r.as_slice_mut().expect(CONTIGUOUS);
-        if let Some(panels) = self.whole(&early, width) {
-            let h_before = h_before.insert_axis(Axis(0));
-            return panels.product(h_before, Start::Row(bias), slice, width);
+        if let Some(panels) = self.whole(&early, r.ncols()) {
+            return panels.product_to(h_before, Start::Row(bias), r);
         }
-        for row in slice.chunks_exact_mut(width) {
-            row.copy_from_slice(bias);
-        }
+        r.assign(&aview1(bias));
         self.add(rows, early, h_before, r, scratch);
     }
 
@@ -337,7 +329,7 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
                     scratch.masked.view()
                 }
             };
-            self.product(panels, input, &mut scratch.product);
+            panels.product_to(input, Start::Zero, &mut scratch.product);
             let columns = group.start * self.hidden..group.end * self.hidden;
             let product = scratch.product.slice(s![.., ..columns.len()]);
             let mut r = r.slice_mut(s![.., columns]);
@@ -362,7 +354,8 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
         }
         for (group, panels) in self.groups(&gates) {
             let columns = group.start * self.hidden..group.end * self.hidden;
-            self.product(panels, d_r.slice(s![.., columns]), &mut scratch.product);
+            let d_r = d_r.slice(s![.., columns]);
+            panels.product_to(d_r, Start::Zero, &mut scratch.product);
             let mut product = scratch.product.slice_mut(s![.., ..self.input_width]);
             if let Some(mask) = self.mask(rows, group.start) {
                 product *= &mask;
@@ -371,12 +364,5 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
                 to.iter_mut().zip(product).for_each(|(to, d)| *to += *d);
             }
         }
-    }
-
-    /// result `[b, output_width]` = input · weights, in its first columns.
-    fn product(&self, panels: &Panels<F>, input: ArrayView2<'_, F>, result: &mut Array2<F>) {
-        let (stride, result) = (result.ncols(), result.as_slice_mut().expect(CONTIGUOUS));
-        let zeros = Start::Row(&self.zeros);
-        panels.product(input.insert_axis(Axis(0)), zeros, result, stride);
     }
 }

@@ -145,10 +145,9 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         let lengths = &self.lengths[rows.clone()];
         let mut scratch = products.scratch(batch);
         let mut d_inner = vec![F::zero(); if early < gates { batch * hidden } else { 0 }];
-        let mut projection = self.projection.as_ref().map(|weights| {
-            let d_m = Array2::zeros((batch, weights.width()));
-            (weights, vec![F::zero(); weights.width()], d_m)
-        });
+        let projection = self.projection.as_ref();
+        let mut projection =
+            projection.map(|weights| (weights, Array2::zeros((batch, weights.width()))));
         // The part of the states' gradients that zoneout passes to the old states, past the cell.
         let mut passed = self
             .zoneout
@@ -174,15 +173,13 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                     self.zone_out_back(d_states, row, keep, passed);
                 }
             }
-            if let (Some((weights, zeros, d_m)), Some(d_h)) = (&mut projection, &mut d_h) {
+            if let (Some((weights, d_m)), Some(d_h)) = (&mut projection, &mut d_h) {
                 let mut d_h = d_h.index_axis_mut(Axis(0), t);
                 d_h.fill(F::zero());
                 for row in (0..batch).filter(live) {
                     d_h.row_mut(row).assign(&d_states.h().row(row));
                 }
-                let (stride, result) = (d_m.ncols(), d_m.as_slice_mut().expect(CONTIGUOUS));
-                let d_h = d_h.view().insert_axis(Axis(0));
-                weights.product(d_h, Start::Row(zeros), result, stride);
+                weights.product_to(d_h.view(), Start::Zero, d_m);
                 let d_m = d_m.slice(s![.., ..hidden]);
                 d_states.cell.slice_mut(s![.., ..hidden]).assign(&d_m);
             }

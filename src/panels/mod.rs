@@ -7,7 +7,7 @@ pub(crate) use tiles::single;
 
 use crate::{Real, threads};
 use aligned_vec::{AVec, ConstAlign};
-use ndarray::{ArrayView2, ArrayView3, s};
+use ndarray::{Array2, ArrayView2, ArrayView3, Axis, s};
 use std::ops::Range;
 
 /// Elements of which the first begins a cache line, as a vector that crosses a line takes two accesses.
@@ -37,6 +37,8 @@ pub struct Panels<F> {
 pub enum Start<'a, F> {
     /// What is there.
     Sum,
+    /// Nothing.
+    Zero,
     /// A row `[width]`, the same for all rows.
     Row(&'a [F]),
 }
@@ -148,6 +150,13 @@ impl<F: PanelScalar> Panels<F> {
         stride: usize,
     ) {
         self.part(0..self.count(), a, start, c, stride);
+    }
+
+    /// [`product`](Self::product) of a `[M, K]` with the first columns of c `[M, width or more]`.
+    pub(crate) fn product_to(&self, a: ArrayView2<'_, F>, start: Start<'_, F>, c: &mut Array2<F>) {
+        let stride = c.ncols();
+        let c = c.as_slice_mut().expect("rows have no gaps");
+        self.product(a.insert_axis(Axis(0)), start, c, stride);
     }
 
     /// [`product`](Self::product) with the columns of some panels alone, which c has without the

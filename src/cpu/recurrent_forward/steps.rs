@@ -24,11 +24,9 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         let hidden = self.shape.hidden;
         let lengths = &self.lengths[rows.clone()];
         let mut room = products.room(batch);
-        let mut projection = self.projection.as_ref().map(|weights| {
-            let projected = Array2::zeros((batch, weights.width()));
-            let zeros = vec![F::zero(); weights.width()];
-            (weights, zeros, projected)
-        });
+        let projection = self.projection.as_ref();
+        let mut projection =
+            projection.map(|weights| (weights, Array2::zeros((batch, weights.width()))));
         let by_units = matches!(products, Products::ByUnits { .. });
         let mut before = (by_units || self.zoneout.is_some()).then(|| states.clone());
         let mut zoneout = self.zoneout.map(|zoneout| (zoneout, zoneout.room()));
@@ -93,16 +91,14 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                 (Products::ByUnits { .. }, None) => unreachable!("then old states are kept"),
             }
             // With a projection the cell's first state is m, and h = W_hr m.
-            if let Some((weights, zeros, projected)) = &mut projection {
+            if let Some((weights, projected)) = &mut projection {
                 let m = states.cell.slice(s![.., ..hidden]);
                 if let Some(inner) = &mut inner {
                     for row in (0..batch).filter(live) {
                         inner.row_mut(row).assign(&m.row(row));
                     }
                 }
-                let (stride, result) = (weights.width(), projected.as_slice_mut());
-                let result = result.expect(CONTIGUOUS);
-                weights.product(m.insert_axis(Axis(0)), Start::Row(zeros), result, stride);
+                weights.product_to(m, Start::Zero, projected);
                 for row in (0..batch).filter(live) {
                     let h = states.row_mut(0, row);
                     let projected = projected.row(row).to_slice().expect(CONTIGUOUS);
