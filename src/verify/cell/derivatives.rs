@@ -133,17 +133,14 @@ impl fmt::Display for Point {
 pub(super) fn check<C: Cell>(cell: &C, sources: &CellSources) -> (f64, Vec<CellFault>) {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let (mut worst, mut faults) = (0.0_f64, vec![]);
+    // With late gates half of the points are for either function.
     let late_gates = cell.early_gates() < cell.gates();
     let functions = [("backward", "forward"), ("inner_backward", "inner")];
-    for (of_inner, (function, of)) in [false, true].into_iter().zip(functions) {
-        // With late gates half of the points are for either function.
-        let points = match (late_gates, of_inner) {
-            (true, _) => POINTS / 2,
-            (false, false) => POINTS,
-            (false, true) => break,
-        };
+    let functions = &functions[..1 + usize::from(late_gates)];
+    for (number, (function, of)) in functions.iter().enumerate() {
+        let of_inner = number == 1;
         let mut checked = vec![];
-        for _ in 0..points {
+        for _ in 0..POINTS / functions.len() {
             let point = Point::random(cell, &mut rng, of_inner);
             let (state, saved, _) = point.forward(cell);
             let gradients = point.gradients(cell, &saved);
