@@ -8,7 +8,6 @@ use super::memory::{Memory, range};
 use super::recurrent::{GateProducts, Layer, LayerDirection, Scratch, Tasks, view, view_mut};
 use super::states::States;
 use super::team::{self, Team};
-use crate::CellRef;
 use crate::panels::{Aligned, Panels, Start, aligned_zeros};
 use crate::program::{RecurrentForward, RecurrentShape};
 use crate::rows::{RowScalar, STEP_ROWS, TakesSteps};
@@ -143,7 +142,7 @@ impl<'a, F: RowScalar> Walk<'a, F> {
         tasks: &Tasks,
         memory: &Memory<'a, F>,
     ) -> Self {
-        let (cell, hidden) = (&op.cell, op.shape.hidden);
+        let cell = &op.cell;
         // A pass that a backward pass follows is training: the weights are about to change, and the
         // memory is wanted elsewhere.
         let keep = op.saved.is_none();
@@ -157,11 +156,15 @@ impl<'a, F: RowScalar> Walk<'a, F> {
         let plain = op.mask.is_none() && layer.projection.is_none();
         let plain = plain && tasks.rows <= STEP_ROWS && tasks.team == 1;
         let products = match cell.rows::<F>().takes_steps().filter(|_| plain) {
-            Some(steps) => Products::ByUnits {
-                cell: steps,
-                weights: memory.packed(layer.weight_hh, Form::OfUnits(cell.gates()), keep),
-                bias: bias_of_units(bias.as_deref(), cell, hidden),
-            },
+            Some(steps) => {
+                let (gates, width) = (cell.gates(), layer.weight_hh.rows);
+                let bias = padded(bias.as_deref(), width);
+                Products::ByUnits {
+                    cell: steps,
+                    weights: memory.packed(layer.weight_hh, Form::OfUnits(gates), keep),
+                    bias: Panels::of_units(view(&bias, (width, 1)), gates),
+                }
+            }
             None => {
                 let gates = GateProducts::new(&layer, memory, pack);
                 let bias = padded(bias.as_deref(), gates.width());
@@ -184,23 +187,10 @@ enum Products<'a, F> {
     ByUnits {
         cell: &'a dyn TakesSteps<F>,
         weights: Arc<Panels<F>>,
-        bias: Vec<F>,
+        bias: Panels<F>,
     },
     /// A product before the cell gives it, with b_hh as wide as r.
     ByGates(GateProducts<'a, F>, Vec<F>),
-}
-
-/// b_hh, zeros where there is none, as [`Panels::of_units`] has the columns.
-fn bias_of_units<F: RowScalar>(bias: Option<&[F]>, cell: &CellRef, hidden: usize) -> Vec<F> {
-    let (gates, (lanes, _)) = (cell.gates(), F::lanes_and_vectors());
-    let mut by_units = vec![F::zero(); gates * hidden.next_multiple_of(lanes)];
-    for (gate, bias) in bias.unwrap_or(&[]).chunks(hidden).enumerate() {
-        for (block, units) in bias.chunks(lanes).enumerate() {
-            let first = (block * gates + gate) * lanes;
-            by_units[first..first + units.len()].copy_from_slice(units);
-        }
-    }
-    by_units
 }
 
 /// What the products of some rows work in.

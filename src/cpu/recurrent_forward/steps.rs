@@ -27,8 +27,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         let projection = self.projection.as_ref();
         let mut projection =
             projection.map(|weights| (weights, Array2::zeros((batch, weights.width()))));
-        let by_units = matches!(products, Products::ByUnits { .. });
-        let mut before = (by_units || self.zoneout.is_some()).then(|| states.clone());
+        let mut before = self.zoneout.map(|_| states.clone());
         let mut zoneout = self.zoneout.map(|zoneout| (zoneout, zoneout.room()));
         let mut has_step = vec![true; batch];
         for step in 0..steps {
@@ -45,15 +44,13 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                 continue;
             }
             let saved = outputs.saved.as_mut().map(|s| s.index_axis_mut(Axis(1), t));
-            match (products, &mut before) {
-                (
-                    Products::ByUnits {
-                        cell,
-                        weights,
-                        bias,
-                    },
-                    Some(before),
-                ) => {
+            match products {
+                Products::ByUnits {
+                    cell,
+                    weights,
+                    bias,
+                } => {
+                    let before = before.get_or_insert_with(|| states.clone());
                     std::mem::swap(before, states);
                     for (row, has_step) in has_step.iter_mut().enumerate() {
                         *has_step = live(&row);
@@ -63,7 +60,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                     }
                     cell.step_rows(StepRows {
                         weights,
-                        bias,
+                        bias: bias.values(),
                         diagonal: &self.diagonal,
                         back: step % 2 == 1,
                         x,
@@ -74,8 +71,8 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                         r: &mut room.of_panel,
                     });
                 }
-                (Products::ByGates(gates, bias), before) => {
-                    if let Some(before) = before {
+                Products::ByGates(gates, bias) => {
+                    if let Some(before) = &mut before {
                         before.copy_from(states);
                     }
                     let inner = inner.as_mut();
@@ -88,7 +85,6 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                         &mut room,
                     );
                 }
-                (Products::ByUnits { .. }, None) => unreachable!("then old states are kept"),
             }
             // With a projection the cell's first state is m, and h = W_hr m.
             if let Some((weights, projected)) = &mut projection {
