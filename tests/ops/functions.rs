@@ -84,8 +84,8 @@ fn functions_over_their_range() {
     type Unary = for<'t> fn(bptt::expr::Expr<'t>) -> bptt::expr::Expr<'t>;
     let (infinity, most) = (f32::INFINITY, f32::MAX);
     /// A name, the function, the range it is drawn from, and what it gives at some places.
-    type Case = (&'static str, Unary, [f32; 2], &'static [(f32, f32)]);
-    let functions: [Case; 10] = [
+    type Over<'a> = (&'a str, Unary, [f32; 2], &'a [(f32, f32)]);
+    let functions: [Over; 10] = [
         (
             "abs",
             |x| x.abs(),
