@@ -34,9 +34,8 @@ impl Derived {
         let mut count = 0;
         let mut operands = |more: usize| -> Vec<Expr<'_>> {
             count += more;
-            (count - more..count)
-                .map(|index| tape.operand(index))
-                .collect()
+            let range = count - more..count;
+            range.map(|index| tape.operand(index)).collect()
         };
         let (x, r) = (operands(gates), operands(gates));
         let (diagonal, before) = (operands(diagonals), operands(states));
@@ -55,32 +54,23 @@ impl Derived {
             let (r, state) = (&r[..early_gates], &before[..]);
             cell.inner(Inner { x: &x, r, state })
         });
-        let seeds: Vec<_> = after
-            .iter()
-            .zip(&d_after)
+        let seeds: Vec<_> = (after.iter().zip(&d_after))
             .map(|(y, d)| (y.id(), *d))
             .collect();
         let by_state = tape.adjoints(&seeds);
-        let by_inner = tape.adjoints(
-            &inner
-                .map(|v| (v.id(), d_inner))
-                .into_iter()
-                .collect::<Vec<_>>(),
-        );
-        let arguments = || x.iter().chain(&r).chain(&before);
-        let mut gradients: Vec<_> = arguments()
-            .chain(&diagonal)
-            .map(|argument| by_state.of(argument.id()).unwrap_or(zero))
+        let seed = inner.map(|v| (v.id(), d_inner));
+        let by_inner = tape.adjoints(seed.as_slice());
+        let arguments = [&x[..], &r, &before, &diagonal].concat();
+        let own = arguments.len();
+        let of_inner = arguments[..own - diagonals].iter();
+        let gradients: Vec<_> = (arguments.iter().map(|argument| by_state.of(argument.id())))
+            .chain(of_inner.map(|argument| by_inner.of(argument.id())))
+            .map(|gradient| gradient.unwrap_or(zero))
             .collect();
-        let own = gradients.len();
-        gradients.extend(arguments().map(|argument| by_inner.of(argument.id()).unwrap_or(zero)));
         let mut backward = tape.finish(&gradients, &[]);
 
-        let saved = kept(
-            &backward,
-            gates,
-            2 * gates + diagonals..2 * gates + diagonals + states,
-        );
+        let first = 2 * gates + diagonals;
+        let saved = kept(&backward, gates, first..first + states);
         let slots = saved.len();
         rename(&mut backward.nodes, &saved, 2 * gates, diagonals, states);
         let saved: Vec<_> = (saved.iter())
@@ -95,11 +85,8 @@ impl Derived {
         };
         let part = |range: std::ops::Range<usize>| {
             let elements = backward.elements[range].to_vec();
-            Body {
-                elements,
-                ..backward.clone()
-            }
-            .pruned()
+            let whole = backward.clone();
+            Body { elements, ..whole }.pruned()
         };
         Self {
             name: cell.name(),
@@ -137,22 +124,23 @@ fn kept(backward: &Body, gates: usize, states: std::ops::Range<usize>) -> Vec<Ke
     let nodes = &backward.nodes;
     let mut kept = vec![];
     for operand in (0..2 * gates).chain(states) {
-        let pair = Kept(operand % gates, Some(operand % gates + gates));
         let Some(id) = nodes
             .iter()
             .position(|node| *node == Node::Operand(operand))
         else {
             continue;
         };
-        // Read by more than the sum?
-        let mut alone = operand >= 2 * gates || backward.elements.contains(&id);
+        // x + r of a gate, where nothing else reads its operands.
+        let pair =
+            (operand < 2 * gates).then(|| Kept(operand % gates, Some(operand % gates + gates)));
+        let mut alone = backward.elements.contains(&id);
         for node in nodes
             .iter()
-            .filter(|node| sum_of(nodes, node) != Some(pair))
+            .filter(|node| pair.is_none() || sum_of(nodes, node) != pair)
         {
             node.for_each_source(|source| alone |= source == id);
         }
-        let value = if alone { Kept(operand, None) } else { pair };
+        let value = pair.filter(|_| !alone).unwrap_or(Kept(operand, None));
         if !kept.contains(&value) {
             kept.push(value);
         }
@@ -214,114 +202,72 @@ impl Cell for Derived {
 
     #[inline(always)]
     fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
-        let Forward {
-            x,
-            r,
-            diagonal,
-            state,
-            saved,
-        } = unit;
-        let of = [x, r, diagonal];
-        let mut before = [x[0]; MAX_COUNT];
-        before[..self.states].copy_from_slice(state);
+        let operands = joined(unit.x[0], [unit.x, unit.r, unit.diagonal, unit.state]);
         self.forward.evaluate(
-            x[0],
-            |operand| pick(of, &before, operand),
-            |index, value| match index.checked_sub(self.states) {
-                Some(index) => saved[index] = value,
-                None => state[index] = value,
-            },
+            unit.x[0],
+            |operand| operands[operand],
+            |index, value| *nth([unit.state, unit.saved, &mut [], &mut []], index) = value,
         );
     }
 
     #[inline(always)]
     fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
-        let Backward {
-            saved,
-            diagonal,
-            d_state,
-            d_x,
-            d_r,
-            d_diagonal,
-        } = unit;
-        let mut d_after = [saved[0]; MAX_COUNT];
-        d_after[..self.states].copy_from_slice(d_state);
-        self.backward.evaluate(
-            saved[0],
-            |operand| pick([saved, diagonal, &[]], &d_after, operand),
-            |index, value| {
-                let parts = [&mut *d_x, d_r, d_state, d_diagonal];
-                put(parts, index, |place| *place = value);
-            },
-        );
+        let like = unit.saved[0];
+        let operands = joined(like, [unit.saved, unit.diagonal, unit.d_state, &[]]);
+        let put = |index, value| {
+            *nth([unit.d_x, unit.d_r, unit.d_state, unit.d_diagonal], index) = value;
+        };
+        self.backward
+            .evaluate(like, |operand| operands[operand], put);
     }
 
     #[inline(always)]
     fn inner<N: Lanes>(&self, unit: Inner<'_, N>) -> N {
-        let Inner { x, r, state } = unit;
-        let mut v = x[0].constant(f64::NAN);
+        let mut v = unit.x[0].constant(f64::NAN);
+        // There is no r of the late gates yet, and diagonal weights are not given.
+        let unknown = [v; 2 * MAX_COUNT];
+        let unknown = &unknown[..self.gates - self.early_gates + self.diagonals];
+        let operands = joined(v, [unit.x, unit.r, unknown, unit.state]);
         if let Some(inner) = &self.inner {
-            // There is no r of the late gates yet, and diagonal weights are not given.
-            let mut all = [v; MAX_COUNT];
-            all[..r.len()].copy_from_slice(r);
-            let of = [x, &all[..self.gates], &[]];
-            let skip = self.diagonals;
-            let operand = |operand: usize| {
-                let states = operand >= 2 * self.gates;
-                pick(of, state, if states { operand - skip } else { operand })
-            };
-            inner.evaluate(x[0], operand, |_, value| v = value);
+            inner.evaluate(v, |operand| operands[operand], |_, value| v = value);
         }
         v
     }
 
     #[inline(always)]
     fn inner_backward<N: Lanes>(&self, unit: InnerBackward<'_, N>) {
-        let InnerBackward {
-            saved,
-            d_inner,
-            d_state,
-            d_x,
-            d_r,
-        } = unit;
         let last = self.saved + self.diagonals + self.states;
         self.inner_backward.evaluate(
-            d_inner,
-            |operand| {
-                if operand == last {
-                    d_inner
-                } else {
-                    saved[operand]
-                }
+            unit.d_inner,
+            |operand| match operand {
+                operand if operand == last => unit.d_inner,
+                operand => unit.saved[operand],
             },
-            |index, value| {
-                put([&mut *d_x, d_r, d_state, &mut []], index, |place| {
-                    *place += value
-                })
-            },
+            |index, value| *nth([unit.d_x, unit.d_r, unit.d_state, &mut []], index) += value,
         );
     }
 }
 
-/// The n-th of some numbers that lie in parts.
+/// Some numbers that lie in parts, one after the other.
 #[inline(always)]
-fn pick<N: Copy>(parts: [&[N]; 3], last: &[N], mut index: usize) -> N {
+fn joined<N: Copy>(filler: N, parts: [&[N]; 4]) -> [N; 4 * MAX_COUNT] {
+    let mut all = [filler; 4 * MAX_COUNT];
+    let mut first = 0;
     for part in parts {
-        if index < part.len() {
-            return part[index];
-        }
-        index -= part.len();
+        all[first..first + part.len()].copy_from_slice(part);
+        first += part.len();
     }
-    last[index]
+    all
 }
 
-/// Changes the n-th of some numbers that lie in parts.
+/// The n-th of some numbers that lie in parts.
 #[inline(always)]
-fn put<N>(parts: [&mut [N]; 4], mut index: usize, change: impl FnOnce(&mut N)) {
+fn nth<N>(parts: [&mut [N]; 4], mut index: usize) -> &mut N {
     for part in parts {
         if index < part.len() {
-            return change(&mut part[index]);
+            return &mut part[index];
         }
         index -= part.len();
     }
+    unreachable!("a recording has as many values as the parts")
 }

@@ -1,11 +1,9 @@
 //! The gated recurrent unit.
 
 use super::activation::{Gate, check_clip, constants};
-use super::plain::PlainGru;
-use super::{
-    Activation, Backward, Cell, CellVisitor, Forward, Inner, InnerBackward, Lanes, WgslSource,
-    general_gru,
-};
+use super::plain::{Plain, PlainCell};
+use super::{Activation, Backward, Cell, Forward, Inner, InnerBackward, Lanes, WgslSource};
+use crate::CellRef;
 use crate::error::Result;
 
 /// Where a GRU's reset gate acts.
@@ -55,11 +53,6 @@ impl Default for GruUnit {
 }
 
 impl GruUnit {
-    /// Whether it has no option.
-    fn plain(&self) -> bool {
-        *self == Self::default()
-    }
-
     pub(super) fn gate(&self, slot: usize) -> Gate {
         Gate {
             activation: self.activations[slot],
@@ -71,7 +64,7 @@ impl GruUnit {
 impl Cell for GruUnit {
     fn name(&self) -> &'static str {
         match self.reset {
-            Reset::After if self.plain() => "gru",
+            Reset::After if *self == Self::default() => "gru",
             Reset::After => "general_gru",
             Reset::Before => "gru_reset_before",
         }
@@ -113,31 +106,101 @@ impl Cell for GruUnit {
         check_clip("clip", self.clip)
     }
 
-    fn fastest<V: CellVisitor>(self, visitor: V) -> V::Output {
-        if self.plain() {
-            visitor.visit(PlainGru)
-        } else {
-            visitor.visit(self)
-        }
+    fn fastest(&self) -> Option<CellRef> {
+        (*self == Self::default()).then(|| Plain::share(*self))
     }
 
     #[inline(always)]
     fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
-        general_gru::forward(self, unit);
+        let (x, r) = (unit.x, unit.r);
+        let (reset, update) = (x[0] + r[0], x[1] + r[1]);
+        let candidate = match self.reset {
+            Reset::After => x[2] + self.gate(0).apply(reset) * r[2],
+            Reset::Before => x[2] + r[2],
+        };
+        let h_before = unit.state[0];
+        let z = self.gate(1).apply(update);
+        unit.state[0] = z.complement() * self.gate(2).apply(candidate) + z * h_before;
+        unit.saved[..4].copy_from_slice(&[reset, update, candidate, h_before]);
+        if self.reset == Reset::After {
+            unit.saved[4] = r[2];
+        }
     }
 
     #[inline(always)]
     fn backward<N: Lanes>(&self, unit: Backward<'_, N>) {
-        general_gru::backward(self, unit);
+        let saved = unit.saved;
+        let (reset, update, candidate, h_before) = (saved[0], saved[1], saved[2], saved[3]);
+        let (z, n) = (self.gate(1).apply(update), self.gate(2).apply(candidate));
+        let d_h = unit.d_state[0];
+        let d_n = d_h * z.complement() * self.gate(2).derivative(candidate);
+        let d_z = d_h * (h_before - n) * self.gate(1).derivative(update);
+        let (d_x, d_r) = (unit.d_x, unit.d_r);
+        (d_x[1], d_r[1]) = (d_z, d_z);
+        d_x[2] = d_n;
+        match self.reset {
+            Reset::After => {
+                d_x[0] = d_n * saved[4] * self.gate(0).derivative(reset);
+                d_r[2] = d_n * self.gate(0).apply(reset);
+            }
+            // The reset gate's is what the gradient of r⊙h₋ brings.
+            Reset::Before => {
+                d_x[0] = d_h.zero();
+                d_r[2] = d_n;
+            }
+        }
+        d_r[0] = d_x[0];
+        unit.d_state[0] = d_h * z;
     }
 
+    /// r⊙h₋
     #[inline(always)]
     fn inner<N: Lanes>(&self, unit: Inner<'_, N>) -> N {
-        general_gru::inner(self, unit)
+        self.gate(0).apply(unit.x[0] + unit.r[0]) * unit.state[0]
     }
 
     #[inline(always)]
     fn inner_backward<N: Lanes>(&self, unit: InnerBackward<'_, N>) {
-        general_gru::inner_backward(self, unit);
+        let (reset, h_before) = (unit.saved[0], unit.saved[3]);
+        let d_reset = unit.d_inner * h_before * self.gate(0).derivative(reset);
+        unit.d_x[0] += d_reset;
+        unit.d_r[0] += d_reset;
+        unit.d_state[0] += unit.d_inner * self.gate(0).apply(reset);
+    }
+}
+
+impl PlainCell for GruUnit {
+    const SAVED: usize = 5;
+
+    fn plain_wgsl(&self) -> WgslSource {
+        crate::wgsl!("shaders/cell/gru.wgsl")
+    }
+
+    #[inline(always)]
+    fn forward_plain<N: Lanes>(&self, unit: Forward<'_, N>) {
+        let (x, r) = (unit.x, unit.r);
+        let reset = (x[0] + r[0]).sigmoid();
+        let update = (x[1] + r[1]).sigmoid();
+        let candidate = (x[2] + reset * r[2]).tanh();
+        let h_before = unit.state[0];
+        unit.state[0] = update.complement() * candidate + update * h_before;
+        unit.saved[..5].copy_from_slice(&[reset, update, candidate, r[2], h_before]);
+    }
+
+    #[inline(always)]
+    fn backward_plain<N: Lanes>(&self, unit: Backward<'_, N>) {
+        let saved = unit.saved;
+        let (reset, update, candidate, r_n, h_before) =
+            (saved[0], saved[1], saved[2], saved[3], saved[4]);
+        let d_h = unit.d_state[0];
+        let d_n = d_h * update.complement() * (candidate * candidate).complement();
+        let (d_x, d_r) = (unit.d_x, unit.d_r);
+        d_x[0] = d_n * r_n * reset * reset.complement();
+        d_x[1] = d_h * (h_before - candidate) * update * update.complement();
+        d_x[2] = d_n;
+        d_r[0] = d_x[0];
+        d_r[1] = d_x[1];
+        d_r[2] = d_n * reset;
+        unit.d_state[0] = d_h * update;
     }
 }

@@ -27,8 +27,6 @@
 
 mod activation;
 mod derived;
-mod general_gru;
-mod general_lstm;
 mod gru;
 mod lstm;
 mod plain;
@@ -44,6 +42,7 @@ pub use lstm::LstmUnit;
 pub(crate) use recorded::wgsl as recorded_wgsl;
 pub use rnn::RnnUnit;
 
+use crate::CellRef;
 use crate::error::Result;
 
 /// The most gates, states, saved values or diagonal weights a cell may have.
@@ -136,15 +135,6 @@ pub struct InnerBackward<'a, N> {
     pub d_r: &'a mut [N],
 }
 
-/// A function of a cell of any type.
-#[doc(hidden)]
-pub trait CellVisitor {
-    /// What the function gives.
-    type Output;
-    /// Calls the function.
-    fn visit(self, cell: impl Cell) -> Self::Output;
-}
-
 /// A recurrent cell. See the [module](self) for the contract,
 /// [`verify::check_cell`](crate::verify::check_cell) for what checks it. All that is needed of one:
 ///
@@ -224,11 +214,10 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn check(&self) -> Result<()> {
         Ok(())
     }
-    /// Gives a visitor this cell, as another type of the same equations where that is faster.
-    /// Default: as itself.
+    /// The cell as another type of the same equations, where that is faster.
     #[doc(hidden)]
-    fn fastest<V: CellVisitor>(self, visitor: V) -> V::Output {
-        visitor.visit(self)
+    fn fastest(&self) -> Option<CellRef> {
+        None
     }
     /// Takes one unit one step forward. Mark it and the others `#[inline(always)]`, or they are not
     /// compiled for vector instructions.

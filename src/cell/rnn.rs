@@ -1,8 +1,9 @@
 //! The vanilla (Elman) RNN.
 
 use super::activation::{Gate, check_clip, constants};
-use super::plain::PlainRnn;
-use super::{Activation, Backward, Cell, CellVisitor, Forward, Lanes, WgslSource};
+use super::plain::{Plain, PlainCell};
+use super::{Activation, Backward, Cell, Forward, Lanes, WgslSource};
+use crate::CellRef;
 use crate::error::Result;
 
 /// h = act(W x + b_ih + R h₋ + b_hh) (Elman, 1990; PyTorch's `nn.RNN`; ONNX' `RNN`).
@@ -56,12 +57,8 @@ impl Cell for RnnUnit {
         check_clip("clip", self.clip)
     }
 
-    fn fastest<V: CellVisitor>(self, visitor: V) -> V::Output {
-        match self.name() {
-            "rnn_tanh" => visitor.visit(PlainRnn::<false>),
-            "rnn_relu" => visitor.visit(PlainRnn::<true>),
-            _ => visitor.visit(self),
-        }
+    fn fastest(&self) -> Option<CellRef> {
+        (self.name() != "general_rnn").then(|| Plain::share(*self))
     }
 
     #[inline(always)]
@@ -76,5 +73,41 @@ impl Cell for RnnUnit {
         unit.d_x[0] = unit.d_state[0] * self.gate().derivative(unit.saved[0]);
         unit.d_r[0] = unit.d_x[0];
         unit.d_state[0] = unit.d_x[0].zero();
+    }
+}
+
+/// With ReLU or else tanh; saves h.
+impl PlainCell for RnnUnit {
+    const SAVED: usize = 1;
+
+    fn plain_wgsl(&self) -> WgslSource {
+        match self.activation {
+            Activation::Relu => crate::wgsl!("shaders/cell/rnn_relu.wgsl"),
+            _ => crate::wgsl!("shaders/cell/rnn_tanh.wgsl"),
+        }
+    }
+
+    #[inline(always)]
+    fn forward_plain<N: Lanes>(&self, unit: Forward<'_, N>) {
+        let pre_activation = unit.x[0] + unit.r[0];
+        unit.state[0] = match self.activation {
+            Activation::Relu => {
+                pre_activation.where_positive(pre_activation, pre_activation.zero())
+            }
+            _ => pre_activation.tanh(),
+        };
+        unit.saved[0] = unit.state[0];
+    }
+
+    #[inline(always)]
+    fn backward_plain<N: Lanes>(&self, unit: Backward<'_, N>) {
+        let (d_h, h) = (unit.d_state[0], unit.saved[0]);
+        unit.d_x[0] = match self.activation {
+            // The gradient of max(0, x) at 0 is 0, as in PyTorch.
+            Activation::Relu => h.where_positive(d_h, h.zero()),
+            _ => d_h * (h * h).complement(),
+        };
+        unit.d_r[0] = unit.d_x[0];
+        unit.d_state[0] = d_h.zero();
     }
 }

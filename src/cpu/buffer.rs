@@ -9,14 +9,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// A tensor's memory, shared between programs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Buffer<F>(Arc<RwLock<Contents<F>>>);
-
-impl<F> Clone for Buffer<F> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
 
 impl<F: Real> Buffer<F> {
     pub(crate) fn zeros(len: usize) -> Self {

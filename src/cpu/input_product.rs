@@ -59,15 +59,7 @@ impl<'a, F: RowScalar> InputProduct<'a, F> {
         }
     }
 
-    /// x_gates `[t, b, width]` of x `[t, b, I]`.
-    fn block(&self, x: ArrayView3<'_, F>) -> Array3<F> {
-        let (steps, rows, _) = x.dim();
-        let mut block = Array3::zeros((steps, rows, self.weights.width()));
-        self.fill_block(x, block.view_mut());
-        block
-    }
-
-    /// Computes x_gates of x into the first steps of a block.
+    /// Computes x_gates of x `[t, b, I]` into the first steps of a block `[·, b, width]`.
     fn fill_block(&self, x: ArrayView3<'_, F>, block: ArrayViewMut3<'_, F>) {
         let (bias, width) = (Start::Row(&self.bias), self.weights.width());
         let to = block.into_slice().expect(CONTIGUOUS);
@@ -106,21 +98,8 @@ pub(super) struct SharedXGates<'a, F> {
 }
 
 impl<'a, F: RowScalar> SharedXGates<'a, F> {
-    /// The parts, to be computed; `None` where a second thread would not pay or the whole were
-    /// large.
-    pub(super) fn new(
-        product: &'a InputProduct<'a, F>,
-        rows: &Range<usize>,
-        reverse: bool,
-    ) -> Option<Self> {
-        let elements = product.steps * rows.len() * product.weights.width();
-        // Each part reads all of W, which few steps do not repay.
-        let work = 2 * elements * product.matrix.columns;
-        let pays = product.steps >= STEPS && threads::split(work, 2) > 1;
-        Self::of(product, rows, reverse).filter(|_| pays)
-    }
-
-    fn of(product: &'a InputProduct<'a, F>, rows: &Range<usize>, reverse: bool) -> Option<Self> {
+    /// The parts, to be computed; `None` where the whole were large.
+    fn new(product: &'a InputProduct<'a, F>, rows: &Range<usize>, reverse: bool) -> Option<Self> {
         let elements = product.steps * rows.len() * product.weights.width();
         (elements <= WHOLE).then(|| Self {
             product,
@@ -131,13 +110,26 @@ impl<'a, F: RowScalar> SharedXGates<'a, F> {
         })
     }
 
-    /// The parts, computed by as many threads as there are; `None` where the whole were large.
+    /// The parts, for a second thread to [compute ahead](Self::ahead); `None` where it would not pay.
+    pub(super) fn by_two(
+        product: &'a InputProduct<'a, F>,
+        rows: &Range<usize>,
+        reverse: bool,
+    ) -> Option<Self> {
+        let elements = product.steps * rows.len() * product.weights.width();
+        // Each part reads all of W, which few steps do not repay.
+        let work = 2 * elements * product.matrix.columns;
+        let pays = product.steps >= STEPS && threads::split(work, 2) > 1;
+        Self::new(product, rows, reverse).filter(|_| pays)
+    }
+
+    /// The parts, computed by as many threads as there are.
     pub(super) fn at_once(
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,
         reverse: bool,
     ) -> Option<Self> {
-        let parts = Self::of(product, rows, reverse)?;
+        let parts = Self::new(product, rows, reverse)?;
         threads::for_each((0..PARTS).collect(), |index| {
             parts.part(index);
         });
@@ -152,7 +144,10 @@ impl<'a, F: RowScalar> SharedXGates<'a, F> {
         let start = if self.reverse { all - end } else { first };
         let part = self.parts[index].get_or_init(|| {
             let x = self.x.slice(s![start..start + end - first, .., ..]);
-            self.product.block(x)
+            let (steps, rows, _) = x.dim();
+            let mut part = Array3::zeros((steps, rows, self.product.weights.width()));
+            self.product.fill_block(x, part.view_mut());
+            part
         });
         (part, start)
     }

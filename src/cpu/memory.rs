@@ -1,12 +1,14 @@
 //! Tensors in memory, and the views that operations take of them.
 
-use super::buffer::{Buffer, Contents, Form};
+use super::buffer::{Buffer, Form};
 use crate::Real;
 use crate::panels::{PanelScalar, Panels};
 use crate::program::{Matrix, Slice, TensorId};
 use ndarray::{ArrayView2, ArrayViewMut2, Ix2, ShapeBuilder, StrideShape};
-use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
-use std::ops::{Deref, DerefMut};
+use parking_lot::{
+    MappedRwLockReadGuard, MappedRwLockWriteGuard, RwLockReadGuard, RwLockWriteGuard,
+};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The memory of a program's tensors.
@@ -22,7 +24,7 @@ impl<'a, F: Real> Memory<'a, F> {
     /// A slice for reading.
     pub(crate) fn read(&self, slice: Slice) -> Reading<'a, F> {
         let guard = self.buffers[slice.tensor.0].read();
-        Reading { guard, slice }
+        RwLockReadGuard::map(guard, |contents| &contents[range(slice)])
     }
 
     /// A whole tensor for reading.
@@ -44,28 +46,14 @@ impl<'a, F: Real> Memory<'a, F> {
 
     /// A whole tensor for writing.
     pub(crate) fn write_whole(&self, tensor: TensorId) -> Writing<'a, F> {
-        let guard = self.buffers[tensor.0].write();
-        let slice = Slice {
-            tensor,
-            offset: 0,
-            len: guard.len(),
-        };
-        Writing { guard, slice }
+        RwLockWriteGuard::map(self.buffers[tensor.0].write(), |contents| &mut contents[..])
     }
 
     /// A slice for writing.
     pub(crate) fn write(&self, slice: Slice) -> Writing<'a, F> {
-        let guard = self.buffers[slice.tensor.0].write();
-        Writing { guard, slice }
-    }
-
-    /// Two slices of one tensor for writing, where they are present.
-    pub(crate) fn write_two(&self, a: Option<Slice>, b: Option<Slice>) -> WritingTwo<'a, F> {
-        let tensor = a.or(b).map(|slice| slice.tensor);
-        WritingTwo {
-            guard: tensor.map(|tensor| self.buffers[tensor.0].write()),
-            slices: (a, b),
-        }
+        MappedRwLockWriteGuard::map(self.write_whole(slice.tensor), |whole| {
+            &mut whole[range(slice)]
+        })
     }
 }
 
@@ -76,69 +64,16 @@ impl<F: PanelScalar> Memory<'_, F> {
     }
 }
 
-/// Two slices of one tensor, locked for writing.
-pub(crate) struct WritingTwo<'a, F> {
-    guard: Option<RwLockWriteGuard<'a, Contents<F>>>,
-    slices: (Option<Slice>, Option<Slice>),
+/// The places of a slice in its tensor.
+pub(super) fn range(slice: Slice) -> Range<usize> {
+    slice.offset..slice.offset + slice.len
 }
 
-impl<F> WritingTwo<'_, F> {
-    /// The elements of both.
-    pub(crate) fn parts(&mut self) -> (Option<&mut [F]>, Option<&mut [F]>) {
-        let Some(guard) = &mut self.guard else {
-            return (None, None);
-        };
-        let range = |slice: Slice| slice.offset..slice.offset + slice.len;
-        match self.slices {
-            (Some(a), Some(b)) => {
-                let [a, b] = guard
-                    .get_disjoint_mut([range(a), range(b)])
-                    .expect("the program was checked");
-                (Some(a), Some(b))
-            }
-            (a, b) => {
-                let part = guard.get_mut(range(a.or(b).expect("one is present")));
-                if a.is_some() {
-                    (part, None)
-                } else {
-                    (None, part)
-                }
-            }
-        }
-    }
-}
+/// A locked slice.
+pub(crate) type Reading<'a, F> = MappedRwLockReadGuard<'a, [F]>;
 
-/// A locked slice; derefs to its elements.
-pub(crate) struct Reading<'a, F> {
-    guard: RwLockReadGuard<'a, Contents<F>>,
-    slice: Slice,
-}
-
-impl<F> Deref for Reading<'_, F> {
-    type Target = [F];
-    fn deref(&self) -> &[F] {
-        &self.guard[self.slice.offset..self.slice.offset + self.slice.len]
-    }
-}
-
-/// A slice locked for writing; derefs to its elements.
-pub(crate) struct Writing<'a, F> {
-    guard: RwLockWriteGuard<'a, Contents<F>>,
-    slice: Slice,
-}
-
-impl<F> Deref for Writing<'_, F> {
-    type Target = [F];
-    fn deref(&self) -> &[F] {
-        &self.guard[self.slice.offset..self.slice.offset + self.slice.len]
-    }
-}
-
-impl<F> DerefMut for Writing<'_, F> {
-    fn deref_mut(&mut self) -> &mut [F] {
-        &mut self.guard[self.slice.offset..self.slice.offset + self.slice.len]
-    }
-}
+/// A slice locked for writing.
+pub(crate) type Writing<'a, F> = MappedRwLockWriteGuard<'a, [F]>;
 
 fn layout(matrix: Matrix) -> StrideShape<Ix2> {
     let shape = (matrix.rows, matrix.columns);

@@ -1,42 +1,21 @@
 //! What the two directions of time share: the layer's numbers, products by gate.
 
+use super::memory::{Memory, Reading};
+use super::team;
 use super::zoneout::ZoneoutMask;
-use super::{Memory, team};
 use crate::CellRef;
 use crate::panels::{Panels, Start};
-use crate::program::{Matrix, RecurrentShape, Segment, Slice};
+use crate::program::{Matrix, RecurrentShape, RecurrentWeights, Segment, Slice, Zoneout};
 use crate::rows::RowScalar;
 use crate::threads;
 use ndarray::{
-    Array2, ArrayView, ArrayView2, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis, Dimension,
-    NewAxis, StrideShape, s,
+    Array2, ArrayView, ArrayView2, ArrayViewMut, ArrayViewMut3, ArrayViewMut4, Axis, Dimension,
+    NewAxis, StrideShape, aview1, s,
 };
 use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) const CONTIGUOUS: &str = "rows are contiguous";
-
-/// The steps of a segment that each row has, all of them where no lengths are given.
-pub(super) fn lengths<F: RowScalar>(
-    memory: &Memory<'_, F>,
-    lengths: Option<Slice>,
-    shape: &RecurrentShape,
-    (segment, direction): (Segment, usize),
-) -> Vec<usize> {
-    let start = segment.start(shape.steps, direction);
-    lengths.map_or_else(
-        || vec![shape.steps; shape.batch],
-        |lengths| {
-            let own = |length: usize| length.saturating_sub(start).min(shape.steps);
-            memory.wholes(lengths).into_iter().map(own).collect()
-        },
-    )
-}
-
-/// The place in time of a direction's n-th step.
-pub(super) fn time_of(step: usize, steps: usize, reverse: bool) -> usize {
-    if reverse { steps - 1 - step } else { step }
-}
 
 /// Elements as an array.
 pub(super) fn view<F, D: Dimension>(
@@ -59,10 +38,11 @@ const CELL: usize = 64;
 
 /// How the rows of a layer's directions are split over threads.
 pub(super) struct Tasks {
+    directions: usize,
     /// Rows of a task, but for the last of a direction.
     pub(super) rows: usize,
     /// The rows of each task of a direction.
-    pub(super) chunks: Vec<Range<usize>>,
+    chunks: Vec<Range<usize>>,
     /// The work of all tasks, in floating-point operations.
     pub(super) work: usize,
     /// Threads that share the products of a task.
@@ -70,48 +50,78 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// The split of a layer's rows; `one`: whether one product gives all gates
-    /// ([`GateProducts::one`]), so that threads can share it.
-    pub(super) fn of<F>(shape: &RecurrentShape, gate_width: usize, one: bool) -> Self {
-        let (batch, directions) = (shape.batch, shape.directions);
-        let work = shape.rows() * gate_width * (2 * shape.output + CELL);
+    /// The split of a layer's rows.
+    pub(super) fn of<F>(layer: &Layer<'_>) -> Self {
+        let RecurrentShape {
+            steps,
+            batch,
+            output,
+            directions,
+            hidden,
+        } = layer.shape;
+        let gate_width = layer.cell.gates() * hidden;
+        let work = layer.shape.rows() * gate_width * (2 * output + CELL);
         let tasks = threads::split(work, directions * batch);
         let threads = threads::split(work, usize::MAX) / directions;
-        let matrix = [shape.output, gate_width];
-        let team = match one {
-            true => team::size::<F>(matrix, batch, shape.steps, threads),
+        // One product that gives all gates ([`GateProducts::one`]) can be shared.
+        let team = match layer.mask.is_none() && !layer.cell.has_late_gates() {
+            true => team::size::<F>([output, gate_width], batch, steps, threads),
             false => 1,
         };
         let rows = match team {
             1 => batch.div_ceil(tasks.div_ceil(directions)),
             _ => batch,
         };
+        let chunk = |first: usize| first..(first + rows).min(batch);
+        let chunks = (0..batch).step_by(rows).map(chunk).collect();
         Self {
+            directions,
             rows,
-            chunks: (0..batch)
-                .step_by(rows)
-                .map(|first| first..(first + rows).min(batch))
-                .collect(),
+            chunks,
             work,
             team,
         }
     }
+
+    /// Direction and rows of every task.
+    pub(super) fn each(&self) -> impl Iterator<Item = (usize, &Range<usize>)> {
+        (0..self.directions)
+            .flat_map(|direction| self.chunks.iter().map(move |rows| (direction, rows)))
+    }
+
+    /// Cuts a tensor, where there is one, into the parts of every task. `rows`: the axis of rows in a
+    /// direction's part.
+    pub(super) fn cut<'a, F>(
+        &self,
+        whole: Option<&'a mut ArrayViewMut4<'_, F>>,
+        directions: Axis,
+        rows: Axis,
+    ) -> impl Iterator<Item = Option<ArrayViewMut3<'a, F>>> {
+        let mut parts = vec![];
+        for mut rest in whole
+            .into_iter()
+            .flat_map(|whole| whole.axis_iter_mut(directions))
+        {
+            while rest.len_of(rows) > self.rows {
+                let (part, after) = rest.split_at(rows, self.rows);
+                parts.push(Some(part));
+                rest = after;
+            }
+            parts.push(Some(rest));
+        }
+        parts.into_iter().chain(std::iter::repeat_with(|| None))
+    }
 }
 
-/// Cuts an array into parts of some rows each, of which the last takes the rest.
-pub(super) fn parts<F>(
-    mut whole: ArrayViewMut3<'_, F>,
-    axis: Axis,
-    rows: usize,
-) -> impl Iterator<Item = ArrayViewMut3<'_, F>> {
-    let mut parts = vec![];
-    while whole.len_of(axis) > rows {
-        let (part, rest) = whole.split_at(axis, rows);
-        parts.push(part);
-        whole = rest;
-    }
-    parts.push(whole);
-    parts.into_iter()
+/// What both passes know of a layer.
+pub(super) struct Layer<'a> {
+    pub(super) cell: &'a CellRef,
+    pub(super) shape: RecurrentShape,
+    pub(super) segment: Segment,
+    pub(super) weights: &'a RecurrentWeights,
+    pub(super) mask: Option<Slice>,
+    pub(super) zoneout: Option<Zoneout>,
+    pub(super) lengths: Option<Slice>,
 }
 
 /// One direction of a layer.
@@ -119,33 +129,81 @@ pub(super) struct LayerDirection<'a, F> {
     pub(super) cell: &'a CellRef,
     pub(super) shape: RecurrentShape,
     pub(super) direction: usize,
+    /// R
+    pub(super) weight_hh: Matrix,
+    /// `[B, G, P]`
+    mask: Option<Slice>,
     /// The projection: forward `[H, P]`, backward `[P, H]`.
     pub(super) projection: Option<Arc<Panels<F>>>,
     /// `[V·H]`
-    pub(super) diagonal: &'a [F],
+    pub(super) diagonal: Vec<F>,
     pub(super) zoneout: Option<ZoneoutMask>,
-    /// `[B]`
-    pub(super) lengths: &'a [usize],
+    /// The steps of the segment that each row has.
+    pub(super) lengths: Vec<usize>,
 }
 
-impl<F: RowScalar> LayerDirection<'_, F> {
+impl<'a, F: RowScalar> LayerDirection<'a, F> {
+    /// `pack` packs a matrix for the products of the pass.
+    pub(super) fn new(
+        layer: &Layer<'a>,
+        direction: usize,
+        memory: &Memory<'_, F>,
+        pack: impl Fn(Matrix) -> Arc<Panels<F>>,
+    ) -> Self {
+        let Layer {
+            cell,
+            shape,
+            segment,
+            weights,
+            ..
+        } = *layer;
+        let gate_width = cell.gates() * shape.hidden;
+        let start = segment.start(shape.steps, direction);
+        let own = |length: usize| length.saturating_sub(start).min(shape.steps);
+        let lengths = layer.lengths.map(|lengths| memory.wholes(lengths));
+        let lengths = lengths.unwrap_or_else(|| vec![start + shape.steps; shape.batch]);
+        let mask = shape.batch * cell.gates() * shape.output;
+        let diagonal = weights
+            .weight_diag
+            .map(|weight| memory.read(weight.of(direction)).to_vec());
+        let projection = weights.weight_hr.map(|weight| weight.of(direction));
+        Self {
+            cell,
+            shape,
+            direction,
+            weight_hh: weights
+                .weight_hh
+                .of(direction)
+                .matrix(gate_width, shape.output),
+            mask: layer.mask.map(|masks| masks.part(direction * mask, mask)),
+            projection: projection.map(|weight| pack(weight.matrix(shape.output, shape.hidden))),
+            diagonal: diagonal.unwrap_or_default(),
+            zoneout: ZoneoutMask::new(layer.zoneout, &shape, segment, memory),
+            lengths: lengths.into_iter().map(own).collect(),
+        }
+    }
+
+    /// The place in time of the n-th step.
     pub(super) fn time(&self, step: usize) -> usize {
-        time_of(step, self.shape.steps, self.direction == 1)
+        if self.direction == 1 {
+            self.shape.steps - 1 - step
+        } else {
+            step
+        }
     }
 }
 
 /// The recurrent products of one direction, by groups of gates that take the same input.
 pub(super) struct GateProducts<'a, F> {
     hidden: usize,
+    gates: usize,
     /// Gates, and their weights.
     groups: Vec<(Range<usize>, Arc<Panels<F>>)>,
     /// `[B, G, P]`: then every gate is a group.
-    mask: Option<ArrayView3<'a, F>>,
+    mask: Option<Reading<'a, F>>,
     /// Room for a product's input and for its output.
     input_width: usize,
     output_width: usize,
-    /// Zeros, as wide as any product.
-    zeros: Vec<F>,
 }
 
 /// What [`GateProducts`] works in.
@@ -156,39 +214,47 @@ pub(super) struct Scratch<F> {
 }
 
 impl<'a, F: RowScalar> GateProducts<'a, F> {
-    /// weight_hh: `[G·H, P]`; `pack` packs some of its rows, once for all steps.
+    /// `pack` packs some rows of R, once for all steps.
     pub(super) fn new(
-        cell: &CellRef,
-        hidden: usize,
-        weight_hh: Matrix,
-        mask: Option<ArrayView3<'a, F>>,
+        layer: &LayerDirection<'_, F>,
+        memory: &Memory<'a, F>,
         pack: impl Fn(Matrix) -> Arc<Panels<F>>,
     ) -> Self {
-        let (early, gates) = (cell.early_gates(), cell.gates());
-        let ranges: Vec<Range<usize>> = match mask {
+        let (early, gates) = (layer.cell.early_gates(), layer.cell.gates());
+        let (hidden, weight_hh) = (layer.shape.hidden, layer.weight_hh);
+        let ranges: Vec<Range<usize>> = match layer.mask {
             Some(_) => (0..gates).map(|gate| gate..gate + 1).collect(),
             None => [0..early, early..gates]
                 .into_iter()
                 .filter(|gates| !gates.is_empty())
                 .collect(),
         };
-        let groups: Vec<_> = ranges
-            .into_iter()
-            .map(|gates| {
-                let rows = weight_hh.rows(gates.start * hidden, gates.len() * hidden);
-                (gates, pack(rows))
-            })
-            .collect();
+        let group = |gates: Range<usize>| {
+            let rows = weight_hh.rows(gates.start * hidden, gates.len() * hidden);
+            (gates, pack(rows))
+        };
+        let groups: Vec<_> = ranges.into_iter().map(group).collect();
         let output_width = groups.iter().map(|(_, panels)| panels.width()).max();
         let output_width = output_width.unwrap_or(0);
         Self {
             hidden,
+            gates,
             groups,
-            mask,
+            mask: layer.mask.map(|mask| memory.read(mask)),
             input_width: weight_hh.columns,
             output_width,
-            zeros: vec![F::zero(); output_width],
         }
+    }
+
+    /// What the input of a gate is multiplied by, `[b, P]`.
+    fn mask(&self, rows: &Range<usize>, gate: usize) -> Option<ArrayView2<'_, F>> {
+        let mask = self.mask.as_ref()?;
+        let row = self.gates * self.input_width;
+        let mask = view(
+            &mask[rows.start * row..rows.end * row],
+            (rows.len(), self.gates, self.input_width),
+        );
+        Some(mask.index_axis_move(Axis(1), gate))
     }
 
     pub(super) fn scratch(&self, rows: usize) -> Scratch<F> {
@@ -201,8 +267,7 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
 
     /// The columns that r must have at least.
     pub(super) fn width(&self) -> usize {
-        let gates = self.groups.last().map_or(0, |(gates, _)| gates.end);
-        self.output_width.max(gates * self.hidden)
+        self.output_width.max(self.gates * self.hidden)
     }
 
     /// The weights, where one product gives all gates.
@@ -213,15 +278,11 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
         }
     }
 
-    /// The weights, where one product gives all gates and its result is as wide as the output: it
+    /// The weights, where one product gives these gates and its result is as wide as the output: it
     /// then needs no scratch.
     fn whole(&self, gates: &Range<usize>, width: usize) -> Option<&Panels<F>> {
-        match &self.groups[..] {
-            [(all, panels)] if all == gates && self.mask.is_none() && panels.width() == width => {
-                Some(panels)
-            }
-            _ => None,
-        }
+        let fits = *gates == (0..self.gates);
+        self.one().filter(|panels| fits && panels.width() == width)
     }
 
     fn groups(
@@ -243,15 +304,10 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
         r: &mut Array2<F>,
         scratch: &mut Scratch<F>,
     ) {
-        let width = r.ncols();
-        let slice = r.as_slice_mut().expect(CONTIGUOUS);
-        if let Some(panels) = self.whole(&early, width) {
-            let h_before = h_before.insert_axis(Axis(0));
-            return panels.product(h_before, Start::Row(bias), slice, width);
+        if let Some(panels) = self.whole(&early, r.ncols()) {
+            return panels.product_to(h_before, Start::Row(bias), r);
         }
-        for row in slice.chunks_exact_mut(width) {
-            row.copy_from_slice(bias);
-        }
+        r.assign(&aview1(bias));
         self.add(rows, early, h_before, r, scratch);
     }
 
@@ -265,15 +321,15 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
         scratch: &mut Scratch<F>,
     ) {
         for (group, panels) in self.groups(&gates) {
-            let input = match &self.mask {
+            let input = match self.mask(rows, group.start) {
                 None => input,
                 Some(mask) => {
                     scratch.masked.assign(&input);
-                    scratch.masked *= &mask.slice(s![rows.clone(), group.start, ..]);
+                    scratch.masked *= &mask;
                     scratch.masked.view()
                 }
             };
-            self.product(panels, input, &mut scratch.product);
+            panels.product_to(input, Start::Zero, &mut scratch.product);
             let columns = group.start * self.hidden..group.end * self.hidden;
             let product = scratch.product.slice(s![.., ..columns.len()]);
             let mut r = r.slice_mut(s![.., columns]);
@@ -298,21 +354,15 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
         }
         for (group, panels) in self.groups(&gates) {
             let columns = group.start * self.hidden..group.end * self.hidden;
-            self.product(panels, d_r.slice(s![.., columns]), &mut scratch.product);
+            let d_r = d_r.slice(s![.., columns]);
+            panels.product_to(d_r, Start::Zero, &mut scratch.product);
             let mut product = scratch.product.slice_mut(s![.., ..self.input_width]);
-            if let Some(mask) = &self.mask {
-                product *= &mask.slice(s![rows.clone(), group.start, ..]);
+            if let Some(mask) = self.mask(rows, group.start) {
+                product *= &mask;
             }
             for (to, product) in d_input.chunks_mut(stride).zip(product.rows()) {
                 to.iter_mut().zip(product).for_each(|(to, d)| *to += *d);
             }
         }
-    }
-
-    /// result `[b, output_width]` = input · weights, in its first columns.
-    fn product(&self, panels: &Panels<F>, input: ArrayView2<'_, F>, result: &mut Array2<F>) {
-        let (stride, result) = (result.ncols(), result.as_slice_mut().expect(CONTIGUOUS));
-        let zeros = Start::Row(&self.zeros);
-        panels.product(input.insert_axis(Axis(0)), zeros, result, stride);
     }
 }

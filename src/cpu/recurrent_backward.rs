@@ -2,15 +2,13 @@
 
 use super::Memory;
 use super::buffer::Form;
-use super::recurrent::{
-    CONTIGUOUS, GateProducts, LayerDirection, Tasks, lengths, parts, view, view_mut,
-};
+use super::recurrent::{CONTIGUOUS, GateProducts, Layer, LayerDirection, Tasks, view, view_mut};
 use super::states::States;
 use super::team::{self, Team};
-use super::zoneout::{Keep, ZoneoutMask};
+use super::zoneout::Keep;
 use crate::panels::Start;
 use crate::program::{GatesLayout, RecurrentBackward, RecurrentShape};
-use crate::rows::{BackwardRow, InnerBackwardRow, RowScalar};
+use crate::rows::{Row, RowScalar};
 use crate::threads;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3, Axis, s};
 use std::ops::Range;
@@ -18,132 +16,95 @@ use std::ops::Range;
 /// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that
 /// step's d_r; then the cell. Directions and batch are split over threads as in the forward pass.
 pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &Memory<'_, F>) {
-    let shape = op.shape;
+    let layer = Layer {
+        cell: &op.cell,
+        shape: op.shape,
+        segment: op.segment,
+        weights: &op.weights,
+        mask: op.mask,
+        zoneout: op.zoneout,
+        lengths: op.lengths,
+    };
     let RecurrentShape {
         steps,
         batch,
         hidden,
         output,
         directions,
-    } = shape;
+    } = op.shape;
     let gate_width = op.cell.gates() * hidden;
-    let saved_width = op.cell.saved() * hidden;
     let diagonal_width = op.cell.diagonals() * hidden;
     let saved = memory.read(op.saved);
-    let saved = view(&saved, (directions, batch, steps, saved_width));
+    let saved = view(&saved, (directions, batch, steps, op.cell.saved() * hidden));
     let d_y = memory.read(op.d_y);
     let d_y = view(&d_y, (steps, batch, directions, output));
-    let mask = op.mask.map(|mask| memory.read(mask));
-    let mask = mask
-        .as_ref()
-        .map(|mask| view(mask, (directions, batch, op.cell.gates(), output)));
     let mut d_state = memory.write(op.d_state);
     let mut d_gates = memory.write(op.d_gates);
-    let layout = GatesLayout::new(&op.cell, &shape, op.weights.weight_hr.is_some());
+    let layout = GatesLayout::new(&op.cell, &op.shape, op.weights.weight_hr.is_some());
     let (d_gates, d_h) = d_gates.split_at_mut(layout.d_h);
-    let (d_x, d_r) = d_gates.split_at_mut(steps * batch * directions * gate_width);
+    let (d_x, d_r) = d_gates.split_at_mut(op.shape.rows() * gate_width);
     let gates_shape = (steps, batch, directions, gate_width);
     let mut d_x = view_mut(d_x, gates_shape);
     let mut d_r = (!d_r.is_empty()).then(|| view_mut(d_r, gates_shape));
     let mut d_h = (!d_h.is_empty()).then(|| view_mut(d_h, (steps, batch, directions, output)));
 
-    let one = op.mask.is_none() && !op.cell.has_late_gates();
-    let tasks = Tasks::of::<F>(&shape, gate_width, one);
-    let diagonal: Vec<_> = (0..directions)
-        .map(|direction| {
-            let weight = op.weights.weight_diag;
-            weight.map(|weight| memory.read(weight.of(direction)))
-        })
-        .collect();
-    let lengths: Vec<_> = (0..directions)
-        .map(|direction| lengths(memory, op.lengths, &shape, (op.segment, direction)))
-        .collect();
+    let pack = |weights| memory.packed(weights, Form::Plain, false);
     let walk = |direction: usize| {
-        let mask = mask
-            .as_ref()
-            .map(|mask| mask.index_axis(Axis(0), direction));
-        let weight_hh = op.weights.weight_hh.of(direction);
-        let weight_hh = weight_hh.matrix(gate_width, output);
-        let pack = |weights| memory.packed(weights, Form::Plain, false);
-        let products = GateProducts::new(&op.cell, hidden, weight_hh, mask, pack);
-        let layer = LayerDirection {
-            cell: &op.cell,
-            shape,
-            direction,
-            projection: op.weights.weight_hr.map(|weight| {
-                let weight = weight.of(direction).matrix(output, hidden);
-                pack(weight)
-            }),
-            diagonal: diagonal[direction].as_deref().unwrap_or(&[]),
-            zoneout: ZoneoutMask::new(op.zoneout, &shape, op.segment, memory),
-            lengths: &lengths[direction],
-        };
+        let layer = LayerDirection::new(&layer, direction, memory, pack);
+        let products = GateProducts::new(&layer, memory, pack);
         (layer, products)
     };
     let walks: Vec<_> = (0..directions).map(walk).collect();
-
+    let tasks = Tasks::of::<F>(&layer);
     let d_last = op.has_d_last.then_some(&d_state[..]);
-    let load = |(layer, _): &(LayerDirection<'_, F>, _)| -> Vec<_> {
-        let load = |rows: &Range<usize>| {
-            let states = States::load(d_last, layer, rows);
-            (states, Array2::zeros((rows.len(), diagonal_width)))
-        };
-        tasks.chunks.iter().map(load).collect()
+    let load = |(direction, rows): (usize, &Range<usize>)| {
+        let states = States::load(d_last, &walks[direction].0, rows);
+        (states, Array2::zeros((rows.len(), diagonal_width)))
     };
-    let mut gradients: Vec<_> = walks.iter().map(load).collect();
-    let mut d_r = d_r.as_mut().map(|d| d.axis_iter_mut(Axis(2)));
-    let mut d_h = d_h.as_mut().map(|d| d.axis_iter_mut(Axis(2)));
-    let mut all = vec![];
-    let of_direction = walks
-        .iter()
-        .zip(&mut gradients)
-        .zip(d_x.axis_iter_mut(Axis(2)));
-    for ((walk, gradients), d_x) in of_direction {
-        let of_rows = |whole| parts(whole, Axis(1), tasks.rows);
-        let mut d_r = d_r.as_mut().and_then(Iterator::next).map(of_rows);
-        let mut d_h = d_h.as_mut().and_then(Iterator::next).map(of_rows);
-        let of_rows = tasks.chunks.iter().zip(gradients).zip(of_rows(d_x));
-        for ((rows, (d_states, d_diagonal)), d_x) in of_rows {
+    let mut gradients: Vec<_> = tasks.each().map(load).collect();
+    let [by_direction, by_row] = [Axis(2), Axis(1)];
+    let written = (tasks.cut(Some(&mut d_x), by_direction, by_row))
+        .zip(tasks.cut(d_r.as_mut(), by_direction, by_row))
+        .zip(tasks.cut(d_h.as_mut(), by_direction, by_row));
+    let written = tasks.each().zip(&mut gradients).zip(written).filter_map(
+        |((task, (d_states, d_diagonal)), ((d_x, d_r), d_h))| {
             let gradients = Gradients {
-                d_x,
-                d_r: d_r.as_mut().and_then(Iterator::next),
-                d_h: d_h.as_mut().and_then(Iterator::next),
+                d_x: d_x?,
+                d_r,
+                d_h,
                 d_states,
                 d_diagonal,
             };
-            all.push((walk, rows, gradients));
-        }
-    }
-    threads::for_each_of(tasks.work, all, |((layer, products), rows, gradients)| {
-        let saved = saved.slice(s![layer.direction, rows.clone(), .., ..]);
-        let d_y = d_y.slice(s![.., rows.clone(), layer.direction, ..]);
-        let walk = |team: Option<&Team<'_, F>>| {
-            let wants_initial = op.wants_initial;
-            layer.backward(
-                (products, team),
-                rows,
-                (saved, d_y),
-                wants_initial,
-                gradients,
-            );
-        };
-        match products.one().filter(|_| tasks.team > 1) {
-            Some(panels) => {
-                team::with((panels, Start::Sum), rows.len(), tasks.team, |team| {
-                    walk(Some(team))
-                });
+            Some((task, gradients))
+        },
+    );
+    threads::for_each_of(
+        tasks.work,
+        written.collect(),
+        |((direction, rows), gradients)| {
+            let (layer, products) = &walks[direction];
+            let saved = saved.slice(s![direction, rows.clone(), .., ..]);
+            let d_y = d_y.slice(s![.., rows.clone(), direction, ..]);
+            let walk = |team: Option<&Team<'_, F>>| {
+                let given = (saved, d_y);
+                layer.backward((products, team), rows, given, op.wants_initial, gradients);
+            };
+            match products.one().filter(|_| tasks.team > 1) {
+                Some(panels) => {
+                    team::with((panels, Start::Sum), rows.len(), tasks.team, |team| {
+                        walk(Some(team))
+                    });
+                }
+                None => walk(None),
             }
-            None => walk(None),
-        }
-    });
-    let end = shape.state_offset(op.cell.states());
-    for ((layer, _), gradients) in walks.iter().zip(&gradients) {
-        for (rows, (states, d_diagonal)) in tasks.chunks.iter().zip(gradients) {
-            states.store(&mut d_state, layer, rows);
-            let first = end + (layer.direction * batch + rows.start) * diagonal_width;
-            let to = &mut d_state[first..first + d_diagonal.len()];
-            view_mut(to, d_diagonal.dim()).assign(d_diagonal);
-        }
+        },
+    );
+    let end = op.shape.state_offset(op.cell.states());
+    for ((direction, rows), (states, d_diagonal)) in tasks.each().zip(&gradients) {
+        states.store(&mut d_state, &walks[direction].0, rows);
+        let first = end + (direction * batch + rows.start) * diagonal_width;
+        let to = &mut d_state[first..first + d_diagonal.len()];
+        view_mut(to, d_diagonal.dim()).assign(d_diagonal);
     }
 }
 
@@ -184,10 +145,9 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         let lengths = &self.lengths[rows.clone()];
         let mut scratch = products.scratch(batch);
         let mut d_inner = vec![F::zero(); if early < gates { batch * hidden } else { 0 }];
-        let mut projection = self.projection.as_ref().map(|weights| {
-            let d_m = Array2::zeros((batch, weights.width()));
-            (weights, vec![F::zero(); weights.width()], d_m)
-        });
+        let projection = self.projection.as_ref();
+        let mut projection =
+            projection.map(|weights| (weights, Array2::zeros((batch, weights.width()))));
         // The part of the states' gradients that zoneout passes to the old states, past the cell.
         let mut passed = self
             .zoneout
@@ -204,7 +164,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
             let d_y = d_y.index_axis(Axis(0), t);
             for row in (0..batch).filter(live) {
                 let d_y = d_y.row(row).to_slice().expect(CONTIGUOUS);
-                let d_h = d_states.h_row_mut(row).iter_mut();
+                let d_h = d_states.row_mut(0, row).iter_mut();
                 d_h.zip(d_y).for_each(|(d_h, d_y)| *d_h += *d_y);
             }
             if let Some((zoneout, keep, passed)) = &mut passed {
@@ -213,15 +173,13 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                     self.zone_out_back(d_states, row, keep, passed);
                 }
             }
-            if let (Some((weights, zeros, d_m)), Some(d_h)) = (&mut projection, &mut d_h) {
+            if let (Some((weights, d_m)), Some(d_h)) = (&mut projection, &mut d_h) {
                 let mut d_h = d_h.index_axis_mut(Axis(0), t);
                 d_h.fill(F::zero());
                 for row in (0..batch).filter(live) {
                     d_h.row_mut(row).assign(&d_states.h().row(row));
                 }
-                let (stride, result) = (d_m.ncols(), d_m.as_slice_mut().expect(CONTIGUOUS));
-                let d_h = d_h.view().insert_axis(Axis(0));
-                weights.product(d_h, Start::Row(zeros), result, stride);
+                weights.product_to(d_h.view(), Start::Zero, d_m);
                 let d_m = d_m.slice(s![.., ..hidden]);
                 d_states.cell.slice_mut(s![.., ..hidden]).assign(&d_m);
             }
@@ -229,9 +187,9 @@ impl<F: RowScalar> LayerDirection<'_, F> {
             let mut d_r = d_r.as_mut().map(|d_r| d_r.index_axis_mut(Axis(0), t));
             for row in (0..batch).filter(live) {
                 let mut d_r = d_r.as_mut().map(|d_r| d_r.row_mut(row));
-                self.cell.rows::<F>().backward_row(BackwardRow {
+                self.cell.rows::<F>().apply(Row::Backward {
                     saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
-                    diagonal: self.diagonal,
+                    diagonal: &self.diagonal,
                     d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
                     d_x: d_x.row_mut(row).into_slice().expect(CONTIGUOUS),
                     d_r: d_r.as_mut().map(|d| d.as_slice_mut().expect(CONTIGUOUS)),
@@ -245,7 +203,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                 products.add_back(rows, early..gates, d_r_t, to, &mut scratch);
                 for row in (0..batch).filter(live) {
                     let mut d_r = d_r.as_mut().map(|d_r| d_r.row_mut(row));
-                    self.cell.rows::<F>().inner_backward_row(InnerBackwardRow {
+                    self.cell.rows::<F>().apply(Row::InnerBackward {
                         saved: saved.slice(s![row, t, ..]).to_slice().expect(CONTIGUOUS),
                         d_inner: &d_inner[row * hidden..(row + 1) * hidden],
                         d_state: d_states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
@@ -257,16 +215,15 @@ impl<F: RowScalar> LayerDirection<'_, F> {
             if projection.is_some() {
                 // The cell has no h₋ but through the product.
                 for row in (0..batch).filter(live) {
-                    d_states.h_row_mut(row).fill(F::zero());
+                    d_states.row_mut(0, row).fill(F::zero());
                 }
             }
             if let Some((_, _, passed)) = &mut passed {
-                for state in 0..self.cell.states() {
-                    let mut d = d_states.plane_mut(state, hidden);
-                    let passed = passed.plane_mut(state, hidden);
-                    for row in (0..batch).filter(live) {
-                        let mut d = d.row_mut(row);
-                        d += &passed.row(row);
+                for row in (0..batch).filter(live) {
+                    for state in 0..self.cell.states() {
+                        let d = d_states.row_mut(state, row).iter_mut();
+                        let passed = passed.row(state, row);
+                        d.zip(passed).for_each(|(d, passed)| *d += *passed);
                     }
                 }
             }
@@ -289,10 +246,9 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         keep: &Keep<F>,
         passed: &mut States<F>,
     ) {
-        let hidden = self.shape.hidden;
         for state in 0..self.cell.states() {
-            let d = d_states.plane_row_mut(state, hidden, row).iter_mut();
-            let units = d.zip(passed.plane_row_mut(state, hidden, row));
+            let d = d_states.row_mut(state, row).iter_mut();
+            let units = d.zip(passed.row_mut(state, row));
             for ((d, passed), keep) in units.zip(keep.of(state)) {
                 *passed = (F::one() - *keep) * *d;
                 *d *= *keep;

@@ -1,9 +1,9 @@
 //! The states of a layer's cell, by row.
 
-use super::recurrent::{CONTIGUOUS, LayerDirection, view, view_mut};
+use super::recurrent::{CONTIGUOUS, LayerDirection};
 use crate::Real;
 use crate::program::RecurrentShape;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, ArrayView2, s};
 use std::ops::Range;
 
 /// The states of some rows, `[b, S·H]`. The first plane is h, but with a projection, which has h
@@ -12,18 +12,41 @@ use std::ops::Range;
 pub(super) struct States<F> {
     pub(super) cell: Array2<F>,
     projected: Option<Array2<F>>,
-    /// P
-    output: usize,
+    shape: RecurrentShape,
 }
 
 impl<F: Real> States<F> {
-    pub(super) fn zeros(layer: &LayerDirection<'_, F>, batch: usize) -> Self {
-        let RecurrentShape { hidden, output, .. } = layer.shape;
+    /// The states in a tensor `[S][D, B, ·]`, zeros where there is none.
+    pub(super) fn load(
+        from: Option<&[F]>,
+        layer: &LayerDirection<'_, F>,
+        rows: &Range<usize>,
+    ) -> Self {
+        let (shape, states) = (layer.shape, layer.cell.states());
         let projected = layer.projection.as_ref();
-        Self {
-            cell: Array2::zeros((batch, layer.cell.states() * hidden)),
-            projected: projected.map(|_| Array2::zeros((batch, output))),
-            output,
+        let mut loaded = Self {
+            cell: Array2::zeros((rows.len(), states * shape.hidden)),
+            projected: projected.map(|_| Array2::zeros((rows.len(), shape.output))),
+            shape,
+        };
+        if let Some(from) = from {
+            for state in 0..states {
+                for row in 0..rows.len() {
+                    let from = &from[place(layer, state, rows.start + row)];
+                    loaded.row_mut(state, row).copy_from_slice(from);
+                }
+            }
+        }
+        loaded
+    }
+
+    /// Writes the states to such a tensor.
+    pub(super) fn store(&self, to: &mut [F], layer: &LayerDirection<'_, F>, rows: &Range<usize>) {
+        for state in 0..layer.cell.states() {
+            for row in 0..rows.len() {
+                let to = &mut to[place(layer, state, rows.start + row)];
+                to.copy_from_slice(self.row(state, row));
+            }
         }
     }
 
@@ -35,40 +58,10 @@ impl<F: Real> States<F> {
         }
     }
 
-    /// The states in a tensor `[S][D, B, ·]`, zeros where there is none.
-    pub(super) fn load(
-        from: Option<&[F]>,
-        layer: &LayerDirection<'_, F>,
-        rows: &Range<usize>,
-    ) -> Self {
-        let batch = rows.len();
-        let mut states = Self::zeros(layer, batch);
-        if let Some(from) = from {
-            for state in 0..layer.cell.states() {
-                let (part, width) = range(layer, state, rows);
-                let values = view(&from[part], (batch, width));
-                states.plane_mut(state, layer.shape.hidden).assign(&values);
-            }
-        }
-        states
-    }
-
-    /// Writes the states to such a tensor.
-    pub(super) fn store(&self, to: &mut [F], layer: &LayerDirection<'_, F>, rows: &Range<usize>) {
-        let hidden = layer.shape.hidden;
-        for state in 0..layer.cell.states() {
-            let part = &mut to[range(layer, state, rows).0];
-            let plane = self.plane(state, hidden);
-            view_mut(part, plane.dim()).assign(&plane);
-        }
-    }
-
     /// The h of all rows, `[b, P]`.
     pub(super) fn h(&self) -> ArrayView2<'_, F> {
-        match &self.projected {
-            Some(h) => h.view(),
-            None => self.cell.slice(s![.., ..self.output]),
-        }
+        let h = self.projected.as_ref().unwrap_or(&self.cell);
+        h.slice(s![.., ..self.shape.output])
     }
 
     /// The h of all rows, and the elements from one to the next.
@@ -78,62 +71,43 @@ impl<F: Real> States<F> {
         (h.as_slice_mut().expect(CONTIGUOUS), stride)
     }
 
-    /// The h of a row, `[P]`.
-    pub(super) fn h_row_mut(&mut self, row: usize) -> &mut [F] {
-        let output = self.output;
-        let (h, stride) = self.h_slice_mut();
-        &mut h[row * stride..][..output]
+    /// A state of a row: `[P]` of h, which is the first, `[H]` of the others.
+    pub(super) fn row(&self, state: usize, row: usize) -> &[F] {
+        let states = match &self.projected {
+            Some(h) if state == 0 => h,
+            _ => &self.cell,
+        };
+        let row = states.row(row).to_slice().expect(CONTIGUOUS);
+        &row[self.columns(state)]
     }
 
-    /// A state of all rows: `[b, H]`, or `[b, P]` of h.
-    pub(super) fn plane(&self, state: usize, hidden: usize) -> ArrayView2<'_, F> {
-        match &self.projected {
-            Some(h) if state == 0 => h.view(),
-            _ => {
-                let columns = state * hidden..(state + 1) * hidden;
-                self.cell.slice(s![.., columns])
-            }
-        }
+    /// [`States::row`], for writing.
+    pub(super) fn row_mut(&mut self, state: usize, row: usize) -> &mut [F] {
+        let columns = self.columns(state);
+        let states = match &mut self.projected {
+            Some(h) if state == 0 => h,
+            _ => &mut self.cell,
+        };
+        let row = states.row_mut(row).into_slice().expect(CONTIGUOUS);
+        &mut row[columns]
     }
 
-    /// A row of [`States::plane`].
-    pub(super) fn plane_row(&self, state: usize, hidden: usize, row: usize) -> &[F] {
-        let row = self.plane(state, hidden).index_axis_move(Axis(0), row);
-        row.to_slice().expect(CONTIGUOUS)
-    }
-
-    /// A row of [`States::plane`], for writing.
-    pub(super) fn plane_row_mut(&mut self, state: usize, hidden: usize, row: usize) -> &mut [F] {
-        let plane = self.plane_mut(state, hidden);
-        let row = plane.index_axis_move(Axis(0), row);
-        row.into_slice().expect(CONTIGUOUS)
-    }
-
-    /// [`States::plane`], for writing.
-    pub(super) fn plane_mut(&mut self, state: usize, hidden: usize) -> ArrayViewMut2<'_, F> {
-        match &mut self.projected {
-            Some(h) if state == 0 => h.view_mut(),
-            _ => {
-                let columns = state * hidden..(state + 1) * hidden;
-                self.cell.slice_mut(s![.., columns])
-            }
+    fn columns(&self, state: usize) -> Range<usize> {
+        let RecurrentShape { hidden, output, .. } = self.shape;
+        match state {
+            0 => 0..output,
+            _ => state * hidden..(state + 1) * hidden,
         }
     }
 }
 
-/// The elements of some rows of a state in a tensor `[S][D, B, ·]`, and its width.
-fn range<F>(
-    layer: &LayerDirection<'_, F>,
-    state: usize,
-    rows: &Range<usize>,
-) -> (Range<usize>, usize) {
+/// The elements of a row's state in a tensor `[S][D, B, ·]`.
+fn place<F>(layer: &LayerDirection<'_, F>, state: usize, row: usize) -> Range<usize> {
     let shape = &layer.shape;
-    let width = if state == 0 {
-        shape.output
-    } else {
-        shape.hidden
+    let width = match state {
+        0 => shape.output,
+        _ => shape.hidden,
     };
-    let row = layer.direction * shape.batch + rows.start;
-    let first = shape.state_offset(state) + row * width;
-    (first..first + rows.len() * width, width)
+    let first = shape.state_offset(state) + (layer.direction * shape.batch + row) * width;
+    first..first + width
 }

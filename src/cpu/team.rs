@@ -128,7 +128,6 @@ pub(super) struct Team<'a, F> {
     /// The panels of the thread that walks.
     own: Range<usize>,
     others: Vec<Member<F>>,
-    zeros: Vec<F>,
 }
 
 /// Another thread of a team.
@@ -169,7 +168,6 @@ pub(super) fn with<F: RowScalar, R>(
         input: RwLock::new(vec![F::zero(); rows * panels.inputs()]),
         own: range(0),
         others: (1..parts).map(member).collect(),
-        zeros: vec![F::zero(); panels.width()],
     };
     std::thread::scope(|scope| {
         let _ends = Ends(&team.wanted);
@@ -214,8 +212,8 @@ impl<F: RowScalar> Team<'_, F> {
     /// What the others add to; the walk adds what is there.
     fn start_of_others(&self) -> Start<'_, F> {
         match self.start {
-            Start::Sum => Start::Row(&self.zeros[..]),
-            row => row,
+            Start::Sum => Start::Zero,
+            start => start,
         }
     }
 
@@ -249,8 +247,8 @@ impl<F: RowScalar> Team<'_, F> {
             for (row, to) in rows.zip(c.chunks_mut(stride)) {
                 let to = &mut to[columns.clone()];
                 match self.start {
-                    Start::Row(_) => to.copy_from_slice(&row[..to.len()]),
                     Start::Sum => to.iter_mut().zip(row).for_each(|(to, sum)| *to += *sum),
+                    _ => to.copy_from_slice(&row[..to.len()]),
                 }
             }
         }
@@ -275,8 +273,8 @@ mod tests {
             for start in [Start::Row(&bias[..]), Start::Sum] {
                 // Two numbers of room between rows, which stay as they are.
                 let stride = match start {
-                    Start::Row(_) => panels.width() + 2,
                     Start::Sum => outputs + 2,
+                    _ => panels.width() + 2,
                 };
                 let mut got = Array2::from_elem((rows, stride), 1.0);
                 let mut expected = got.clone();
@@ -294,7 +292,7 @@ mod tests {
                                 let bias = ArrayView1::from(&bias[..outputs]);
                                 columns.assign(&(product + bias));
                             }
-                            Start::Sum => columns += &product,
+                            _ => columns += &product,
                         }
                         let got = got.slice(s![.., ..outputs]);
                         assert_eq!(got, expected.slice(s![.., ..outputs]), "{size} threads");

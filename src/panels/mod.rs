@@ -7,7 +7,7 @@ pub(crate) use tiles::single;
 
 use crate::{Real, threads};
 use aligned_vec::{AVec, ConstAlign};
-use ndarray::{ArrayView2, ArrayView3, s};
+use ndarray::{Array2, ArrayView2, ArrayView3, Axis, s};
 use std::ops::Range;
 
 /// Elements of which the first begins a cache line, as a vector that crosses a line takes two accesses.
@@ -37,6 +37,8 @@ pub struct Panels<F> {
 pub enum Start<'a, F> {
     /// What is there.
     Sum,
+    /// Nothing.
+    Zero,
     /// A row `[width]`, the same for all rows.
     Row(&'a [F]),
 }
@@ -56,53 +58,40 @@ pub trait PanelScalar: Real {
 }
 
 impl<F: PanelScalar> Panels<F> {
-    /// Packs a matrix `[K, N]` whose rows or columns are contiguous, on several threads where it is
-    /// large.
+    /// Packs a matrix `[K, N]` whose rows or columns are contiguous.
     pub(crate) fn new(matrix: ArrayView2<'_, F>) -> Self {
+        Self::packed(matrix, 1, F::lanes_and_vectors().1)
+    }
+
+    /// Packs R `[G·H, P]` for products with Rᵀ in which a panel has all gates of a vector of units.
+    pub(crate) fn of_units(matrix: ArrayView2<'_, F>, gates: usize) -> Self {
+        Self::packed(matrix.reversed_axes(), gates, 1)
+    }
+
+    /// Packs a matrix of some groups of columns, of each of which a panel has so many vectors; on
+    /// several threads where it is large.
+    fn packed(matrix: ArrayView2<'_, F>, groups: usize, vectors: usize) -> Self {
         let (inputs, outputs) = matrix.dim();
-        let (lanes, vectors) = F::lanes_and_vectors();
-        let (width, panel) = (outputs.next_multiple_of(lanes), vectors * lanes);
+        let (of_group, (lanes, _)) = (outputs / groups, F::lanes_and_vectors());
+        let (width, most) = (groups * of_group.next_multiple_of(lanes), vectors * lanes);
         let mut values = aligned_zeros(inputs * width);
-        if !values.is_empty() {
-            let panels: Vec<_> = values
-                .chunks_mut(inputs * panel)
-                .enumerate()
-                .map(|(index, part)| (index * panel, part))
-                .collect();
-            threads::for_each_of(8 * inputs * width, panels, |(first, part)| {
-                let width = part.len() / inputs;
-                let last = (first + width).min(outputs);
-                pack(matrix.slice(s![.., first..last]), part, width);
-            });
-        }
+        let panels = values.chunks_mut((inputs * groups * most).max(1));
+        let panels: Vec<_> = (0..of_group).step_by(most).zip(panels).collect();
+        threads::for_each_of(8 * inputs * width, panels, |(first, panel)| {
+            let width = panel.len() / inputs;
+            for group in 0..groups {
+                let start = group * of_group;
+                let columns = start + first..start + (first + width / groups).min(of_group);
+                let columns = matrix.slice(s![.., columns]);
+                pack(columns, &mut panel[group * width / groups..], width);
+            }
+        });
+        let vectors = groups * vectors;
         Self {
             inputs,
             outputs,
             width,
             vectors,
-            values,
-        }
-    }
-
-    /// Packs R `[G·H, P]` for products with Rᵀ in which a panel has all gates of a vector of units.
-    pub(crate) fn of_units(matrix: ArrayView2<'_, F>, gates: usize) -> Self {
-        let (outputs, inputs) = matrix.dim();
-        let (hidden, (lanes, _)) = (outputs / gates, F::lanes_and_vectors());
-        let (width, panel) = (gates * hidden.next_multiple_of(lanes), gates * lanes);
-        let mut values = aligned_zeros(inputs * width);
-        let panels = values.chunks_mut((inputs * panel).max(1));
-        for (first, part) in (0..hidden).step_by(lanes).zip(panels) {
-            for gate in 0..gates {
-                let units = gate * hidden + first..gate * hidden + (first + lanes).min(hidden);
-                let columns = matrix.slice(s![units, ..]).reversed_axes();
-                pack(columns, &mut part[gate * lanes..], panel);
-            }
-        }
-        Self {
-            inputs,
-            outputs,
-            width,
-            vectors: gates,
             values,
         }
     }
@@ -115,6 +104,11 @@ impl<F: PanelScalar> Panels<F> {
     /// The columns that the result of a product must have.
     pub(crate) fn width(&self) -> usize {
         self.width
+    }
+
+    /// All panels, one after the other.
+    pub(crate) fn values(&self) -> &[F] {
+        &self.values
     }
 
     /// K
@@ -148,6 +142,13 @@ impl<F: PanelScalar> Panels<F> {
         stride: usize,
     ) {
         self.part(0..self.count(), a, start, c, stride);
+    }
+
+    /// [`product`](Self::product) of a `[M, K]` with the first columns of c `[M, width or more]`.
+    pub(crate) fn product_to(&self, a: ArrayView2<'_, F>, start: Start<'_, F>, c: &mut Array2<F>) {
+        let stride = c.ncols();
+        let c = c.as_slice_mut().expect("rows have no gaps");
+        self.product(a.insert_axis(Axis(0)), start, c, stride);
     }
 
     /// [`product`](Self::product) with the columns of some panels alone, which c has without the

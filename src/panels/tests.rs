@@ -1,5 +1,4 @@
 use super::*;
-use ndarray::{Array2, Axis};
 
 #[test]
 fn equals_the_plain_product() {

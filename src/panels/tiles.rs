@@ -129,8 +129,9 @@ macro_rules! panels {
                 let part = &panels.values[panels.inputs * first..panels.inputs * last];
                 let (part, _) = S::$as_simd(part);
                 let start = match start {
-                    Start::Sum => None,
-                    Start::Row(row) => Some(S::$as_simd(&row[first..last]).0),
+                    Start::Sum => Start::Sum,
+                    Start::Zero => Start::Zero,
+                    Start::Row(row) => Start::Row(S::$as_simd(&row[first..last]).0),
                 };
                 match vectors {
                     4 => tiles::<S, 4>(simd, part, a, start, c, stride),
@@ -146,7 +147,7 @@ macro_rules! panels {
                 simd: S,
                 panel: &[S::$vector],
                 mut a: &[&[$scalar]],
-                start: Option<&[S::$vector]>,
+                start: Start<'_, S::$vector>,
                 mut c: &mut [$scalar],
                 stride: usize,
             ) {
@@ -171,7 +172,7 @@ macro_rules! panels {
                 simd: S,
                 panel: &[S::$vector],
                 a: &[&[$scalar]],
-                start: Option<&[S::$vector]>,
+                start: Start<'_, S::$vector>,
                 c: &mut [$scalar],
                 stride: usize,
             ) {
@@ -180,8 +181,8 @@ macro_rules! panels {
                 // Cut to the length of the loop, so that no index is checked in it.
                 let a: [&[$scalar]; M] = std::array::from_fn(|m| &a[m][..inputs]);
                 let first = match start {
-                    None => [simd.$splat(0.0); VECTORS],
-                    Some(start) => std::array::from_fn(|vector| start[vector]),
+                    Start::Row(start) => std::array::from_fn(|vector| start[vector]),
+                    Start::Sum | Start::Zero => [simd.$splat(0.0); VECTORS],
                 };
                 let mut sums = [first; M];
                 for (k, weights) in weights.iter().enumerate() {
@@ -200,8 +201,8 @@ macro_rules! panels {
                     let (c, _) = S::$as_mut_simd(&mut c[m * stride..]);
                     for (c, sum) in c.iter_mut().zip(sums) {
                         *c = match start {
-                            None => simd.$add(*c, sum),
-                            Some(_) => sum,
+                            Start::Sum => simd.$add(*c, sum),
+                            Start::Zero | Start::Row(_) => sum,
                         };
                     }
                 };

@@ -1,10 +1,7 @@
 //! Cells behind a pointer, applied to whole rows.
 
 use super::{RowCell, RowScalar};
-use crate::cell::WgslSource;
-use crate::cell::{
-    self, Activation, Cell, CellVisitor, Derived, GruUnit, LstmUnit, Reset, RnnUnit,
-};
+use crate::cell::{self, Activation, Cell, Derived, GruUnit, LstmUnit, Reset, RnnUnit, WgslSource};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -53,21 +50,18 @@ forwarded! {
 impl CellRef {
     /// Shares a cell.
     pub fn new(cell: impl Cell) -> Self {
-        /// Shares the cell that it is given.
-        struct Share;
-        impl CellVisitor for Share {
-            type Output = CellRef;
-            fn visit(self, cell: impl Cell) -> CellRef {
-                CellRef {
-                    cell: Arc::new(cell),
-                    recorded: false,
-                }
-            }
-        }
         if cell.saved() == 0 {
-            return Share.visit(Derived::new(&cell));
+            return Self::share(Derived::new(&cell));
         }
-        cell.fastest(Share)
+        cell.fastest().unwrap_or_else(|| Self::share(cell))
+    }
+    /// Shares a cell as it is.
+    pub(crate) fn share(cell: impl Cell) -> Self {
+        let cell = Arc::new(cell);
+        Self {
+            cell,
+            recorded: false,
+        }
     }
     /// The same cell with WGSL recorded from its Rust half, if it has its own.
     #[must_use]
@@ -99,53 +93,40 @@ impl CellRef {
     /// The cells of the crate, each WGSL file at least once. Shader validation, gradient checks and
     /// comparisons run over this list.
     pub fn builtin() -> Vec<Self> {
-        let general = LstmUnit {
-            peepholes: true,
-            clip: Some(1.5),
-            cell_clip: Some(0.8),
-            activations: [
-                Activation::HARD_SIGMOID,
-                Activation::Sigmoid,
-                Activation::Softsign,
-                Activation::Softplus,
-                Activation::Elu { alpha: 0.7 },
-            ],
-            ..LstmUnit::default()
+        use Activation::{Elu, Relu, ScaledTanh, Sigmoid, Softplus, Softsign, Tanh};
+        const HARD: Activation = Activation::HARD_SIGMOID;
+        let rnn = |activation, clip| Self::new(RnnUnit { activation, clip });
+        let scaled = ScaledTanh {
+            alpha: 1.3,
+            beta: 0.7,
         };
-        let general_gru = GruUnit {
-            activations: [
-                Activation::HARD_SIGMOID,
-                Activation::Sigmoid,
-                Activation::Softsign,
-            ],
-            clip: Some(1.2),
-            ..GruUnit::default()
-        };
+        let (lstm, gru) = (LstmUnit::default(), GruUnit::default());
         vec![
-            Self::new(RnnUnit::default()),
-            Self::new(RnnUnit {
-                activation: Activation::Relu,
-                ..RnnUnit::default()
-            }),
-            Self::new(LstmUnit::default()),
-            Self::new(GruUnit::default()),
-            Self::new(RnnUnit {
-                activation: Activation::ScaledTanh {
-                    alpha: 1.3,
-                    beta: 0.7,
-                },
+            rnn(Tanh, None),
+            rnn(Relu, None),
+            Self::new(lstm),
+            Self::new(gru),
+            rnn(scaled, Some(1.5)),
+            Self::new(LstmUnit {
+                peepholes: true,
                 clip: Some(1.5),
+                cell_clip: Some(0.8),
+                activations: [HARD, Sigmoid, Softsign, Softplus, Elu { alpha: 0.7 }],
+                ..lstm
             }),
-            Self::new(general),
             Self::new(LstmUnit {
                 input_forget: true,
-                ..LstmUnit::default()
+                ..lstm
             }),
             Self::new(GruUnit {
                 reset: Reset::Before,
-                ..GruUnit::default()
+                ..gru
             }),
-            Self::new(general_gru),
+            Self::new(GruUnit {
+                activations: [HARD, Sigmoid, Softsign],
+                clip: Some(1.2),
+                ..gru
+            }),
         ]
     }
 }

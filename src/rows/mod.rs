@@ -8,68 +8,69 @@ mod vectors;
 pub use cell_ref::CellRef;
 use cell_ref::ErasedCell;
 
+use crate::cell::Cell;
 use crate::expr::BlockScalar;
 use crate::operation::OperationScalar;
 use crate::panels::{PanelScalar, Panels};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// One batch row of one step, all H units. Planar: gate g of unit j is at `g·H + j`.
-pub struct ForwardRow<'a, F> {
-    /// `[G, H]`
-    pub x: &'a [F],
-    /// `[G, H]`
-    pub r: &'a [F],
-    /// `[V, H]`
-    pub diagonal: &'a [F],
-    /// `[S, H]`, old states in, new out.
-    pub state: &'a mut [F],
-    /// `[K, H]`, out; `None` where nothing is kept.
-    pub saved: Option<&'a mut [F]>,
+pub enum Row<'a, F> {
+    /// A step: see [`Cell::forward`].
+    Forward {
+        /// `[G, H]`
+        x: &'a [F],
+        /// `[G, H]`
+        r: &'a [F],
+        /// `[V, H]`
+        diagonal: &'a [F],
+        /// `[S, H]`, old states in, new out.
+        state: &'a mut [F],
+        /// `[K, H]`, out; `None` where nothing is kept.
+        saved: Option<&'a mut [F]>,
+    },
+    /// A step back: see [`Cell::backward`].
+    Backward {
+        /// `[K, H]`
+        saved: &'a [F],
+        /// `[V, H]`
+        diagonal: &'a [F],
+        /// `[S, H]`, gradient of the new states in, direct gradient of the old out.
+        d_state: &'a mut [F],
+        /// `[G, H]`, out.
+        d_x: &'a mut [F],
+        /// `[G, H]`, out; `None` where it equals `d_x`.
+        d_r: Option<&'a mut [F]>,
+        /// `[V, H]`, added to.
+        d_diagonal: &'a mut [F],
+    },
+    /// Between the products of a step: see [`Cell::inner`].
+    Inner {
+        /// `[G, H]`
+        x: &'a [F],
+        /// `[G, H]`, of which the early gates count.
+        r: &'a [F],
+        /// `[S, H]`
+        state: &'a [F],
+        /// `[H]`, out.
+        inner: &'a mut [F],
+    },
+    /// Between the products of a step back: see [`Cell::inner_backward`].
+    InnerBackward {
+        /// `[K, H]`
+        saved: &'a [F],
+        /// `[H]`
+        d_inner: &'a [F],
+        /// `[S, H]`, added to.
+        d_state: &'a mut [F],
+        /// `[G, H]`, added to.
+        d_x: &'a mut [F],
+        /// `[G, H]`, added to; `None` where it equals `d_x`.
+        d_r: Option<&'a mut [F]>,
+    },
 }
 
-/// One batch row of one step back, planar like [`ForwardRow`].
-pub struct BackwardRow<'a, F> {
-    /// `[K, H]`
-    pub saved: &'a [F],
-    /// `[V, H]`
-    pub diagonal: &'a [F],
-    /// `[S, H]`, gradient of the new states in, direct gradient of the old out.
-    pub d_state: &'a mut [F],
-    /// `[G, H]`, out.
-    pub d_x: &'a mut [F],
-    /// `[G, H]`, out; `None` where it equals `d_x`.
-    pub d_r: Option<&'a mut [F]>,
-    /// `[V, H]`, added to.
-    pub d_diagonal: &'a mut [F],
-}
-
-/// One batch row between the products of a step, planar like [`ForwardRow`].
-pub struct InnerRow<'a, F> {
-    /// `[G, H]`
-    pub x: &'a [F],
-    /// `[G, H]`, of which the early gates count.
-    pub r: &'a [F],
-    /// `[S, H]`
-    pub state: &'a [F],
-    /// `[H]`, out.
-    pub inner: &'a mut [F],
-}
-
-/// One batch row between the products of a step back, planar like [`ForwardRow`].
-pub struct InnerBackwardRow<'a, F> {
-    /// `[K, H]`
-    pub saved: &'a [F],
-    /// `[H]`
-    pub d_inner: &'a [F],
-    /// `[S, H]`, added to.
-    pub d_state: &'a mut [F],
-    /// `[G, H]`, added to.
-    pub d_x: &'a mut [F],
-    /// `[G, H]`, added to; `None` where it equals `d_x`.
-    pub d_r: Option<&'a mut [F]>,
-}
-
-/// Some batch rows of one step with their product r = R h₋ + b_hh, planar like [`ForwardRow`].
+/// Some batch rows of one step with their product r = R h₋ + b_hh, planar like [`Row`].
 pub struct StepRows<'a, F> {
     /// R, by [units](Panels::of_units).
     pub weights: &'a Panels<F>,
@@ -102,16 +103,23 @@ pub(crate) const STEP_ROWS: usize = 8;
 pub trait RowCell<F>: Sync {
     /// The cell, if it takes steps with their products.
     fn takes_steps(&self) -> Option<&dyn TakesSteps<F>>;
-    fn forward_row(&self, row: ForwardRow<'_, F>);
-    fn backward_row(&self, row: BackwardRow<'_, F>);
-    fn inner_row(&self, row: InnerRow<'_, F>);
-    fn inner_backward_row(&self, row: InnerBackwardRow<'_, F>);
+    fn apply(&self, row: Row<'_, F>);
 }
 
 /// A cell that takes a step with its product.
 pub trait TakesSteps<F>: Sync {
     /// Takes one step of [`STEP_ROWS`] rows at most.
     fn step_rows(&self, rows: StepRows<'_, F>);
+}
+
+impl<C: Cell> RowCell<f64> for C {
+    /// The reference takes the product and the cell one after the other.
+    fn takes_steps(&self) -> Option<&dyn TakesSteps<f64>> {
+        None
+    }
+    fn apply(&self, row: Row<'_, f64>) {
+        units::apply(self, row, units::OneUnit);
+    }
 }
 
 /// A scalar type that cells and packed products work on.

@@ -1,103 +1,207 @@
-//! Cells applied to whole rows a unit at a time: in f64, the reference.
+//! A cell's functions applied to whole rows, some units at a time.
 
-use super::{BackwardRow, ForwardRow, InnerBackwardRow, InnerRow, RowCell, TakesSteps};
-use crate::cell::{Backward, Cell, Forward, Inner, InnerBackward, MAX_COUNT};
+use super::Row;
+use crate::cell::{Backward, Cell, Forward, Inner, InnerBackward, Lanes, MAX_COUNT};
+use std::ops::Range;
 
-/// A unit's number in each plane of H, as many as there are.
-fn take(planes: &[f64], hidden: usize, unit: usize) -> [f64; MAX_COUNT] {
-    let mut values = [0.0; MAX_COUNT];
-    for (value, plane) in values.iter_mut().zip(planes.chunks_exact(hidden)) {
-        *value = plane[unit];
-    }
-    values
+/// Units side by side: one in f64, which is the reference; in f32 those of a register.
+pub(super) trait Units: Copy {
+    type Scalar;
+    type Lanes: Lanes;
+    /// How many.
+    fn count(self) -> usize;
+    /// Zero for every unit.
+    fn zero(self) -> Self::Lanes;
+    /// The units' numbers, zeros where there are fewer.
+    fn load(self, from: &[Self::Scalar]) -> Self::Lanes;
+    /// The opposite of [`load`](Self::load).
+    fn store(self, numbers: Self::Lanes, to: &mut [Self::Scalar]);
 }
 
-fn put(values: &[f64], planes: &mut [f64], hidden: usize, unit: usize) {
-    for (value, plane) in values.iter().zip(planes.chunks_exact_mut(hidden)) {
-        plane[unit] = *value;
+#[derive(Clone, Copy)]
+pub(super) struct OneUnit;
+
+impl Units for OneUnit {
+    type Scalar = f64;
+    type Lanes = f64;
+    #[inline(always)]
+    fn count(self) -> usize {
+        1
+    }
+    #[inline(always)]
+    fn zero(self) -> f64 {
+        0.0
+    }
+    #[inline(always)]
+    fn load(self, from: &[f64]) -> f64 {
+        from[0]
+    }
+    #[inline(always)]
+    fn store(self, number: f64, to: &mut [f64]) {
+        to[0] = number;
     }
 }
 
-impl<C: Cell> RowCell<f64> for C {
-    /// The reference takes the product and the cell one after the other.
-    fn takes_steps(&self) -> Option<&dyn TakesSteps<f64>> {
-        None
+/// What some units have in each of up to [`MAX_COUNT`] planes.
+pub(super) type Planes<U> = [<U as Units>::Lanes; MAX_COUNT];
+
+/// Some units of planes of H: as many as stand side by side, or fewer.
+pub(super) struct UnitBlock<U> {
+    pub(super) units: U,
+    pub(super) hidden: usize,
+    pub(super) range: Range<usize>,
+}
+
+/// All H units, block by block.
+#[inline(always)]
+fn blocks<U: Units>(units: U, hidden: usize) -> impl Iterator<Item = UnitBlock<U>> {
+    (0..hidden)
+        .step_by(units.count())
+        .map(move |first| UnitBlock {
+            units,
+            hidden,
+            range: first..(first + units.count()).min(hidden),
+        })
+}
+
+impl<U: Units> UnitBlock<U> {
+    #[inline(always)]
+    fn plane(&self, index: usize) -> Range<usize> {
+        index * self.hidden + self.range.start..index * self.hidden + self.range.end
     }
 
-    fn forward_row(&self, mut row: ForwardRow<'_, f64>) {
-        let (gates, states) = (self.gates(), self.states());
-        let hidden = row.state.len() / states;
-        for unit in 0..hidden {
-            let mut state = take(row.state, hidden, unit);
-            let mut saved = [0.0; MAX_COUNT];
-            self.forward(Forward {
-                x: &take(row.x, hidden, unit)[..gates],
-                r: &take(row.r, hidden, unit)[..gates],
-                diagonal: &take(row.diagonal, hidden, unit)[..self.diagonals()],
-                state: &mut state[..states],
-                saved: &mut saved[..self.saved()],
-            });
-            put(&state, row.state, hidden, unit);
-            if let Some(planes) = row.saved.as_deref_mut() {
-                put(&saved, planes, hidden, unit);
+    #[inline(always)]
+    fn zeros(&self) -> Planes<U> {
+        [self.units.zero(); MAX_COUNT]
+    }
+
+    /// The units' numbers in the first `count` planes.
+    #[inline(always)]
+    pub(super) fn load(&self, planes: &[U::Scalar], count: usize) -> Planes<U> {
+        let mut loaded = self.zeros();
+        for (index, numbers) in loaded.iter_mut().enumerate().take(count) {
+            *numbers = self.units.load(&planes[self.plane(index)]);
+        }
+        loaded
+    }
+
+    #[inline(always)]
+    fn store(&self, numbers: &[U::Lanes], planes: &mut [U::Scalar]) {
+        for (index, numbers) in numbers.iter().enumerate() {
+            self.units.store(*numbers, &mut planes[self.plane(index)]);
+        }
+    }
+
+    /// The cell of x, r, diagonal weights and old states: new states and what is saved.
+    #[inline(always)]
+    pub(super) fn forward(
+        &self,
+        cell: &impl Cell,
+        [x, r, diagonal, mut state]: [Planes<U>; 4],
+        to: &mut [U::Scalar],
+        keep: Option<&mut [U::Scalar]>,
+    ) {
+        let (gates, states, kept) = (cell.gates(), cell.states(), cell.saved());
+        let mut saved = self.zeros();
+        cell.forward(Forward {
+            x: &x[..gates],
+            r: &r[..gates],
+            diagonal: &diagonal[..cell.diagonals()],
+            state: &mut state[..states],
+            saved: &mut saved[..kept],
+        });
+        self.store(&state[..states], to);
+        if let Some(keep) = keep {
+            self.store(&saved[..kept], keep);
+        }
+    }
+}
+
+/// Applies a cell to a row.
+#[inline(always)]
+pub(super) fn apply<U: Units>(cell: &impl Cell, row: Row<'_, U::Scalar>, units: U) {
+    let (gates, early, states) = (cell.gates(), cell.early_gates(), cell.states());
+    let (kept, diagonals) = (cell.saved(), cell.diagonals());
+    match row {
+        Row::Forward {
+            x,
+            r,
+            diagonal,
+            state,
+            mut saved,
+        } => {
+            for block in blocks(units, state.len() / states) {
+                let (x, r) = (block.load(x, gates), block.load(r, gates));
+                let diagonal = block.load(diagonal, diagonals);
+                let before = block.load(state, states);
+                block.forward(cell, [x, r, diagonal, before], state, saved.as_deref_mut());
             }
         }
-    }
-
-    fn backward_row(&self, mut row: BackwardRow<'_, f64>) {
-        let (gates, states, diagonals) = (self.gates(), self.states(), self.diagonals());
-        let hidden = row.d_state.len() / states;
-        for unit in 0..hidden {
-            let mut d_state = take(row.d_state, hidden, unit);
-            let (mut d_x, mut d_r) = ([0.0; MAX_COUNT], [0.0; MAX_COUNT]);
-            let mut d_diagonal = [0.0; MAX_COUNT];
-            self.backward(Backward {
-                saved: &take(row.saved, hidden, unit)[..self.saved()],
-                diagonal: &take(row.diagonal, hidden, unit)[..diagonals],
-                d_state: &mut d_state[..states],
-                d_x: &mut d_x[..gates],
-                d_r: &mut d_r[..gates],
-                d_diagonal: &mut d_diagonal[..diagonals],
-            });
-            put(&d_state, row.d_state, hidden, unit);
-            put(&d_x, row.d_x, hidden, unit);
-            if let Some(planes) = row.d_r.as_deref_mut() {
-                put(&d_r, planes, hidden, unit);
+        Row::Backward {
+            saved,
+            diagonal,
+            d_state: state,
+            d_x: x,
+            d_r: mut r,
+            d_diagonal: sums,
+        } => {
+            for block in blocks(units, state.len() / states) {
+                let mut d_state = block.load(state, states);
+                let [mut d_x, mut d_r, mut d_diagonal] = [block.zeros(); 3];
+                cell.backward(Backward {
+                    saved: &block.load(saved, kept)[..kept],
+                    diagonal: &block.load(diagonal, diagonals)[..diagonals],
+                    d_state: &mut d_state[..states],
+                    d_x: &mut d_x[..gates],
+                    d_r: &mut d_r[..gates],
+                    d_diagonal: &mut d_diagonal[..diagonals],
+                });
+                block.store(&d_state[..states], state);
+                block.store(&d_x[..gates], x);
+                if let Some(r) = r.as_deref_mut() {
+                    block.store(&d_r[..gates], r);
+                }
+                let mut sum = block.load(sums, diagonals);
+                sum.iter_mut()
+                    .zip(d_diagonal)
+                    .for_each(|(sum, d)| *sum += d);
+                block.store(&sum[..diagonals], sums);
             }
-            let sums = row.d_diagonal.iter_mut().skip(unit).step_by(hidden);
-            sums.zip(d_diagonal).for_each(|(sum, d)| *sum += d);
         }
-    }
-
-    fn inner_row(&self, row: InnerRow<'_, f64>) {
-        let hidden = row.inner.len();
-        for unit in 0..hidden {
-            row.inner[unit] = self.inner(Inner {
-                x: &take(row.x, hidden, unit)[..self.gates()],
-                r: &take(row.r, hidden, unit)[..self.early_gates()],
-                state: &take(row.state, hidden, unit)[..self.states()],
-            });
+        Row::Inner { x, r, state, inner } => {
+            for block in blocks(units, inner.len()) {
+                let v = cell.inner(Inner {
+                    x: &block.load(x, gates)[..gates],
+                    r: &block.load(r, early)[..early],
+                    state: &block.load(state, states)[..states],
+                });
+                block.store(&[v], inner);
+            }
         }
-    }
-
-    fn inner_backward_row(&self, mut row: InnerBackwardRow<'_, f64>) {
-        let (gates, states) = (self.gates(), self.states());
-        let hidden = row.d_inner.len();
-        for unit in 0..hidden {
-            let mut d_state = take(row.d_state, hidden, unit);
-            let mut d_x = take(row.d_x, hidden, unit);
-            let mut d_r = take(row.d_r.as_deref().unwrap_or_default(), hidden, unit);
-            self.inner_backward(InnerBackward {
-                saved: &take(row.saved, hidden, unit)[..self.saved()],
-                d_inner: row.d_inner[unit],
-                d_state: &mut d_state[..states],
-                d_x: &mut d_x[..gates],
-                d_r: &mut d_r[..gates],
-            });
-            put(&d_state, row.d_state, hidden, unit);
-            put(&d_x, row.d_x, hidden, unit);
-            if let Some(planes) = row.d_r.as_deref_mut() {
-                put(&d_r, planes, hidden, unit);
+        Row::InnerBackward {
+            saved,
+            d_inner,
+            d_state: state,
+            d_x: x,
+            d_r: mut r,
+        } => {
+            for block in blocks(units, d_inner.len()) {
+                let mut d_state = block.load(state, states);
+                let mut d_x = block.load(x, gates);
+                let d_r = r.as_deref();
+                let mut d_r = d_r.map_or_else(|| block.zeros(), |r| block.load(r, gates));
+                cell.inner_backward(InnerBackward {
+                    saved: &block.load(saved, kept)[..kept],
+                    d_inner: block.load(d_inner, 1)[0],
+                    d_state: &mut d_state[..states],
+                    d_x: &mut d_x[..gates],
+                    d_r: &mut d_r[..gates],
+                });
+                block.store(&d_state[..states], state);
+                block.store(&d_x[..gates], x);
+                if let Some(r) = r.as_deref_mut() {
+                    block.store(&d_r[..gates], r);
+                }
             }
         }
     }

@@ -10,7 +10,6 @@ pub use cell::{CellFault, CellFaults, CellReport, check_cell};
 pub use operation::check_operation;
 
 use ndarray::ArrayD;
-use std::fmt;
 
 /// Relative tolerance for f32 results of one operation against f64.
 pub const SINGLE: f64 = 2e-5;
@@ -19,21 +18,14 @@ pub const SINGLE: f64 = 2e-5;
 pub const DOUBLE: f64 = 1e-10;
 
 /// How two arrays differ. Its text names the array, the worst element and how many are off.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{name}: {reason}")]
 pub struct Mismatch {
     /// The array's name.
     pub name: String,
     /// What is wrong.
     pub reason: String,
 }
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.reason)
-    }
-}
-
-impl std::error::Error for Mismatch {}
 
 /// Compares two arrays: `Ok` with the worst relative error where every element satisfies
 ///
@@ -68,27 +60,22 @@ pub fn compare(
     let finite = expected.iter().filter(|x| x.is_finite());
     let rms = (finite.map(|x| x * x).sum::<f64>() / expected.len().max(1) as f64).sqrt();
     let error = |got: f64, expected: f64| {
-        if got == expected {
-            0.0
-        } else {
-            (got - expected).abs() / (expected.abs() + rms)
+        let error = (got - expected).abs() / (expected.abs() + rms);
+        match got == expected {
+            true => 0.0,
+            false if error.is_nan() => f64::INFINITY,
+            false => error,
         }
     };
-    let total = expected.len();
-    let mut off = 0;
-    let mut worst = (0.0, None);
+    let (mut off, mut worst) = (0, (0.0, None));
     for ((index, expected), got) in expected.indexed_iter().zip(got) {
         let error = error(*got, *expected);
-        if error.is_nan() || error > tolerance {
-            off += 1;
-        }
-        if error.is_nan() || error > worst.0 {
-            worst = (
-                if error.is_nan() { f64::INFINITY } else { error },
-                Some((index, *got, *expected)),
-            );
+        off += usize::from(error > tolerance || error.is_infinite());
+        if error > worst.0 {
+            worst = (error, Some((index, *got, *expected)));
         }
     }
+    let total = expected.len();
     match worst.1 {
         Some((index, got, expected)) if off > 0 => mismatch(format!(
             "{off} of {total} elements are off; the worst, {:?}, is {got:e}, expected {expected:e} (relative error {:.2e}, \

@@ -2,7 +2,7 @@
 
 use super::{Mismatch, SINGLE, compare};
 use crate::device::Device;
-use crate::error::Error;
+use crate::error::Result;
 use crate::executable::Executable;
 use crate::operation::OperationRef;
 use crate::program::{Custom, Program, Slice};
@@ -48,36 +48,27 @@ pub fn check_operation(
         let reason = format!("{} outputs, not one for each input", gradients.len());
         return Err(mismatch(&gradient, reason));
     }
-    let mut moved = inputs.clone();
     for (index, got) in gradients.iter().enumerate() {
-        let mut expected = inputs[index].clone();
-        for element in 0..expected.len() {
-            let mut value = |by: f64| -> Checked<f64> {
-                *at(&mut moved[index], element) += by;
+        let difference = |element: usize| -> Checked<f64> {
+            let value = |by: f64| -> Checked<f64> {
+                let mut moved = inputs.clone();
+                let number = moved[index].iter_mut().nth(element);
+                *number.expect("it is one of the array's") += by;
                 let outputs = run(operation, &Device::cpu_f64(), &moved)?;
-                *at(&mut moved[index], element) =
-                    inputs[index].iter().nth(element).copied().unwrap_or(0.0);
-                Ok(outputs
-                    .iter()
-                    .zip(&d_outputs)
-                    .map(|(y, d)| (y * d).sum())
-                    .sum())
+                let products = outputs.iter().zip(&d_outputs);
+                Ok(products.map(|(y, d)| (y * d).sum()).sum())
             };
-            let difference = (value(STEP)? - value(-STEP)?) / (2.0 * STEP);
-            *at(&mut expected, element) = difference;
-        }
+            Ok((value(STEP)? - value(-STEP)?) / (2.0 * STEP))
+        };
+        let expected = (0..inputs[index].len()).map(difference);
+        let expected =
+            ArrayD::from_shape_vec(inputs[index].shape(), expected.collect::<Checked<_>>()?)
+                .expect("there is one for each of the input's");
         let what =
             format!("{gradient:?}: the gradient of input {index} against finite differences");
         worst = worst.max(compare(&what, got, &expected, DERIVATIVE_TOLERANCE)?);
     }
     Ok(worst)
-}
-
-fn at(array: &mut ArrayD<f64>, element: usize) -> &mut f64 {
-    array
-        .iter_mut()
-        .nth(element)
-        .expect("it is one of the array's")
 }
 
 fn mismatch(operation: &OperationRef, reason: impl ToString) -> Mismatch {
@@ -105,45 +96,30 @@ fn on_devices(
 }
 
 fn run(operation: &OperationRef, device: &Device, inputs: &Arrays) -> Checked<Arrays> {
-    let failed = |error: Error| mismatch(operation, format!("on {device}: {error}"));
-    let shapes: Vec<_> = inputs.iter().map(ArrayD::shape).collect();
-    let outputs = operation.shapes(&shapes).map_err(failed)?;
-    let mut program = Program::new();
-    let mut tensors = |shapes: &[Vec<usize>]| -> Vec<(Slice, Vec<usize>)> {
-        let add = |shape: &Vec<usize>| (program.tensor("operand", shape), shape.clone());
-        shapes.iter().map(add).collect()
+    let run = || -> Result<Arrays> {
+        let shapes: Vec<_> = inputs.iter().map(ArrayD::shape).collect();
+        let outputs = operation.shapes(&shapes)?;
+        let mut program = Program::new();
+        let mut tensor = |shape: &[usize]| (program.tensor("operand", shape), shape.to_vec());
+        let given: Vec<_> = shapes.iter().map(|shape| tensor(shape)).collect();
+        let written: Vec<_> = outputs.iter().map(|shape| tensor(shape)).collect();
+        program.push(Custom {
+            operation: operation.clone(),
+            inputs: given.clone(),
+            outputs: written.clone(),
+        });
+        let executable = Executable::new(device, program, &[])?;
+        for ((slice, _), values) in given.iter().zip(inputs) {
+            executable.tensor(slice.tensor).write(values)?;
+        }
+        for (slice, shape) in &written {
+            // What is not written shows.
+            let poison = ArrayD::<f64>::from_elem(&shape[..], f64::NAN);
+            executable.tensor(slice.tensor).write(&poison)?;
+        }
+        executable.run()?;
+        let read = |(slice, _): &(Slice, _)| executable.tensor(slice.tensor).to_array::<f64>();
+        written.iter().map(read).collect()
     };
-    let given = tensors(
-        &shapes
-            .iter()
-            .map(|shape| shape.to_vec())
-            .collect::<Vec<_>>(),
-    );
-    let written = tensors(&outputs);
-    program.push(Custom {
-        operation: operation.clone(),
-        inputs: given.clone(),
-        outputs: written.clone(),
-    });
-    let executable = Executable::new(device, program, &[]).map_err(failed)?;
-    for ((slice, _), values) in given.iter().zip(inputs) {
-        executable
-            .tensor(slice.tensor)
-            .write(values)
-            .map_err(failed)?;
-    }
-    for (slice, shape) in &written {
-        // What is not written shows.
-        let poison = ArrayD::<f64>::from_elem(&shape[..], f64::NAN);
-        executable
-            .tensor(slice.tensor)
-            .write(&poison)
-            .map_err(failed)?;
-    }
-    executable.run().map_err(failed)?;
-    let read = |(slice, _): &(Slice, _)| executable.tensor(slice.tensor).to_array::<f64>();
-    written
-        .iter()
-        .map(|output| read(output).map_err(failed))
-        .collect()
+    run().map_err(|error| mismatch(operation, format!("on {device}: {error}")))
 }

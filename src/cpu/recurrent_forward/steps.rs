@@ -7,7 +7,7 @@ use crate::cpu::states::States;
 use crate::cpu::team::Team;
 use crate::cpu::zoneout::Keep;
 use crate::panels::Start;
-use crate::rows::{ForwardRow, InnerRow, RowScalar, StepRows};
+use crate::rows::{Row, RowScalar, StepRows};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use std::ops::Range;
 
@@ -24,13 +24,10 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         let hidden = self.shape.hidden;
         let lengths = &self.lengths[rows.clone()];
         let mut room = products.room(batch);
-        let mut projection = self.projection.as_ref().map(|weights| {
-            let projected = Array2::zeros((batch, weights.width()));
-            let zeros = vec![F::zero(); weights.width()];
-            (weights, zeros, projected)
-        });
-        let by_units = matches!(products, Products::ByUnits { .. });
-        let mut before = (by_units || self.zoneout.is_some()).then(|| states.clone());
+        let projection = self.projection.as_ref();
+        let mut projection =
+            projection.map(|weights| (weights, Array2::zeros((batch, weights.width()))));
+        let mut before = self.zoneout.map(|_| states.clone());
         let mut zoneout = self.zoneout.map(|zoneout| (zoneout, zoneout.room()));
         let mut has_step = vec![true; batch];
         for step in 0..steps {
@@ -47,15 +44,13 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                 continue;
             }
             let saved = outputs.saved.as_mut().map(|s| s.index_axis_mut(Axis(1), t));
-            match (products, &mut before) {
-                (
-                    Products::ByUnits {
-                        cell,
-                        weights,
-                        bias,
-                    },
-                    Some(before),
-                ) => {
+            match products {
+                Products::ByUnits {
+                    cell,
+                    weights,
+                    bias,
+                } => {
+                    let before = before.get_or_insert_with(|| states.clone());
                     std::mem::swap(before, states);
                     for (row, has_step) in has_step.iter_mut().enumerate() {
                         *has_step = live(&row);
@@ -65,8 +60,8 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                     }
                     cell.step_rows(StepRows {
                         weights,
-                        bias,
-                        diagonal: self.diagonal,
+                        bias: bias.values(),
+                        diagonal: &self.diagonal,
                         back: step % 2 == 1,
                         x,
                         before: before.cell.view(),
@@ -76,8 +71,8 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                         r: &mut room.of_panel,
                     });
                 }
-                (Products::ByGates(gates, bias), before) => {
-                    if let Some(before) = before {
+                Products::ByGates(gates, bias) => {
+                    if let Some(before) = &mut before {
                         before.copy_from(states);
                     }
                     let inner = inner.as_mut();
@@ -90,21 +85,18 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                         &mut room,
                     );
                 }
-                (Products::ByUnits { .. }, None) => unreachable!("then old states are kept"),
             }
             // With a projection the cell's first state is m, and h = W_hr m.
-            if let Some((weights, zeros, projected)) = &mut projection {
+            if let Some((weights, projected)) = &mut projection {
                 let m = states.cell.slice(s![.., ..hidden]);
                 if let Some(inner) = &mut inner {
                     for row in (0..batch).filter(live) {
                         inner.row_mut(row).assign(&m.row(row));
                     }
                 }
-                let (stride, result) = (weights.width(), projected.as_slice_mut());
-                let result = result.expect(CONTIGUOUS);
-                weights.product(m.insert_axis(Axis(0)), Start::Row(zeros), result, stride);
+                weights.product_to(m, Start::Zero, projected);
                 for row in (0..batch).filter(live) {
-                    let h = states.h_row_mut(row);
+                    let h = states.row_mut(0, row);
                     let projected = projected.row(row).to_slice().expect(CONTIGUOUS);
                     h.copy_from_slice(&projected[..h.len()]);
                 }
@@ -115,7 +107,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                     self.zone_out(states, row, keep, before);
                 }
                 let y = y.row_mut(row).into_slice().expect(CONTIGUOUS);
-                y.copy_from_slice(states.h_row_mut(row));
+                y.copy_from_slice(states.row_mut(0, row));
             }
         }
     }
@@ -148,7 +140,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         }
         if let Some(inner) = inner.filter(|_| early < gates) {
             for row in (0..rows.len()).filter(live) {
-                self.cell.rows::<F>().inner_row(InnerRow {
+                self.cell.rows::<F>().apply(Row::Inner {
                     x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                     r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                     state: states.cell.row(row).to_slice().expect(CONTIGUOUS),
@@ -159,10 +151,10 @@ impl<F: RowScalar> LayerDirection<'_, F> {
         }
         for row in (0..rows.len()).filter(live) {
             let mut saved = saved.as_mut().map(|saved| saved.row_mut(row));
-            self.cell.rows::<F>().forward_row(ForwardRow {
+            self.cell.rows::<F>().apply(Row::Forward {
                 x: &x.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
                 r: &r.row(row).to_slice().expect(CONTIGUOUS)[..gate_width],
-                diagonal: self.diagonal,
+                diagonal: &self.diagonal,
                 state: states.cell.row_mut(row).into_slice().expect(CONTIGUOUS),
                 saved: saved.as_mut().map(|s| s.as_slice_mut().expect(CONTIGUOUS)),
             });
@@ -171,10 +163,11 @@ impl<F: RowScalar> LayerDirection<'_, F> {
 
     /// new = (1 − m) old + m computed, of every state of a row.
     fn zone_out(&self, states: &mut States<F>, row: usize, keep: &Keep<F>, before: &States<F>) {
-        let hidden = self.shape.hidden;
         for state in 0..self.cell.states() {
-            let new = states.plane_row_mut(state, hidden, row).iter_mut();
-            let units = new.zip(before.plane_row(state, hidden, row));
+            let units = states
+                .row_mut(state, row)
+                .iter_mut()
+                .zip(before.row(state, row));
             for ((new, old), keep) in units.zip(keep.of(state)) {
                 // Not old + m (computed − old), which loses the digits of a small computed state.
                 *new = (F::one() - *keep) * *old + *keep * *new;

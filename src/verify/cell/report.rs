@@ -16,24 +16,25 @@ pub struct CellReport {
 
 impl fmt::Display for CellReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            cell,
+            derivatives,
+            devices,
+        } = self;
         write!(
             f,
-            "{}: derivatives agree with finite differences to {:.1e}",
-            self.cell, self.derivatives
+            "{cell}: derivatives agree with finite differences to {derivatives:.1e}"
         )?;
-        for (device, worst) in &self.devices {
-            write!(
-                f,
-                "\n{}: {device} agrees with f64 to {worst:.1e}",
-                self.cell
-            )?;
+        for (device, worst) in devices {
+            write!(f, "\n{cell}: {device} agrees with f64 to {worst:.1e}")?;
         }
         Ok(())
     }
 }
 
 /// Something wrong with a cell, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {what}")]
 pub struct CellFault {
     /// The file.
     pub file: String,
@@ -43,21 +44,7 @@ pub struct CellFault {
     pub what: String,
 }
 
-impl fmt::Display for CellFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.what)
-    }
-}
-
 /// All that [`check_cell`](super::check_cell) found wrong, a line each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(CellFault::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct CellFaults(pub Vec<CellFault>);
-
-impl fmt::Display for CellFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(CellFault::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl std::error::Error for CellFaults {}
