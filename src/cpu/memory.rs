@@ -29,13 +29,7 @@ impl<'a, F: Real> Memory<'a, F> {
 
     /// A whole tensor for reading.
     pub(crate) fn read_whole(&self, tensor: TensorId) -> Reading<'a, F> {
-        let guard = self.buffers[tensor.0].read();
-        let slice = Slice {
-            tensor,
-            offset: 0,
-            len: guard.len(),
-        };
-        Reading { guard, slice }
+        RwLockReadGuard::map(self.buffers[tensor.0].read(), |contents| &contents[..])
     }
 
     /// The lengths of sequences, or other whole numbers.

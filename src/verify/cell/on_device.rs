@@ -143,20 +143,21 @@ fn vjp<C: Cell>(
     [steps, batch]: [usize; 2],
     lengths: Option<&[usize]>,
 ) -> Result<Vec<(String, ArrayD<f64>)>> {
-    let config = model.config();
-    let directions = 1 + usize::from(config.bidirectional);
-    let hidden = config.hidden_size;
+    let states = model.config().cell().states();
+    let options = &model.config().options;
+    let directions = 1 + usize::from(options.bidirectional);
+    let hidden = options.hidden_size;
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let mut random = |shape: &[usize]| -> Result<Tensor> {
         // Exact in f32, so that all devices start from the same numbers.
         let values = ArrayD::from_shape_simple_fn(shape, || rng.random_range(-1.0_f32..1.0));
         Tensor::from_array(device, &values)
     };
-    let x = random(&[steps, batch, config.input_size])?;
+    let x = random(&[steps, batch, options.input_size])?;
     let d_y = random(&[steps, batch, directions * hidden])?;
     let mut state = || -> Result<State> {
-        let part = |_| random(&[config.layers * directions, batch, hidden]);
-        let parts = (0..config.cell().states()).map(part);
+        let part = |_| random(&[options.layers * directions, batch, hidden]);
+        let parts = (0..states).map(part);
         Ok(State::from_parts(parts.collect::<Result<_>>()?))
     };
     let (initial, d_last) = (state()?, state()?);
