@@ -3,7 +3,10 @@
 use pulp::{Arch, Simd, WithSimd};
 
 /// Multiply-adds of the largest product that counts as small.
-pub(super) const MOST: usize = 1 << 12;
+pub(super) const MOST: usize = 1 << 14;
+
+/// Rows that are computed together, as the next addition to one sum has to wait for the last.
+const ROWS: usize = 4;
 
 /// A matrix: element (r, c) is at r · `strides[0]` + c · `strides[1]`.
 #[derive(Clone, Copy)]
@@ -69,8 +72,10 @@ impl WithSimd for SmallProduct<'_> {
         let mut values = [0.0; 64];
         for first in (0..n).step_by(lanes) {
             let width = lanes.min(n - first);
-            for row in 0..m {
-                let mut sum = simd.splat_f32s(0.0);
+            for row in (0..m).step_by(ROWS) {
+                // Past the last row that one again, for a fixed number of sums in registers.
+                let rows: [usize; ROWS] = std::array::from_fn(|index| (row + index).min(m - 1));
+                let mut sums = [simd.splat_f32s(0.0); ROWS];
                 for place in 0..k {
                     let at = place * self.b.strides[0] + first * self.b.strides[1];
                     let b = if neighbours {
@@ -81,14 +86,19 @@ impl WithSimd for SmallProduct<'_> {
                         }
                         simd.partial_load_f32s(&values[..width])
                     };
-                    let a = self.a.elements[row * self.a.strides[0] + place * self.a.strides[1]];
-                    sum = simd.mul_add_e_f32s(simd.splat_f32s(a), b, sum);
+                    for (sum, row) in sums.iter_mut().zip(rows) {
+                        let a = row * self.a.strides[0] + place * self.a.strides[1];
+                        let a = simd.splat_f32s(self.a.elements[a]);
+                        *sum = simd.mul_add_e_f32s(a, b, *sum);
+                    }
                 }
-                simd.partial_store_f32s(&mut values[..width], sum);
-                let at = row * self.c.strides[0] + first * self.c.strides[1];
-                for (lane, value) in values[..width].iter().enumerate() {
-                    let to = &mut self.c.elements[at + lane * self.c.strides[1]];
-                    *to = if self.accumulate { *to + value } else { *value };
+                for (sum, row) in sums.into_iter().zip(rows).take(m - row) {
+                    simd.partial_store_f32s(&mut values[..width], sum);
+                    let at = row * self.c.strides[0] + first * self.c.strides[1];
+                    for (lane, value) in values[..width].iter().enumerate() {
+                        let to = &mut self.c.elements[at + lane * self.c.strides[1]];
+                        *to = if self.accumulate { *to + value } else { *value };
+                    }
                 }
             }
         }

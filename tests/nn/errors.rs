@@ -29,6 +29,10 @@ fn sizes_of_zero() {
         message(Lstm::new(3, 5).layers(0).build(&device, 0)),
         "layers: 0, expected at least 1"
     );
+    assert_eq!(
+        message(Lstm::new(3, 5).layers(1 << 30).build(&device, 0)),
+        "layers: 1073741824, expected at most 65536"
+    );
     let no_bias = Lstm::new(3, 5).bias(false).forget_bias(1.0);
     assert!(message(no_bias.build(&device, 0)).starts_with("forget_bias: set"));
     assert_eq!(

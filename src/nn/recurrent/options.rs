@@ -4,6 +4,9 @@ use crate::error::{Result, check_positive, require};
 use crate::graph::Regularisers;
 use crate::program::RecurrentShape;
 
+/// Each layer has numbers of its own for what it draws at random, which are counted in 32 bits.
+const MOST_LAYERS: usize = 1 << 16;
+
 /// The biases of a recurrent layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bias {
@@ -96,6 +99,8 @@ impl Options {
         let (inputs, hidden) = (self.input_size, self.hidden_size);
         check_positive("hidden_size", hidden)?;
         check_positive("layers", self.layers)?;
+        let few = self.layers <= MOST_LAYERS;
+        require("layers", self.layers, few, format!("at most {MOST_LAYERS}"))?;
         self.regularisers.check()?;
         if let Some(value) = self.forget_bias {
             let has_bias = self.bias != Bias::None;

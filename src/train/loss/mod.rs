@@ -55,6 +55,14 @@ pub trait Loss: Debug + Send + Sync {
     /// Where the output does not fit, naming it.
     fn elements(&self, s: &mut Scope<'_>, output: Var, target: Var) -> Result<Var>;
 
+    /// `Ok` where the loss's own numbers are in range. Default: they are.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for the first that is not.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// What targets must be like. Default: the output.
     fn target(&self, output: &Type) -> Type {
         Type::float(output.shape.clone())

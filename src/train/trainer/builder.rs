@@ -91,6 +91,7 @@ impl TrainerBuilder {
             model, mut groups, ..
         } = self;
         groups.iter().try_for_each(Group::check)?;
+        self.loss.check()?;
         if let Some(norm) = self.clip_norm {
             let fits = norm.is_finite() && norm > 0.0;
             require("max_norm", norm, fits, "a finite number above 0")?;

@@ -237,12 +237,11 @@ impl Trainer {
     ) -> Result<Vec<f64>> {
         check_positive("batch_size", batch_size)?;
         check_positive("examples", data.len())?;
-        let names = metrics.iter().map(|metric| metric.name().to_owned());
-        let names: Vec<_> = names.collect();
-        if self.measured != names {
+        let measured: Vec<_> = metrics.iter().map(|metric| format!("{metric:?}")).collect();
+        if self.measured != measured {
             self.evaluation_sums = DeviceSum::new(self.model.device(), 1 + metrics.len())?;
             self.evaluation = ShapeCache::default();
-            self.measured = names;
+            self.measured = measured;
         }
         self.evaluation_sums.reset()?;
         let numbers: Vec<_> = (0..data.len()).collect();
