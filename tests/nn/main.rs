@@ -18,6 +18,7 @@ mod precision;
 mod profile;
 mod ragged;
 mod regularisers;
+mod rmsprop;
 mod runs;
 mod shapes;
 mod single_step;

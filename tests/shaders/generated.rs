@@ -10,7 +10,7 @@ use bptt::nn::{
     Softmax,
 };
 use bptt::train::{
-    Accuracy, Adam, AdamW, CrossEntropy, Loss, Metric, Mse, Optimizer, Rmse, Sgd, Trainer,
+    Accuracy, Adam, AdamW, CrossEntropy, Loss, Metric, Mse, Optimizer, RmsProp, Rmse, Sgd, Trainer,
 };
 use bptt::{Device, Tensor};
 use ndarray::{Array, ArrayD};
@@ -282,7 +282,19 @@ pub fn generated() -> Vec<Shader> {
         Adam::new(0.1).weight_decay(0.1),
         target.clone(),
     );
-    of_trainer(&mut all, model(), Mse::mean(), AdamW::new(0.1), target);
+    of_trainer(
+        &mut all,
+        model(),
+        Mse::mean(),
+        AdamW::new(0.1),
+        target.clone(),
+    );
+    let rmsprop = RmsProp {
+        momentum: 0.9,
+        centered: true,
+        ..RmsProp::new(0.1)
+    };
+    of_trainer(&mut all, model(), Mse::mean(), rmsprop, target);
     let classes = || ArrayD::<u32>::zeros(vec![SHAPE[0], SHAPE[1]]);
     of_trainer(&mut all, model(), CrossEntropy, Adam::new(0.1), classes());
     of_trainer(

@@ -1,9 +1,11 @@
 //! How gradients change weights. Everything as in PyTorch's `torch.optim`.
 
 mod adam;
+mod rmsprop;
 mod sgd;
 
 pub use adam::{Adam, AdamW};
+pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 
 use crate::error::{Result, require};
