@@ -11,6 +11,7 @@ mod device;
 mod errors;
 mod finite_differences;
 mod golden;
+mod huber;
 mod memory;
 mod options;
 mod options_table;

@@ -10,7 +10,8 @@ use bptt::nn::{
     Softmax,
 };
 use bptt::train::{
-    Accuracy, Adam, AdamW, CrossEntropy, Loss, Metric, Mse, Optimizer, RmsProp, Rmse, Sgd, Trainer,
+    Accuracy, Adam, AdamW, CrossEntropy, Huber, Loss, Metric, Mse, Optimizer, RmsProp, Rmse, Sgd,
+    Trainer,
 };
 use bptt::{Device, Tensor};
 use ndarray::{Array, ArrayD};
@@ -294,7 +295,7 @@ pub fn generated() -> Vec<Shader> {
         centered: true,
         ..RmsProp::new(0.1)
     };
-    of_trainer(&mut all, model(), Mse::mean(), rmsprop, target);
+    of_trainer(&mut all, model(), Huber(1.0), rmsprop, target);
     let classes = || ArrayD::<u32>::zeros(vec![SHAPE[0], SHAPE[1]]);
     of_trainer(&mut all, model(), CrossEntropy, Adam::new(0.1), classes());
     of_trainer(

@@ -1,9 +1,11 @@
 //! What is minimised.
 
 mod cross_entropy;
+mod huber;
 mod mse;
 
 pub use cross_entropy::CrossEntropy;
+pub use huber::Huber;
 pub use mse::Mse;
 
 use crate::error::Result;
