@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod layers;
+mod rms_norm;
 
 use bptt::expr::Lanes;
 use bptt::graph::Var;

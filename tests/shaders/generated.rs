@@ -6,8 +6,8 @@ use bptt::gpu::Shader;
 use bptt::graph::Var;
 use bptt::nn::{
     Activation, Bias, Concat, Dropout, Embedding, Function, Gru, Input, InputSpec, LastStep, Layer,
-    LayerNorm, Linear, Lstm, MaxOverTime, MeanOverTime, Model, Residual, Rnn, Scope, Sequential,
-    Softmax,
+    LayerNorm, Linear, Lstm, MaxOverTime, MeanOverTime, Model, Residual, RmsNorm, Rnn, Scope,
+    Sequential, Softmax,
 };
 use bptt::train::{
     Accuracy, Adam, AdamW, CrossEntropy, Huber, Loss, Metric, Mse, Optimizer, RmsProp, Rmse, Sgd,
@@ -156,6 +156,7 @@ pub fn generated() -> Vec<Shader> {
     of_layer(&mut all, Linear::new(7).bias(false), sequence(), false);
     of_layer(&mut all, Dropout::new(0.3), sequence(), false);
     of_layer(&mut all, LayerNorm::new(), sequence(), false);
+    of_layer(&mut all, RmsNorm::default(), sequence(), false);
     of_layer(&mut all, Softmax, sequence(), false);
     of_layer(&mut all, LastStep, sequence(), false);
     of_layer(&mut all, MeanOverTime, sequence(), false);

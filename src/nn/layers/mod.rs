@@ -8,6 +8,7 @@ mod layer_norm;
 mod linear;
 mod pool;
 mod residual;
+mod rms_norm;
 mod softmax;
 
 pub use activation::Activation;
@@ -18,4 +19,5 @@ pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use pool::{LastStep, MaxOverTime, MeanOverTime};
 pub use residual::Residual;
+pub use rms_norm::RmsNorm;
 pub use softmax::Softmax;
