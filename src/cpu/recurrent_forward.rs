@@ -157,12 +157,16 @@ impl<'a, F: RowScalar> Walk<'a, F> {
         let plain = plain && tasks.rows <= STEP_ROWS && tasks.team == 1;
         let products = match cell.rows::<F>().takes_steps().filter(|_| plain) {
             Some(steps) => {
-                let (gates, width) = (cell.gates(), layer.weight_hh.rows);
-                let bias = padded(bias.as_deref(), width);
+                let weights = memory.packed(layer.weight_hh, Form::OfUnits(cell.gates()), keep);
                 Products::ByUnits {
                     cell: steps,
-                    weights: memory.packed(layer.weight_hh, Form::OfUnits(gates), keep),
-                    bias: Panels::of_units(view(&bias, (width, 1)), gates),
+                    bias: by_units(
+                        bias.as_deref(),
+                        cell.gates(),
+                        op.shape.hidden,
+                        weights.width(),
+                    ),
+                    weights,
                 }
             }
             None => {
@@ -187,10 +191,23 @@ enum Products<'a, F> {
     ByUnits {
         cell: &'a dyn TakesSteps<F>,
         weights: Arc<Panels<F>>,
-        bias: Panels<F>,
+        bias: Vec<F>,
     },
     /// A product before the cell gives it, with b_hh as wide as r.
     ByGates(GateProducts<'a, F>, Vec<F>),
+}
+
+/// A bias of all gates as [`Panels::of_units`] has its columns.
+fn by_units<F: RowScalar>(bias: Option<&[F]>, gates: usize, hidden: usize, width: usize) -> Vec<F> {
+    let lanes = F::lanes_and_vectors().0;
+    let mut by_units = vec![F::zero(); width];
+    for (gate, bias) in bias.unwrap_or(&[]).chunks(hidden).enumerate() {
+        for (block, units) in bias.chunks(lanes).enumerate() {
+            let first = (block * gates + gate) * lanes;
+            by_units[first..first + units.len()].copy_from_slice(units);
+        }
+    }
+    by_units
 }
 
 /// What the products of some rows work in.

@@ -8,7 +8,6 @@ use crate::expr::{BLOCK, Block, Fold};
 use crate::program::{Operand, Pointwise, product};
 use crate::rows::RowScalar;
 use crate::threads;
-use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
 
 /// Σ over the last axes, and what is computed for every element on the way.
@@ -149,12 +148,12 @@ fn columns<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
     };
     // Of each task, of each statistic: its sums, as many as the widest block has.
     let of_task = turn.len() * widest;
-    let mut sums: SmallVec<[f64; BLOCK]> = smallvec![0.0; outer * blocks * of_task];
+    let mut sums = vec![0.0; outer * blocks * of_task];
     let tasks = sums.chunks_mut(of_task.max(1)).enumerate().collect();
     let task = |(task, sums): (usize, &mut [f64])| {
         let (group, first) = (task / blocks, task % blocks * BLOCK);
         let width = widest.min(inner - first);
-        let mut partial: SmallVec<[F; BLOCK]> = smallvec![F::zero(); of_task];
+        let mut partial = vec![F::zero(); of_task];
         let outputs = Outputs::default();
         prepared.with_block(&inputs, |block| {
             for row in 0..len {

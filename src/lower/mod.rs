@@ -16,6 +16,7 @@ pub(crate) use budget::{bytes_of, within_budget};
 
 use crate::error::Result;
 use crate::graph::{Dtype, Graph, Op, Recurrence, Var};
+use crate::philox::RNG_LEN;
 use crate::program::{Program, Slice, View};
 use recurrence::Forward;
 use std::collections::{HashMap, HashSet};
@@ -78,7 +79,7 @@ pub(crate) fn lower(
     Ok(lowering.emit())
 }
 
-/// What is fed together starts at multiples of this, so that kernels can read four numbers at once.
+/// Floats that are fed together start at multiples of this, so that kernels can read four numbers at once.
 pub(crate) const FED_ALIGNMENT: usize = 4;
 
 /// A graph on its way into a program.
@@ -174,26 +175,34 @@ impl<'a> Lowering<'a> {
         }
         fed.sort_unstable();
         let feed_together = self.request.feed_together;
-        let small = |var: Var| graph.ty(var).dtype == Dtype::Index || feed_together;
-        let (together, apart): (Vec<_>, Vec<_>) = fed.into_iter().partition(|(_, var)| small(*var));
+        let is_index = |var: Var| graph.ty(var).dtype == Dtype::Index;
+        let small = |var: Var| is_index(var) || feed_together;
+        let (mut together, apart): (Vec<_>, Vec<_>) =
+            fed.into_iter().partition(|(_, var)| small(*var));
+        // What is aligned goes first, so that the rest leaves no gaps.
+        together.sort_by_key(|(_, var)| is_index(*var));
         let random = self.tasks.iter().any(Task::is_random);
-        let rng_len = if random { crate::philox::RNG_LEN } else { 0 };
-        let lens = together.iter().map(|(_, var)| graph.ty(*var).len());
-        let lens = [rng_len, self.request.scalars].into_iter().chain(lens);
-        let len = lens.map(|len| len.next_multiple_of(FED_ALIGNMENT)).sum();
+        let mut len = 0_usize;
+        let mut take = |count: usize, alignment: usize| {
+            let start = len.next_multiple_of(alignment);
+            len = start + count;
+            start
+        };
+        let rng = random.then(|| take(RNG_LEN, FED_ALIGNMENT));
+        let place = |(_, var): &(usize, Var)| {
+            let alignment = if is_index(*var) { 1 } else { FED_ALIGNMENT };
+            take(graph.ty(*var).len(), alignment)
+        };
+        let starts: Vec<_> = together.iter().map(place).collect();
+        let scalars = self.request.scalars;
+        let of_scalars = (scalars > 0).then(|| take(scalars, 1));
         let mut slices = vec![];
         if len > 0 {
             let all = self.program.tensor("what is fed", &[len]);
-            let mut at = 0;
-            let mut take = |len: usize| {
-                let slice = all.part(at, len);
-                at += len.next_multiple_of(FED_ALIGNMENT);
-                slice
-            };
-            let scalars = self.request.scalars;
-            self.lowered.rng = random.then(|| take(rng_len));
-            self.lowered.scalars = (scalars > 0).then(|| take(scalars));
-            slices.extend(together.iter().map(|(_, var)| take(graph.ty(*var).len())));
+            self.lowered.rng = rng.map(|start| all.part(start, RNG_LEN));
+            self.lowered.scalars = of_scalars.map(|start| all.part(start, scalars));
+            let parts = together.iter().zip(starts);
+            slices.extend(parts.map(|((_, var), start)| all.part(start, graph.ty(*var).len())));
         }
         for (slot, var) in &apart {
             let name = graph.input_name(*slot);

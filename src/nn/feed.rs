@@ -68,11 +68,16 @@ impl<'a> Feed<'a> {
         }
     }
 
-    pub(crate) fn signature(&self) -> Signature {
-        let (shape, dtype) = match self.source {
+    /// Its shape, and whether it is floats.
+    pub(crate) fn ty(&self) -> (&'a [usize], Dtype) {
+        match self.source {
             Source::Array(values) => (values.shape(), values.dtype()),
             Source::Tensor(tensor, _) => (tensor.shape(), tensor.dtype()),
-        };
+        }
+    }
+
+    pub(crate) fn signature(&self) -> Signature {
+        let (shape, dtype) = self.ty();
         Signature {
             shape: shape.to_vec(),
             dtype,

@@ -106,11 +106,6 @@ impl<F: PanelScalar> Panels<F> {
         self.width
     }
 
-    /// All panels, one after the other.
-    pub(crate) fn values(&self) -> &[F] {
-        &self.values
-    }
-
     /// K
     pub(crate) fn inputs(&self) -> usize {
         self.inputs

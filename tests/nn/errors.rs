@@ -31,7 +31,7 @@ fn sizes_of_zero() {
     );
     assert_eq!(
         message(Lstm::new(3, 5).layers(1 << 30).build(&device, 0)),
-        "layers: 1073741824, expected at most 65536"
+        "layers: 1073741824, expected at most 8192"
     );
     let no_bias = Lstm::new(3, 5).bias(false).forget_bias(1.0);
     assert!(message(no_bias.build(&device, 0)).starts_with("forget_bias: set"));

@@ -32,20 +32,29 @@ pub(in crate::cpu) struct Locked<'p, 'a, F> {
 impl<F: RowScalar> Locked<'_, '_, F> {
     /// All outputs, as one part.
     pub(in crate::cpu) fn whole(&mut self) -> Outputs<'_, F> {
-        if self.tensors.len() == self.outputs.len() {
-            // Each in a tensor of its own, in order.
-            let all = self.tensors.iter_mut().zip(self.outputs);
-            let own = |(tensor, (_, first, len)): (_, &(usize, usize, usize))| {
-                let tensor: &mut Writing<'_, F> = tensor;
-                (0, &mut tensor[*first..first + len])
-            };
-            return Outputs(all.map(own).collect());
+        let outputs = self.outputs;
+        let follow = |(index, b): (usize, &(usize, usize, usize))| {
+            let mut before = outputs[..index].iter();
+            before.all(|a| a.0 != b.0 || a.1 + a.2 <= b.1)
+        };
+        if !outputs.iter().enumerate().all(follow) {
+            let all = self.parts(1, |output, _| 0..outputs[output].2);
+            return all
+                .and_then(|mut parts| parts.pop())
+                .expect("the program was checked");
         }
-        let extent = |output: usize, _| 0..self.outputs[output].2;
-        let ranges = Self::ranges(self.outputs, 1, extent);
-        self.carve(1, ranges)
-            .expect("the program was checked")
-            .remove(0)
+        // In order, as they mostly are.
+        let tensors = self.tensors.iter_mut();
+        let mut rest: SmallVec<[_; 4]> = tensors.map(|tensor| (0, &mut tensor[..])).collect();
+        let mut all = Outputs::default();
+        for (tensor, first, len) in outputs {
+            let (at, elements) = &mut rest[*tensor];
+            let (_, behind) = std::mem::take(elements).split_at_mut(first - *at);
+            let (own, behind) = behind.split_at_mut(*len);
+            (*at, *elements) = (first + len, behind);
+            all.0.push((0, own));
+        }
+        all
     }
 
     /// The outputs of each of some parts, which are `of(output, part)` elements of their extents; none where these are not apart.
@@ -53,48 +62,30 @@ impl<F: RowScalar> Locked<'_, '_, F> {
         &mut self,
         parts: usize,
         of: impl Fn(usize, usize) -> Range<usize>,
-    ) -> Option<Vec<Outputs<'_, F>>> {
-        let ranges = Self::ranges(self.outputs, parts, of);
-        self.carve(parts, ranges)
-    }
-
-    fn ranges(
-        outputs: &[(usize, usize, usize)],
-        parts: usize,
-        of: impl Fn(usize, usize) -> Range<usize>,
-    ) -> Vec<(usize, usize, Range<usize>)> {
-        let mut ranges = vec![];
-        for (output, (_, first, _)) in outputs.iter().enumerate() {
+    ) -> Option<SmallVec<[Outputs<'_, F>; 1]>> {
+        let outputs = self.outputs;
+        let mut ranges: SmallVec<[_; 4]> = SmallVec::new();
+        for (output, (tensor, first, _)) in outputs.iter().enumerate() {
             for part in 0..parts {
                 let range = of(output, part);
-                ranges.push((part, output, first + range.start..first + range.end));
+                let range = first + range.start..first + range.end;
+                ranges.push((*tensor, range, part, output));
             }
         }
-        ranges
-    }
-
-    fn carve(
-        &mut self,
-        parts: usize,
-        mut ranges: Vec<(usize, usize, Range<usize>)>,
-    ) -> Option<Vec<Outputs<'_, F>>> {
-        let outputs = self.outputs;
-        ranges.sort_by_key(|(_, output, range)| (outputs[*output].0, range.start));
-        let mut rest: Vec<(usize, &mut [F])> = (self.tensors.iter_mut())
-            .map(|tensor| (0, &mut tensor[..]))
-            .collect();
-        // Of each part, of each output: where it begins and its elements.
-        let mut carved: Vec<Vec<_>> = (0..parts)
-            .map(|_| outputs.iter().map(|_| None).collect())
-            .collect();
-        for (part, output, range) in ranges {
-            let (tensor, first, _) = outputs[output];
+        ranges.sort_unstable_by_key(|(tensor, range, ..)| (*tensor, range.start, range.end));
+        // Of each tensor what is left of it, and where that begins.
+        let whole = |tensor| -> (usize, &mut [F]) { (0, tensor) };
+        let tensors = self.tensors.iter_mut().map(|tensor| whole(tensor));
+        let mut rest: SmallVec<[_; 4]> = tensors.collect();
+        let none = || -> SmallVec<[_; 4]> { outputs.iter().map(|_| None).collect() };
+        let mut carved: SmallVec<[_; 1]> = (0..parts).map(|_| none()).collect();
+        for (tensor, range, part, output) in ranges {
             let (at, elements) = &mut rest[tensor];
             let skipped = range.start.checked_sub(*at)?;
             let (_, behind) = std::mem::take(elements).split_at_mut(skipped);
             let (own, behind) = behind.split_at_mut(range.len());
             (*at, *elements) = (range.end, behind);
-            carved[part][output] = Some((range.start - first, own));
+            carved[part][output] = Some((range.start - outputs[output].1, own));
         }
         let all = carved
             .into_iter()

@@ -60,7 +60,7 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                     }
                     cell.step_rows(StepRows {
                         weights,
-                        bias: bias.values(),
+                        bias,
                         diagonal: &self.diagonal,
                         back: step % 2 == 1,
                         x,

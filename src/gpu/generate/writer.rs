@@ -108,7 +108,10 @@ impl<'a> Writer<'a> {
     }
 
     fn at_place(&mut self, name: &str, offset: usize, strides: &[usize]) -> String {
-        let offset = self.field(name, offset);
+        let offset = match offset {
+            0 => "0u".to_owned(),
+            _ => self.field(name, offset),
+        };
         self.at(offset, name, strides)
     }
 

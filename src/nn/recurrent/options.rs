@@ -2,10 +2,11 @@
 
 use crate::error::{Result, check_positive, require};
 use crate::graph::Regularisers;
+use crate::nn::Scope;
 use crate::program::RecurrentShape;
 
-/// Each layer has numbers of its own for what it draws at random, which are counted in 32 bits.
-const MOST_LAYERS: usize = 1 << 16;
+/// Each layer draws at 8 sites of its own.
+const MOST_LAYERS: usize = Scope::SITES as usize / 8;
 
 /// The biases of a recurrent layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
