@@ -1,6 +1,6 @@
 //! Matrix products against the machine's own peak: `cargo bench --bench gemm [-- --device cpu|gpu] [WORKLOAD] [--kernel Subgroup] [--f16]`.
 //!
-//! The products of the recurrent workloads (README.md, "How fast"): the input's, that of the input's gradient, the weight gradient, and the two that
+//! The products of the recurrent workloads (docs/performance.md): the input's, that of the input's gradient, the weight gradient, and the two that
 //! the recurrence has at every step, as products of their own. On a GPU the one that is chosen, then every kernel; with `--f16` weights are f16. The peak is that of multiply-adds in registers only: on a GPU a shader of them,
 //! on the CPU a loop on every core, with the widest instructions there are.
 

@@ -177,7 +177,7 @@ pub trait Cell: Clone + std::fmt::Debug + Send + Sync + 'static {
     ///
     /// A derived cell keeps what its derivatives read: x + r of a gate where they are read as a sum
     /// alone, else each, and old states. The backward pass computes activations again, and on a CPU
-    /// both passes interpret the recording: docs/guide.md has figures.
+    /// both passes interpret the recording: docs/guide.md has figures ("What a derived backward costs").
     fn saved(&self) -> usize {
         0
     }

@@ -1,7 +1,7 @@
-//! The CPU path: every operation from its equation, over ndarray, generic over f32 and f64.
+//! The CPU path, generic over f32 and f64: it verifies the GPU kernels and serves where there is no GPU.
 //!
-//! It verifies the GPU kernels and serves where there is no GPU. It is written from the equations, not from the shaders, so
-//! that the two cannot share a mistake; it is fast because its work is matrix products on whole matrices.
+//! Products, recurrences and the built-in cells are written from the equations, not from the shaders, so that the two cannot
+//! share a mistake. Expressions are recorded once for both devices; goldens and finite differences guard their equations.
 
 mod buffer;
 mod custom;

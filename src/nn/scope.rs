@@ -205,7 +205,8 @@ impl Scope<'_> {
         self.trace.graph.slice(of, axis, start, len)
     }
 
-    /// The axes in another order: the n-th is what was the `order[n]`-th.
+    /// The axes in another order: the n-th is what was the `order[n]`-th. It costs nothing where an expression reads it;
+    /// products and layers read a copy.
     ///
     /// # Errors
     /// [`Error::Argument`] where the order names an axis twice or not at all.
