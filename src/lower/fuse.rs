@@ -169,13 +169,14 @@ fn joined_name(first: &str, second: &str) -> String {
 /// A map of what an expression with rows gives for every element joins that expression.
 fn into_producers(graph: &Graph, tasks: &mut Vec<Task>, request: &Request<'_>) {
     let mut index = 0;
+    let mut known = (uses(tasks, request), producers(tasks));
     while index < tasks.len() {
-        let (uses, producers) = (uses(tasks, request), producers(tasks));
+        let (uses_of, producers_of) = &known;
         let consumer = &tasks[index];
         let candidate = consumer.inputs.iter().enumerate().find_map(|(input, var)| {
             let (read, axes) = reader(consumer, input)?;
             let to = consumer.pointwise().filter(|to| to.folded == 0)?;
-            let producer = producers[var];
+            let producer = producers_of[var];
             let from = tasks[producer].pointwise().filter(|from| from.folded > 0)?;
             let outputs = &tasks[producer].outputs[..from.body.elements.len()];
             let output = outputs.iter().position(|of| of == var)?;
@@ -183,10 +184,10 @@ fn into_producers(graph: &Graph, tasks: &mut Vec<Task>, request: &Request<'_>) {
                 *of == Some(axis) || to.shape[axis] == 1 && of.is_none()
             };
             let apart = |other: &Var| {
-                let of = producers[other];
+                let of = producers_of[other];
                 other == var || of != producer && !depends(tasks, of, producer)
             };
-            let fits = uses[var] == 1
+            let fits = uses_of[var] == 1
                 && from.shape == to.shape
                 && axes.iter().enumerate().all(follows)
                 && fit(graph, [&tasks[producer], consumer], Some(*var))
@@ -198,7 +199,8 @@ fn into_producers(graph: &Graph, tasks: &mut Vec<Task>, request: &Request<'_>) {
                 let of = [&tasks[producer], consumer];
                 tasks[index] = joined(of, Some((output, read)), None);
                 tasks.remove(producer);
-                // The others have moved.
+                // The others have moved, and may be used less often.
+                known = (uses(tasks, request), producers(tasks));
                 index = 0;
             }
             None => index += 1,
