@@ -6,14 +6,17 @@
 //! the plain layer's path has about 1 there. Answers are held against the CPU path in f64 first.
 
 mod common;
+#[path = "../tests/cells/forward_only.rs"]
+mod forward_only;
 
-use bptt::cell::{Activation, Cell, Forward, GruUnit, Lanes, LstmUnit, RnnUnit};
+use bptt::cell::{Activation, Cell, GruUnit, LstmUnit, RnnUnit};
 use bptt::data::Batch;
 use bptt::nn::{Bias, Gru, Input, Lstm, Model, Recurrent, Rnn, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Tensor};
 use common::{numbers, policy};
+use forward_only::ForwardOnly;
 use std::time::Instant;
 
 /// Batch rows of the lengths that a ragged batch has: T, 3T/4, T/2 and T/4 in turn, so that 5 of 8 steps are left.
@@ -83,26 +86,7 @@ fn of_every_cell<C: Cell>() -> Vec<Named<C>> {
     ]
 }
 
-/// A built-in cell as a user's own that gives its forward function only: its WGSL is recorded and its backward function derived.
-#[derive(Clone, Debug)]
-struct ForwardOnly<C>(C);
-
-impl<C: Cell> Cell for ForwardOnly<C> {
-    fn name(&self) -> &'static str {
-        "forward_only"
-    }
-    fn gates(&self) -> usize {
-        self.0.gates()
-    }
-    fn states(&self) -> usize {
-        self.0.states()
-    }
-    #[inline(always)]
-    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
-        self.0.forward(unit);
-    }
-}
-
+/// The plain layer of a cell as a user's own that gives its forward function only: its WGSL is recorded and its backward function derived.
 fn derived<C: Cell + Default>(cell: &'static str, sizes: Sizes) -> Vec<Case> {
     let config = Recurrent::with_cell(ForwardOnly(C::default()), sizes[0], sizes[1]);
     let option = named("backward derived", |c| c);

@@ -79,7 +79,7 @@ fn phase(which: u32, at: Place, first_own: u32, lane: u32) {
             }
         }
     }
-    // As in recurrent_forward.
+    // The bounds are those of recurrent_forward.
     let rows = min(ROWS, params.batch - min(at.first_row, params.batch));
     let own_units = min(OUTPUTS, units - min(first_own, units));
     var results = product;

@@ -1,5 +1,5 @@
 // The entry point of kernels in which a workgroup works on a row: `each_group` takes the row's index, which may be past the last.
-// And reductions over a row, in a fixed order, which every invocation of the workgroup must call.
+// Reductions over a row, in a fixed order, which every invocation of the workgroup must call.
 
 const ROW_SIZE: u32 = 64u;
 const LOWEST: f32 = -3.4028234e38;

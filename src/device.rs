@@ -18,7 +18,7 @@ pub(crate) enum Scalar {
 /// changes and that are read back or saved, activations, gradients, and all sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// As they are.
+    /// Weights are read as they are, in f32.
     #[default]
     F32,
     /// From a copy in f16, made anew when they change, with half the bytes to read: 11 bits of mantissa, rounded to nearest even;
@@ -125,7 +125,7 @@ impl Device {
         &self.reason
     }
 
-    /// Whether it is a GPU (a software adapter included).
+    /// Says whether the device is a GPU (a software adapter included).
     pub fn is_gpu(&self) -> bool {
         matches!(self.kind, Kind::Gpu(_))
     }
@@ -222,7 +222,7 @@ impl Device {
         }
     }
 
-    /// Whether both are one device, so that their tensors may meet.
+    /// Says whether both are one device, so that their tensors may meet.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
             (Kind::Cpu(a), Kind::Cpu(b)) => a == b,

@@ -94,7 +94,9 @@ pub trait Operation: Debug + Send + Sync + 'static {
     fn wgsl(&self) -> String;
     /// How often `invocation` is called. Default: once for each element of the first output.
     fn invocations(&self, outputs: &[&[usize]]) -> usize {
-        outputs.first().map_or(0, |shape| shape.iter().product())
+        outputs
+            .first()
+            .map_or(0, |shape| crate::program::product(shape))
     }
     /// The operation that gives the gradients of all inputs, from the inputs and the gradients of
     /// all outputs. Default: none, so that no model is trained through it.

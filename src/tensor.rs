@@ -43,6 +43,21 @@ pub struct Tensor {
     storage: Storage,
 }
 
+/// The elements of a shape, where a tensor may have so many.
+pub(crate) fn count_elements(name: &str, shape: &[usize]) -> Result<usize> {
+    let elements = shape
+        .iter()
+        .try_fold(1_usize, |len, size| len.checked_mul(*size));
+    elements
+        .filter(|len| *len <= MOST_ELEMENTS)
+        .ok_or_else(|| Error::Limit {
+            what: format!("{name} {shape:?}"),
+            needed: elements.map_or(u64::MAX, |len| len as u64),
+            limit: "number of elements of a tensor",
+            available: MOST_ELEMENTS as u64,
+        })
+}
+
 impl Tensor {
     /// A tensor of zeros.
     ///
@@ -54,17 +69,7 @@ impl Tensor {
 
     /// A tensor of zeros that errors call `name`.
     pub(crate) fn named(device: &Device, name: &str, shape: &[usize]) -> Result<Self> {
-        let elements = shape
-            .iter()
-            .try_fold(1_usize, |len, size| len.checked_mul(*size));
-        let Some(len) = elements.filter(|len| *len <= MOST_ELEMENTS) else {
-            return Err(Error::Limit {
-                what: format!("{name} {shape:?}"),
-                needed: elements.map_or(u64::MAX, |len| len as u64),
-                limit: "number of elements of a tensor",
-                available: MOST_ELEMENTS as u64,
-            });
-        };
+        let len = count_elements(name, shape)?;
         let storage = match device.kind() {
             Kind::Cpu(Scalar::F32) => Storage::F32(Buffer::zeros(len)),
             Kind::Cpu(Scalar::F64) => Storage::F64(Buffer::zeros(len)),
@@ -134,13 +139,13 @@ impl Tensor {
         })
     }
 
-    /// Its buffer, where it is on a GPU. As the caller may write to it at any time, what is made of a weight for the kernels is made
+    /// The tensor's buffer, where it is on a GPU. As the caller may write to it at any time, what is made of a weight for the kernels is made
     /// anew at every run from then on.
     pub fn wgpu_buffer(&self) -> Option<&wgpu::Buffer> {
         self.gpu_buffer().map(gpu::Buffer::share)
     }
 
-    /// Its buffer, for this crate.
+    /// The tensor's buffer, for this crate.
     pub(crate) fn gpu_buffer(&self) -> Option<&gpu::Buffer> {
         match &self.storage {
             Storage::Gpu(buffer) => Some(buffer),
@@ -148,7 +153,7 @@ impl Tensor {
         }
     }
 
-    /// Its device.
+    /// The device that the tensor is on.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -158,17 +163,17 @@ impl Tensor {
         self.dtype
     }
 
-    /// Its shape.
+    /// The tensor's shape.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        product(&self.shape)
     }
 
-    /// Whether there is no element.
+    /// Says whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -4,6 +4,8 @@
 mod common;
 #[path = "cells/derived.rs"]
 mod derived;
+#[path = "cells/forward_only.rs"]
+mod forward_only;
 #[path = "cells/mgu.rs"]
 mod mgu;
 

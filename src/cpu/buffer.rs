@@ -23,7 +23,7 @@ impl<F: Real> Buffer<F> {
 }
 
 impl<F> Buffer<F> {
-    /// Whether this is the same memory.
+    /// Says whether both are the same memory.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

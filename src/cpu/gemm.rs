@@ -29,7 +29,9 @@ pub(super) fn gemm<F: Real>(op: &Gemm, memory: &Memory<'_, F>) {
     }
     let (m, n, k) = op.dimensions();
     let multiplications = m.saturating_mul(n).saturating_mul(k);
-    if multiplications <= MOST && TypeId::of::<F>() == TypeId::of::<f32>() {
+    // In x Wᵀ no neighbours of one column of the result lie side by side, so it is left to the large products.
+    let is_small = multiplications <= MOST && !op.transpose_b;
+    if is_small && TypeId::of::<F>() == TypeId::of::<f32>() {
         let strides = |of: Matrix, transposed: bool| match transposed {
             true => [1, of.row_stride],
             false => [of.row_stride, 1],
@@ -42,7 +44,7 @@ pub(super) fn gemm<F: Real>(op: &Gemm, memory: &Memory<'_, F>) {
             },
             b: Strided {
                 elements: bytemuck::cast_slice(&b),
-                strides: strides(op.b, op.transpose_b),
+                strides: strides(op.b, false),
             },
             c: Strided {
                 elements: bytemuck::cast_slice_mut(&mut c_elements),

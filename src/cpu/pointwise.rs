@@ -9,7 +9,7 @@ pub(super) use walk::Walk;
 
 use super::Memory;
 use super::memory::Reading;
-use crate::expr::{BLOCK, Block, Node, NodeId, Schedule};
+use crate::expr::{BLOCK, Block, Node, NodeId, Schedule, place_in};
 use crate::philox::Stream;
 use crate::program::{Operand, Pointwise, Slice, TensorId};
 use crate::rows::RowScalar;
@@ -144,15 +144,6 @@ impl Reads {
         let tensor = place_in(&mut self.tensors, slice.tensor);
         Extent { tensor, range }
     }
-}
-
-/// The place of a tensor among some, to which it is added where it is new.
-fn place_in(tensors: &mut Vec<TensorId>, tensor: TensorId) -> usize {
-    let known = tensors.iter().position(|id| *id == tensor);
-    known.unwrap_or_else(|| {
-        tensors.push(tensor);
-        tensors.len() - 1
-    })
 }
 
 impl<F: RowScalar> PreparedBody<F> {

@@ -160,12 +160,7 @@ impl<'a, F: RowScalar> Walk<'a, F> {
                 let weights = memory.packed(layer.weight_hh, Form::OfUnits(cell.gates()), keep);
                 Products::ByUnits {
                     cell: steps,
-                    bias: by_units(
-                        bias.as_deref(),
-                        cell.gates(),
-                        op.shape.hidden,
-                        weights.width(),
-                    ),
+                    bias: weights.row_of_units(bias.as_deref(), cell.gates()),
                     weights,
                 }
             }
@@ -195,19 +190,6 @@ enum Products<'a, F> {
     },
     /// A product before the cell gives it, with b_hh as wide as r.
     ByGates(GateProducts<'a, F>, Vec<F>),
-}
-
-/// A bias of all gates as [`Panels::of_units`] has its columns.
-fn by_units<F: RowScalar>(bias: Option<&[F]>, gates: usize, hidden: usize, width: usize) -> Vec<F> {
-    let lanes = F::lanes_and_vectors().0;
-    let mut by_units = vec![F::zero(); width];
-    for (gate, bias) in bias.unwrap_or(&[]).chunks(hidden).enumerate() {
-        for (block, units) in bias.chunks(lanes).enumerate() {
-            let first = (block * gates + gate) * lanes;
-            by_units[first..first + units.len()].copy_from_slice(units);
-        }
-    }
-    by_units
 }
 
 /// What the products of some rows work in.

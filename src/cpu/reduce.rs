@@ -146,7 +146,8 @@ fn columns<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
         Some((turn, stage)) => (&turn[..], stage),
         None => (&[][..], &none),
     };
-    // Of each task, of each statistic: its sums, as many as the widest block has.
+    let direct = walk.direct(stage, &inputs);
+    // The sums of each statistic of each task, as many as the widest block has.
     let of_task = turn.len() * widest;
     let mut sums = vec![0.0; outer * blocks * of_task];
     let tasks = sums.chunks_mut(of_task.max(1)).enumerate().collect();
@@ -155,18 +156,27 @@ fn columns<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
         let width = widest.min(inner - first);
         let mut partial = vec![F::zero(); of_task];
         let outputs = Outputs::default();
+        let start = |row: usize| (group * len + row) * inner + first;
+        let begin = |view: usize, row: usize| walk.at(view, start(row), of.shape.len());
+        // The rows of one axis are evenly apart.
+        let apart = direct
+            .filter(|_| axes.len() == 1)
+            .map(|(_, view)| begin(view, 1.min(len - 1)) - begin(view, 0));
+        let origin = direct.map_or(0, |(_, view)| begin(view, 0));
         prepared.with_block(&inputs, |block| {
             for row in 0..len {
-                let start = (group * len + row) * inner + first;
-                let range = start..start + width;
-                let direct = walk.direct(stage, range.clone(), &inputs);
-                if direct.is_none() {
+                let there = direct.map(|(elements, view)| {
+                    let at = apart.map_or_else(|| begin(view, row), |apart| origin + row * apart);
+                    &elements[at..at + width]
+                });
+                if there.is_none() {
+                    let range = start(row)..start(row) + width;
                     walk.load(stage, (range, 0), &inputs, &outputs, block);
                     block.evaluate(&of.body, &stage.schedule, width, &[]);
                 }
                 for (partial, index) in partial.chunks_mut(widest).zip(turn) {
                     let computed = || block.floats(of.body.statistics[*index].1);
-                    let values = direct.unwrap_or_else(computed).iter().take(width);
+                    let values = there.unwrap_or_else(computed).iter().take(width);
                     let all = partial.iter_mut().zip(values);
                     all.for_each(|(sum, value)| *sum += *value);
                 }

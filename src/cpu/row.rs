@@ -129,7 +129,7 @@ impl<F: RowScalar> Rows<'_, F> {
             }
         }
         if !body.results.is_empty() {
-            // Of each row its first element stands for it.
+            // The first element of each row stands for the row.
             let some = space.start..space.end.min(space.start + BLOCK);
             let len = some.len().max(1);
             walk.load(results, (some, 0), inputs, outputs, block);

@@ -22,7 +22,7 @@ impl<'t> Adjoints<'t> {
 }
 
 impl<'t> Expr<'t> {
-    /// Its number in the recording.
+    /// The expression's number in the recording.
     pub(crate) fn id(self) -> NodeId {
         self.id
     }

@@ -31,17 +31,17 @@ pub trait Lanes:
     fn complement(self) -> Self {
         self.constant(1.0) - self
     }
-    /// The larger of two numbers; NaN where x is NaN.
+    /// The larger of two numbers; NaN where x is NaN. Where both are equal the derivative is that of `other`.
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         (self - other).where_positive(self, other)
     }
-    /// The smaller of two numbers; NaN where x is NaN.
+    /// The smaller of two numbers; NaN where x is NaN. Where both are equal the derivative is that of `other`.
     #[inline(always)]
     fn min(self, other: Self) -> Self {
         (other - self).where_positive(self, other)
     }
-    /// |x|
+    /// |x|, whose derivative at 0 is 0.
     fn abs(self) -> Self;
     /// √x
     fn sqrt(self) -> Self;

@@ -16,8 +16,8 @@ mod wgsl;
 pub(crate) use block::{BLOCK, Block, BlockScalar, REGISTER, Schedule};
 pub use lanes::Lanes;
 pub use node::{Body, Fold, Function, Node, NodeId, Operator, Relation};
-pub(crate) use tape::Inlined;
 pub use tape::{Expr, Tape, WholeExpr};
+pub(crate) use tape::{Inlined, place_in};
 pub(crate) use vector::Vector;
 pub(crate) use wgsl::{Printer, literal};
 

@@ -23,7 +23,7 @@ pub enum Function {
 }
 
 impl Function {
-    /// Its value.
+    /// The function's value.
     #[inline(always)]
     pub(crate) fn of<N: Lanes>(self, x: N) -> N {
         match self {
@@ -62,9 +62,9 @@ pub enum Relation {
 /// How the elements of a row become one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fold {
-    /// Their sum.
+    /// The sum of the elements.
     Sum,
-    /// The largest of them; NaN where one is NaN. Its derivative is taken for 0.
+    /// The largest of the elements; NaN where one is NaN. Its derivative is taken for 0.
     Max,
 }
 
@@ -119,14 +119,14 @@ impl Node {
         }
     }
 
-    /// Says whether it reads no node.
+    /// Says whether the node reads no other.
     pub(crate) fn is_leaf(&self) -> bool {
         let mut leaf = true;
         self.for_each_source(|_| leaf = false);
         leaf
     }
 
-    /// Whether its value is a whole number.
+    /// Says whether the node's value is a whole number.
     pub(crate) fn is_whole(&self) -> bool {
         matches!(self, Self::WholeOperand(_) | Self::Whole(_))
     }

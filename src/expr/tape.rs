@@ -20,6 +20,15 @@ struct Recorded {
     known: HashMap<Node, NodeId>,
 }
 
+/// The place of a value in a list, to which it is added where it is not there.
+pub(crate) fn place_in<T: PartialEq>(list: &mut Vec<T>, value: T) -> usize {
+    let known = list.iter().position(|known| *known == value);
+    known.unwrap_or_else(|| {
+        list.push(value);
+        list.len() - 1
+    })
+}
+
 /// A float of a recording.
 #[derive(Clone, Copy, Debug)]
 pub struct Expr<'t> {
@@ -120,28 +129,17 @@ impl Tape {
 
     /// A whole number.
     pub fn whole(&self, value: u32) -> WholeExpr<'_> {
-        let index = {
-            let wholes = &mut self.recorded.borrow_mut().body.wholes;
-            let known = wholes.iter().position(|whole| *whole == value);
-            known.unwrap_or_else(|| {
-                wholes.push(value);
-                wholes.len() - 1
-            })
-        };
+        let index = place_in(&mut self.recorded.borrow_mut().body.wholes, value);
         let id = self.push(Node::Whole(index));
         WholeExpr { tape: self, id }
     }
 
     /// A fold of an expression over the row. The same fold of the same expression is one.
     pub fn statistic(&self, fold: Fold, of: Expr<'_>) -> Expr<'_> {
-        let index = {
-            let statistics = &mut self.recorded.borrow_mut().body.statistics;
-            let known = statistics.iter().position(|known| *known == (fold, of.id));
-            known.unwrap_or_else(|| {
-                statistics.push((fold, of.id));
-                statistics.len() - 1
-            })
-        };
+        let index = place_in(
+            &mut self.recorded.borrow_mut().body.statistics,
+            (fold, of.id),
+        );
         self.record(Node::Statistic(index))
     }
 

@@ -14,7 +14,7 @@ pub(crate) struct Buffer {
 #[derive(Debug, Default)]
 struct Writes {
     count: AtomicU64,
-    /// Whether there may be others, as the program around this crate has the buffer too.
+    /// Says whether there may be writes that were not counted, as the program around this crate has the buffer too.
     unseen: AtomicBool,
 }
 
@@ -71,7 +71,7 @@ impl Editions {
         Self { sources, editions }
     }
 
-    /// Whether the results still hold; if not, they do once the dispatch is submitted.
+    /// Says whether the results still hold; if not, they do once the dispatch is submitted.
     pub(super) fn holds(&mut self) -> bool {
         let now: Option<Vec<_>> = self.sources.iter().map(Buffer::edition).collect();
         let holds = now.is_some() && now == self.editions;

@@ -52,9 +52,9 @@ pub struct Shader {
     pub files: Vec<(&'static str, usize)>,
     /// Whether every file is this crate's own.
     pub own: bool,
-    /// Whether it uses subgroups: WebGPU wants `enable subgroups;` before its first line, which naga does not know.
+    /// Says whether the shader uses subgroups: WebGPU wants `enable subgroups;` before its first line, which naga does not know.
     pub subgroups: bool,
-    /// Whether it uses cooperative matrices of f16, which wgpu's WGSL alone has.
+    /// Says whether the shader uses cooperative matrices of f16, which wgpu's WGSL alone has.
     pub cooperative: bool,
 }
 

@@ -25,13 +25,13 @@ pub struct BindingInfo {
 pub struct KernelInfo {
     /// The kernel's name, that of its file.
     pub name: &'static str,
-    /// Its file.
+    /// The file that the kernel is written in.
     pub source: WgslSource,
     /// Files it needs besides.
     pub libraries: &'static [WgslSource],
     /// Files of which one is taken, by how the weights it reads are kept: as f32, as f16. Empty where it reads none.
     pub weights: &'static [WgslSource],
-    /// Whether it is composed with a cell.
+    /// Says whether the kernel is composed with a cell.
     pub takes_cell: bool,
     /// The name of the struct of its parameters, at binding 0: read-only storage at a dynamic offset. Not a uniform, as some
     /// drivers compile a shader anew for every value of a uniform that steers it, and the step is one.
@@ -46,9 +46,9 @@ pub struct KernelInfo {
     pub overrides: &'static [&'static str],
     /// Constants that the host writes into the text, as lengths of arrays depend on them, with a value they can have.
     pub constants: &'static [(&'static str, u32)],
-    /// Whether it uses subgroup operations, which not every device has.
+    /// Says whether the kernel uses subgroup operations, which not every device has.
     pub subgroups: bool,
-    /// Whether it uses cooperative matrices of f16: an extension of WGSL that wgpu alone has.
+    /// Says whether the kernel uses cooperative matrices of f16: an extension of WGSL that wgpu alone has.
     pub cooperative: bool,
 }
 

@@ -11,7 +11,7 @@ mod pointwise_vjp;
 mod recurrence;
 mod vjp;
 
-pub(crate) use op::{Argument, Gather, Op, PointwiseOp, inverse, place_in};
+pub(crate) use op::{Argument, Gather, Op, PointwiseOp, inverse};
 pub(crate) use pointwise::follow;
 pub(crate) use recurrence::{DirectionWeights, Recurrence, Regularisers};
 
@@ -39,13 +39,13 @@ pub enum Dtype {
 /// What is known of a value before anything runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Type {
-    /// Its shape, row-major; of a sequence `[T, B, …]`.
+    /// The shape of the value, row-major; of a sequence `[T, B, …]`.
     pub shape: Vec<usize>,
     /// What its elements are.
     pub dtype: Dtype,
-    /// Of a sequence `[T, B, …]` whose rows end early: the steps of each row, `[B]`, whole numbers.
+    /// The steps of each row of a sequence `[T, B, …]` whose rows end early, `[B]`, whole numbers.
     pub lengths: Option<Var>,
-    /// Whether its rows are distributions already, as softmax gives them.
+    /// Says whether the value's rows are distributions already, as softmax gives them.
     pub distribution: bool,
 }
 
@@ -97,7 +97,7 @@ impl Type {
         product(&self.shape)
     }
 
-    /// Whether there is no element.
+    /// Says whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

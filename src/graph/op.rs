@@ -2,7 +2,7 @@
 
 use super::Var;
 use super::recurrence::Recurrence;
-use crate::expr::{Body, Node};
+use crate::expr::{Body, Node, place_in};
 use crate::operation::OperationRef;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -37,13 +37,13 @@ pub(crate) enum Op {
     Custom(OperationRef),
     /// One recurrent layer. Outputs: y, the last states.
     Recurrence(Arc<Recurrence>),
-    /// Its gradient, of the layer at a node. Inputs: d_y and the gradient of the last states, as many as the flags say. Outputs: the
+    /// The gradient of the recurrent layer at a node. Inputs: d_y and the gradient of the last states, as many as the flags say. Outputs: the
     /// gradients of x, of the initial states, and of every weight in order.
     RecurrenceGradient { of: usize, inputs: [bool; 2] },
 }
 
 impl Op {
-    /// Of a concatenation, or a padded value: the axis along which the inputs lie one behind the other, and where the first starts.
+    /// The axis along which the inputs of a concatenation or a padded value lie one behind the other, and where the first starts.
     pub(crate) fn parts(&self) -> Option<(usize, usize)> {
         match *self {
             Self::Concat { axis } => Some((axis, 0)),
@@ -100,7 +100,7 @@ impl Argument {
         Self::Input { input, axes }
     }
 
-    /// Whether it reads the n-th input.
+    /// Says whether the argument reads the n-th input.
     pub(crate) fn reads(&self, input: usize) -> bool {
         match self {
             Self::Input { input: of, .. } => *of == input,
@@ -135,15 +135,6 @@ impl Argument {
             Self::Position { .. } | Self::Random { .. } => {}
         }
     }
-}
-
-/// The place of a value in a list, to which it is added where it is not there.
-pub(crate) fn place_in<T: PartialEq>(list: &mut Vec<T>, value: T) -> usize {
-    let known = list.iter().position(|known| *known == value);
-    known.unwrap_or_else(|| {
-        list.push(value);
-        list.len() - 1
-    })
 }
 
 impl PointwiseOp {

@@ -13,7 +13,7 @@ pub(crate) struct Regularisers {
     pub(crate) input_dropout: f64,
     pub(crate) recurrent_dropout: f64,
     pub(crate) weight_dropout: f64,
-    /// Of h, and of the other states.
+    /// Probabilities of zoneout, of h and of the other states.
     pub(crate) zoneout: [f64; 2],
 }
 
@@ -59,9 +59,9 @@ pub(crate) struct Recurrence {
     pub(crate) lengths: Option<usize>,
     pub(crate) initial: Option<usize>,
     pub(crate) regularisers: Regularisers,
-    /// Its first site of random numbers.
+    /// The first of the layer's sites of random numbers.
     pub(crate) site: u32,
-    /// Whether random numbers are drawn.
+    /// Says whether random numbers are drawn.
     pub(crate) is_random: bool,
 }
 

@@ -2,8 +2,8 @@
 
 use super::Request;
 use super::tasks::{Task, depends, producers, uses};
-use crate::expr::{Fold, Function, Inlined, Node, Tape};
-use crate::graph::{Argument, Graph, Op, PointwiseOp, Var, place_in};
+use crate::expr::{Fold, Function, Inlined, Node, Tape, place_in};
+use crate::graph::{Argument, Graph, Op, PointwiseOp, Var};
 use crate::program::{MOST_OPERANDS, MOST_OUTPUTS, product};
 use std::collections::HashMap;
 use std::sync::Arc;

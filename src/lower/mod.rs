@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::graph::{Dtype, Graph, Op, Recurrence, Var};
 use crate::philox::RNG_LEN;
 use crate::program::{Program, Slice, View};
+use crate::tensor::count_elements;
 use recurrence::Forward;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -70,6 +71,10 @@ pub(crate) fn lower(
     request: &Request<'_>,
 ) -> Result<Lowered> {
     let mut tasks = tasks::needed(graph, request);
+    // Behind this sizes are multiplied freely.
+    for var in tasks.iter().flat_map(|task| &task.outputs) {
+        count_elements("a value", graph.shape(*var))?;
+    }
     fuse::fuse(graph, &mut tasks, request);
     sums::onto_sums(graph, &mut tasks, request);
     let tasks = tasks::ordered(tasks);

@@ -12,12 +12,12 @@ pub(super) struct Task {
     pub(super) outputs: Vec<Var>,
     /// A value that a product is added to, where it lies.
     pub(super) onto: Option<Var>,
-    /// Its place in the graph.
+    /// The task's place in the graph.
     pub(super) rank: usize,
 }
 
 impl Task {
-    /// Its expression, where it is one.
+    /// The task's expression, where it is one.
     pub(super) fn pointwise(&self) -> Option<&PointwiseOp> {
         match &self.op {
             Op::Pointwise(op) => Some(op),
@@ -25,7 +25,7 @@ impl Task {
         }
     }
 
-    /// Whether it draws random numbers.
+    /// Says whether the task draws random numbers.
     pub(super) fn is_random(&self) -> bool {
         let random = |argument: &Argument| matches!(argument, Argument::Random { .. });
         match &self.op {

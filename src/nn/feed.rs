@@ -68,7 +68,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Its shape, and whether it is floats.
+    /// The shape of what is fed, and whether it is floats.
     pub(crate) fn ty(&self) -> (&'a [usize], Dtype) {
         match self.source {
             Source::Array(values) => (values.shape(), values.dtype()),

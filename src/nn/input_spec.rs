@@ -98,7 +98,8 @@ impl InputSpec {
         let (shape, dtype) = feed.ty();
         self.check_shape(shape)?;
         if let Some((axis, _)) = self.axes.iter().zip(shape).find(|(_, size)| **size == 0) {
-            check_positive(&format!("{}: {axis}", self.name), 0)?;
+            let name = format!("{}: {axis}", self.name);
+            return Err(Error::argument(name, 0, "at least 1"));
         }
         if dtype != self.dtype() {
             let (got, expected) = match dtype {

@@ -88,7 +88,7 @@ impl Model {
         })
     }
 
-    /// Its device.
+    /// The device that the model is on.
     pub fn device(&self) -> &Device {
         &self.calls.device
     }

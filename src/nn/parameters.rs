@@ -99,7 +99,7 @@ impl ParameterSpec {
         sizes.fold(1, |len, size| len.saturating_mul(*size))
     }
 
-    /// Its place in all weights.
+    /// The place of the weight among all weights.
     fn range(&self) -> std::ops::Range<usize> {
         self.offset..self.offset + self.len()
     }

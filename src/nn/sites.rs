@@ -49,7 +49,7 @@ impl Scope<'_> {
             if stride < period {
                 strides[axis] = stride;
             }
-            stride *= size;
+            stride = stride.saturating_mul(*size);
         }
         let tape = Tape::new();
         let mut space = Space::new(&tape, &shape).with_lengths(lengths);

@@ -10,11 +10,11 @@ pub(crate) struct Trace {
     pub(crate) graph: Graph,
     /// The weights that were declared so far; where they are known before, all there are.
     pub(super) specs: Vec<ParameterSpec>,
-    /// Whether there can be no other weights.
+    /// Says whether no further weight may be declared.
     pub(super) are_known: bool,
     /// The values of weights, once used.
     pub(super) weights: Vec<Option<Var>>,
-    /// Whether what is dropped at random is.
+    /// Says whether random numbers are drawn, as in training.
     pub(super) training: bool,
     pub(super) inputs: Vec<InputSlots>,
     /// Inputs that hold the sum of others, which are lengths.

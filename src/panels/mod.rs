@@ -68,6 +68,20 @@ impl<F: PanelScalar> Panels<F> {
         Self::packed(matrix.reversed_axes(), gates, 1)
     }
 
+    /// A row `[G·H]` as the columns of a matrix that was packed by [units](Self::of_units); zeros where there is none.
+    pub(crate) fn row_of_units(&self, row: Option<&[F]>, gates: usize) -> Vec<F> {
+        let lanes = F::lanes_and_vectors().0;
+        let mut by_units = vec![F::zero(); self.width];
+        let row = row.unwrap_or(&[]);
+        for (gate, row) in row.chunks((self.outputs / gates).max(1)).enumerate() {
+            for (block, units) in row.chunks(lanes).enumerate() {
+                let first = (block * gates + gate) * lanes;
+                by_units[first..first + units.len()].copy_from_slice(units);
+            }
+        }
+        by_units
+    }
+
     /// Packs a matrix of some groups of columns, of each of which a panel has so many vectors; on
     /// several threads where it is large.
     fn packed(matrix: ArrayView2<'_, F>, groups: usize, vectors: usize) -> Self {

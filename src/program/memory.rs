@@ -24,7 +24,7 @@ impl MemoryBlocks {
         self.len
     }
 
-    /// Whether there is no element.
+    /// Says whether the blocks have no element.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -54,7 +54,7 @@ impl Program {
     /// "greedy by size for shared objects").
     ///
     /// # Errors
-    /// As [`Program::check`].
+    /// Those of [`Program::check`].
     pub fn memory(&self) -> Result<MemoryBlocks> {
         let lifetimes = self.lifetimes()?;
         let mut memory = MemoryBlocks {

@@ -44,8 +44,8 @@ pub struct TensorId(pub(crate) usize);
 pub enum Role {
     /// Allocated with the executable, all zeros at first.
     Owned,
-    /// As owned, but of use only within a run, from the first operation that writes it to the last that uses it: before and after, its
-    /// memory is other temporary tensors'.
+    /// Allocated with the executable, but of use only within a run, from the first operation that writes it to the last that uses
+    /// it: before and after, its memory is other temporary tensors'.
     Temporary,
     /// Given when the program is compiled: the n-th of the tensors passed in, shared with other programs.
     External(usize),
@@ -124,7 +124,7 @@ impl Program {
         Slice {
             tensor: TensorId(self.tensors.len() - 1),
             offset: 0,
-            len: shape.iter().product(),
+            len: product(shape),
         }
     }
 

@@ -14,7 +14,7 @@ pub enum Operand {
     Whole(View),
     /// The whole number `offset` + Σ iₖ · `strides[k]`: of the element, or of its place along an axis.
     Position {
-        /// That of the first element.
+        /// The number of the first element.
         offset: usize,
         /// What each axis adds.
         strides: Vec<usize>,

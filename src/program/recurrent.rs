@@ -166,15 +166,15 @@ pub struct RecurrentBackward {
     pub cell: CellRef,
     /// T, B, H, P, D.
     pub shape: RecurrentShape,
-    /// As in the forward pass.
+    /// The segment of the forward pass.
     pub segment: Segment,
-    /// As in the forward pass; the biases are not read.
+    /// The weights of the forward pass; the biases are not read.
     pub weights: RecurrentWeights,
-    /// As in the forward pass.
+    /// The mask of the forward pass.
     pub mask: Option<Slice>,
-    /// As in the forward pass.
+    /// The zoneout of the forward pass.
     pub zoneout: Option<Zoneout>,
-    /// As the forward pass left it.
+    /// What the forward pass saved.
     pub saved: Slice,
     /// `[T, B, D, P]`
     pub d_y: Slice,
@@ -205,7 +205,7 @@ pub struct GatesLayout {
 }
 
 impl GatesLayout {
-    /// Of a cell and its sizes.
+    /// The layout for a cell and its sizes.
     pub fn new(cell: &CellRef, shape: &RecurrentShape, projected: bool) -> Self {
         let gates = shape.rows() * cell.gates() * shape.hidden;
         let d_r = if cell.shared_gradient() { 0 } else { gates };

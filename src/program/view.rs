@@ -94,7 +94,7 @@ impl Matrix {
         self.strided([self.row_stride, 1])
     }
 
-    /// Its elements over another space.
+    /// The slice's elements over another space.
     pub(super) fn strided(self, strides: impl Into<Vec<usize>>) -> View {
         View {
             tensor: self.tensor,

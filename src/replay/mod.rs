@@ -1,7 +1,7 @@
 //! One recurrent stack as a file, to check it against another framework.
 //!
 //! A case is a safetensors file. Its metadata has one key, `bptt`, whose value is a JSON object, described at [`Configuration`].
-//! Its tensors, F32: `x [T, B, I]` (`[B, T, I]` with `batch_first`); `h0 [L·D, B, P]`, `c0 [L·D, B, H]`, zeros where absent;
+//! A case's tensors, F32: `x [T, B, I]` (`[B, T, I]` with `batch_first`); `h0 [L·D, B, P]`, `c0 [L·D, B, H]`, zeros where absent;
 //! `lengths [B]` (I64, 0 … T), all T where absent; the weights under PyTorch's names; `dy`, like y: without it no gradients are
 //! computed; `dhn`, `dcn`, zeros where absent.
 //!

@@ -9,7 +9,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct CellRef {
     cell: Arc<dyn ErasedCell>,
-    /// Whether its WGSL is recorded although it has its own.
+    /// Says whether the cell's WGSL is recorded although it has its own.
     recorded: bool,
 }
 

@@ -4,6 +4,7 @@ use super::loss::Reduction;
 use crate::expr::{Fold, Tape};
 use crate::graph::Var;
 use crate::nn::{Scope, Space};
+use crate::program::product;
 
 /// What each element is worth: whether it is within its sequence, and by what the sum is multiplied.
 pub(super) struct Elements {
@@ -21,12 +22,12 @@ impl Elements {
         let shape = s.shape(values).to_vec();
         // Ragged where the output is a sequence that is.
         let lengths = s.ty(output).lengths.filter(|_| shape.len() >= 2);
-        let count: usize = shape.iter().product();
+        let count = product(&shape);
         let (valid, scale) = match (reduction, lengths) {
             (Reduction::Sum, _) => (None, 1.0),
             (Reduction::Mean, None) => (None, 1.0 / count as f64),
             (Reduction::Mean, Some(lengths)) => {
-                let of_step: usize = shape[2..].iter().product();
+                let of_step = product(&shape[2..]);
                 (Some(s.valid_steps(lengths)), 1.0 / of_step as f64)
             }
         };

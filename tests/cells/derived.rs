@@ -1,41 +1,13 @@
 //! What is derived and recorded from a cell's forward functions.
 
 use super::accepts;
+use super::forward_only::ForwardOnly;
 use super::mgu::Mgu;
 use bptt::CellRef;
 use bptt::cell::{
     Activation, Backward, Cell, Forward, GruUnit, Inner, InnerBackward, Lanes, LstmUnit, Reset,
     RnnUnit,
 };
-
-/// A cell with its forward functions only: what is saved, the backward functions and the WGSL come
-/// from them.
-#[derive(Clone, Debug)]
-struct ForwardOnly<C>(C);
-
-impl<C: Cell> Cell for ForwardOnly<C> {
-    fn name(&self) -> &'static str {
-        "forward_only"
-    }
-    fn gates(&self) -> usize {
-        self.0.gates()
-    }
-    fn states(&self) -> usize {
-        self.0.states()
-    }
-    fn diagonals(&self) -> usize {
-        self.0.diagonals()
-    }
-    fn early_gates(&self) -> usize {
-        self.0.early_gates()
-    }
-    fn forward<N: Lanes>(&self, unit: Forward<'_, N>) {
-        self.0.forward(unit);
-    }
-    fn inner<N: Lanes>(&self, unit: Inner<'_, N>) -> N {
-        self.0.inner(unit)
-    }
-}
 
 #[test]
 fn backward_functions_are_derived() {

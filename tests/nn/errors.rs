@@ -1,7 +1,8 @@
 //! Bad input is refused in words that name the argument.
 
+use crate::common::every_device;
 use bptt::data::Batch;
-use bptt::nn::{Gru, Input, Lstm, Model, Rnn, Sequential, State};
+use bptt::nn::{Function, Gru, Input, Lstm, Model, Rnn, Sequential, State};
 use bptt::train::{Adam, CrossEntropy, Mse, Sgd, Trainer};
 use bptt::{Device, Tensor};
 use ndarray::{Array1, Array2, Array3};
@@ -220,4 +221,37 @@ fn fits_of_nothing() {
     let fit = trainer.fit(&data).validation(&empty).run();
     assert!(message(fit).starts_with("validation examples: 0"));
     assert!(message(trainer.evaluate(&empty, 4)).starts_with("examples: 0"));
+}
+
+/// Sizes whose products no number holds are refused, and not multiplied.
+#[test]
+fn sizes_past_all_bounds() {
+    for device in every_device() {
+        for huge in [usize::MAX, 1 << 62, 1 << 33] {
+            let model = Sequential::new(3).lstm(Lstm::hidden(4)).build(&device, 1);
+            let model = model.unwrap();
+            let x = Tensor::zeros(&device, &[2, 3]).unwrap();
+            let constant = Function::new(&device, move |s, _| {
+                Ok(vec![s.constant(&[huge, huge], 1.0)])
+            });
+            for refused in [
+                message(model.plan(&[huge, 2, 3])),
+                message(model.plan(&[2, huge, 3])),
+                message(constant.call(&[&x])),
+                message(Tensor::zeros(&device, &[huge, huge])),
+            ] {
+                assert!(refused.contains(&huge.to_string()), "{device}: {refused}");
+            }
+            for refused in [
+                message(Sequential::new(huge).layer_norm().build(&device, 1)),
+                message(
+                    Sequential::new(huge)
+                        .gru(Gru::hidden(huge))
+                        .build(&device, 1),
+                ),
+            ] {
+                assert!(refused.starts_with("the weights ["), "{device}: {refused}");
+            }
+        }
+    }
 }

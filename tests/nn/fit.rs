@@ -4,8 +4,10 @@ use crate::common::devices;
 use crate::training::random;
 use bptt::Device;
 use bptt::data::{Batch, Dataset, Sequences};
-use bptt::nn::{Gru, Lstm, Sequential};
-use bptt::train::{Adam, Cosine, CrossEntropy, Epoch, Mse, Sgd, Trainer};
+use bptt::expr::Lanes;
+use bptt::graph::Var;
+use bptt::nn::{Gru, Lstm, Scope, Sequential};
+use bptt::train::{Adam, Cosine, CrossEntropy, Epoch, Metric, Mse, Sgd, Trainer};
 use ndarray::{Array1, Array2, Array3, Axis, Ix3};
 
 /// Which of two inputs was larger at the first step: what only a memory can tell at the last.
@@ -184,4 +186,37 @@ fn an_epoch_counts_its_own_steps_only_and_an_error_leaves_the_learning_rate() {
             .starts_with("patience: set, expected unset"),
         "{error}"
     );
+}
+
+/// The share of elements whose error is at most some number.
+#[derive(Debug)]
+struct Within(f64);
+
+impl Metric for Within {
+    fn name(&self) -> &str {
+        "within"
+    }
+    fn elements(&self, s: &mut Scope<'_>, output: Var, target: Var) -> bptt::Result<Var> {
+        s.map("within", [output, target], |[output, target]| {
+            let beyond = (output - target).abs() - self.0;
+            beyond.where_positive(beyond.constant(0.0), beyond.constant(1.0))
+        })
+    }
+}
+
+/// What was compiled for one metric is not taken for another of the same name.
+#[test]
+fn metrics_of_one_name_are_told_apart() {
+    let data = ramp(6);
+    for device in devices() {
+        let model = Sequential::new(1).gru(Gru::hidden(4)).last_step().linear(1);
+        let model = model.build(&device, 1).unwrap();
+        let mut trainer = Trainer::new(model, Adam::new(1e-3)).build().unwrap();
+        let mut share = |within: f64| trainer.measure(&data, 4, &[&Within(within)]).unwrap()[1];
+        assert_eq!(
+            [share(1e9), share(0.0), share(1e9)],
+            [1.0, 0.0, 1.0],
+            "{device}"
+        );
+    }
 }

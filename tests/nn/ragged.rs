@@ -15,7 +15,7 @@ const T: usize = 6;
 const B: usize = 5;
 const I: usize = 3;
 const O: usize = 4;
-/// Of every kind in no order: 0, T and between.
+/// Lengths of every kind in no order: 0, T and between.
 const LENGTHS: [usize; B] = [4, T, 0, 1, 3];
 
 fn model(device: &Device, last_step: bool) -> Model {

@@ -75,7 +75,7 @@ fn values(case: &Case, device: &bptt::Device) -> Vec<f64> {
 
 #[test]
 fn the_tests_philox_has_the_known_answers() {
-    // Of the authors' Random123.
+    // Known answers of the authors' Random123.
     assert_eq!(
         philox([0; 4], [0; 2]),
         [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]

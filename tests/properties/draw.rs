@@ -24,7 +24,7 @@ pub struct Draw {
     pub lengths: Option<Vec<usize>>,
     /// Those it has of [`OPTIONAL`].
     pub given: Vec<&'static str>,
-    /// Of the tensors' values.
+    /// The seed of the tensors' values.
     seed: u64,
 }
 
@@ -313,7 +313,7 @@ impl Draw {
         features
     }
 
-    /// Its values. With wider weights a tanh whose gradient is the only one in a tensor may come too close to 1 for f32.
+    /// The case's tensors. With wider weights a tanh whose gradient is the only one in a tensor may come too close to 1 for f32.
     pub fn tensors(&self, weights: Vec<(String, Vec<usize>)>) -> Tensors {
         let (layers, hidden) = (self.size("num_layers", 1), self.size("hidden_size", 0));
         let directions = 1 + usize::from(self.flag("bidirectional"));

@@ -27,7 +27,7 @@ struct Values {
     /// Inputs, then weights in the order of [`Recorded::of`].
     floats: Vec<ArrayD<f32>>,
     tokens: ArrayD<u32>,
-    /// Of both sequences.
+    /// The lengths of both sequences.
     lengths: [Option<Vec<usize>>; 2],
     training: bool,
 }

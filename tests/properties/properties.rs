@@ -36,7 +36,7 @@ const STEP: f32 = 1e-5;
 /// How many times as far the results of a fit case move, at most.
 const CONDITION: f64 = 30.0;
 
-/// Of the largest element of a tensor: what keeps products inside of f32.
+/// The range of a tensor's largest element: what keeps products inside of f32.
 const RANGE: std::ops::Range<f64> = 1e-12..1e12;
 
 /// Of the change of ⟨y, dy⟩ + ⟨hn, dhn⟩ + ⟨cn, dcn⟩ beside the gradients', relative to the root of the sum of their squares.

@@ -73,7 +73,7 @@ impl<F: RowScalar> Locked<'_, '_, F> {
             }
         }
         ranges.sort_unstable_by_key(|(tensor, range, ..)| (*tensor, range.start, range.end));
-        // Of each tensor what is left of it, and where that begins.
+        // What is left of each tensor, and where that begins.
         let whole = |tensor| -> (usize, &mut [F]) { (0, tensor) };
         let tensors = self.tensors.iter_mut().map(|tensor| whole(tensor));
         let mut rest: SmallVec<[_; 4]> = tensors.collect();

@@ -123,14 +123,12 @@ impl Walk {
         }
     }
 
-    /// Neighbouring elements of a space that a stage reads as they are, where it does no more than that.
-    #[inline]
+    /// The elements that a stage reads as they lie side by side along lines, where it does no more than that, and their view.
     pub(in crate::cpu) fn direct<'i, F: RowScalar>(
         &self,
         stage: &Stage,
-        range: Range<usize>,
         inputs: &'i Inputs<'_, F>,
-    ) -> Option<&'i [F]> {
+    ) -> Option<(&'i [F], usize)> {
         let ([leaf], true) = (&stage.leaves[..], stage.schedule.is_empty()) else {
             return None;
         };
@@ -139,8 +137,7 @@ impl Walk {
         };
         let elements = inputs.part(from);
         let view = 2 * leaf.operand;
-        let at = self.at(view, range.start, self.shape.len());
-        (self.last[view] == 1).then(|| &elements[at..at + range.len()])
+        (self.last[view] == 1).then_some((elements, view))
     }
 
     /// Puts what a stage's leaves read in a range of at most [`BLOCK`](crate::expr::BLOCK) elements into a block, from place `to` on.
@@ -214,7 +211,7 @@ impl Walk {
     }
 
     /// Where a view's element is that belongs to a place of the first axes of the space.
-    fn at(&self, view: usize, mut place: usize, axes: usize) -> usize {
+    pub(in crate::cpu) fn at(&self, view: usize, mut place: usize, axes: usize) -> usize {
         let strides = &self.strides[view];
         let mut at = 0;
         for axis in (0..axes).rev() {

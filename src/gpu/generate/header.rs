@@ -16,7 +16,7 @@ pub(in crate::gpu) enum Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::gpu) struct Bound {
     pub(in crate::gpu) source: Source,
-    /// Whether it is read as whole numbers.
+    /// Says whether the binding is read as whole numbers.
     whole: bool,
     pub(in crate::gpu) writes: bool,
 }

@@ -20,7 +20,7 @@ pub(super) struct RecurrentOperands<'a> {
 
 /// An operation that a [`RecurrentChoice`] says how to run.
 pub(super) trait RecurrentOp: Sized {
-    /// Whether it walks the steps backwards.
+    /// Says whether the pass walks the steps backwards.
     const BACKWARD: bool;
 
     fn operands(&self) -> RecurrentOperands<'_>;

@@ -53,7 +53,7 @@ pub(super) struct Forward {
     segments: Vec<TimeSegment>,
     /// The states between segments.
     between: [Option<Slice>; 2],
-    /// Of the last segment, if it is not to be recomputed.
+    /// What the last segment saved, if it is not to be recomputed.
     saved: Option<Saved>,
     weights: RecurrentWeights,
     /// `[D, B, G, P]`

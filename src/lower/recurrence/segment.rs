@@ -58,13 +58,13 @@ impl Part {
         place.start(shape.steps, self.direction)
     }
 
-    /// Its rows of `[T·B, ·]`, T being that of the whole sequence.
+    /// The segment's rows of `[T·B, ·]`, T being that of the whole sequence.
     pub(super) fn rows(&self, of: Matrix) -> Matrix {
         let shape = self.segment.shape;
         of.rows(self.start() * shape.batch, shape.steps * shape.batch)
     }
 
-    /// Its columns of `[rows, D·width]`.
+    /// The direction's columns of `[rows, D·width]`.
     pub(super) fn columns(&self, of: Slice, width: usize) -> Matrix {
         let all = self.segment.shape.directions * width;
         let matrix = of.matrix(of.len / all, all);

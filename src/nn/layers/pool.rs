@@ -80,7 +80,7 @@ fn over_time(
     let follow = |size: usize, axis: usize| (size > 1).then_some(axis);
     let axes = vec![follow(batch, 1), follow(features, 2), follow(steps, 0)];
     let tape = Tape::new();
-    // Its rows are along time.
+    // A row of the space is along time.
     let mut space = Space::new(&tape, &[batch, features, steps]);
     let (x, lengths) = (space.float(x, axes), s.ty(x).lengths);
     let steps = space.steps(lengths, 2, 0);

@@ -6,6 +6,7 @@ use crate::cell::Cell;
 use crate::error::{Error, Result, check_shape, require};
 use crate::graph::{DirectionWeights, Dtype, Recurrence, Var};
 use crate::nn::{Init, Layer, Scope};
+use crate::program::product;
 
 impl Stack {
     /// Writes all layers. x: `[T, B, F]`; initial: each layer's states, `[S][D, B, ·]` flat. Returns y and each layer's last states.
@@ -31,9 +32,11 @@ impl Stack {
             let features = of.layer_input(layer);
             if layer > 0 {
                 // A mask of the layer below.
-                x = s.dropout_at(x, regularisers.dropout, site - 8, steps * batch * features)?;
+                let period = product(&[steps, batch, features]);
+                x = s.dropout_at(x, regularisers.dropout, site - 8, period)?;
             }
-            x = s.dropout_at(x, regularisers.input_dropout, site + 1, batch * features)?;
+            let period = product(&[batch, features]);
+            x = s.dropout_at(x, regularisers.input_dropout, site + 1, period)?;
             let directions = ["", "_reverse"].into_iter().take(of.directions());
             let weights = directions.map(|suffix| self.weights(s, layer, suffix));
             let weights = weights.collect::<Result<Vec<_>>>()?;

@@ -16,10 +16,10 @@ use std::fmt::Debug;
 /// How the losses of all elements become one number. Elements past a sequence's length do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reduction {
-    /// Their mean, PyTorch's default.
+    /// The mean of all, PyTorch's default.
     #[default]
     Mean,
-    /// Their sum.
+    /// The sum of all.
     Sum,
 }
 

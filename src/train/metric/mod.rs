@@ -25,8 +25,10 @@ use std::fmt::Debug;
 ///     }
 /// }
 /// ```
+///
+/// What `Debug` says of two metrics tells them apart, so it has all their numbers, as a derived one does.
 pub trait Metric: Debug + Send + Sync {
-    /// Its name in reports.
+    /// The metric's name in reports.
     fn name(&self) -> &str;
 
     /// What every element, or every row, counts: of the output's shape, or without its last axes.

@@ -74,7 +74,7 @@ pub trait Optimizer: Debug + Send + Sync {
 pub struct Update<'a, 't> {
     /// The weight.
     pub weight: Expr<'t>,
-    /// Its gradient, clipped where that is asked for.
+    /// The weight's gradient, clipped where that is asked for.
     pub gradient: Expr<'t>,
     /// What it keeps for the weight: the old numbers in, the new ones out.
     pub states: &'a mut [Expr<'t>],

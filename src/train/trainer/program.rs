@@ -6,6 +6,7 @@ use crate::error::{Result, check_shape, require};
 use crate::graph::{Dtype, Type, Var};
 use crate::lower::{Request, bytes_of, within_budget};
 use crate::nn::{Compiled, Draft, Feed, Signature, Trace, signatures};
+use crate::program::product;
 use crate::train::loss::Reduction;
 use crate::train::metric::Metric;
 use crate::train::reduce::{Elements, masked};
@@ -33,7 +34,7 @@ impl StepProgram {
         let lengths = lengths.filter(|_| shape.len() >= 2);
         let counts = |index: usize| match lengths {
             Some(lengths) => {
-                let of_step: usize = shape[2..].iter().product();
+                let of_step = product(&shape[2..]);
                 let place = index / of_step.max(1);
                 place / shape[1] < lengths[place % shape[1]]
             }

@@ -13,7 +13,7 @@ const SEED: u64 = 1;
 /// An option.
 struct Choice<C> {
     name: String,
-    /// Of options with the same one there can only be one.
+    /// A kind of which there can only be one option.
     kind: &'static str,
     change: Box<dyn Fn(Run<C>) -> Run<C>>,
 }
