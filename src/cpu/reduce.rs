@@ -146,7 +146,7 @@ fn columns<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
         Some((turn, stage)) => (&turn[..], stage),
         None => (&[][..], &none),
     };
-    let direct = walk.direct(stage, &inputs);
+    let direct = walk.direct(stage, &inputs).filter(|_| len > 0);
     // The sums of each statistic of each task, as many as the widest block has.
     let of_task = turn.len() * widest;
     let mut sums = vec![0.0; outer * blocks * of_task];
