@@ -1,6 +1,6 @@
 //! Programs compiled for a device.
 
-use crate::cpu::{self, Buffer};
+use crate::cpu::{self, Buffer, LockOrder, Memory};
 use crate::device::{Device, Kind, Scalar};
 use crate::error::{Error, Result, check_shape, require};
 use crate::gpu::{self, Plan};
@@ -10,6 +10,7 @@ use crate::profile::{KernelTime, Profile, groups};
 use crate::program::{Op, Program, Role, TensorId};
 use crate::rows::RowScalar;
 use crate::tensor::{Storage, Tensor};
+use crate::threads::flushing_denormals;
 use std::borrow::Cow;
 use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
@@ -234,6 +235,7 @@ trait RunsOnCpu: std::fmt::Debug + Send + Sync {
 struct OnCpu<F> {
     prepared: cpu::PreparedProgram<F>,
     buffers: Vec<Buffer<F>>,
+    order: LockOrder,
     select: fn(&Storage) -> Option<&Buffer<F>>,
 }
 
@@ -244,11 +246,29 @@ impl<F: RowScalar> OnCpu<F> {
         select: fn(&Storage) -> Option<&Buffer<F>>,
     ) -> Backend {
         let buffers = tensors.iter().filter_map(|tensor| select(tensor.storage()));
+        let buffers: Vec<_> = buffers.cloned().collect();
+        let prepared = cpu::PreparedProgram::new(program);
         Backend::Cpu(Box::new(Self {
-            prepared: cpu::PreparedProgram::new(program),
-            buffers: buffers.cloned().collect(),
+            order: LockOrder::new(&buffers, &prepared.written),
+            prepared,
+            buffers,
             select,
         }))
+    }
+
+    /// Runs a function over the tensors' memory, locked as a whole: in f32 without numbers too small for all their digits.
+    fn locked<R>(
+        &self,
+        buffers: &[Buffer<F>],
+        order: &LockOrder,
+        run: impl FnOnce(&Memory<'_, F>) -> R,
+    ) -> R {
+        let memory = Memory::lock(buffers, order);
+        if size_of::<F>() == size_of::<f32>() {
+            flushing_denormals(|| run(&memory))
+        } else {
+            run(&memory)
+        }
     }
 }
 
@@ -291,13 +311,22 @@ impl<F: RowScalar> RunsOnCpu for OnCpu<F> {
             .iter()
             .filter(|copy| !stand_in(copy, (copy.from.0, copy.to.0), false))
             .collect();
-        self.prepared.run(program, &buffers);
+        let run = |memory: &Memory<'_, F>| self.prepared.run(program, memory);
+        match &buffers {
+            Cow::Borrowed(buffers) => self.locked(buffers, &self.order, run),
+            Cow::Owned(buffers) => {
+                let order = LockOrder::new(buffers, &self.prepared.written);
+                self.locked(buffers, &order, run);
+            }
+        }
         remaining.into_iter().for_each(TensorCopy::run_on_cpu);
     }
 
     #[cfg(not(target_arch = "wasm32"))]
     fn profile(&self, program: &Program, start: Instant) -> Vec<[u64; 2]> {
-        self.prepared.profile(program, &self.buffers, start)
+        self.locked(&self.buffers, &self.order, |memory| {
+            self.prepared.profile(program, memory, start)
+        })
     }
 }
 

@@ -37,6 +37,7 @@ pub use program::Program;
 pub use real::Real;
 pub use rows::CellRef;
 pub use tensor::Tensor;
+pub use threads::with_threads;
 
 /// The guide's examples.
 #[cfg(doctest)]

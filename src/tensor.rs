@@ -296,8 +296,8 @@ impl Tensor {
     /// Copies `len` elements of another tensor of the same CPU device.
     pub(crate) fn copy_slice(&self, offset: usize, from: &Self, from_offset: usize, len: usize) {
         match (&self.storage, &from.storage) {
-            (Storage::F32(to), Storage::F32(from)) => copy(from, from_offset, to, offset, len),
-            (Storage::F64(to), Storage::F64(from)) => copy(from, from_offset, to, offset, len),
+            (Storage::F32(to), Storage::F32(from)) => to.copy(offset, from, from_offset, len),
+            (Storage::F64(to), Storage::F64(from)) => to.copy(offset, from, from_offset, len),
             _ => unreachable!("tensors of one CPU device have one storage"),
         }
     }
@@ -347,8 +347,4 @@ impl Tensor {
 fn convert<A: Real, B: Real>(from: &[A], to: &mut [B]) {
     let pairs = to.iter_mut().zip(from);
     pairs.for_each(|(to, from)| *to = B::from_double(from.to_double()));
-}
-
-fn copy<F: Real>(from: &Buffer<F>, from_offset: usize, to: &Buffer<F>, offset: usize, len: usize) {
-    to.write()[offset..offset + len].copy_from_slice(&from.read()[from_offset..from_offset + len]);
 }

@@ -1,20 +1,22 @@
 //! The only unsafe code of the crate: calls into other crates, each with the reason why it is sound.
 #![allow(
     unsafe_code,
-    reason = "the gemm crates take pointers, and wgpu's loop checks, pipeline caches and experimental features come by unsafe calls only"
+    reason = "the gemm crates take pointers, threads outlive what they are lent, a processor's mode is set by an instruction, and wgpu's loop checks, pipeline caches and experimental features come by unsafe calls only"
 )]
 
 use crate::Real;
 use ndarray::{ArrayView2, ArrayViewMut2};
+use parking_lot::RwLock;
 use std::any::TypeId;
+use std::cell::RefCell;
+use std::sync::Arc;
 
-/// c = a · b, or c += a · b. a: `[M, K]`, b: `[K, N]`, c: `[M, N]`, any strides that are not negative; on `threads` threads.
+/// c = a · b, or c += a · b. a: `[M, K]`, b: `[K, N]`, c: `[M, N]`, any strides that are not negative; on this thread.
 pub(crate) fn product<'v, F: Real>(
     mut a: ArrayView2<'v, F>,
     mut b: ArrayView2<'v, F>,
     mut c: ArrayViewMut2<'_, F>,
     accumulate: bool,
-    threads: usize,
 ) {
     assert!(
         b.nrows() == a.ncols() && c.dim() == (a.nrows(), b.ncols()),
@@ -35,11 +37,6 @@ pub(crate) fn product<'v, F: Real>(
         "a product's strides are {strides:?}"
     );
     let [a_strides, b_strides, c_strides] = strides;
-    let parallelism = if threads > 1 {
-        gemm_common::Parallelism::Rayon(threads)
-    } else {
-        gemm_common::Parallelism::None
-    };
     macro_rules! product {
         ($number:ty, $kernel:expr) => {
             // SAFETY: pointers, sizes and strides come from live ndarray views, which guarantee that every element so addressed lies
@@ -65,7 +62,7 @@ pub(crate) fn product<'v, F: Real>(
                     false,
                     false,
                     false,
-                    parallelism,
+                    gemm_common::Parallelism::None,
                 );
             }
         };
@@ -76,6 +73,107 @@ pub(crate) fn product<'v, F: Real>(
         // `Real` is sealed: there is no third.
         assert_eq!(TypeId::of::<F>(), TypeId::of::<f64>());
         product!(f64, gemm_f64::gemm::f64::get_gemm_fn());
+    }
+}
+
+/// Work that other threads may do until it is taken back.
+pub(crate) struct Loan(RwLock<Option<&'static (dyn Fn() + Sync)>>);
+
+impl Loan {
+    /// Does the work, unless it was taken back. Does not wait.
+    pub(crate) fn call(&self) {
+        if let Some(work) = self.0.try_read() {
+            work.iter().for_each(|work| work());
+        }
+    }
+}
+
+/// Runs a function that may give work to other threads. Returns once it was taken back and nobody is at it any more.
+pub(crate) fn lend<R>(work: &(dyn Fn() + Sync), run: impl FnOnce(&Arc<Loan>) -> R) -> R {
+    thread_local! {
+        /// Loans without work, for the next ones: whoever still holds one of earlier work may call it.
+        static SPARE: RefCell<Vec<Arc<Loan>>> = const { RefCell::new(vec![]) };
+    }
+    struct TakeBack(Arc<Loan>);
+    impl Drop for TakeBack {
+        fn drop(&mut self) {
+            *self.0.0.write() = None;
+            // Where the thread is ending, there is no next.
+            let _ = SPARE.try_with(|spare| spare.borrow_mut().push(Arc::clone(&self.0)));
+        }
+    }
+    // SAFETY: the reference leaves this function in nothing but the loan, which gives it to nobody and calls it only under its lock for reading.
+    // `TakeBack` is dropped before this function returns or unwinds, and nothing can keep that from happening: it waits for all readers
+    // and leaves none of the reference behind, so that the work outlives every use of it.
+    let lent: &'static (dyn Fn() + Sync) = unsafe { std::mem::transmute(work) };
+    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
+    let spare = spare.ok().flatten();
+    let loan = TakeBack(spare.unwrap_or_else(|| Arc::new(Loan(RwLock::new(None)))));
+    *loan.0.0.write() = Some(lent);
+    run(&loan.0)
+}
+
+/// Makes this thread's arithmetic take numbers too small for all their digits as 0, and give 0 for them, until this goes. Does nothing where
+/// a processor is not known to have such a mode.
+pub(crate) struct FlushDenormals {
+    before: Control,
+}
+
+#[cfg(target_arch = "x86_64")]
+type Control = u32;
+#[cfg(not(target_arch = "x86_64"))]
+type Control = u64;
+
+impl FlushDenormals {
+    /// Flush to zero and denormals are zero.
+    #[cfg(target_arch = "x86_64")]
+    const MODE: Control = 1 << 15 | 1 << 6;
+    /// FPCR.FZ
+    #[cfg(not(target_arch = "x86_64"))]
+    const MODE: Control = 1 << 24;
+
+    pub(crate) fn new() -> Self {
+        let before = Self::read();
+        Self::write(before | Self::MODE);
+        Self { before }
+    }
+
+    fn read() -> Control {
+        let mut control: Control = 0;
+        // SAFETY: the instruction stores the register to the variable, on x86-64 through a pointer to it.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::asm!("stmxcsr [{}]", in(reg) &raw mut control, options(nostack, preserves_flags));
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        unsafe {
+            std::arch::asm!("mrs {}, fpcr", out(reg) control, options(nomem, nostack, preserves_flags));
+        }
+        control
+    }
+
+    fn write(control: Control) {
+        // SAFETY: the register gets what was read from it but for the bits of this mode, which change no control flow and no memory, only how
+        // operations on such numbers round. Rust's own code may assume the ordinary mode; what it may compute beforehand by that, or in another
+        // order, differs by such numbers alone, and no code of the crate tells them from 0.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags));
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        unsafe {
+            std::arch::asm!("msr fpcr, {}", in(reg) control, options(nomem, nostack, preserves_flags));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = control;
+    }
+}
+
+impl Drop for FlushDenormals {
+    fn drop(&mut self) {
+        Self::write(self.before);
     }
 }
 

@@ -28,17 +28,40 @@ impl<F> Buffer<F> {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Locks the tensor for reading, recursively: an operation may read two slices of one tensor,
-    /// and a waiting writer must not come between.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Contents<F>> {
-        self.0.read_recursive()
+    /// What tells this memory from all other.
+    pub(super) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
-    /// Locks the tensor for writing, and forgets what was packed of it.
+    /// Locks the tensor for reading. Whoever holds one locked must not lock another: [`Memory`](super::Memory) locks several in order.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Contents<F>> {
+        self.0.read()
+    }
+
+    /// Locks the tensor for writing, and forgets what was packed of it. As [`Buffer::read`], never with another one locked.
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Contents<F>> {
         let mut contents = self.0.write();
-        contents.packed.get_mut().clear();
+        contents.numbers_mut();
         contents
+    }
+}
+
+impl<F: Copy> Buffer<F> {
+    /// Copies elements of another tensor, or of another part of this one.
+    pub(crate) fn copy(&self, offset: usize, from: &Self, from_offset: usize, len: usize) {
+        let source = from_offset..from_offset + len;
+        if self.is(from) {
+            return self.write().copy_within(source, offset);
+        }
+        // In the order that runs lock in.
+        let (mut to, from) = if self.address() < from.address() {
+            let to = self.write();
+            (to, from.read())
+        } else {
+            let from = from.read();
+            (self.write(), from)
+        };
+        to[offset..offset + len].copy_from_slice(&from[source]);
     }
 }
 
@@ -62,6 +85,14 @@ type PackingKey = ([usize; 4], Form);
 pub(crate) struct Contents<F> {
     numbers: Vec<F>,
     packed: Mutex<Vec<(PackingKey, Arc<Panels<F>>)>>,
+}
+
+impl<F> Contents<F> {
+    /// The numbers, for writing: what was packed of them is forgotten.
+    pub(super) fn numbers_mut(&mut self) -> &mut [F] {
+        self.packed.get_mut().clear();
+        &mut self.numbers
+    }
 }
 
 impl<F: PanelScalar> Contents<F> {

@@ -6,10 +6,14 @@ use crate::Real;
 use crate::program::{Gemm, Matrix};
 use crate::threads;
 use crate::trusted::product;
+use ndarray::Axis;
 use std::any::TypeId;
 
 /// A product does about this many times the operations of other work in the same time, and needs that many more to be worth a thread.
 const QUICK: usize = 16;
+
+/// Rows or columns of a thread's part come in so many, as the kernels take them.
+const PART: usize = 64;
 
 /// c = op(a) · op(b) (+ bias) (+ c)
 pub(super) fn gemm<F: Real>(op: &Gemm, memory: &Memory<'_, F>) {
@@ -55,12 +59,18 @@ pub(super) fn gemm<F: Real>(op: &Gemm, memory: &Memory<'_, F>) {
         return small.run();
     }
     let (a, b) = (matrix(&a, op.a), matrix(&b, op.b));
+    let a = if op.transpose_a { a.reversed_axes() } else { a };
+    let b = if op.transpose_b { b.reversed_axes() } else { b };
     let parts = threads::split(multiplications / (QUICK / 2), usize::MAX);
-    product(
-        if op.transpose_a { a.reversed_axes() } else { a },
-        if op.transpose_b { b.reversed_axes() } else { b },
-        c,
-        accumulate,
-        parts,
-    );
+    // Threads share the longer side.
+    let axis = Axis(usize::from(n > m));
+    let of_part = m.max(n).div_ceil(parts).next_multiple_of(PART);
+    let c = c.axis_chunks_iter_mut(axis, of_part);
+    if axis == Axis(0) {
+        let tasks = a.axis_chunks_iter(axis, of_part).zip(c);
+        threads::for_each(tasks, |(a, c)| product(a, b, c, accumulate));
+    } else {
+        let tasks = b.axis_chunks_iter(axis, of_part).zip(c);
+        threads::for_each(tasks, |(b, c)| product(a, b, c, accumulate));
+    }
 }

@@ -45,7 +45,7 @@ impl<'a, F: RowScalar> InputProduct<'a, F> {
     pub(super) fn new(
         op: &Gemm,
         shape: &RecurrentShape,
-        memory: &Memory<'a, F>,
+        memory: &'a Memory<'_, F>,
         keep: bool,
     ) -> Self {
         let weights = memory.packed(op.b, Form::Transposed, keep);
@@ -130,7 +130,7 @@ impl<'a, F: RowScalar> SharedXGates<'a, F> {
         reverse: bool,
     ) -> Option<Self> {
         let parts = Self::new(product, rows, reverse)?;
-        threads::for_each((0..PARTS).collect(), |index| {
+        threads::for_each(0..PARTS, |index| {
             parts.part(index);
         });
         Some(parts)
@@ -226,7 +226,7 @@ impl<'a, F: RowScalar> XGates<'a, F> {
                     let steps = rest.div_ceil(*threads);
                     let of_thread = x.axis_chunks_iter(Axis(0), steps);
                     let to = block.axis_chunks_iter_mut(Axis(0), steps);
-                    threads::for_each(of_thread.zip(to).collect(), |(x, to)| {
+                    threads::for_each(of_thread.zip(to), |(x, to)| {
                         product.fill_block(x, to);
                     });
                 }

@@ -37,7 +37,7 @@ pub(super) fn map<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, 
         };
         if let Some(outputs) = locked.parts(count, extent) {
             let range = |index: usize| part(index).start * rest..part(index).end * rest;
-            let tasks = outputs.into_iter().enumerate().collect();
+            let tasks = outputs.into_iter().enumerate();
             return threads::for_each(tasks, |(index, outputs)| task(range(index), outputs));
         }
     }

@@ -22,7 +22,7 @@ mod team;
 mod zoneout;
 
 pub(crate) use buffer::Buffer;
-pub(crate) use memory::Memory;
+pub(crate) use memory::{LockOrder, Memory};
 
 use crate::program::{Map, Op, Program, Reduce, Row};
 use crate::rows::RowScalar;
@@ -51,11 +51,10 @@ impl<F: RowScalar> PreparedProgram<F> {
         }
     }
 
-    /// Runs a checked program over its tensors' memory, one buffer a tensor.
-    pub(crate) fn run(&self, program: &Program, buffers: &[Buffer<F>]) {
-        let memory = Memory::new(buffers);
+    /// Runs a checked program over its tensors' memory.
+    pub(crate) fn run(&self, program: &Program, memory: &Memory<'_, F>) {
         let ops = program.ops().iter().zip(&self.bodies);
-        ops.for_each(|(op, prepared)| run(op, prepared.as_ref(), &memory));
+        ops.for_each(|(op, prepared)| run(op, prepared.as_ref(), memory));
     }
 
     /// Runs a program as [`PreparedProgram::run`] does: when each operation began and ended, in nanoseconds since `origin`.
@@ -63,15 +62,14 @@ impl<F: RowScalar> PreparedProgram<F> {
     pub(crate) fn profile(
         &self,
         program: &Program,
-        buffers: &[Buffer<F>],
+        memory: &Memory<'_, F>,
         origin: std::time::Instant,
     ) -> Vec<[u64; 2]> {
-        let memory = Memory::new(buffers);
         let now = || origin.elapsed().as_nanos() as u64;
         let ops = program.ops().iter().zip(&self.bodies);
         let time = |(op, prepared): (&Op, &Option<PreparedBody<F>>)| {
             let start = now();
-            run(op, prepared.as_ref(), &memory);
+            run(op, prepared.as_ref(), memory);
             [start, now()]
         };
         ops.map(time).collect()

@@ -227,7 +227,7 @@ impl<F: RowScalar> PreparedBody<F> {
     }
 
     /// Locks the tensors that are written.
-    pub(super) fn lock<'a>(&self, memory: &Memory<'a, F>) -> Locked<'_, 'a, F> {
+    pub(super) fn lock<'a>(&self, memory: &'a Memory<'_, F>) -> Locked<'_, 'a, F> {
         Locked {
             outputs: &self.outputs,
             tensors: self
@@ -247,7 +247,7 @@ pub(super) struct Inputs<'a, F> {
 }
 
 impl<'a, F: RowScalar> Inputs<'a, F> {
-    pub(super) fn new(prepared: &'a PreparedBody<F>, memory: &Memory<'a, F>) -> Self {
+    pub(super) fn new(prepared: &'a PreparedBody<F>, memory: &'a Memory<'_, F>) -> Self {
         let Reads {
             operands,
             tensors,

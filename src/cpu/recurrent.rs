@@ -217,7 +217,7 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
     /// `pack` packs some rows of R, once for all steps.
     pub(super) fn new(
         layer: &LayerDirection<'_, F>,
-        memory: &Memory<'a, F>,
+        memory: &'a Memory<'_, F>,
         pack: impl Fn(Matrix) -> Arc<Panels<F>>,
     ) -> Self {
         let (early, gates) = (layer.cell.early_gates(), layer.cell.gates());

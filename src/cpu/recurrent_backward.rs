@@ -80,7 +80,7 @@ pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &
     );
     threads::for_each_of(
         tasks.work,
-        written.collect(),
+        written.collect::<Vec<_>>().into_iter(),
         |((direction, rows), gradients)| {
             let (layer, products) = &walks[direction];
             let saved = saved.slice(s![direction, rows.clone(), .., ..]);

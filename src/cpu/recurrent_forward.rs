@@ -90,7 +90,7 @@ pub(super) fn recurrent_forward<F: RowScalar>(op: &RecurrentForward, memory: &Me
     let alone = written.len() == 1;
     threads::for_each_of(
         tasks.work,
-        written,
+        written.into_iter(),
         |(((direction, rows), states), outputs)| {
             let Walk {
                 layer,
@@ -116,7 +116,7 @@ pub(super) fn recurrent_forward<F: RowScalar>(op: &RecurrentForward, memory: &Me
                 (Some(matrix), _) => {
                     team::with(matrix, rows.len(), tasks.team, |team| walk(Some(team)))
                 }
-                (None, Some(parts)) => threads::beside(|| parts.ahead(), || walk(None)),
+                (None, Some(parts)) => threads::beside(1, &|| parts.ahead(), || walk(None)),
                 (None, None) => walk(None),
             }
         },
@@ -140,7 +140,7 @@ impl<'a, F: RowScalar> Walk<'a, F> {
         layer: &Layer<'a>,
         direction: usize,
         tasks: &Tasks,
-        memory: &Memory<'a, F>,
+        memory: &'a Memory<'_, F>,
     ) -> Self {
         let cell = &op.cell;
         // A pass that a backward pass follows is training: the weights are about to change, and the

@@ -61,9 +61,11 @@ fn in_parts<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) ->
     let Some(outputs) = locked.parts(count, extent) else {
         return false;
     };
-    let mut sums = vec![vec![0.0; turn.len()]; count];
-    let tasks = sums.iter_mut().zip(outputs).enumerate().collect();
-    let task = |(index, (sums, mut outputs)): (usize, (&mut Vec<f64>, Outputs<'_, F>))| {
+    // By part and statistic.
+    let of_part = turn.len().max(1);
+    let mut sums = vec![0.0; count * of_part];
+    let tasks = sums.chunks_mut(of_part).zip(outputs).enumerate();
+    let task = |(index, (sums, mut outputs)): (usize, (&mut [f64], Outputs<'_, F>))| {
         let range = part(index).start * rest..part(index).end * rest;
         prepared.with_block(&inputs, |block| {
             for start in range.clone().step_by(BLOCK) {
@@ -88,7 +90,7 @@ fn in_parts<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) ->
     prepared.with_block(&inputs, |block| {
         for (place, index) in turn.iter().enumerate() {
             if let Some(node) = prepared.statistics[*index] {
-                let sum: f64 = sums.iter().map(|sums| sums[place]).sum();
+                let sum: f64 = sums.iter().skip(place).step_by(of_part).sum();
                 block.set(node, F::from_double(sum));
             }
         }
@@ -150,7 +152,7 @@ fn columns<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {
     // The sums of each statistic of each task, as many as the widest block has.
     let of_task = turn.len() * widest;
     let mut sums = vec![0.0; outer * blocks * of_task];
-    let tasks = sums.chunks_mut(of_task.max(1)).enumerate().collect();
+    let tasks = sums.chunks_mut(of_task.max(1)).enumerate();
     let task = |(task, sums): (usize, &mut [f64])| {
         let (group, first) = (task / blocks, task % blocks * BLOCK);
         let width = widest.min(inner - first);

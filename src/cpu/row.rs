@@ -35,7 +35,7 @@ pub(super) fn row<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, 
         };
         if let Some(outputs) = locked.parts(parts, extent) {
             let range = |index: usize| part(index).start * rest..part(index).end * rest;
-            let tasks = outputs.into_iter().enumerate().collect();
+            let tasks = outputs.into_iter().enumerate();
             return threads::for_each(tasks, |(index, outputs)| {
                 rows.run(range(index), outputs);
             });

@@ -5,10 +5,11 @@
 use super::recurrent::CONTIGUOUS;
 use crate::panels::{Panels, Start};
 use crate::rows::RowScalar;
+use crate::threads;
 use ndarray::{ArrayView2, ArrayView3, Axis};
 use parking_lot::{Mutex, RwLock};
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Floating-point operations of a step from which on a further thread pays: some times what handing
 /// it over takes.
@@ -43,33 +44,6 @@ pub(super) fn size<F>(
     if pays { most.max(1) } else { 1 }
 }
 
-/// Threads in teams now, of all callers, so that many who run layers side by side do not start more
-/// threads than there are cores.
-static HELPERS: AtomicUsize = AtomicUsize::new(0);
-
-/// Some of the threads that may be in teams, until this goes.
-struct Reserved(usize);
-
-impl Reserved {
-    fn up_to(wanted: usize) -> Self {
-        let most = rayon::current_num_threads().saturating_sub(1);
-        let mut got = 0;
-        let take = |taken: usize| {
-            got = wanted.min(most.saturating_sub(taken));
-            Some(taken + got)
-        };
-        let order = Ordering::Relaxed;
-        HELPERS.fetch_update(order, order, take).ok();
-        Self(got)
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        HELPERS.fetch_sub(self.0, Ordering::Relaxed);
-    }
-}
-
 /// A number that threads watch, on a cache line of its own.
 #[repr(align(128))]
 struct Watched(AtomicUsize);
@@ -88,12 +62,12 @@ impl Watched {
     fn set(&self, number: usize) {
         self.0.store(number, Ordering::Release);
     }
-    /// Spins until it is no longer `old`.
-    fn after(&self, old: usize) -> usize {
+    /// Spins until it is a number that will do, or [`END`].
+    fn wait(&self, will_do: impl Fn(usize) -> bool) -> usize {
         let mut spins = 0_u32;
         loop {
             let now = self.0.load(Ordering::Acquire);
-            if now != old {
+            if will_do(now) || now == END {
                 return now;
             }
             spins = spins.wrapping_add(1);
@@ -130,8 +104,10 @@ pub(super) struct Team<'a, F> {
     others: Vec<Member<F>>,
 }
 
-/// Another thread of a team.
+/// The part of another thread of a team.
 struct Member<F> {
+    /// Whether a thread took the part; the walk does the others.
+    taken: AtomicBool,
     /// How many products it gave.
     given: Watched,
     panels: Range<usize>,
@@ -148,14 +124,14 @@ pub(super) fn with<F: RowScalar, R>(
     walk: impl FnOnce(&Team<'_, F>) -> R,
 ) -> R {
     let count = panels.count();
-    let helpers = Reserved::up_to(size.min(count).saturating_sub(1));
     // The last panel, which may be filled up with columns that c has not, is never the walk's own.
-    let parts = (1 + helpers.0).max(2);
+    let parts = size.min(count).max(2);
     let range = |member: usize| member * count / parts..(member + 1) * count / parts;
     let member = |member: usize| {
         let panels_of = range(member);
         let numbers = rows * panels.columns(&panels_of).len();
         Member {
+            taken: AtomicBool::new(false),
             given: Watched::new(),
             panels: panels_of,
             result: Mutex::new(vec![F::zero(); numbers]),
@@ -169,30 +145,25 @@ pub(super) fn with<F: RowScalar, R>(
         own: range(0),
         others: (1..parts).map(member).collect(),
     };
-    std::thread::scope(|scope| {
+    threads::beside(size.saturating_sub(1), &|| team.help(rows), || {
         let _ends = Ends(&team.wanted);
-        for (index, member) in team.others.iter().enumerate() {
-            let (team, builder) = (&team, std::thread::Builder::new());
-            let help = move || team.help(member, rows);
-            let starts = index < helpers.0 && builder.spawn_scoped(scope, help).is_ok();
-            if !starts {
-                // The walk does its part.
-                member.given.set(END);
-            }
-        }
         walk(&team)
     })
 }
 
 impl<F: RowScalar> Team<'_, F> {
-    /// What another thread does until the walk ends.
-    fn help(&self, member: &Member<F>, rows: usize) {
+    /// What another thread does until the walk ends, where a part is left for it.
+    fn help(&self, rows: usize) {
+        let take = |member: &&Member<F>| !member.taken.swap(true, Ordering::Relaxed);
+        let Some(member) = self.others.iter().find(take) else {
+            return;
+        };
         let _ends = Ends(&member.given);
         let width = self.panels.columns(&member.panels).len();
         let start = self.start_of_others();
         let mut given = 0;
         loop {
-            let wanted = self.wanted.after(given);
+            let wanted = self.wanted.wait(|wanted| wanted != given);
             if wanted == END {
                 return;
             }
@@ -234,9 +205,10 @@ impl<F: RowScalar> Team<'_, F> {
         self.panels.part(own, a, self.start, c, stride);
         for member in &self.others {
             let columns = self.panels.columns(&member.panels);
-            let gone = member.given.after(number - 1) == END;
+            let alone = !member.taken.load(Ordering::Relaxed)
+                || member.given.wait(|given| given == number) == END;
             let mut result = member.result.lock();
-            if gone {
+            if alone {
                 let (panels, start) = (member.panels.clone(), self.start_of_others());
                 self.panels
                     .part(panels, a, start, &mut result, columns.len());
@@ -262,8 +234,6 @@ mod tests {
 
     #[test]
     fn a_team_gives_the_product_of_one_thread() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(4);
-        let pool = pool.build().unwrap();
         for (outputs, size) in [(300, 1), (300, 2), (300, 3), (300, 99), (9, 2), (256, 2)] {
             let matrix =
                 Array2::from_shape_fn((33, outputs), |(k, n)| ((k * 7 + n * 3) % 11) as f32 - 4.0);
@@ -298,7 +268,7 @@ mod tests {
                         assert_eq!(got, expected.slice(s![.., ..outputs]), "{size} threads");
                     }
                 };
-                pool.install(|| with((&panels, start), rows, size, &mut walk));
+                threads::with_threads(4, || with((&panels, start), rows, size, &mut walk));
                 assert!(
                     got.slice(s![.., stride - 2..])
                         .iter()

@@ -90,7 +90,7 @@ impl<F: PanelScalar> Panels<F> {
         let (width, most) = (groups * of_group.next_multiple_of(lanes), vectors * lanes);
         let mut values = aligned_zeros(inputs * width);
         let panels = values.chunks_mut((inputs * groups * most).max(1));
-        let panels: Vec<_> = (0..of_group).step_by(most).zip(panels).collect();
+        let panels = (0..of_group).step_by(most).zip(panels);
         threads::for_each_of(8 * inputs * width, panels, |(first, panel)| {
             let width = panel.len() / inputs;
             for group in 0..groups {

@@ -73,8 +73,7 @@ fn results_and_inputs_stay_as_they_are_in_later_calls() {
 
 /// A run with as many threads.
 fn on<C: Cell>(threads: usize, run: &Run<C>) -> Results {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-    pool.build().unwrap().install(|| run.on(&Device::cpu()))
+    bptt::with_threads(threads, || run.on(&Device::cpu()))
 }
 
 /// The input product, large enough to be worth a second thread, of steps that it cannot part evenly; and two directions at once.

@@ -26,6 +26,7 @@ mod rmsprop;
 mod runs;
 mod shapes;
 mod single_step;
+mod threads;
 mod training;
 mod tutorial;
 mod weights;
