@@ -18,7 +18,7 @@ mod common;
 mod reference;
 
 use bptt::data::Batch;
-use bptt::nn::Model;
+use bptt::nn::{Input, Model};
 use bptt::train::{Adam, Trainer};
 use bptt::verify::compare;
 use bptt::{Device, Precision, Tensor};
@@ -49,11 +49,10 @@ impl Bench {
         network
     }
 
-    /// `x` `[T, B, I]` or `target` `[T, B, H]`.
+    /// `x` `[T, B, I]` or `target` `[T, B, D·H]`.
     fn sequence(&self, name: &str) -> Tensor {
         let Workload {
             inputs,
-            hidden,
             steps,
             batch,
             ..
@@ -62,20 +61,36 @@ impl Bench {
             let values = array(reference.get(name));
             return Tensor::from_array(&self.device, &values).expect("the workloads fit");
         }
-        let features = if name == "x" { inputs } else { hidden };
+        let features = if name == "x" {
+            inputs
+        } else {
+            self.workload.width()
+        };
         numbers(&self.device, [steps, batch, features])
     }
 
     fn trainer(&self) -> (Trainer, Batch) {
         let trainer = Trainer::new(self.network(), Adam::new(1e-3)).build();
         let data = Batch::new(self.sequence("x"), self.sequence("target"));
+        let data = match self.workload.lengths() {
+            Some(lengths) => data.with_lengths(lengths),
+            None => data,
+        };
         (trainer.expect("the numbers are in range"), data)
+    }
+
+    /// A forward pass.
+    fn infer(&self, network: &Model, x: &Tensor) -> Tensor {
+        let y = match self.workload.lengths() {
+            Some(lengths) => network.forward(Input::with_lengths(x, &lengths)),
+            None => network.forward(x),
+        };
+        y.expect("the shapes fit")
     }
 
     /// The output and the gradients of a training step.
     fn answers(&self) -> Vec<(String, ArrayD<f64>)> {
-        let y = self.network().forward(&self.sequence("x"));
-        let y = y.expect("the shapes fit");
+        let y = self.infer(&self.network(), &self.sequence("x"));
         let (mut trainer, data) = self.trainer();
         trainer.step(&data).expect("the shapes fit");
         let mut answers = vec![("y".to_owned(), y.to_array().expect("it can be read"))];
@@ -108,27 +123,34 @@ impl Bench {
         }
     }
 
-    /// GFLOP of the matrix products of a forward pass; a training step takes three times that but for the gradient of x, which is not
-    /// computed.
+    /// GFLOP of the matrix products of a forward pass over the steps that rows have; a training step takes three times that but for the
+    /// gradient of x, which is not computed.
     fn work(&self, train: bool) -> f64 {
         let Workload {
             inputs,
             hidden,
             steps,
             batch,
+            layers,
+            directions,
             ..
         } = self.workload;
+        let all = self
+            .workload
+            .lengths()
+            .map_or(steps * batch, |lengths| lengths.iter().sum());
         let gates = match self.workload.cell {
             "rnn" => 1,
             "lstm" => 4,
             _ => 3,
         };
+        let above = (layers - 1) * self.workload.width();
         let widths = if train {
-            2 * inputs + 3 * hidden
+            2 * inputs + 3 * (above + layers * hidden)
         } else {
-            inputs + hidden
+            inputs + above + layers * hidden
         };
-        (2 * steps * batch * gates * hidden * widths) as f64 / 1e9
+        (2 * all * directions * gates * hidden * widths) as f64 / 1e9
     }
 
     /// One profiled training step, after others that warm up.
@@ -164,7 +186,7 @@ impl Bench {
         if wanted.phase("infer") {
             let (network, x) = (self.network(), self.sequence("x"));
             let infer = || {
-                network.forward(&x).expect("the shapes fit");
+                self.infer(&network, &x);
                 drain();
             };
             let ((), first) = policy::first(infer);

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-/// One recurrent layer and its input.
+/// A stack of recurrent layers and its input.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
-    /// W1 … W6.
+    /// W1 … W9.
     pub name: &'static str,
     /// rnn, lstm or gru.
     pub cell: &'static str,
@@ -18,6 +18,42 @@ pub struct Workload {
     pub steps: usize,
     /// B
     pub batch: usize,
+    /// L
+    pub layers: usize,
+    /// D
+    pub directions: usize,
+    /// Whether rows have T, 3T/4, T/2 and T/4 steps in turn.
+    pub ragged: bool,
+}
+
+impl Workload {
+    /// The steps of each row, where they are not all T.
+    pub fn lengths(&self) -> Option<Vec<usize>> {
+        let length = |row: usize| (self.steps * (4 - row % 4)).div_ceil(4);
+        self.ragged.then(|| (0..self.batch).map(length).collect())
+    }
+
+    /// D·H, the width of the output.
+    pub fn width(&self) -> usize {
+        self.directions * self.hidden
+    }
+
+    /// One layer in one direction over rows of one length, which every peer has.
+    pub fn is_plain(&self) -> bool {
+        self.layers == 1 && self.directions == 1 && !self.ragged
+    }
+
+    /// The names of the weights, as PyTorch has them.
+    pub fn weight_names(&self) -> Vec<String> {
+        let mut names = vec![];
+        for layer in 0..self.layers {
+            for suffix in &["", "_reverse"][..self.directions] {
+                let kinds = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+                names.extend(kinds.map(|kind| format!("{kind}_l{layer}{suffix}")));
+            }
+        }
+        names
+    }
 }
 
 /// What a program's command line asks for: `[WORKLOAD [CELL [PHASE]]]`. Without a phase it is infer and train.
@@ -35,7 +71,7 @@ impl Wanted {
         }
     }
 
-    /// The workloads of `benches/workloads.csv` (name, cell, I, H, T, B) that are wanted.
+    /// The workloads of `benches/workloads.csv` (name, cell, I, H, T, B, L, D, full or ragged) that are wanted.
     pub fn workloads(&self) -> Vec<Workload> {
         let parse = |line: &'static str| {
             let fields: Vec<&str> = line.split(',').collect();
@@ -47,6 +83,9 @@ impl Wanted {
                 hidden: number(3),
                 steps: number(4),
                 batch: number(5),
+                layers: number(6),
+                directions: number(7),
+                ragged: fields[8] == "ragged",
             }
         };
         let all = include_str!("../workloads.csv").lines().map(parse);
@@ -145,6 +184,9 @@ pub const TINY: Workload = Workload {
     hidden: 5,
     steps: 4,
     batch: 1,
+    layers: 1,
+    directions: 1,
+    ragged: false,
 };
 
 /// The resident memory in MiB: now, and the most so far. NaN where the system does not say.

@@ -4,11 +4,12 @@ use super::policy::Workload;
 use safetensors::SafeTensors;
 use std::path::Path;
 
-/// The tensors of one workload: `x` `[T, B, I]`, `target` and `y` `[T, B, H]`, weights by PyTorch's names (`weight_ih_l0`, …) and their
+/// The tensors of one workload: `x` `[T, B, I]`, `target` and `y` `[T, B, D·H]`, weights by PyTorch's names (`weight_ih_l0`, …) and their
 /// gradients in a training step (`grad.weight_ih_l0`, …). All f32, the answers computed in f64.
 pub struct Reference {
     bytes: Vec<u8>,
     title: String,
+    weights: Vec<String>,
 }
 
 /// A tensor's elements, row-major, and its shape.
@@ -25,7 +26,11 @@ impl Reference {
                 path.display()
             )
         });
-        Self { bytes, title }
+        Self {
+            bytes,
+            title,
+            weights: workload.weight_names(),
+        }
     }
 
     fn file(&self) -> SafeTensors<'_> {
@@ -43,8 +48,8 @@ impl Reference {
 
     /// The weights by name.
     pub fn weights(&self) -> Vec<(String, Elements)> {
-        let names = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"];
-        names.map(|name| (name.to_owned(), self.get(name))).into()
+        let named = |name: &String| (name.clone(), self.get(name));
+        self.weights.iter().map(named).collect()
     }
 
     /// Ends the program where an answer is off: the largest difference over the largest expected magnitude, 1e-4 for `y`, 1e-3 for gradients,

@@ -2,15 +2,20 @@
 
 use super::policy::Workload;
 use bptt::Device;
-use bptt::nn::{Gru, Lstm, Model, Rnn, Sequential};
+use bptt::cell::Cell;
+use bptt::nn::{Gru, Lstm, Model, Recurrent, Rnn, Sequential};
 
-/// One layer of a workload's cell and sizes.
+/// A workload's stack.
 pub fn model(device: &Device, workload: &Workload) -> Model {
+    fn stack<C: Cell>(config: Recurrent<C>, workload: &Workload) -> Recurrent<C> {
+        let both = workload.directions == 2;
+        config.layers(workload.layers).bidirectional(both)
+    }
     let (model, hidden) = (Sequential::new(workload.inputs), workload.hidden);
     let model = match workload.cell {
-        "rnn" => model.rnn(Rnn::hidden(hidden)),
-        "lstm" => model.lstm(Lstm::hidden(hidden)),
-        _ => model.gru(Gru::hidden(hidden)),
+        "rnn" => model.rnn(stack(Rnn::hidden(hidden), workload)),
+        "lstm" => model.lstm(stack(Lstm::hidden(hidden), workload)),
+        _ => model.gru(stack(Gru::hidden(hidden), workload)),
     };
     model.build(device, 1).expect("the sizes are positive")
 }

@@ -7,22 +7,20 @@ in f64 and kept as f32. What is there already stays.
 import torch
 from safetensors.torch import save_file
 
+from stack import forward, loss, sequences, stack
 from workloads import REFERENCE, workloads
-
-CELLS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 
 REFERENCE.mkdir(parents=True, exist_ok=True)
 for workload in workloads():
-    name, cell, inputs, hidden, steps, batch = workload
-    path = REFERENCE / f"{name}_{cell}.safetensors"
+    path = REFERENCE / f"{workload.name}_{workload.cell}.safetensors"
     if path.exists():
         continue
     torch.manual_seed(1)
     # Drawn in f32, so that the peers' weights are these exactly.
-    net = CELLS[cell](inputs, hidden).double()
-    x, target = torch.randn(steps, batch, inputs), torch.randn(steps, batch, hidden)
-    y, _ = net(x.double())
-    torch.nn.functional.mse_loss(y, target.double()).backward()
+    net = stack(workload).double()
+    x, target = sequences(workload)
+    y = forward(workload, net, x.double())
+    loss(workload, y, target.double()).backward()
     tensors = {"x": x, "target": target, "y": y.detach()}
     for key, parameter in net.named_parameters():
         tensors |= {key: parameter.detach(), f"grad.{key}": parameter.grad}

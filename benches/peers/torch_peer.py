@@ -3,13 +3,13 @@
 import torch
 from safetensors.torch import load_file
 
+from stack import forward, loss, sequences, stack
 from workloads import REFERENCE, TINY, check, device, measure, peak_memory, resident, threads, wanted, workloads
 
 torch.set_num_threads(threads())
 # f32 as ours is: cuDNN would take TF32, of 10 bits.
 torch.backends.cudnn.allow_tf32 = False
 torch.set_default_device(device())
-CELLS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 
 
 def drain():
@@ -17,12 +17,12 @@ def drain():
         torch.cuda.synchronize()
 
 
-def trainer(net, x, target):
+def trainer(workload, net, x, target):
     adam = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
 
     def train():
         adam.zero_grad()
-        torch.nn.functional.mse_loss(net(x)[0], target).backward()
+        loss(workload, forward(workload, net, x), target).backward()
         adam.step()
         drain()
 
@@ -31,9 +31,7 @@ def trainer(net, x, target):
 
 def own(workload):
     """A training step with weights and numbers of its own."""
-    _, cell, inputs, hidden, steps, batch = workload
-    x, target = torch.randn(steps, batch, inputs), torch.randn(steps, batch, hidden)
-    return trainer(CELLS[cell](inputs, hidden), x, target)
+    return trainer(workload, stack(workload), *sequences(workload))
 
 
 for workload in workloads():
@@ -43,13 +41,13 @@ for workload in workloads():
         peak_memory("torch", workload, before, own(workload))
         continue
     reference = load_file(REFERENCE / f"{workload.name}_{workload.cell}.safetensors", device=device())
-    net = CELLS[workload.cell](workload.inputs, workload.hidden)
+    net = stack(workload)
     net.load_state_dict({name: reference[name] for name, _ in net.named_parameters()})
     x = reference["x"]
 
     def infer():
         with torch.inference_mode():
-            y = net(x)[0]
+            y = forward(workload, net, x)
         drain()
         return y
 
@@ -63,4 +61,4 @@ for workload in workloads():
     if wanted("infer"):
         measure("torch", workload, "infer", infer, compare)
     if wanted("train"):
-        measure("torch", workload, "train", trainer(net, x, reference["target"]), compare_gradients)
+        measure("torch", workload, "train", trainer(workload, net, x, reference["target"]), compare_gradients)

@@ -7,11 +7,11 @@ import pathlib
 import sys
 import time
 
-Workload = collections.namedtuple("Workload", "name cell inputs hidden steps batch")
+Workload = collections.namedtuple("Workload", "name cell inputs hidden steps batch layers directions ragged")
 HERE = pathlib.Path(__file__).parent
 REFERENCE = pathlib.Path(os.environ.get("REFERENCE", HERE / "../../target/peers/reference"))
 # Brings a library's own fixed memory into being, before memory is measured.
-TINY = Workload("tiny", "lstm", 3, 5, 4, 1)
+TINY = Workload("tiny", "lstm", 3, 5, 4, 1, 1, 1, False)
 
 
 def device():
@@ -25,9 +25,15 @@ def words_of_command():
 
 def workloads():
     """All, or what the command line names: [WORKLOAD [CELL [PHASE]]]."""
-    rows = [Workload(*row[:2], *map(int, row[2:])) for row in csv.reader(open(HERE / "../workloads.csv"))]
+    rows = [Workload(*row[:2], *map(int, row[2:8]), row[8] == "ragged") for row in csv.reader(open(HERE / "../workloads.csv"))]
     words = words_of_command()[:2]
     return [row for row in rows if list(row[: len(words)]) == words]
+
+
+def lengths(workload):
+    """The steps of each row: T, 3T/4, T/2 and T/4 in turn; None where they are all T."""
+    if workload.ragged:
+        return [-(-workload.steps * (4 - row % 4) // 4) for row in range(workload.batch)]
 
 
 def wanted(phase):

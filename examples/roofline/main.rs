@@ -70,18 +70,19 @@ fn device(gpu: &Gpu) -> Device {
 fn trainer(device: &Device, workload: &Workload) -> bptt::Result<(Trainer, Batch)> {
     let Workload {
         inputs,
-        hidden,
         steps,
         batch,
         ..
     } = *workload;
     let model = workloads::model(device, workload);
     let x = Tensor::zeros(device, &[steps, batch, inputs])?;
-    let target = Tensor::zeros(device, &[steps, batch, hidden])?;
-    Ok((
-        Trainer::new(model, Adam::new(1e-3)).build()?,
-        Batch::new(x, target),
-    ))
+    let target = Tensor::zeros(device, &[steps, batch, workload.width()])?;
+    let batch = Batch::new(x, target);
+    let batch = match workload.lengths() {
+        Some(lengths) => batch.with_lengths(lengths),
+        None => batch,
+    };
+    Ok((Trainer::new(model, Adam::new(1e-3)).build()?, batch))
 }
 
 /// The plan of a training step.

@@ -33,7 +33,7 @@ pub fn run<P: Peer>(peer: &str, device: &str, cells: &[&str], mut words: Vec<Str
     let folder = words.remove(at);
     let wanted = Wanted::new(words);
     let workloads = wanted.workloads();
-    for workload in workloads.iter().filter(|w| cells.contains(&w.cell)) {
+    for workload in workloads.iter().filter(|w| w.is_plain() && cells.contains(&w.cell)) {
         let print = |phase: &str, timing: Timing| {
             println!("{}", policy::line(peer, device, workload, phase, timing));
         };
