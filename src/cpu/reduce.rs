@@ -130,7 +130,7 @@ fn finish<F: RowScalar>(
 }
 
 /// Rows of a sum that are added in their own precision before they join the others in f64: what bounds the rounding error.
-const ROWS: usize = 256;
+const ROWS: usize = 32;
 
 /// Neighbouring sums side by side, row after row.
 fn columns<F: RowScalar>(prepared: &PreparedBody<F>, memory: &Memory<'_, F>) {

@@ -311,6 +311,8 @@ impl<F: BlockScalar> Evaluation<'_, F> {
                         Function::Sigmoid => sweep.one(x, to, |x| x.sigmoid()),
                         Function::Tanh => sweep.one(x, to, |x| x.tanh()),
                         Function::Erf => sweep.one(x, to, |x| x.erf()),
+                        Function::Stored => sweep.one(x, to, |x| x),
+                        Function::Finite => sweep.one(x, to, |x| Function::Finite.of(x)),
                     }
                 }
                 Node::Combine(operator, [a, b]) => {

@@ -62,6 +62,8 @@ impl Tape {
                     Function::Sigmoid => d * (y * y.complement()),
                     Function::Tanh => d * (y * y).complement(),
                     Function::Erf => d * (-(x * x)).exp() * std::f64::consts::FRAC_2_SQRT_PI,
+                    Function::Stored => d,
+                    Function::Finite => d.zero(),
                 };
                 adjoints.add(source, part);
             }

@@ -8,7 +8,10 @@ pub type NodeId = usize;
 
 /// A function of one float.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is the function of `Lanes` of its name")]
+#[allow(
+    missing_docs,
+    reason = "each is the function of `Lanes` of its name, where it says no other"
+)]
 pub enum Function {
     Neg,
     Abs,
@@ -20,6 +23,10 @@ pub enum Function {
     Sigmoid,
     Tanh,
     Erf,
+    /// x, rounded as if it had been stored: no compiler takes it apart or computes past it. What makes errors of rounding exact.
+    Stored,
+    /// 1 where x is finite, else 0: by its bits, as drivers differ in how they compare a NaN.
+    Finite,
 }
 
 impl Function {
@@ -37,6 +44,9 @@ impl Function {
             Self::Sigmoid => x.sigmoid(),
             Self::Tanh => x.tanh(),
             Self::Erf => x.erf(),
+            Self::Stored => x,
+            // Only a NaN is not at most 0 here.
+            Self::Finite => (x - x).where_positive(x.zero(), x.constant(1.0)),
         }
     }
 }

@@ -331,6 +331,18 @@ functions!(
     erf = Erf
 );
 
+impl Expr<'_> {
+    /// [`Function::Stored`]
+    pub(crate) fn stored(self) -> Self {
+        self.tape.apply(Function::Stored, self)
+    }
+
+    /// [`Function::Finite`]
+    pub(crate) fn finite(self) -> Self {
+        self.tape.apply(Function::Finite, self)
+    }
+}
+
 impl<'t> WholeExpr<'t> {
     fn compare(self, relation: Relation, other: Self, yes: Expr<'t>, no: Expr<'t>) -> Expr<'t> {
         let of = [self.id, other.id, yes.id, no.id];

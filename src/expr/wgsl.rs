@@ -66,6 +66,8 @@ fn expression(node: &Node, leaf: &impl Fn(&Node) -> String) -> String {
                 Function::Sigmoid => "sigmoid",
                 Function::Tanh => "tanh_exact",
                 Function::Erf => "erf",
+                Function::Stored => "stored",
+                Function::Finite => "finite",
             };
             format!("{function}({})", name(x))
         }

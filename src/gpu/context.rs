@@ -249,6 +249,15 @@ impl Context {
     }
 
     /// Storage for `len` floats, zeroed.
+    /// The most words of a storage buffer.
+    pub(crate) fn most_words(&self) -> usize {
+        let limits = &self.limits;
+        let bytes = limits
+            .max_buffer_size
+            .min(limits.max_storage_buffer_binding_size);
+        usize::try_from(bytes / 4).unwrap_or(usize::MAX)
+    }
+
     pub(crate) fn storage(&self, what: &str, len: usize) -> Result<wgpu::Buffer> {
         let bytes = 4 * (len.max(1) as u64);
         let most = self.limits.max_storage_buffer_binding_size;

@@ -7,6 +7,7 @@ mod functions;
 mod gemm;
 mod gemm_half;
 mod kept;
+mod long_sums;
 mod map;
 mod program;
 mod random;

@@ -4,11 +4,90 @@ use super::header::Generated;
 use super::split::Split;
 use super::writer::Writer;
 use crate::expr::{Fold, NodeId, Printer};
+use crate::gpu::ops::GROUP;
 use crate::program::{Pointwise, product};
+use std::ops::Range;
 
 /// The nodes that statistics fold.
 fn folded_nodes(of: &Pointwise) -> Vec<NodeId> {
     of.body.statistics.iter().map(|(_, node)| *node).collect()
+}
+
+/// Numbers that are added one after the other, before their sum is added to the others' with what rounding takes from it.
+const TOGETHER: usize = 16;
+
+/// A loop in which an invocation adds numbers up.
+struct Rounds<'a> {
+    variable: &'a str,
+    first: &'a str,
+    end: &'a str,
+    step: &'a str,
+    /// How many rounds it has at most.
+    count: usize,
+}
+
+impl Rounds<'_> {
+    /// Adds up what `each` computes in a round, in `s{index}` each.
+    ///
+    /// Many numbers in two levels: a sum of millions is right to some roundings (Kahan, 1965).
+    fn sums(
+        &self,
+        writer: &mut Writer<'_>,
+        indices: Range<usize>,
+        each: impl Fn(&mut Writer<'_>) -> Vec<String>,
+    ) {
+        let Self {
+            variable,
+            first,
+            end,
+            step,
+            count,
+        } = *self;
+        let inner = |writer: &mut Writer<'_>, sum: &str, (first, end): (&str, &str)| {
+            writer.open(format_args!(
+                "for (var {variable} = {first}; {variable} < {end}; {variable} += {step}) "
+            ));
+            for (index, value) in indices.clone().zip(each(writer)) {
+                writer.line(format_args!("{sum}{index} += {value};"));
+            }
+            writer.close();
+        };
+        let zeros = |writer: &mut Writer<'_>, names: &[&str]| {
+            for (index, name) in indices
+                .clone()
+                .flat_map(|index| names.iter().map(move |name| (index, name)))
+            {
+                writer.line(format_args!("var {name}{index} = 0.0;"));
+            }
+        };
+        if count <= 2 * TOGETHER {
+            zeros(writer, &["s"]);
+            return inner(writer, "s", (first, end));
+        }
+        zeros(writer, &["s", "rest"]);
+        writer.open(format_args!(
+            "for (var start = {first}; start < {end}; start += {TOGETHER}u * {step}) "
+        ));
+        zeros(writer, &["few"]);
+        writer.line(format_args!(
+            "let stop = min({end}, start + {TOGETHER}u * {step});"
+        ));
+        inner(writer, "few", ("start", "stop"));
+        for index in indices {
+            writer.line(format_args!(
+                "few{index} = stored(few{index} + rest{index});"
+            ));
+            writer.line(format_args!(
+                "let sum{index} = stored(s{index} + few{index});"
+            ));
+            // Of an infinite sum nothing is left.
+            writer.line(format_args!(
+                "rest{index} = select(0.0, few{index} - stored(sum{index} - s{index}), finite(sum{index}) > 0.0);"
+            ));
+            writer.line(format_args!("s{index} = sum{index};"));
+        }
+        writer.close();
+    }
 }
 
 /// An invocation an element.
@@ -99,19 +178,19 @@ pub(in crate::gpu) fn part(of: &Pointwise, split: &Split) -> Generated {
     writer.line(format_args!("if index >= {all} {{ return; }}"));
     writer.line(format_args!("let row = {row};"));
     writer.axes("row", 0..axis);
-    for index in 0..folded.len() {
-        writer.line(format_args!("var s{index} = 0.0;"));
-    }
-    writer.open(format_args!(
-        "for (var place = {first}; place < {len}; place += {step}) "
-    ));
-    writer.axes("place", axis..of.shape.len());
-    writer.compute(folded.iter().copied());
-    for (index, node) in folded.iter().enumerate() {
-        writer.line(format_args!("s{index} += {};", Printer::name(*node)));
-    }
-    writer.store("e", &of.elements, &body.elements);
-    writer.close();
+    let rounds = Rounds {
+        variable: "place",
+        first: &first,
+        end: &len,
+        step: &step,
+        count: product(of.split_shape().1).div_ceil(split.blocks),
+    };
+    rounds.sums(&mut writer, 0..folded.len(), |writer| {
+        writer.axes("place", axis..of.shape.len());
+        writer.compute(folded.iter().copied());
+        writer.store("e", &of.elements, &body.elements);
+        folded.iter().map(|node| Printer::name(*node)).collect()
+    });
     if once {
         writer.open("");
         writer.no_place();
@@ -143,15 +222,21 @@ pub(in crate::gpu) fn finish(of: &Pointwise, split: &Split) -> Generated {
         writer.line("let row = index;");
         ("0u", "1u")
     };
+    let rounds = Rounds {
+        variable: "block",
+        first,
+        end: &blocks,
+        step,
+        count: split
+            .blocks
+            .div_ceil(if split.by_workgroup { GROUP } else { 1 }),
+    };
     for index in 0..body.statistics.len() {
-        writer.line(format_args!("var s{index} = 0.0;"));
-        writer.open(format_args!(
-            "for (var block = {first}; block < {blocks}; block += {step}) "
-        ));
-        writer.line(format_args!(
-            "s{index} += {partial}[block * {rows} + row + {index}u * {rows} * {blocks}];"
-        ));
-        writer.close();
+        rounds.sums(&mut writer, index..index + 1, |_| {
+            vec![format!(
+                "{partial}[block * {rows} + row + {index}u * {rows} * {blocks}]"
+            )]
+        });
         if split.by_workgroup {
             writer.line(format_args!("s{index} = row_sum(local, s{index});"));
         }

@@ -7,6 +7,14 @@ use crate::program::{Operand, Pointwise, TensorId, View};
 use std::fmt::Display;
 use std::ops::Range;
 
+/// A number by way of its bits and a parameter, so that a compiler that takes floats for real numbers cannot compute past it.
+const STORED: &str =
+    "fn stored(x: f32) -> f32 {\n    return bitcast<f32>(bitcast<u32>(x) ^ params.zero);\n}\n";
+
+/// Whether a number is finite by its bits, which a compiler that knows no NaN cannot decide.
+const FINITE: &str = "fn finite(x: f32) -> f32 {\n    let exponent = (bitcast<u32>(x) ^ params.zero) & 0x7f800000u;\n    \
+     return select(1.0, 0.0, exponent == 0x7f800000u);\n}\n";
+
 /// What views that lie alike have in common.
 #[derive(Clone, Copy, PartialEq)]
 enum Shared {
@@ -230,7 +238,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Ends a kernel, `by_group` where a workgroup works on a row.
-    pub(super) fn finish(self, family: &str, by_group: bool) -> Generated {
+    pub(super) fn finish(mut self, family: &str, by_group: bool) -> Generated {
         let main = self.main;
         let (entry, signature) = match by_group {
             true => (ROW, "each_group(group: u32, local: u32)"),
@@ -245,8 +253,15 @@ impl<'a> Writer<'a> {
         if calls(&["random_word("]) {
             libraries.push(PHILOX);
         }
+        let mut bits = String::new();
+        for (name, function) in [("stored(", STORED), ("finite(", FINITE)] {
+            if calls(&[name]) {
+                self.header.field("zero", 0);
+                bits.push_str(function);
+            }
+        }
         let text = format!(
-            "// {family} {}: generated from an expression.\n{}fn {signature} {{\n{main}}}\n",
+            "// {family} {}: generated from an expression.\n{}{bits}fn {signature} {{\n{main}}}\n",
             self.of.name,
             self.header.text(),
         );

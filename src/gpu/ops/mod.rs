@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::program::{Op, Program, Slice};
 
 /// Invocations in a workgroup of the kernels that work element by element or row by row.
-const GROUP: usize = 64;
+pub(in crate::gpu) const GROUP: usize = 64;
 
 pub(super) static KERNELS: &[&KernelInfo] = &[
     &gemm::Gemm::INFO,
