@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::gpu::adapter::Wish;
 use crate::gpu::{AdapterInfo, Context, Counters, GemmKernel, RecurrentChoice, adapter};
+use crate::tensor::MOST_ELEMENTS;
 use std::sync::Arc;
 
 /// The scalar type of a CPU device.
@@ -204,6 +205,19 @@ impl Device {
     }
 
     /// Bytes of a tensor's element.
+    /// The most elements of what is fed together, where that is worth it.
+    pub(crate) fn fed_together(&self) -> Option<usize> {
+        self.is_gpu().then(|| self.most_elements())
+    }
+
+    /// The most elements of a tensor.
+    pub(crate) fn most_elements(&self) -> usize {
+        match self.kind() {
+            Kind::Cpu(_) => MOST_ELEMENTS,
+            Kind::Gpu(context) => MOST_ELEMENTS.min(context.most_words()),
+        }
+    }
+
     pub(crate) fn element_size(&self) -> usize {
         match self.kind() {
             Kind::Cpu(Scalar::F64) => 8,

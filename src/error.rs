@@ -88,6 +88,16 @@ pub enum Error {
         /// The compiler's reason.
         reason: String,
     },
+    /// A loss, a gradient or a weight that is infinite or not a number.
+    #[error("{what} is not finite at step {step}{}", of_epoch(*.epoch))]
+    NonFinite {
+        /// What is not finite.
+        what: String,
+        /// The step, from 1: of the epoch, or without one of the trainer.
+        step: u64,
+        /// The epoch, from 1.
+        epoch: Option<usize>,
+    },
     /// A fault that the driver or wgpu reported; a defect of this crate or of the driver.
     #[error("GPU fault: {0}")]
     Gpu(String),
@@ -127,6 +137,15 @@ impl Error {
         }
     }
 
+    /// An [`Error::NonFinite`].
+    pub(crate) fn nonfinite(what: &str, step: u64, epoch: Option<usize>) -> Self {
+        Self::NonFinite {
+            what: what.to_owned(),
+            step,
+            epoch,
+        }
+    }
+
     #[cfg(feature = "safetensors")]
     pub(crate) fn file(path: impl AsRef<std::path::Path>, reason: impl ToString) -> Self {
         Self::File {
@@ -134,6 +153,10 @@ impl Error {
             reason: reason.to_string(),
         }
     }
+}
+
+fn of_epoch(epoch: Option<usize>) -> String {
+    epoch.map_or(String::new(), |epoch| format!(" of epoch {epoch}"))
 }
 
 /// `Ok` where `got` equals `expected`, else an error that names the argument.

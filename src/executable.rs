@@ -27,6 +27,8 @@ pub struct Executable {
     device: Device,
     program: Program,
     tensors: Vec<Tensor>,
+    /// The elements of its own tensors.
+    own_len: usize,
     backend: Backend,
 }
 
@@ -91,6 +93,7 @@ impl Executable {
             device: device.clone(),
             program,
             tensors,
+            own_len: memory.len(),
             backend,
         })
     }
@@ -116,6 +119,17 @@ impl Executable {
             }
         }
         Ok(())
+    }
+
+    /// The bytes that it has for itself.
+    pub(crate) fn own_bytes(&self) -> usize {
+        let scratch = match &self.backend {
+            Backend::Gpu(_, plan) => plan.scratch(),
+            Backend::Cpu(_) => &[],
+        };
+        let scratch = scratch.iter().map(|(_, len)| *len);
+        let len = scratch.fold(self.own_len, usize::saturating_add);
+        len.saturating_mul(self.device.element_size())
     }
 
     /// What a run does, and the memory it takes.
@@ -345,18 +359,21 @@ impl TensorCopy<'_> {
     }
 }
 
-/// Copies a tensor into another of the same shape on the same device.
-pub(crate) fn copy_whole(from: &Tensor, to: &Tensor) -> Result<()> {
-    check_shape("tensor", from.shape(), to.shape())?;
-    from.check_device("tensor", to.device())?;
-    let copy = TensorCopy {
-        from: (from, 0),
-        to: (to, 0),
-        len: from.len(),
-    };
-    match to.device().kind() {
-        Kind::Cpu(_) => copy.run_on_cpu(),
-        Kind::Gpu(context) => context.copy(&gpu_copies(&[copy]))?,
+/// Copies tensors, each into another of the same shape, all on one device; on a GPU as one submit.
+pub(crate) fn copy_all(pairs: &[(&Tensor, &Tensor)]) -> Result<()> {
+    let mut copies = vec![];
+    for (from, to) in pairs {
+        check_shape("tensor", from.shape(), to.shape())?;
+        from.check_device("tensor", to.device())?;
+        copies.push(TensorCopy {
+            from: (*from, 0),
+            to: (*to, 0),
+            len: from.len(),
+        });
+    }
+    match pairs.first().map(|(_, to)| to.device().kind()) {
+        Some(Kind::Gpu(context)) => context.copy(&gpu_copies(&copies))?,
+        _ => copies.iter().for_each(TensorCopy::run_on_cpu),
     }
     Ok(())
 }

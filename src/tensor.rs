@@ -31,8 +31,11 @@ impl Storage {
     }
 }
 
+/// What errors call the most elements of a tensor.
+pub(crate) const TENSOR_LIMIT: &str = "number of elements of a tensor";
+
 /// Kernels count elements in 32 bits.
-const MOST_ELEMENTS: usize = u32::MAX as usize;
+pub(crate) const MOST_ELEMENTS: usize = u32::MAX as usize;
 
 /// A row-major array of floats on a device: f32, or f64 on [`Device::cpu_f64`]. Clones share their memory.
 #[derive(Clone, Debug)]
@@ -53,7 +56,7 @@ pub(crate) fn count_elements(name: &str, shape: &[usize]) -> Result<usize> {
         .ok_or_else(|| Error::Limit {
             what: format!("{name} {shape:?}"),
             needed: elements.map_or(u64::MAX, |len| len as u64),
-            limit: "number of elements of a tensor",
+            limit: TENSOR_LIMIT,
             available: MOST_ELEMENTS as u64,
         })
 }

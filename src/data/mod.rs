@@ -11,6 +11,8 @@ pub use standard::Standardizer;
 pub use values::Values;
 
 use crate::nn::Feed;
+use ndarray::Axis;
+use std::ops::Range;
 
 /// One input of a batch.
 #[derive(Clone, Debug)]
@@ -35,6 +37,15 @@ impl Sequence {
     pub fn with_lengths(mut self, lengths: Vec<usize>) -> Self {
         self.lengths = Some(lengths);
         self
+    }
+
+    /// Some rows of arrays, which are along an axis.
+    pub(crate) fn rows(&self, axis: Axis, rows: Range<usize>) -> Self {
+        let lengths = self.lengths.as_ref();
+        Self {
+            values: self.values.part(axis, rows.clone()),
+            lengths: lengths.map(|lengths| lengths[rows].to_vec()),
+        }
     }
 
     pub(crate) fn feed(&self) -> Feed<'_> {

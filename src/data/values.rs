@@ -5,7 +5,8 @@ use crate::error::{Error, Result};
 use crate::gpu::Words;
 use crate::graph::Dtype;
 use crate::tensor::Tensor;
-use ndarray::{ArrayD, ArrayRef, Axis, Dimension};
+use ndarray::{ArrayD, ArrayRef, Axis, Dimension, Slice};
+use std::ops::Range;
 
 /// An array of floats, of class numbers, or a tensor that is on the device already.
 #[derive(Clone, Debug)]
@@ -90,6 +91,17 @@ impl Values {
             Self::F64(values) => Self::F64(values.select(axis, places)),
             Self::Classes(values) => Self::Classes(values.select(axis, places)),
             Self::Tensor(_) => unreachable!("data sets have arrays"),
+        }
+    }
+
+    /// Neighbouring places of an array's axis.
+    pub(super) fn part(&self, axis: Axis, places: Range<usize>) -> Self {
+        let places = Slice::from(places);
+        match self {
+            Self::F32(values) => Self::F32(values.slice_axis(axis, places).to_owned()),
+            Self::F64(values) => Self::F64(values.slice_axis(axis, places).to_owned()),
+            Self::Classes(values) => Self::Classes(values.slice_axis(axis, places).to_owned()),
+            Self::Tensor(_) => unreachable!("only arrays are cut"),
         }
     }
 

@@ -151,6 +151,14 @@ impl Graph {
         self.names.len()
     }
 
+    /// An input's name and shape.
+    pub(crate) fn input_ty(&self, slot: usize) -> (&str, &[usize]) {
+        let is_it = |node: &&Node| matches!(node.op, Op::Input(of) if of == slot);
+        let node = self.nodes.iter().find(is_it);
+        let shape = node.map_or(&[][..], |node| &node.outputs[0].shape);
+        (&self.names[slot], shape)
+    }
+
     /// An input's name.
     pub(crate) fn input_name(&self, slot: usize) -> &str {
         &self.names[slot]

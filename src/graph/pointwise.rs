@@ -6,14 +6,15 @@ use crate::expr::{Body, Tape};
 use std::borrow::Cow;
 
 /// The common shape of values that repeat along axes of size 1, aligned at their last axes as NumPy's and PyTorch's do.
-pub(crate) fn broadcast(shapes: &[&[usize]]) -> Result<Vec<usize>> {
+pub(crate) fn broadcast(name: &str, shapes: &[&[usize]]) -> Result<Vec<usize>> {
     let rank = shapes.iter().map(|shape| shape.len()).max().unwrap_or(0);
     let mut common = vec![1; rank];
-    for shape in shapes {
+    for (index, shape) in shapes.iter().enumerate() {
         for (size, own) in common.iter_mut().rev().zip(shape.iter().rev()) {
             if *size != *own && *size != 1 && *own != 1 {
                 let expected = format!("a shape that repeats to that of {:?}", shapes[0]);
-                return Err(Error::shape("value", shape, expected));
+                let value = format!("value {index} of {name}");
+                return Err(Error::shape(value, shape, expected));
             }
             *size = if *size == 1 { *own } else { *size };
         }
@@ -79,7 +80,8 @@ impl Graph {
         more: Vec<Argument>,
     ) -> Result<Vec<Var>> {
         let shapes: Vec<_> = of.iter().map(|var| self.shape(*var)).collect();
-        let shape = broadcast(&shapes)?;
+        let name = name.into();
+        let shape = broadcast(&name, &shapes)?;
         let mut arguments: Vec<_> = (shapes.iter().enumerate())
             .map(|(input, own)| Argument::input(input, follow(own, &shape)))
             .collect();

@@ -37,8 +37,8 @@ pub(crate) struct Request<'a> {
     pub(crate) fetches: Vec<Var>,
     /// The most steps of a recurrent layer whose values are kept for the backward pass.
     pub(crate) segment: Option<usize>,
-    /// Whether all that is fed at a run lies in one tensor, so that it is one write.
-    pub(crate) feed_together: bool,
+    /// Where all that is fed at a run is to lie in one tensor, so that it is one write, the most elements of it; where it has more, floats are apart.
+    pub(crate) feed_together: Option<usize>,
     /// Floats that are fed besides, for the caller's own operations.
     pub(crate) scalars: usize,
 }
@@ -179,8 +179,13 @@ impl<'a> Lowering<'a> {
             }
         }
         fed.sort_unstable();
-        let feed_together = self.request.feed_together;
         let is_index = |var: Var| graph.ty(var).dtype == Dtype::Index;
+        let aligned = |(_, var): &(usize, Var)| graph.ty(*var).len() + FED_ALIGNMENT;
+        let all = fed
+            .iter()
+            .map(aligned)
+            .fold(RNG_LEN + self.request.scalars, usize::saturating_add);
+        let feed_together = self.request.feed_together.is_some_and(|most| all <= most);
         let small = |var: Var| is_index(var) || feed_together;
         let (mut together, apart): (Vec<_>, Vec<_>) =
             fed.into_iter().partition(|(_, var)| small(*var));

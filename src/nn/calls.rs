@@ -8,7 +8,7 @@ use super::trace::Trace;
 use crate::device::Device;
 use crate::error::Result;
 use crate::graph::Var;
-use crate::lower::Request;
+use crate::lower::{Request, within_budget};
 use crate::profile::ExecutionPlan;
 use crate::tensor::Tensor;
 
@@ -36,14 +36,14 @@ impl Calls {
         &self,
         feeds: &[Feed<'_>],
         random: Option<Draw>,
-        record: impl FnOnce(&mut Trace, &[Signature]) -> Result<Vec<Var>>,
+        record: impl Fn(&mut Trace, &[Signature]) -> Result<Vec<Var>>,
         execute: Execute<R>,
     ) -> Result<(Vec<Tensor>, R)> {
         let key = (signatures(feeds), random.is_some());
-        let compile = |key: &Key| self.compile(key, record);
+        let compile = |key: &Key| self.compile(key, &record);
         self.compiled
             .with(&self.device, key, compile, |(compiled, shapes)| {
-                let zeros = |shape: &Vec<usize>| Tensor::zeros(&self.device, shape);
+                let zeros = |shape: &Vec<usize>| Tensor::named(&self.device, "the output", shape);
                 let outputs = shapes.iter().map(zeros).collect::<Result<Vec<_>>>()?;
                 let random = random.unwrap_or_default();
                 let places: Vec<_> = outputs.iter().map(|output| (output, 0)).collect();
@@ -56,9 +56,9 @@ impl Calls {
     pub(super) fn plan(
         &self,
         key: Key,
-        record: impl FnOnce(&mut Trace, &[Signature]) -> Result<Vec<Var>>,
+        record: impl Fn(&mut Trace, &[Signature]) -> Result<Vec<Var>>,
     ) -> Result<ExecutionPlan> {
-        let compile = |key: &Key| self.compile(key, record);
+        let compile = |key: &Key| self.compile(key, &record);
         self.compiled
             .with(&self.device, key, compile, |(compiled, _)| {
                 Ok(compiled.executable.plan())
@@ -68,12 +68,20 @@ impl Calls {
     fn compile(
         &self,
         (signatures, training): &Key,
-        record: impl FnOnce(&mut Trace, &[Signature]) -> Result<Vec<Var>>,
+        record: impl Fn(&mut Trace, &[Signature]) -> Result<Vec<Var>>,
     ) -> Result<(Compiled, Vec<Vec<usize>>)> {
         let mut trace = Trace::new(self.parameters.as_ref(), *training);
         let fetches = record(&mut trace, signatures)?;
         let shape = |var: &Var| trace.graph.shape(*var).to_vec();
         let shapes = fetches.iter().map(shape).collect();
+        let draft = |segment| self.draft(&trace, &fetches, segment);
+        let (device, graph) = (&self.device, &trace.graph);
+        let draft = within_budget(None, device, graph, draft, |draft| &draft.program)?;
+        Ok((draft.compile(&self.device, &trace)?, shapes))
+    }
+
+    /// Lowers what was traced. `segment`: the steps of a segment of a recurrence.
+    fn draft(&self, trace: &Trace, fetches: &[Var], segment: Option<usize>) -> Result<Draft> {
         let mut draft = Draft::default();
         let weights = self.parameters.as_ref().map_or(vec![], |parameters| {
             parameters.slices(draft.external("the weights", parameters.flat()))
@@ -81,11 +89,12 @@ impl Calls {
         let request = Request {
             parameters: &weights,
             weights: weights.len(),
-            fetches,
-            feed_together: self.device.is_gpu(),
+            fetches: fetches.to_vec(),
+            segment,
+            feed_together: self.device.fed_together(),
             ..Request::default()
         };
-        draft.lower(&trace, &request)?;
-        Ok((draft.compile(&self.device, &trace)?, shapes))
+        draft.lower(trace, &request)?;
+        Ok(draft)
     }
 }

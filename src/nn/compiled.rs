@@ -1,15 +1,16 @@
 //! Graphs compiled for a signature, fed and run: the one place that does so.
 
+use super::cache::Kept;
 use super::feed::{Feed, Source};
 use super::trace::{InputSlots, Trace};
 use crate::data::Values;
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::executable::{Executable, TensorCopy};
 use crate::lower::{FED_ALIGNMENT, Lowered, Request, lower};
 use crate::philox::rng_words;
 use crate::program::{Program, Slice};
-use crate::tensor::Tensor;
+use crate::tensor::{TENSOR_LIMIT, Tensor};
 use ndarray::Array1;
 use std::borrow::Cow;
 
@@ -38,12 +39,51 @@ impl Draft {
 
     /// Compiles what was lowered of a trace.
     pub(crate) fn compile(self, device: &Device, trace: &Trace) -> Result<Compiled> {
+        let executable = Executable::new(device, self.program, &self.externals);
         Ok(Compiled {
-            executable: Executable::new(device, self.program, &self.externals)?,
+            executable: executable.map_err(|error| of_inputs(error, trace))?,
             lowered: self.lowered,
             inputs: trace.inputs.clone(),
             counts: trace.counts.clone(),
         })
+    }
+}
+
+/// The limits of a tensor's size.
+const SIZES: [&str; 3] = [
+    "max_storage_buffer_binding_size",
+    "max_buffer_size",
+    TENSOR_LIMIT,
+];
+
+/// An error of memory that names the inputs, by which a caller knows the values in between that are too large.
+fn of_inputs(error: Error, trace: &Trace) -> Error {
+    let inputs = trace.inputs.iter().map(|input| {
+        let (name, shape) = trace.graph.input_ty(input.values);
+        format!("{name} {shape:?}")
+    });
+    let inputs: Vec<_> = inputs.collect();
+    let named = || {
+        let inputs = inputs.join(", ");
+        format!("{inputs} (fewer rows or steps at once need less)")
+    };
+    match error {
+        Error::Limit {
+            needed,
+            limit,
+            available,
+            ..
+        } if SIZES.contains(&limit) && !inputs.is_empty() => Error::Limit {
+            what: named(),
+            needed,
+            limit,
+            available,
+        },
+        Error::OutOfMemory { reason, .. } if !inputs.is_empty() => Error::OutOfMemory {
+            what: named(),
+            reason,
+        },
+        error => error,
     }
 }
 
@@ -71,6 +111,12 @@ where
     Values: From<Array1<T>>,
 {
     (place, Cow::Owned(Array1::from(numbers).into()))
+}
+
+impl Kept for Compiled {
+    fn bytes(&self) -> usize {
+        self.executable.own_bytes()
+    }
 }
 
 impl Compiled {

@@ -12,6 +12,7 @@ mod layer;
 mod layers;
 mod model;
 mod parameters;
+mod predict;
 mod recurrent;
 mod rows;
 mod scope;
@@ -20,7 +21,7 @@ mod sites;
 mod space;
 mod trace;
 
-pub(crate) use cache::ShapeCache;
+pub(crate) use cache::{Kept, ShapeCache};
 pub(crate) use compiled::{Compiled, Draft, Draw, Execute};
 pub(crate) use feed::{Feed, Signature, signatures};
 pub use function::Function;

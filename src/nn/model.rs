@@ -8,8 +8,7 @@ use super::input_spec::InputSpec;
 use super::layer::{Inputs, Layer, Network};
 use super::parameters::Parameters;
 use super::trace::Trace;
-use crate::Real;
-use crate::data::{Sequence, Values};
+use crate::data::Sequence;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::executable::Executable;
@@ -18,7 +17,6 @@ use crate::profile::ExecutionPlan;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::profile::Profile;
 use crate::tensor::Tensor;
-use ndarray::{ArrayD, ArrayRef, Ix3};
 
 /// Layers with weights on a device: from named inputs to one output.
 ///
@@ -58,7 +56,7 @@ use ndarray::{ArrayD, ArrayRef, Ix3};
 #[derive(Debug)]
 pub struct Model {
     network: Box<dyn Network>,
-    inputs: Vec<InputSpec>,
+    pub(super) inputs: Vec<InputSpec>,
     parameters: Parameters,
     calls: Calls,
 }
@@ -171,33 +169,6 @@ impl Model {
         Ok(self.run_on(x.into(), Executable::profile_with)?.1)
     }
 
-    /// Runs the model on an array and reads the result. Errors as [`Model::forward`].
-    pub async fn predict_async<F: Real>(&self, x: &ArrayRef<F, Ix3>) -> Result<ArrayD<F>>
-    where
-        Values: for<'a> From<&'a ArrayRef<F, Ix3>>,
-    {
-        self.predict_all_async(&[Sequence::new(x)]).await
-    }
-
-    /// Runs the model on sequences of different lengths and reads the result. x: `[T, B, F]`; lengths: `[B]`, as
-    /// [`Input::with_lengths`] takes them. Errors as [`Model::forward`].
-    pub async fn predict_ragged_async<F: Real>(
-        &self,
-        x: &ArrayRef<F, Ix3>,
-        lengths: &[usize],
-    ) -> Result<ArrayD<F>>
-    where
-        Values: for<'a> From<&'a ArrayRef<F, Ix3>>,
-    {
-        let x = Sequence::new(x).with_lengths(lengths.to_vec());
-        self.predict_all_async(&[x]).await
-    }
-
-    /// Runs the model on all its inputs and reads the result. Errors as [`Model::forward`].
-    pub async fn predict_all_async<F: Real>(&self, inputs: &[Sequence]) -> Result<ArrayD<F>> {
-        self.forward_all(inputs)?.to_array_async().await
-    }
-
     fn run_on<R>(&self, input: Input<'_>, execute: Execute<R>) -> Result<(Tensor, R)> {
         let name = self.inputs.first().map_or("x", InputSpec::name);
         input.x.check_device(name, self.device())?;
@@ -234,33 +205,4 @@ fn check_count(inputs: usize, expected: usize) -> Result<()> {
     }
     let expected = format!("{expected} of them");
     Err(Error::argument("inputs", inputs, expected))
-}
-
-/// Blocking twins.
-#[cfg(not(target_arch = "wasm32"))]
-impl Model {
-    /// Blocking [`Model::predict_async`], with its errors.
-    pub fn predict<F: Real>(&self, x: &ArrayRef<F, Ix3>) -> Result<ArrayD<F>>
-    where
-        Values: for<'a> From<&'a ArrayRef<F, Ix3>>,
-    {
-        pollster::block_on(self.predict_async(x))
-    }
-
-    /// Blocking [`Model::predict_ragged_async`], with its errors.
-    pub fn predict_ragged<F: Real>(
-        &self,
-        x: &ArrayRef<F, Ix3>,
-        lengths: &[usize],
-    ) -> Result<ArrayD<F>>
-    where
-        Values: for<'a> From<&'a ArrayRef<F, Ix3>>,
-    {
-        pollster::block_on(self.predict_ragged_async(x, lengths))
-    }
-
-    /// Blocking [`Model::predict_all_async`], with its errors.
-    pub fn predict_all<F: Real>(&self, inputs: &[Sequence]) -> Result<ArrayD<F>> {
-        pollster::block_on(self.predict_all_async(inputs))
-    }
 }

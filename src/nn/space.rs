@@ -119,7 +119,7 @@ impl<'t> Space<'t> {
 
     /// The expression at every element.
     pub(crate) fn map(self, s: &mut Scope<'_>, name: &'static str, of: Expr<'t>) -> Var {
-        self.push(s, name, 0, (&[of], &[]))
+        self.push(s, name, 0, (&[of], &[]))[0]
     }
 
     /// The expression of every row, which the last `folded` axes form.
@@ -130,7 +130,18 @@ impl<'t> Space<'t> {
         folded: usize,
         of: Expr<'t>,
     ) -> Var {
-        self.push(s, name, folded, (&[], &[of]))
+        self.folds(s, name, folded, &[of])[0]
+    }
+
+    /// Several expressions of every row.
+    pub(crate) fn folds(
+        self,
+        s: &mut Scope<'_>,
+        name: &'static str,
+        folded: usize,
+        of: &[Expr<'t>],
+    ) -> Vec<Var> {
+        self.push(s, name, folded, (&[], of))
     }
 
     fn push(
@@ -139,7 +150,7 @@ impl<'t> Space<'t> {
         name: &'static str,
         folded: usize,
         (elements, results): (&[Expr<'t>], &[Expr<'t>]),
-    ) -> Var {
+    ) -> Vec<Var> {
         let op = PointwiseOp {
             name: Cow::Borrowed(name),
             shape: self.shape,
@@ -147,7 +158,7 @@ impl<'t> Space<'t> {
             arguments: self.arguments,
             body: Arc::new(self.tape.finish(elements, results)),
         };
-        s.graph().pointwise(op, self.inputs, self.lengths)[0]
+        s.graph().pointwise(op, self.inputs, self.lengths)
     }
 }
 

@@ -3,17 +3,15 @@
 use super::callback::{Callback, Flow};
 use super::metric::Metric;
 use super::schedule::{Constant, Place, Schedule};
-use super::trainer::Trainer;
+use super::trainer::{Snapshot, Trainer};
 use crate::data::Dataset;
-use crate::error::{Result, check_positive, require};
-use crate::executable::copy_whole;
-use crate::tensor::Tensor;
+use crate::error::{Error, Result, check_positive, require};
 use rand::{SeedableRng, rngs::ChaCha8Rng, seq::SliceRandom};
 
 /// A training over epochs, put together and then [run](Fit::run): `trainer.fit(&data).epochs(10).run()?`. Errors wait until then.
 #[must_use]
 pub struct Fit<'a> {
-    trainer: &'a mut Trainer,
+    trainer: Lent<'a>,
     train: &'a dyn Dataset,
     validation: Option<&'a dyn Dataset>,
     epochs: usize,
@@ -23,6 +21,52 @@ pub struct Fit<'a> {
     schedule: Box<dyn Schedule>,
     metrics: Vec<Box<dyn Metric>>,
     callbacks: Vec<Box<dyn Callback + 'a>>,
+}
+
+/// A trainer whose learning rate is what it was once it is given back, however that comes about.
+struct Lent<'a> {
+    trainer: &'a mut Trainer,
+    rate: f64,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.trainer.put_back_rate(self.rate);
+    }
+}
+
+/// A training as it was after its last good epoch, and after its best.
+struct Kept {
+    last: Snapshot,
+    best: Option<Snapshot>,
+    /// Says whether the best is the last.
+    last_is_best: bool,
+}
+
+impl Kept {
+    fn new(trainer: &Trainer, with_best: bool) -> Result<Self> {
+        let snapshot = || Snapshot::new(trainer);
+        Ok(Self {
+            last: snapshot()?,
+            best: with_best.then(snapshot).transpose()?,
+            last_is_best: false,
+        })
+    }
+
+    fn take(&mut self, trainer: &Trainer, is_best: bool) -> Result<()> {
+        self.last_is_best = is_best;
+        match &mut self.best {
+            Some(best) if is_best => best.take(trainer),
+            _ => self.last.take(trainer),
+        }
+    }
+
+    fn restore_last(&self, trainer: &mut Trainer) -> Result<()> {
+        match &self.best {
+            Some(best) if self.last_is_best => best.restore(trainer),
+            _ => self.last.restore(trainer),
+        }
+    }
 }
 
 /// What an epoch gave.
@@ -45,8 +89,8 @@ pub struct Epoch {
 pub struct History {
     /// In order.
     pub epochs: Vec<Epoch>,
-    /// The number of the epoch with the lowest validation loss, whose weights the model has now. `None` without validation data,
-    /// or where no loss was a number; then the weights are the last.
+    /// The number of the epoch with the lowest validation loss, whose weights the model has now, the optimizer its states and the trainer its
+    /// number of steps. `None` without validation data; then they are the last.
     pub best: Option<usize>,
 }
 
@@ -54,7 +98,10 @@ impl Trainer {
     /// Starts to put a training over epochs together: one epoch, batches of 32, each epoch over all examples in a new random order.
     pub fn fit<'a>(&'a mut self, train: &'a dyn Dataset) -> Fit<'a> {
         Fit {
-            trainer: self,
+            trainer: Lent {
+                rate: self.learning_rate(),
+                trainer: self,
+            },
             train,
             validation: None,
             epochs: 1,
@@ -123,36 +170,26 @@ impl<'a> Fit<'a> {
         Ok(())
     }
 
-    /// Trains. The learning rate is then what it was before.
+    /// Trains. The learning rate is then what it was before, also after an error, a panic, or where the future is dropped.
     ///
     /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite) where a loss, the norm of the gradients, a weight or an optimizer's state is infinite or NaN: after
+    /// the epoch in which that comes about, with the number of the first step. Weights, optimizer states and number of steps are then those after the last
+    /// epoch before.
     /// [`Error::Argument`](crate::Error::Argument) for no examples, a batch size or a number of epochs of 0; as
     /// [`Trainer::step`]; those of callbacks.
     pub async fn run_async(mut self) -> Result<History> {
         self.check()?;
-        let rate = self.trainer.learning_rate();
-        let outcome = self.all_epochs(rate).await;
-        self.trainer.set_learning_rate(rate)?;
-        outcome
-    }
-
-    async fn all_epochs(&mut self, rate: f64) -> Result<History> {
+        let rate = self.trainer.rate;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let mut order: Vec<usize> = (0..self.train.len()).collect();
-        let weights = self.trainer.model().parameters().flat().clone();
-        let best_weights = match self.validation {
-            Some(_) => {
-                let device = self.trainer.model().device();
-                Some(Tensor::named(device, "the best weights", weights.shape())?)
-            }
-            None => None,
-        };
+        let mut kept = Kept::new(self.trainer.trainer, self.validation.is_some())?;
         let mut best_loss = f64::INFINITY;
         let mut history = History::default();
         let steps_of_epoch = order.len().div_ceil(self.batch_size) as u64;
         let mut step = 0;
         // What steps before this call left is not part of the first epoch.
-        self.trainer.reset_loss()?;
+        self.trainer.trainer.reset_loss()?;
         for number in 1..=self.epochs {
             order.shuffle(&mut rng);
             for examples in order.chunks(self.batch_size) {
@@ -162,22 +199,29 @@ impl<'a> Fit<'a> {
                     epoch: number - 1,
                     epochs: self.epochs,
                 };
-                self.trainer
-                    .set_learning_rate(self.schedule.rate(rate, place))?;
-                self.trainer.step(&self.train.batch(examples))?;
+                let trainer = &mut *self.trainer.trainer;
+                trainer.set_learning_rate(self.schedule.rate(rate, place))?;
+                trainer.step(&self.train.batch(examples))?;
                 step += 1;
             }
-            let epoch = self.measure(number).await?;
-            if let (Some(validation), Some(best_weights)) = (epoch.validation, &best_weights)
-                && validation < best_loss
-            {
-                best_loss = validation;
+            let epoch = match self.measure(number, steps_of_epoch).await {
+                Err(error @ Error::NonFinite { .. }) => {
+                    kept.restore_last(self.trainer.trainer)?;
+                    return Err(error);
+                }
+                outcome => outcome?,
+            };
+            let is_best = epoch.validation.is_some_and(|loss| loss < best_loss);
+            if is_best {
+                best_loss = epoch.validation.unwrap_or(best_loss);
                 history.best = Some(number);
-                copy_whole(&weights, best_weights)?;
+            }
+            if is_best || number < self.epochs {
+                kept.take(self.trainer.trainer, is_best)?;
             }
             let mut flow = Flow::Continue;
             for callback in &mut self.callbacks {
-                if callback.epoch(&epoch, self.trainer)? == Flow::Stop {
+                if callback.epoch(&epoch, self.trainer.trainer)? == Flow::Stop {
                     flow = Flow::Stop;
                 }
             }
@@ -187,27 +231,36 @@ impl<'a> Fit<'a> {
                 break;
             }
         }
-        if let (Some(_), Some(best_weights)) = (history.best, &best_weights) {
-            copy_whole(best_weights, &weights)?;
+        if let (Some(_), Some(best)) = (history.best, &kept.best) {
+            best.restore(self.trainer.trainer)?;
         }
         Ok(history)
     }
 
-    /// What an epoch gave.
-    async fn measure(&mut self, number: usize) -> Result<Epoch> {
-        let loss = self.trainer.take_loss_async().await?;
+    /// What an epoch of so many steps gave, where it left nothing that is not finite.
+    async fn measure(&mut self, number: usize, steps: u64) -> Result<Epoch> {
+        let trainer = &mut *self.trainer.trainer;
+        trainer.look_for_nonfinite()?;
+        let taken = trainer.take_async().await?;
+        let broken = (taken.is_broken).then_some(("a weight or an optimizer's state", steps - 1));
+        if let Some((what, before)) = taken.nonfinite.or(broken) {
+            return Err(Error::nonfinite(what, before + 1, Some(number)));
+        }
         let mut values = vec![];
         if let Some(data) = self.validation {
             let metrics: Vec<_> = self.metrics.iter().map(|metric| &**metric).collect();
-            values = self
-                .trainer
+            values = trainer
                 .measure_async(data, self.batch_size, &metrics)
                 .await?;
+            if !values[0].is_finite() {
+                let what = "the validation loss";
+                return Err(Error::nonfinite(what, steps, Some(number)));
+            }
         }
         let names = self.metrics.iter().map(|metric| metric.name().to_owned());
         Ok(Epoch {
             number,
-            loss,
+            loss: taken.loss,
             validation: values.first().copied(),
             metrics: names.zip(values.iter().skip(1).copied()).collect(),
             sequences: self.train.len(),

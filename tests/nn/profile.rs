@@ -66,7 +66,7 @@ fn a_plan_is_what_a_step_does() {
             false => ("x", width * 5 * 3 * 4),
         };
         assert_eq!(of(fed.0), (fed.1, Owner::Executable));
-        assert_eq!(of("the gradient norm"), (width * 2, Owner::Shared));
+        assert_eq!(of("the gradient norm"), (width * 3, Owner::Shared));
         assert!(plan.own_memory() < plan.memory());
         let operations: Vec<_> = plan.kernels.iter().map(|kernel| kernel.operation).collect();
         assert!(operations.is_sorted());

@@ -126,7 +126,7 @@ impl<C: Cell> RecurrentModel<C> {
         Ok(Self { config, stack })
     }
 
-    /// Holds the memory that a call of [`vjp`](Self::vjp) works in to this many bytes, as
+    /// Holds the memory that a call of [`forward`](Self::forward) or [`vjp`](Self::vjp) works in to this many bytes, as
     /// [`TrainerBuilder::memory_budget`](crate::train::TrainerBuilder::memory_budget) does for a training step; `None` for no
     /// bound. Default: none.
     pub fn memory_budget(mut self, bytes: impl Into<Option<usize>>) -> Self {

@@ -79,7 +79,7 @@ impl StackModel {
         state: Option<&State>,
     ) -> Result<(Tensor, State)> {
         let call = self.call(input, state)?;
-        let y = self.zeros(&self.y_shape(input.x.shape()))?;
+        let y = self.zeros("y", &self.y_shape(input.x.shape()))?;
         let last = self.new_state(call.batch)?;
         let feeds = self.feeds(input, [state, None], None, call.batch);
         let mut outputs = vec![(&y, 0)];
@@ -104,9 +104,9 @@ impl StackModel {
         let state_shape = |state| self.stack.options.state_shape(state, call.batch);
         self.check_state("d_state", d_state, state_shape)?;
         let result = Vjp {
-            y: self.zeros(d_y.shape())?,
+            y: self.zeros("y", d_y.shape())?,
             state: self.new_state(call.batch)?,
-            d_x: self.zeros(x.shape())?,
+            d_x: self.zeros("d_x", x.shape())?,
             d_state: self.new_state(call.batch)?,
             d_weights: self.parameters.like()?,
         };
@@ -120,13 +120,13 @@ impl StackModel {
         Ok(result)
     }
 
-    fn zeros(&self, shape: &[usize]) -> Result<Tensor> {
-        Tensor::zeros(&self.device, shape)
+    fn zeros(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        Tensor::named(&self.device, name, shape)
     }
 
     fn new_state(&self, batch: usize) -> Result<State> {
         let parts = (0..self.stack.cell.states())
-            .map(|state| self.zeros(&self.stack.options.state_shape(state, batch)))
+            .map(|state| self.zeros("the states", &self.stack.options.state_shape(state, batch)))
             .collect::<Result<_>>()?;
         Ok(State { parts })
     }
@@ -180,11 +180,9 @@ impl StackModel {
     pub(super) fn compile(&self, call: Call) -> Result<Compiled> {
         let mut trace = Trace::new(Some(&self.parameters), call.random);
         let (fetches, gradients) = self.trace(&mut trace, call)?;
-        let budget = self.memory_budget.filter(|_| call.gradient);
+        let (budget, graph) = (self.memory_budget, &trace.graph);
         let draft = |segment| self.draft(&trace, &fetches, &gradients, segment);
-        let draft = within_budget(budget, &self.device, call.steps, draft, |draft| {
-            &draft.program
-        })?;
+        let draft = within_budget(budget, &self.device, graph, draft, |draft| &draft.program)?;
         draft.compile(&self.device, &trace)
     }
 

@@ -1,8 +1,8 @@
 //! How a trainer is put together.
 
-use super::Trainer;
 use super::sum::DeviceSum;
 use super::update::{Group, assign};
+use super::{Trainer, Watch};
 use crate::error::{Result, require};
 use crate::nn::{Model, ShapeCache};
 use crate::tensor::Tensor;
@@ -17,6 +17,7 @@ pub struct TrainerBuilder {
     loss: Box<dyn Loss>,
     groups: Vec<Group>,
     clip_norm: Option<f64>,
+    error_if_nonfinite: bool,
     memory_budget: Option<usize>,
     seed: u64,
 }
@@ -28,6 +29,7 @@ impl TrainerBuilder {
             loss: Box::new(Mse::mean()),
             groups: vec![Group::new("", Some(optimizer))],
             clip_norm: None,
+            error_if_nonfinite: false,
             memory_budget: None,
             seed: 0,
         }
@@ -55,8 +57,20 @@ impl TrainerBuilder {
 
     /// Scales all gradients down so that their global norm is at most `max_norm` (PyTorch's `clip_grad_norm_`). Default: no
     /// clipping.
+    ///
+    /// The norm is right wherever it is a number of the device's precision, however large or small the gradients are. Where it is none (a gradient is
+    /// infinite or NaN, or the norm is past the largest number), all weights become NaN, on every device, and
+    /// [`Trainer::gradient_norm`] says so; unless [`TrainerBuilder::error_if_nonfinite`] is set. A [`Fit`](crate::train::Fit) ends with an error.
     pub fn clip_norm(mut self, max_norm: f64) -> Self {
         self.clip_norm = Some(max_norm);
+        self
+    }
+
+    /// Lets a step whose gradient norm is not finite leave weights and optimizer states as they are, and makes it an error (PyTorch's
+    /// `error_if_nonfinite`): [`Error::NonFinite`](crate::Error::NonFinite), which names the step, of the next [`Trainer::take_loss`] or
+    /// [`Trainer::gradient_norm`], as a step does not wait. Wants [`TrainerBuilder::clip_norm`]. Default: not.
+    pub fn error_if_nonfinite(mut self, error: bool) -> Self {
+        self.error_if_nonfinite = error;
         self
     }
 
@@ -96,6 +110,9 @@ impl TrainerBuilder {
             let fits = norm.is_finite() && norm > 0.0;
             require("max_norm", norm, fits, "a finite number above 0")?;
         }
+        let has_norm = self.clip_norm.is_some() || !self.error_if_nonfinite;
+        let expected = "unset without clip_norm, which computes the norm";
+        require("error_if_nonfinite", "set", has_norm, expected)?;
         assign(&mut groups, model.parameters())?;
         let device = model.device();
         let weights = model.parameters().flat().shape().to_vec();
@@ -106,18 +123,21 @@ impl TrainerBuilder {
             learning_rate: groups[0].optimizer().learning_rate(),
             groups,
             clip_norm: self.clip_norm,
+            error_if_nonfinite: self.error_if_nonfinite,
             memory_budget: self.memory_budget,
             gradients: Tensor::named(device, "the gradients", &weights)?,
             states: (0..states).map(state).collect::<Result<_>>()?,
-            clip: Tensor::named(device, "the gradient norm", &[2])?,
+            clip: Tensor::named(device, "the gradient norm", &[3])?,
             steps: 0,
             seed: self.seed,
-            training_loss: DeviceSum::new(device, 1)?,
+            training_loss: DeviceSum::new(device, 1, Watch::COUNT)?,
+            taken_at: 0,
             training: ShapeCache::default(),
             measured: vec![],
-            evaluation_sums: DeviceSum::new(device, 1)?,
+            evaluation_sums: DeviceSum::new(device, 1, 0)?,
             evaluation: ShapeCache::default(),
             update: None,
+            look: None,
             model,
         })
     }

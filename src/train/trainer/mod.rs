@@ -3,21 +3,25 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod blocking;
 mod builder;
+mod clip;
 mod program;
+mod snapshot;
 mod sum;
 mod update;
 
 pub use builder::TrainerBuilder;
+pub(super) use snapshot::Snapshot;
 
 use self::program::StepProgram;
 use self::sum::DeviceSum;
 use self::update::Group;
-use super::loss::Loss;
+use super::loss::{Loss, Reduction};
 use super::metric::Metric;
 use super::optimizer::{Optimizer, check_rate};
+use super::reduce::steps_before;
 use crate::Real;
 use crate::data::{Batch, Dataset, Sequence};
-use crate::error::{Result, check_positive};
+use crate::error::{Error, Result, check_positive, require};
 use crate::executable::Executable;
 use crate::nn::{Compiled, Draw, Execute, Feed, Model, ShapeCache, Signature, signatures};
 use crate::profile::ExecutionPlan;
@@ -54,13 +58,17 @@ pub struct Trainer {
     groups: Vec<Group>,
     learning_rate: f64,
     clip_norm: Option<f64>,
+    error_if_nonfinite: bool,
     memory_budget: Option<usize>,
     gradients: Tensor,
     states: Vec<Tensor>,
     clip: Tensor,
     steps: u64,
     seed: u64,
+    /// The sum of losses; behind it the numbers of [`Watch`].
     training_loss: DeviceSum,
+    /// The steps done when it was last taken.
+    taken_at: u64,
     training: ShapeCache<Vec<Signature>, StepProgram>,
     /// What evaluations measure besides the loss, and their sums.
     measured: Vec<String>,
@@ -68,6 +76,36 @@ pub struct Trainer {
     evaluation: ShapeCache<Vec<Signature>, StepProgram>,
     /// The optimizer's step alone, for gradients of the caller's own.
     update: Option<Compiled>,
+    /// What looks for weights and optimizer states that are not finite.
+    look: Option<Executable>,
+}
+
+/// What errors call the global norm of the gradients.
+const NORM: &str = "the gradient norm";
+
+/// What the training's losses have been since they were last taken.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) loss: f64,
+    /// What was not finite first, and how many steps were before that.
+    pub(super) nonfinite: Option<(&'static str, u64)>,
+    /// Whether [`Trainer::look_for_nonfinite`] found something.
+    pub(super) is_broken: bool,
+}
+
+/// The numbers behind the sum of the training's losses.
+#[derive(Clone, Copy, Debug)]
+enum Watch {
+    /// Steps before the first loss that was not finite.
+    Losses,
+    /// Steps before the first gradient norm that was not finite.
+    Norms,
+    /// Weights and optimizer states that are not finite.
+    Broken,
+}
+
+impl Watch {
+    const COUNT: usize = 3;
 }
 
 impl Trainer {
@@ -95,7 +133,7 @@ impl Trainer {
         self.groups[0].optimizer()
     }
 
-    /// The number of training steps done.
+    /// The number of training steps that the weights and the optimizer's states have had.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -113,6 +151,11 @@ impl Trainer {
         check_rate("learning_rate", learning_rate)?;
         self.learning_rate = learning_rate;
         Ok(())
+    }
+
+    /// Makes the learning rate what it was before.
+    pub(super) fn put_back_rate(&mut self, learning_rate: f64) {
+        self.learning_rate = learning_rate;
     }
 
     /// The bytes that a training step with such a batch works in, see [`TrainerBuilder::memory_budget`].
@@ -150,21 +193,22 @@ impl Trainer {
     fn step_with<R>(&mut self, batch: &Batch, execute: Execute<R>) -> Result<R> {
         let (random, scalars) = ((self.seed, self.steps), self.scalars());
         let compile = |feeds: &[Feed<'_>]| self.compile_step(feeds);
-        let result = self.run_on(&self.training, batch, compile, (random, &scalars), execute)?;
+        let (result, _) =
+            self.run_on(&self.training, batch, compile, (random, &scalars), execute)?;
         self.steps += 1;
-        self.training_loss.examples += batch.examples();
+        self.training_loss.counts[0] += batch.examples() as u64;
         Ok(result)
     }
 
-    /// Runs the program for a batch's signature, or what is compiled for it.
+    /// Runs the program for a batch's signature, or what is compiled for it. Gives the elements of what it measures, too.
     fn run_on<R>(
         &self,
         programs: &ShapeCache<Vec<Signature>, StepProgram>,
         batch: &Batch,
-        compile: impl FnOnce(&[Feed<'_>]) -> Result<StepProgram>,
+        compile: impl Fn(&[Feed<'_>]) -> Result<StepProgram>,
         (random, scalars): (Draw, &[f64]),
         execute: Execute<R>,
-    ) -> Result<R> {
+    ) -> Result<(R, Vec<u64>)> {
         let feeds = self.feeds(batch)?;
         let (device, key) = (self.model.device(), signatures(&feeds));
         programs.with(
@@ -173,7 +217,10 @@ impl Trainer {
             |_| compile(&feeds),
             |program| {
                 program.check(batch)?;
-                program.compiled.run(&feeds, random, scalars, &[], execute)
+                let result = program
+                    .compiled
+                    .run(&feeds, random, scalars, &[], execute)?;
+                Ok((result, program.elements(batch)))
             },
         )
     }
@@ -209,18 +256,48 @@ impl Trainer {
     /// Waits for them.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) where there was no step; [`Error::DeviceLost`](crate::Error::DeviceLost).
+    /// [`Error::Argument`](crate::Error::Argument) where there was no step; [`Error::NonFinite`](crate::Error::NonFinite) as
+    /// [`TrainerBuilder::error_if_nonfinite`] says; [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub async fn take_loss_async(&mut self) -> Result<f64> {
-        let examples = self.training_loss.examples;
-        check_positive("steps since the last take_loss", examples)?;
-        Ok(self.training_loss.take().await?[0])
+        let done = self.training_loss.counts[0] > 0;
+        require("steps since the last take_loss", 0, done, "at least 1")?;
+        let before = self.taken_at;
+        let taken = self.take_async().await?;
+        match taken.nonfinite {
+            Some((what @ NORM, steps)) if self.error_if_nonfinite => {
+                Err(Error::nonfinite(what, before + steps + 1, None))
+            }
+            _ => Ok(taken.loss),
+        }
+    }
+
+    /// What the losses have been since they were last taken.
+    pub(super) async fn take_async(&mut self) -> Result<Taken> {
+        let examples = self.training_loss.counts[0] as f64;
+        let (sums, watched) = self.training_loss.take().await?;
+        self.taken_at = self.steps;
+        let before = |of: Watch| steps_before(watched[of as usize]);
+        let losses = before(Watch::Losses).map(|steps| ("the loss", steps));
+        let norms = before(Watch::Norms).map(|steps| (NORM, steps));
+        // Of one step the loss comes first.
+        let first = losses
+            .into_iter()
+            .chain(norms)
+            .min_by_key(|(_, steps)| *steps);
+        Ok(Taken {
+            loss: sums[0] / examples,
+            nonfinite: first,
+            is_broken: watched[Watch::Broken as usize] > 0.0,
+        })
     }
 
     pub(super) fn reset_loss(&mut self) -> Result<()> {
+        self.taken_at = self.steps;
         self.training_loss.reset()
     }
 
-    /// The mean loss over a data set, in batches of `batch_size`. The weights stay as they are.
+    /// The loss of a whole data set, in batches of `batch_size`, which does not matter for the result: a mean is the sum over all elements within
+    /// their sequences' lengths by their number. The weights stay as they are.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for an empty data set or a batch size of 0; as [`Trainer::step`].
@@ -228,7 +305,7 @@ impl Trainer {
         Ok(self.measure_async(data, batch_size, &[]).await?[0])
     }
 
-    /// The mean loss over a data set, then the value of each metric. Errors as [`Trainer::evaluate_async`].
+    /// The loss of a data set, then the value of each metric. Errors as [`Trainer::evaluate_async`].
     pub async fn measure_async(
         &mut self,
         data: &dyn Dataset,
@@ -239,7 +316,8 @@ impl Trainer {
         check_positive("examples", data.len())?;
         let measured: Vec<_> = metrics.iter().map(|metric| format!("{metric:?}")).collect();
         if self.measured != measured {
-            self.evaluation_sums = DeviceSum::new(self.model.device(), 1 + metrics.len())?;
+            let device = self.model.device();
+            self.evaluation_sums = DeviceSum::new(device, 1 + metrics.len(), 0)?;
             self.evaluation = ShapeCache::default();
             self.measured = measured;
         }
@@ -249,10 +327,19 @@ impl Trainer {
             let batch = data.batch(numbers);
             let compile = |feeds: &[Feed<'_>]| self.compile_evaluation(feeds, metrics);
             let (programs, run) = (&self.evaluation, Executable::run_with);
-            self.run_on(programs, &batch, compile, ((0, 0), &[]), run)?;
-            self.evaluation_sums.examples += batch.examples();
+            let (_, elements) = self.run_on(programs, &batch, compile, ((0, 0), &[]), run)?;
+            let counts = self.evaluation_sums.counts.iter_mut().zip(elements);
+            counts.for_each(|(count, more)| *count += more);
         }
-        let mut values = self.evaluation_sums.take().await?;
+        let counts = self.evaluation_sums.counts.clone();
+        let (mut values, _) = self.evaluation_sums.take().await?;
+        let mean = |(value, count): (&mut f64, &u64)| *value /= (*count).max(1) as f64;
+        // The sum of a loss stays one.
+        let sums = usize::from(self.loss.reduction() == Reduction::Sum);
+        values[sums..]
+            .iter_mut()
+            .zip(&counts[sums..])
+            .for_each(mean);
         for (value, metric) in values[1..].iter_mut().zip(metrics) {
             *value = metric.value(*value);
         }
@@ -270,11 +357,16 @@ impl Trainer {
     /// The global norm of the last step's gradients, before clipping. `None` without clipping, where it is not computed.
     ///
     /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite) as [`TrainerBuilder::error_if_nonfinite`] says;
     /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub async fn gradient_norm_async(&self) -> Result<Option<f64>> {
-        match self.clip_norm {
-            Some(_) => Ok(Some(self.clip.read_slice::<f64>(0, 1).await?[0])),
-            None => Ok(None),
+        if self.clip_norm.is_none() {
+            return Ok(None);
+        }
+        let norm = self.clip.read_slice::<f64>(0, 1).await?[0];
+        match self.error_if_nonfinite && !norm.is_finite() {
+            true => Err(Error::nonfinite(NORM, self.steps, None)),
+            false => Ok(Some(norm)),
         }
     }
 

@@ -1,15 +1,20 @@
 //! The programs of training steps and evaluations: traced and compiled for a batch's signature.
 
-use super::Trainer;
+use super::sum::numbers;
+use super::{Trainer, Watch};
 use crate::data::Batch;
 use crate::error::{Result, check_shape, require};
 use crate::graph::{Dtype, Type, Var};
 use crate::lower::{Request, bytes_of, within_budget};
-use crate::nn::{Compiled, Draft, Feed, Signature, Trace, signatures};
+use crate::nn::{Compiled, Draft, Feed, Kept, Signature, Trace, signatures};
 use crate::program::product;
 use crate::train::loss::Reduction;
 use crate::train::metric::Metric;
-use crate::train::reduce::{Elements, masked};
+use crate::train::reduce::{Count, Elements, SUM_LEN, masked};
+use std::ops::Range;
+
+/// The numbers of the sum of losses, with the count of steps behind it.
+const LOSS_LEN: usize = SUM_LEN + Watch::Losses as usize + 1;
 
 /// A program for one signature, and what each batch is checked for.
 #[derive(Debug)]
@@ -19,6 +24,14 @@ pub(super) struct StepProgram {
     classes: Option<usize>,
     /// The input whose lengths the output has, past which targets are not looked at.
     lengths_of: Option<usize>,
+    /// How many elements a batch has of each thing that is measured.
+    counts: Vec<Count>,
+}
+
+impl Kept for StepProgram {
+    fn bytes(&self) -> usize {
+        self.compiled.bytes()
+    }
 }
 
 impl StepProgram {
@@ -28,10 +41,7 @@ impl StepProgram {
             return Ok(());
         };
         let shape = batch.target.shape();
-        let lengths = self
-            .lengths_of
-            .and_then(|input| batch.inputs[input].lengths.as_deref());
-        let lengths = lengths.filter(|_| shape.len() >= 2);
+        let lengths = self.lengths(batch).filter(|_| shape.len() >= 2);
         let counts = |index: usize| match lengths {
             Some(lengths) => {
                 let of_step = product(&shape[2..]);
@@ -42,6 +52,20 @@ impl StepProgram {
         };
         batch.target.check_classes("target", classes, counts)
     }
+
+    /// The lengths that the output has.
+    fn lengths<'a>(&self, batch: &'a Batch) -> Option<&'a [usize]> {
+        let input = self.lengths_of?;
+        batch.inputs[input].lengths.as_deref()
+    }
+
+    /// The elements of each thing that is measured of a batch.
+    pub(super) fn elements(&self, batch: &Batch) -> Vec<u64> {
+        let counts = self.counts.iter();
+        counts
+            .map(|count| count.elements(self.lengths(batch)))
+            .collect()
+    }
 }
 
 /// A step or an evaluation as a graph.
@@ -51,9 +75,9 @@ struct Traced {
     target: Var,
 }
 
-/// What a step computes: the sum of losses so far, and the gradient of each weight.
+/// What a step computes: the numbers of the sum of losses, and the gradient of each weight.
 struct Step {
-    total: Var,
+    sum: Vec<Var>,
     gradients: Vec<Option<Var>>,
 }
 
@@ -77,43 +101,44 @@ impl Trainer {
     }
 
     /// The elements of the loss.
-    fn elements(&self, of: &mut Traced) -> Result<Elements> {
+    fn elements(&self, of: &mut Traced, reduction: Reduction) -> Result<Elements> {
         let mut scope = of.trace.root();
         let values = self.loss.elements(&mut scope, of.output, of.target)?;
-        let reduction = self.loss.reduction();
         Ok(Elements::new(&mut scope, values, of.output, reduction))
     }
 
-    fn compile(&self, of: &Traced, draft: Draft) -> Result<StepProgram> {
+    fn compile(&self, of: &Traced, draft: Draft, counts: Vec<Count>) -> Result<StepProgram> {
         Ok(StepProgram {
             compiled: draft.compile(self.model.device(), &of.trace)?,
             classes: self.loss.classes(of.trace.graph.ty(of.output)),
             lengths_of: of.trace.input_with_lengths_of(of.output),
+            counts,
         })
     }
 
     pub(super) fn compile_step(&self, feeds: &[Feed<'_>]) -> Result<StepProgram> {
         let (traced, step) = self.trace_step(feeds)?;
-        self.compile(&traced, self.draft_step(feeds, &traced, &step)?)
+        let draft = self.draft_step(&traced, &step)?;
+        self.compile(&traced, draft, vec![])
     }
 
     /// The bytes that a step works in.
     pub(super) fn bytes_of_step(&self, feeds: &[Feed<'_>]) -> Result<usize> {
         let (traced, step) = self.trace_step(feeds)?;
-        let draft = self.draft_step(feeds, &traced, &step)?;
+        let draft = self.draft_step(&traced, &step)?;
         bytes_of(&draft.program, self.model.device())
     }
 
     /// Traces a step: the model, its loss, and the gradients of all weights.
     fn trace_step(&self, feeds: &[Feed<'_>]) -> Result<(Traced, Step)> {
         let mut traced = self.trace(feeds, true)?;
-        let elements = self.elements(&mut traced)?;
+        let elements = self.elements(&mut traced, self.loss.reduction())?;
         let output = traced.output;
-        let sum = traced.trace.variable(0, Type::float([1]));
+        let sum = variables(&mut traced.trace, 0..LOSS_LEN);
         let examples = self.model.rows(feeds) as f64;
         let mut scope = traced.trace.root();
-        let loss = elements.reduced(&mut scope, None);
-        let total = elements.reduced(&mut scope, Some((sum, examples)));
+        let loss = elements.reduced(&mut scope);
+        let sum = elements.added(&mut scope, &sum, examples);
         let seed = scope.constant(&[], 1.0);
         let d_output = scope.gradients(&[(loss, seed)], &[output])?[0];
         let used = traced.trace.used_weights().iter().zip(self.trained_slots());
@@ -131,15 +156,22 @@ impl Trainer {
                 .zip(found)
                 .for_each(|((gradient, _), own)| *gradient = own);
         }
-        Ok((traced, Step { total, gradients }))
+        Ok((traced, Step { sum, gradients }))
     }
 
     /// A step within the memory budget.
-    fn draft_step(&self, feeds: &[Feed<'_>], of: &Traced, step: &Step) -> Result<Draft> {
-        let steps = feeds[0].signature().shape[0];
-        let device = self.model.device();
-        let draft = |segment| self.draft(of, step, segment);
-        within_budget(self.memory_budget, device, steps, draft, |draft| {
+    fn draft_step(&self, of: &Traced, step: &Step) -> Result<Draft> {
+        self.within_budget(of, |segment| self.draft(of, step, segment))
+    }
+
+    /// What is lowered within the memory budget. `draft` is given the steps of a segment of a recurrence.
+    fn within_budget(
+        &self,
+        of: &Traced,
+        draft: impl Fn(Option<usize>) -> Result<Draft>,
+    ) -> Result<Draft> {
+        let (budget, device) = (self.memory_budget, self.model.device());
+        within_budget(budget, device, &of.trace.graph, draft, |draft| {
             &draft.program
         })
     }
@@ -148,7 +180,7 @@ impl Trainer {
     fn draft(&self, of: &Traced, step: &Step, segment: Option<usize>) -> Result<Draft> {
         let mut draft = Draft::default();
         let places = self.places(&mut draft);
-        let sum = draft.external("the loss", &self.training_loss.sums);
+        let sum: Vec<_> = numbers(places.sums.part(0, LOSS_LEN)).collect();
         let parameters = self.model.parameters();
         let weights = parameters.slices(places.weights);
         let gradients = step.gradients.iter().copied();
@@ -156,12 +188,12 @@ impl Trainer {
         let gradients = gradients.filter_map(|(gradient, to)| Some((gradient?, to)));
         let request = Request {
             weights: weights.len(),
-            parameters: &[&weights[..], &[sum]].concat(),
-            stores: std::iter::once((step.total, sum))
+            parameters: &[&weights[..], &sum].concat(),
+            stores: (step.sum.iter().copied().zip(sum))
                 .chain(gradients)
                 .collect(),
             segment,
-            feed_together: self.model.device().is_gpu(),
+            feed_together: self.model.device().fed_together(),
             scalars: self.scalars().len(),
             ..Request::default()
         };
@@ -176,40 +208,54 @@ impl Trainer {
         metrics: &[&dyn Metric],
     ) -> Result<StepProgram> {
         let mut traced = self.trace(feeds, false)?;
-        let examples = self.model.rows(feeds) as f64;
         let output = traced.output;
-        let mut elements = vec![self.elements(&mut traced)?];
+        // Sums, which are divided by all that has been added.
+        let mut elements = vec![self.elements(&mut traced, Reduction::Sum)?];
         let target = feeds[feeds.len() - 1].signature();
         for metric in metrics {
             let ty = metric.target(traced.trace.graph.ty(output));
             check_target(&target, &ty, None)?;
             let mut scope = traced.trace.root();
             let values = metric.elements(&mut scope, output, traced.target)?;
-            elements.push(Elements::new(&mut scope, values, output, Reduction::Mean));
+            elements.push(Elements::new(&mut scope, values, output, Reduction::Sum));
         }
+        let mut sums = vec![];
+        for (elements, first) in elements.iter().zip((0..).step_by(SUM_LEN)) {
+            let sum = variables(&mut traced.trace, first..first + SUM_LEN);
+            sums.extend(elements.added(&mut traced.trace.root(), &sum, 1.0));
+        }
+        let draft = |segment| self.draft_evaluation(&traced, &sums, segment);
+        let draft = self.within_budget(&traced, draft)?;
+        let counts = elements.iter().map(Elements::count).collect();
+        self.compile(&traced, draft, counts)
+    }
+
+    /// Lowers an evaluation. `segment`: the steps of a segment of a recurrence.
+    fn draft_evaluation(&self, of: &Traced, sums: &[Var], segment: Option<usize>) -> Result<Draft> {
         let mut draft = Draft::default();
         let parameters = self.model.parameters();
         let flat = draft.external("the weights", parameters.flat());
-        let sums = draft.external("the loss", &self.evaluation_sums.sums);
-        let mut slices = parameters.slices(flat);
-        let weights = slices.len();
-        let mut stores = vec![];
-        for (index, elements) in elements.iter().enumerate() {
-            let sum = traced.trace.variable(index, Type::float([1]));
-            let total = elements.reduced(&mut traced.trace.root(), Some((sum, examples)));
-            slices.push(sums.part(index, 1));
-            stores.push((total, sums.part(index, 1)));
-        }
+        let places = draft.external("the loss", &self.evaluation_sums.tensor);
+        let weights = parameters.slices(flat);
+        let places: Vec<_> = numbers(places).collect();
         let request = Request {
-            parameters: &slices,
-            weights,
-            stores,
-            feed_together: self.model.device().is_gpu(),
+            parameters: &[&weights[..], &places].concat(),
+            weights: weights.len(),
+            stores: sums.iter().copied().zip(places).collect(),
+            segment,
+            feed_together: self.model.device().fed_together(),
             ..Request::default()
         };
-        draft.lower(&traced.trace, &request)?;
-        self.compile(&traced, draft)
+        draft.lower(&of.trace, &request)?;
+        Ok(draft)
     }
+}
+
+/// Numbers of the program's besides the weights.
+fn variables(trace: &mut Trace, indices: Range<usize>) -> Vec<Var> {
+    indices
+        .map(|index| trace.variable(index, Type::float([1])))
+        .collect()
 }
 
 /// `Ok` where a target is of a type: class numbers below `classes`, where it says so.

@@ -2,34 +2,60 @@
 
 use crate::device::Device;
 use crate::error::Result;
+use crate::program::Slice;
 use crate::tensor::Tensor;
+use crate::train::reduce::{Count, SUM_LEN};
 
-/// Sums over examples, each of which counts once.
+/// Sums over steps, right to some roundings after any number of them: see [`SUM_LEN`].
 #[derive(Debug)]
 pub(super) struct DeviceSum {
-    /// One number for each thing that is added up.
-    pub(super) sums: Tensor,
-    pub(super) examples: usize,
+    /// The numbers of each sum, and behind them others that are zeros at the start too.
+    pub(super) tensor: Tensor,
+    sums: usize,
+    /// What the host has counted for each sum.
+    pub(super) counts: Vec<u64>,
 }
 
 impl DeviceSum {
-    pub(super) fn new(device: &Device, count: usize) -> Result<Self> {
+    /// Zeros, with room for `more` numbers besides.
+    pub(super) fn new(device: &Device, sums: usize, more: usize) -> Result<Self> {
         Ok(Self {
-            sums: Tensor::named(device, "the loss", &[count])?,
-            examples: 0,
+            tensor: Tensor::named(device, "the loss", &[sums * SUM_LEN + more])?,
+            sums,
+            counts: vec![0; sums],
         })
     }
 
     pub(super) fn reset(&mut self) -> Result<()> {
-        self.examples = 0;
-        self.sums.write_slice(0, &vec![0.0_f32; self.sums.len()])
+        self.counts.fill(0);
+        self.tensor
+            .write_slice(0, &vec![0.0_f32; self.tensor.len()])
     }
 
-    /// The means, which it forgets.
-    pub(super) async fn take(&mut self) -> Result<Vec<f64>> {
-        let sums = self.sums.read_slice::<f64>(0, self.sums.len()).await?;
-        let examples = self.examples as f64;
+    /// The sums and the numbers behind them, which it forgets.
+    pub(super) async fn take(&mut self) -> Result<(Vec<f64>, Vec<f64>)> {
+        let mut numbers = self.tensor.read_slice::<f64>(0, self.tensor.len()).await?;
         self.reset()?;
-        Ok(sums.into_iter().map(|sum| sum / examples).collect())
+        let more = numbers.split_off(self.sums * SUM_LEN);
+        let sums = numbers.chunks(SUM_LEN).map(|of| of.iter().sum());
+        Ok((sums.collect(), more))
+    }
+}
+
+/// The numbers of a tensor one by one.
+pub(super) fn numbers(of: Slice) -> impl Iterator<Item = Slice> {
+    (0..of.len).map(move |index| of.part(index, 1))
+}
+
+impl Count {
+    /// The elements of a batch whose rows have these lengths.
+    pub(super) fn elements(self, lengths: Option<&[usize]>) -> u64 {
+        match self {
+            Self::All(count) => count as u64,
+            Self::OfStep(count) => {
+                let steps = lengths.unwrap_or_default().iter();
+                steps.map(|length| *length as u64).sum::<u64>() * count as u64
+            }
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! Clipping and the optimizers' steps: expressions over ranges of the flat tensor of all weights.
 
-use super::Trainer;
+use super::clip::{Scales, clip_norm};
+use super::sum::numbers as one_by_one;
+use super::{Trainer, Watch};
 use crate::error::{Error, Result};
-use crate::expr::{Fold, Lanes, Tape};
+use crate::expr::Lanes;
 use crate::lower::Request;
 use crate::nn::{Compiled, Draft, Parameters, Trace};
-use crate::program::{Map, Operand, Pointwise, Reduce, Slice, View};
+use crate::program::{Map, Operand, Slice, View};
 use crate::train::optimizer::{Optimizer, Update};
-use std::borrow::Cow;
+use crate::train::reduce::SUM_LEN;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Weights with one optimizer, or with none.
 #[derive(Debug)]
@@ -77,6 +78,9 @@ pub(super) fn assign(groups: &mut [Group], parameters: &Parameters) -> Result<()
 pub(super) struct Places {
     pub(super) weights: Slice,
     pub(super) gradients: Slice,
+    /// The sum of losses, with the numbers behind it.
+    pub(super) sums: Slice,
+    /// `[3]`, see [`clip_norm`].
     clip: Option<Slice>,
     states: Vec<Slice>,
 }
@@ -88,6 +92,7 @@ impl Trainer {
         Places {
             weights: draft.external("the weights", flat),
             gradients: draft.external("the gradients", &self.gradients),
+            sums: draft.external("the loss", &self.training_loss.tensor),
             clip: self
                 .clip_norm
                 .map(|_| draft.external("the gradient norm", &self.clip)),
@@ -110,6 +115,13 @@ impl Trainer {
             group.slots.iter().for_each(|slot| trained[*slot] = true);
         }
         trained
+    }
+
+    pub(super) fn trained_ranges(&self) -> Vec<Range<usize>> {
+        let groups = self.trained().map(|(group, _)| group);
+        groups
+            .flat_map(|group| group.ranges.iter().cloned())
+            .collect()
     }
 
     pub(super) fn frozen_ranges(&self) -> Vec<Range<usize>> {
@@ -142,7 +154,9 @@ impl Trainer {
         let scalars = draft.lowered.scalars.expect("optimizers have numbers");
         let program = &mut draft.program;
         if let (Some(max_norm), Some(clip)) = (self.clip_norm, of.clip) {
-            program.push(clip_norm(of.gradients, clip, max_norm));
+            let range = Scales::of(self.model.device());
+            let count = of.sums.part(SUM_LEN + Watch::Norms as usize, 1);
+            program.push(clip_norm(of.gradients, (clip, count), max_norm, range));
         }
         let mut first = 0;
         for (group, optimizer) in self.trained() {
@@ -150,7 +164,13 @@ impl Trainer {
             let numbers = scalars.part(first, count);
             first += count;
             for range in &group.ranges {
-                program.push(update(optimizer, of, range, numbers));
+                program.push(update(
+                    optimizer,
+                    of,
+                    range,
+                    numbers,
+                    self.error_if_nonfinite,
+                ));
             }
         }
     }
@@ -170,31 +190,14 @@ impl Trainer {
     }
 }
 
-/// clip = [‖gradients‖₂, min(1, max_norm / (‖gradients‖₂ + 1e-6))]: PyTorch's `clip_grad_norm_`, the scale applied by the optimizer.
-fn clip_norm(gradients: Slice, clip: Slice, max_norm: f64) -> Reduce {
-    let tape = Tape::new();
-    let g = tape.operand(0);
-    let norm = tape.statistic(Fold::Sum, g * g).sqrt();
-    let scale = tape.constant(max_norm) / (norm + 1e-6);
-    // A NaN norm stays a NaN scale.
-    let one = tape.constant(1.0);
-    let scale = (one - scale).where_positive(scale, one);
-    Reduce::new(Pointwise {
-        name: Cow::Borrowed("clip_norm"),
-        shape: vec![gradients.len],
-        folded: 1,
-        operands: vec![Operand::Float(View::new(gradients, [1]))],
-        body: Arc::new(tape.finish(&[], &[norm, scale])),
-        elements: vec![],
-        results: vec![
-            View::new(clip.part(0, 1), []),
-            View::new(clip.part(1, 1), []),
-        ],
-    })
-}
-
-/// An optimizer's step over some weights.
-fn update(optimizer: &dyn Optimizer, of: &Places, range: &Range<usize>, numbers: Slice) -> Map {
+/// An optimizer's step over some weights; `guarded`: not where the gradients' norm is not finite.
+fn update(
+    optimizer: &dyn Optimizer,
+    of: &Places,
+    range: &Range<usize>,
+    numbers: Slice,
+    guarded: bool,
+) -> Map {
     let part = |slice: Slice| View::new(slice.part(range.start, range.len()), [1]);
     let count = optimizer.states();
     let states = of.states[..count].iter().copied();
@@ -202,27 +205,38 @@ fn update(optimizer: &dyn Optimizer, of: &Places, range: &Range<usize>, numbers:
         .chain(states)
         .map(part)
         .collect();
-    // Weight, states, gradient, the step's numbers, and what clipping scales by.
+    // Weight, states, gradient, the step's numbers, and what clipping multiplies by.
     let elements = changed.iter().cloned().chain([part(of.gradients)]);
-    let numbers_and_scale = (0..numbers.len).map(|index| numbers.part(index, 1));
-    let numbers_and_scale = numbers_and_scale.chain(of.clip.map(|clip| clip.part(1, 1)));
-    let everywhere = numbers_and_scale.map(|number| View::new(number, [0]));
+    let factors = of.clip.map(|clip| clip.part(1, 2));
+    let everywhere = std::iter::once(numbers).chain(factors).flat_map(one_by_one);
+    let everywhere = everywhere.map(|number| View::new(number, [0]));
     let operands = elements.chain(everywhere).map(Operand::Float).collect();
     Map::new("update", &[range.len()], operands, changed, |tape| {
         let exprs = |range: Range<usize>| range.map(|index| tape.operand(index));
         let first = 2 + count;
-        let mut states: Vec<_> = exprs(1..1 + count).collect();
+        let old: Vec<_> = exprs(0..1 + count).collect();
         let scalars: Vec<_> = exprs(first..first + numbers.len).collect();
         let mut gradient = tape.operand(1 + count);
-        if of.clip.is_some() {
-            gradient = gradient * tape.operand(first + numbers.len);
+        let factors: Vec<_> =
+            exprs(first + numbers.len..first + numbers.len + factors.map_or(0, |of| of.len))
+                .collect();
+        for factor in &factors {
+            gradient = gradient * *factor;
         }
+        let mut states = old[1..].to_vec();
         let weight = optimizer.update(Update {
-            weight: tape.operand(0),
+            weight: old[0],
             gradient,
             states: &mut states,
             scalars: &scalars,
         });
-        std::iter::once(weight).chain(states).collect()
+        let new = std::iter::once(weight).chain(states);
+        let Some(factor) = factors.last().filter(|_| guarded) else {
+            return new.collect();
+        };
+        let fits = factor.finite() - 0.5;
+        new.zip(old)
+            .map(|(new, old)| fits.where_positive(new, old))
+            .collect()
     })
 }
