@@ -31,9 +31,6 @@ impl Storage {
     }
 }
 
-/// What errors call the most elements of a tensor.
-pub(crate) const TENSOR_LIMIT: &str = "number of elements of a tensor";
-
 /// Kernels count elements in 32 bits.
 pub(crate) const MOST_ELEMENTS: usize = u32::MAX as usize;
 
@@ -56,7 +53,7 @@ pub(crate) fn count_elements(name: &str, shape: &[usize]) -> Result<usize> {
         .ok_or_else(|| Error::Limit {
             what: format!("{name} {shape:?}"),
             needed: elements.map_or(u64::MAX, |len| len as u64),
-            limit: TENSOR_LIMIT,
+            limit: "number of elements of a tensor",
             available: MOST_ELEMENTS as u64,
         })
 }

@@ -12,7 +12,7 @@ pub(crate) fn bytes_of(program: &Program, device: &Device) -> Result<usize> {
 }
 
 /// Whether each tensor of a program may be as large as it is, external ones aside.
-fn is_within_limits(program: &Program, device: &Device) -> bool {
+pub(crate) fn is_within_limits(program: &Program, device: &Device) -> bool {
     let mut own = program.tensors().iter();
     own.all(|of| matches!(of.role, Role::External(_)) || of.len() <= device.most_elements())
 }

@@ -12,7 +12,7 @@ mod recurrence;
 mod sums;
 mod tasks;
 
-pub(crate) use budget::{bytes_of, within_budget};
+pub(crate) use budget::{bytes_of, is_within_limits, within_budget};
 
 use crate::error::Result;
 use crate::graph::{Dtype, Graph, Op, Recurrence, Var};

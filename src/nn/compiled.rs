@@ -7,10 +7,10 @@ use crate::data::Values;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::executable::{Executable, TensorCopy};
-use crate::lower::{FED_ALIGNMENT, Lowered, Request, lower};
+use crate::lower::{FED_ALIGNMENT, Lowered, Request, is_within_limits, lower};
 use crate::philox::rng_words;
 use crate::program::{Program, Slice};
-use crate::tensor::{TENSOR_LIMIT, Tensor};
+use crate::tensor::Tensor;
 use ndarray::Array1;
 use std::borrow::Cow;
 
@@ -39,22 +39,20 @@ impl Draft {
 
     /// Compiles what was lowered of a trace.
     pub(crate) fn compile(self, device: &Device, trace: &Trace) -> Result<Compiled> {
+        let too_large = !is_within_limits(&self.program, device);
         let executable = Executable::new(device, self.program, &self.externals);
+        let executable = executable.map_err(|error| match error {
+            Error::Limit { .. } if !too_large => error,
+            error => of_inputs(error, trace),
+        });
         Ok(Compiled {
-            executable: executable.map_err(|error| of_inputs(error, trace))?,
+            executable: executable?,
             lowered: self.lowered,
             inputs: trace.inputs.clone(),
             counts: trace.counts.clone(),
         })
     }
 }
-
-/// The limits of a tensor's size.
-const SIZES: [&str; 3] = [
-    "max_storage_buffer_binding_size",
-    "max_buffer_size",
-    TENSOR_LIMIT,
-];
 
 /// An error of memory that names the inputs, by which a caller knows the values in between that are too large.
 fn of_inputs(error: Error, trace: &Trace) -> Error {
@@ -63,24 +61,27 @@ fn of_inputs(error: Error, trace: &Trace) -> Error {
         format!("{name} {shape:?}")
     });
     let inputs: Vec<_> = inputs.collect();
-    let named = || {
-        let inputs = inputs.join(", ");
-        format!("{inputs} (fewer rows or steps at once need less)")
-    };
+    if inputs.is_empty() {
+        return error;
+    }
+    let named = format!(
+        "{} (fewer rows or steps at once need less)",
+        inputs.join(", ")
+    );
     match error {
         Error::Limit {
             needed,
             limit,
             available,
             ..
-        } if SIZES.contains(&limit) && !inputs.is_empty() => Error::Limit {
-            what: named(),
+        } => Error::Limit {
+            what: named,
             needed,
             limit,
             available,
         },
-        Error::OutOfMemory { reason, .. } if !inputs.is_empty() => Error::OutOfMemory {
-            what: named(),
+        Error::OutOfMemory { reason, .. } => Error::OutOfMemory {
+            what: named,
             reason,
         },
         error => error,

@@ -178,6 +178,16 @@ impl Scope<'_> {
     /// # Errors
     /// [`Error::Shape`] where the sizes do not agree.
     pub fn linear(&mut self, x: Var, weight: Var, bias: Option<Var>) -> Result<Var> {
+        let (of_x, of_weight) = (self.ty(x), self.shape(weight));
+        let features = of_x.features();
+        if of_weight.len() != 2 || of_weight[1] != features || of_x.shape.is_empty() {
+            let expected = format!("[out, {features}], as x {:?} has features", of_x.shape);
+            return Err(Error::shape(
+                "weight of a linear layer",
+                of_weight,
+                expected,
+            ));
+        }
         self.trace.graph.matmul(x, weight, [false, true], bias)
     }
 

@@ -50,7 +50,8 @@ pub(super) fn clip_norm(
     let (g, before) = (tape.operand(0), tape.operand(1));
     let one = tape.constant(1.0);
     let root = |scale: f64| {
-        let scaled = g * scale;
+        // Or a compiler may square the gradient first.
+        let scaled = (g * scale).stored();
         tape.statistic(Fold::Sum, scaled * scaled).sqrt()
     };
     let (small, middle, large) = (root(scales.up), root(1.0), root(scales.down));

@@ -221,7 +221,8 @@ fn update(
             exprs(first + numbers.len..first + numbers.len + factors.map_or(0, |of| of.len))
                 .collect();
         for factor in &factors {
-            gradient = gradient * *factor;
+            // One after the other.
+            gradient = (gradient * *factor).stored();
         }
         let mut states = old[1..].to_vec();
         let weight = optimizer.update(Update {
