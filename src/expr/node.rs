@@ -253,7 +253,10 @@ impl Body {
 
     /// Floating-point operations of one element.
     pub(crate) fn flops(&self) -> usize {
-        let operation = |node: &&Node| matches!(node, Node::Apply(..) | Node::Combine(..));
+        let operation = |node: &&Node| match node {
+            Node::Apply(function, _) => !matches!(function, Function::Stored | Function::Finite),
+            node => matches!(node, Node::Combine(..)),
+        };
         self.nodes.iter().filter(operation).count()
     }
 }

@@ -58,7 +58,8 @@ fn adam_costs_what_its_equations_say() {
     assert_eq!(adam.flops, 16 * (2 + 1 + 3 + 4 + 6));
     // Weight, gradient, moments, the step's numbers; all but the gradient written.
     assert_eq!(adam.bytes, 4 * (4 * 16 + 9) + 4 * 3 * 16);
-    assert_eq!(of_step(true).flops, 16 * 17);
+    // Clipping's two factors.
+    assert_eq!(of_step(true).flops, 16 * 18);
 }
 
 #[test]
