@@ -46,7 +46,7 @@ impl Function {
             Self::Erf => x.erf(),
             Self::Stored => x,
             // Only a NaN is not at most 0 here.
-            Self::Finite => (x - x).where_positive(x.zero(), x.constant(1.0)),
+            Self::Finite => (x * x.zero()).where_positive(x.zero(), x.constant(1.0)),
         }
     }
 }
