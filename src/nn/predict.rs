@@ -16,7 +16,7 @@ impl Model {
     }
 
     /// Runs the model on sequences of different lengths and reads the result. x: `[T, B, F]`; lengths: `[B]`, as
-    /// [`Input::with_lengths`] takes them. Errors as [`Model::forward`].
+    /// [`Input::with_lengths`](super::Input::with_lengths) takes them. Errors as [`Model::forward`].
     pub async fn predict_ragged_async<F: Real>(
         &self,
         x: &ArrayRef<F, Ix3>,
