@@ -8,6 +8,7 @@ use crate::gpu::{self, Words};
 use crate::graph::Dtype;
 use crate::program::product;
 use ndarray::{Array, ArrayD, ArrayRef, Dimension};
+use std::ops::Range;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Storage {
@@ -280,6 +281,19 @@ impl Tensor {
         Ok(())
     }
 
+    /// Zeros in some ranges of a CPU's tensor.
+    pub(crate) fn clear(&self, ranges: impl Iterator<Item = Range<usize>>) {
+        let mut ranges = ranges.peekable();
+        if ranges.peek().is_none() {
+            return;
+        }
+        match &self.storage {
+            Storage::F32(buffer) => clear(&mut buffer.write(), ranges),
+            Storage::F64(buffer) => clear(&mut buffer.write(), ranges),
+            Storage::Gpu(_) => unreachable!("a GPU's tensors are written as words"),
+        }
+    }
+
     /// Overwrites `len` words of a GPU's tensor from `offset` on, which `fill` writes where they are handed over.
     pub(crate) fn write_words(
         &self,
@@ -347,4 +361,8 @@ impl Tensor {
 fn convert<A: Real, B: Real>(from: &[A], to: &mut [B]) {
     let pairs = to.iter_mut().zip(from);
     pairs.for_each(|(to, from)| *to = B::from_double(from.to_double()));
+}
+
+fn clear<F: Real>(values: &mut [F], ranges: impl Iterator<Item = Range<usize>>) {
+    ranges.for_each(|range| values[range].fill(F::zero()));
 }

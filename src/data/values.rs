@@ -4,6 +4,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gpu::Words;
 use crate::graph::Dtype;
+use crate::program::product;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, ArrayRef, Axis, Dimension, Slice};
 use std::ops::Range;
@@ -71,8 +72,13 @@ impl Values {
         }
     }
 
-    /// Writes an array into a tensor, from an element on.
-    pub(crate) fn write(&self, tensor: &Tensor, offset: usize) -> Result<()> {
+    /// Writes an array into a CPU's tensor, from an element on; zeros past the lengths of a sequence `[T, B, …]`.
+    pub(crate) fn write(
+        &self,
+        tensor: &Tensor,
+        offset: usize,
+        lengths: Option<&[usize]>,
+    ) -> Result<()> {
         match self {
             Self::F32(values) => tensor.write_part(offset, values),
             Self::F64(values) => tensor.write_part(offset, values),
@@ -81,7 +87,10 @@ impl Values {
                 None => tensor.write_wholes(offset, &values.iter().copied().collect::<Vec<_>>()),
             },
             Self::Tensor(_) => unreachable!("tensors are copied on their device"),
-        }
+        }?;
+        let past = runs(self.shape(), lengths).filter(|(_, is_valid)| !is_valid);
+        tensor.clear(past.map(|(run, _)| run.start + offset..run.end + offset));
+        Ok(())
     }
 
     /// Some places of an array's axis.
@@ -105,19 +114,76 @@ impl Values {
         }
     }
 
-    /// Puts an array into words as a GPU has them.
-    pub(crate) fn put(&self, to: &mut Words<'_>) {
+    /// Puts an array into words as a GPU has them; zeros past the lengths of a sequence `[T, B, …]`.
+    pub(crate) fn put(&self, to: &mut Words<'_>, lengths: Option<&[usize]>) {
+        let runs = runs(self.shape(), lengths);
         match self {
             Self::F32(values) => match values.as_slice() {
-                Some(values) => to.copy(values),
-                None => to.put(values.iter().map(|x| x.to_bits())),
+                Some(values) => copy_runs(values, runs, to),
+                None => put_runs(values.iter().map(|x| x.to_bits()), runs, to),
             },
-            Self::F64(values) => to.put(values.iter().map(|x| (*x as f32).to_bits())),
+            Self::F64(values) => {
+                put_runs(values.iter().map(|x| (*x as f32).to_bits()), runs, to);
+            }
             Self::Classes(values) => match values.as_slice() {
-                Some(values) => to.copy(values),
-                None => to.put(values.iter().copied()),
+                Some(values) => copy_runs(values, runs, to),
+                None => put_runs(values.iter().copied(), runs, to),
             },
             Self::Tensor(_) => unreachable!("tensors are copied on their device"),
+        }
+    }
+}
+
+/// Elements of a sequence, and whether they are within their rows' lengths.
+type Run = (Range<usize>, bool);
+
+/// The elements of a sequence `[T, B, …]` in order, in runs that are all within their rows' lengths or all past them.
+fn runs(shape: &[usize], lengths: Option<&[usize]>) -> impl Iterator<Item = Run> {
+    let lengths = lengths.unwrap_or_default();
+    let [steps, batch] = match (lengths, shape) {
+        ([_, ..], [steps, batch, ..]) => [*steps, *batch],
+        _ => [0, 0],
+    };
+    let row = product(shape.get(2..).unwrap_or_default());
+    // Steps that all rows have are one run.
+    let common = lengths.iter().copied().min().unwrap_or(0).min(steps);
+    let all = match steps {
+        0 => product(shape),
+        _ => common * batch * row,
+    };
+    let rest = (common..steps).flat_map(move |step| {
+        let has_step = move |of: &usize| step < *of;
+        let rows = lengths.chunk_by(move |a, b| has_step(a) == has_step(b));
+        rows.scan(step * batch * row, move |at, rows| {
+            let start = *at;
+            *at += rows.len() * row;
+            Some((start..*at, has_step(&rows[0])))
+        })
+    });
+    std::iter::once((0..all, true)).chain(rest)
+}
+
+/// Puts what lies as it should, and zeros for what is past.
+fn copy_runs<T: bytemuck::Pod>(values: &[T], runs: impl Iterator<Item = Run>, to: &mut Words<'_>) {
+    for (run, is_valid) in runs {
+        match is_valid {
+            true => to.copy(&values[run]),
+            false => to.zeros(run.len()),
+        }
+    }
+}
+
+/// Puts words, and zeros for those that are past.
+fn put_runs(
+    mut words: impl ExactSizeIterator<Item = u32>,
+    runs: impl Iterator<Item = Run>,
+    to: &mut Words<'_>,
+) {
+    for (run, is_valid) in runs {
+        let words = words.by_ref().take(run.len());
+        match is_valid {
+            true => to.put(words),
+            false => to.put(words.map(|_| 0)),
         }
     }
 }

@@ -38,6 +38,11 @@ impl Words<'_> {
         }
     }
 
+    /// Puts so many zeros.
+    pub(crate) fn zeros(&mut self, len: usize) {
+        self.put((0..len).map(|_| 0));
+    }
+
     /// Puts the next words, which lie as they should.
     pub(crate) fn copy<T: bytemuck::Pod>(&mut self, words: &[T]) {
         if let Some(mut part) = self.0.split_off(..size_of_val(words)) {

@@ -8,6 +8,7 @@ mod gradients;
 mod op;
 mod pointwise;
 mod pointwise_vjp;
+mod ragged;
 mod recurrence;
 mod vjp;
 
@@ -317,10 +318,13 @@ impl Graph {
             Type::float(shape).with_lengths(lengths)
         };
         let outputs = shapes.map(typed).collect();
-        Ok(self.push(Op::Custom(operation.clone()), inputs.to_vec(), outputs))
+        let lengths = first.and_then(|first| first.lengths);
+        let inputs = inputs.iter().map(|var| self.valid_beside(*var, lengths));
+        let inputs = inputs.collect();
+        Ok(self.push(Op::Custom(operation.clone()), inputs, outputs))
     }
 
-    /// Values one behind the other along an axis. Lengths are the first's, unless the axis is time or the batch.
+    /// Values one behind the other along an axis. Lengths are the first that there are, unless the axis is time or the batch.
     ///
     /// # Errors
     /// [`Error::Argument`] for no value or no such axis, [`Error::Shape`] where the other axes differ.
@@ -333,7 +337,9 @@ impl Graph {
         }
         let ty = self.ty(*first);
         ty.check_axis(axis)?;
-        let mut output = ty.in_shape(ty.shape.clone(), axis > 1);
+        let lengths = self.common_lengths(of).filter(|_| axis > 1);
+        let mut output = Type::float(ty.shape.clone()).with_lengths(lengths);
+        output.dtype = ty.dtype;
         for (index, var) in of.iter().enumerate().skip(1) {
             let own = self.ty(*var);
             let mut expected = ty.shape.clone();
@@ -350,6 +356,8 @@ impl Graph {
             }
             output.shape[axis] += own.shape[axis];
         }
-        Ok(self.push_one(Op::Concat { axis }, of.to_vec(), output))
+        let of = of.iter().map(|var| self.valid_beside(*var, lengths));
+        let of = of.collect();
+        Ok(self.push_one(Op::Concat { axis }, of, output))
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct PointwiseOp {
     /// What the body's operands are.
     pub(crate) arguments: Vec<Argument>,
     pub(crate) body: Arc<Body>,
+    /// The lengths past which the expression gives 0, and its gradient is 0; the first axes are time and the batch then.
+    pub(crate) lengths: Option<Var>,
 }
 
 /// An operand of an expression. `axes`: for each axis of the space the axis of the input that it follows; none where the input repeats.
@@ -152,6 +154,7 @@ impl PointwiseOp {
             folded,
             arguments,
             body: Arc::new(body),
+            lengths: None,
         }
     }
 
@@ -165,6 +168,7 @@ impl PointwiseOp {
             shape: order.iter().map(|axis| self.shape[*axis]).collect(),
             folded: folded.len(),
             arguments: self.arguments.iter().map(|of| of.moved(&moved)).collect(),
+            lengths: None,
             ..self
         }
     }

@@ -38,19 +38,22 @@ impl Graph {
     pub(crate) fn pointwise(
         &mut self,
         mut op: PointwiseOp,
-        inputs: Vec<Var>,
+        mut inputs: Vec<Var>,
         lengths: Option<Var>,
     ) -> Vec<Var> {
         if op.body.statistics.is_empty() && op.body.results.is_empty() {
             op.folded = 0;
         }
+        // A sequence of as many rows as there are lengths.
+        let lengths = lengths.filter(|of| op.shape.get(1) == self.shape(*of).first());
+        if let Some(lengths) = lengths {
+            self.guard(&mut op, &mut inputs, lengths);
+        }
         let (kept, _) = op.split_shape();
         let elements = op.body.elements.iter().map(|_| op.shape.clone());
         let results = op.body.results.iter().map(|_| kept.to_vec());
         let ty = |shape: Vec<usize>| {
-            // A sequence of as many rows as there are lengths.
-            let rows = |of: &Var| shape.len() >= 2 && self.shape(*of)[0] == shape[1];
-            let lengths = lengths.filter(rows);
+            let lengths = lengths.filter(|_| shape.len() >= 2);
             Type::float(shape).with_lengths(lengths)
         };
         let outputs = elements.chain(results).map(ty).collect();

@@ -1,5 +1,6 @@
 //! The gradients of expressions' inputs, and sums.
 
+use super::ragged::within;
 use super::{Argument, Gather, Graph, Op, PointwiseOp, Type, Var};
 use crate::error::Result;
 use crate::expr::{Expr, Fold, Inlined, Tape};
@@ -45,6 +46,16 @@ impl Graph {
             seeds[usize::from(is_result)].push(seed);
         }
         let found = tape.operand_gradients(&seeds[0], &seeds[1]);
+        let mut whole = PointwiseOp {
+            arguments,
+            ..op.clone()
+        };
+        // A gradient of 0 times a derivative that is not finite would not be 0.
+        let valid = op
+            .lengths
+            .map(|lengths| within(&tape, &mut whole, &mut all_inputs, lengths, [0, 1]));
+        let valid = |of| valid.as_ref().map_or(of, |valid| valid(of));
+        let arguments = whole.arguments;
         // What is asked of one expression over the same space, elements and results, each with the operand whose gradient it is; and
         // sums over axes that an input repeats along, which need no room for the summands where these use no statistics.
         let (mut as_elements, mut as_results, mut as_sums) = (vec![], vec![], vec![]);
@@ -64,11 +75,13 @@ impl Graph {
             let of_row = op.folded > 0 && axes[kept..].iter().all(Option::is_none);
             if of_row && !is_gathered {
                 let summed = element.map(|element| tape.statistic(Fold::Sum, element));
-                as_results.extend(tape.sum([summed, row]).map(|result| (operand, result)));
+                let d = tape.sum([summed, row]).map(valid);
+                as_results.extend(d.map(|result| (operand, result)));
                 continue;
             }
             let repeated = repeated(axes, &op.shape);
-            let d = tape.sum([element, row]).map(|element| (operand, element));
+            let d = tape.sum([element, row]).map(valid);
+            let d = d.map(|element| (operand, element));
             match no_statistics && !is_gathered && !repeated.is_empty() {
                 true => as_sums.extend(d.map(|(_, element)| (*input, axes, repeated, element))),
                 false => as_elements.extend(d),

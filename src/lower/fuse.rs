@@ -143,6 +143,7 @@ fn joined(of: [&Task; 2], through: Option<(usize, usize)>, axes: Option<&[Option
     elements.splice(replaced, more_elements);
     results.extend(more_results);
     let op = PointwiseOp {
+        lengths: None,
         name: joined_name(&from.name, &to.name).into(),
         shape: to.shape.clone(),
         folded: from.folded.max(to.folded),

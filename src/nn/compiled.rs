@@ -103,15 +103,23 @@ pub(crate) type Draw = (u64, u64);
 /// What runs an executable between copies: [`Executable::run_with`], or one that measures.
 pub(crate) type Execute<R> = fn(&Executable, &[TensorCopy<'_>], &[TensorCopy<'_>]) -> Result<R>;
 
-/// What is to be written to a place.
-type Piece<'a> = (Slice, Cow<'a, Values>);
+/// What is to be written to a place; zeros past the lengths of a sequence that has some.
+struct Piece<'a> {
+    place: Slice,
+    values: Cow<'a, Values>,
+    lengths: Option<&'a [usize]>,
+}
 
 /// Numbers to be written to a place.
 fn piece<T>(place: Slice, numbers: Vec<T>) -> Piece<'static>
 where
     Values: From<Array1<T>>,
 {
-    (place, Cow::Owned(Array1::from(numbers).into()))
+    Piece {
+        place,
+        values: Cow::Owned(Array1::from(numbers).into()),
+        lengths: None,
+    }
 }
 
 impl Kept for Compiled {
@@ -172,7 +180,11 @@ impl Compiled {
                 continue;
             };
             match feed.source {
-                Source::Array(values) => pieces.push((slice, Cow::Borrowed(values))),
+                Source::Array(values) => pieces.push(Piece {
+                    place: slice,
+                    values: Cow::Borrowed(values),
+                    lengths: slots.ragged_as.and_then(|input| feeds[input].lengths),
+                }),
                 Source::Tensor(tensor, first) => copies.push(TensorCopy {
                     from: (tensor, first),
                     to: (self.executable.tensor(slice.tensor), slice.offset),
@@ -186,27 +198,29 @@ impl Compiled {
 
     /// Writes pieces: on a GPU those that are neighbours in one tensor together, zeros between them.
     fn write(&self, mut pieces: Vec<Piece<'_>>) -> Result<()> {
-        pieces.sort_by_key(|(slice, _)| (slice.tensor, slice.offset));
-        let adjoin = |(a, _): &Piece<'_>, (b, _): &Piece<'_>| {
+        pieces.sort_by_key(|piece| (piece.place.tensor, piece.place.offset));
+        let adjoin = |a: &Piece<'_>, b: &Piece<'_>| {
+            let (a, b) = (a.place, b.place);
             a.tensor == b.tensor && b.offset < a.offset + a.len + FED_ALIGNMENT
         };
         for run in pieces.chunk_by(adjoin) {
-            let (first, last) = (run[0].0, run[run.len() - 1].0);
+            let (first, last) = (run[0].place, run[run.len() - 1].place);
             let tensor = self.executable.tensor(first.tensor);
-            if !tensor.device().is_gpu() || run.len() == 1 {
-                for (slice, values) in run {
-                    values.write(tensor, slice.offset)?;
+            if !tensor.device().is_gpu() {
+                for piece in run {
+                    let offset = piece.place.offset;
+                    piece.values.write(tensor, offset, piece.lengths)?;
                 }
                 continue;
             }
             let len = last.offset + last.len - first.offset;
             tensor.write_words(first.offset, len, |words| {
                 let mut end = 0;
-                for (slice, values) in run {
-                    let start = slice.offset - first.offset;
-                    words.put((end..start).map(|_| 0));
-                    end = start + slice.len;
-                    values.put(words);
+                for piece in run {
+                    let start = piece.place.offset - first.offset;
+                    words.zeros(start - end);
+                    end = start + piece.place.len;
+                    piece.values.put(words, piece.lengths);
                 }
             })?;
         }

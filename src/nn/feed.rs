@@ -11,6 +11,8 @@ pub(crate) struct Signature {
     pub(crate) shape: Vec<usize>,
     pub(crate) dtype: Dtype,
     pub(crate) has_lengths: bool,
+    /// Whether the sequence has lengths and lies on the device, so that the graph has to leave out what is past them.
+    pub(crate) is_unclean: bool,
 }
 
 impl Signature {
@@ -20,6 +22,7 @@ impl Signature {
             shape: shape.into(),
             dtype: Dtype::Float,
             has_lengths: false,
+            is_unclean: false,
         }
     }
 }
@@ -82,11 +85,17 @@ impl<'a> Feed<'a> {
             shape: shape.to_vec(),
             dtype,
             has_lengths: self.lengths.is_some(),
+            is_unclean: false,
         }
     }
 }
 
 /// The signatures of all inputs.
 pub(crate) fn signatures(feeds: &[Feed<'_>]) -> Vec<Signature> {
-    feeds.iter().map(Feed::signature).collect()
+    let ragged = feeds.iter().any(|feed| feed.lengths.is_some());
+    let signature = |feed: &Feed<'_>| Signature {
+        is_unclean: ragged && matches!(feed.source, Source::Tensor(..)),
+        ..feed.signature()
+    };
+    feeds.iter().map(signature).collect()
 }

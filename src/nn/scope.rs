@@ -255,7 +255,7 @@ impl Scope<'_> {
     }
 
     /// The gradients of Σ ⟨seed, value⟩ with respect to some values: inputs, states, weights, activations. None where nothing depends
-    /// on them. They are values as others are, to be used or fetched.
+    /// on them. They are values as others are, to be used or fetched. What a seed is past the lengths of its value has no effect.
     ///
     /// # Errors
     /// [`Error::Shape`] where a seed is not like its value; [`Error::Argument`] where the way leads through a gradient of a
@@ -264,7 +264,19 @@ impl Scope<'_> {
         for (value, seed) in seeds {
             check_shape("seed", self.shape(*seed), self.shape(*value))?;
         }
-        self.trace.graph.gradients(seeds, of)
+        let graph = self.graph();
+        let valid = |graph: &mut Graph, value: Var, seed: Var| match graph.ty(value).lengths {
+            // A recurrent layer does not read past them.
+            Some(lengths) if !matches!(graph.nodes[value.node].op, Op::Recurrence(_)) => {
+                graph.valid(seed, lengths, [0, 1])
+            }
+            _ => seed,
+        };
+        let seeds = seeds.iter();
+        let seeds: Vec<_> = seeds
+            .map(|(value, seed)| (*value, valid(graph, *value, *seed)))
+            .collect();
+        graph.gradients(&seeds, of)
     }
 
     /// What an [`Operation`](crate::Operation) of your own gives.

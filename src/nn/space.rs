@@ -157,6 +157,7 @@ impl<'t> Space<'t> {
             folded,
             arguments: self.arguments,
             body: Arc::new(self.tape.finish(elements, results)),
+            lengths: None,
         };
         s.graph().pointwise(op, self.inputs, self.lengths)
     }

@@ -2,7 +2,7 @@
 
 use super::feed::Signature;
 use super::parameters::{ParameterSpec, Parameters};
-use crate::graph::{Graph, Op, Type, Var};
+use crate::graph::{Dtype, Graph, Op, Type, Var};
 
 /// A graph under construction, with its inputs and the weights it uses.
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ pub(crate) struct Trace {
 pub(super) struct InputSlots {
     pub(super) values: usize,
     pub(super) lengths: Option<usize>,
+    /// The input, this one or another, whose lengths say which steps there are.
+    pub(super) ragged_as: Option<usize>,
 }
 
 impl Trace {
@@ -78,26 +80,53 @@ impl Trace {
         self.input_of(name, of, 1)
     }
 
-    /// Adds an input of a signature whose rows are along an axis.
+    /// Adds an input of a signature whose rows are along an axis. What is fed past the lengths reads as zeros.
     pub(crate) fn input_of(&mut self, name: &str, of: &Signature, batch_axis: usize) -> Var {
         let graph = &mut self.graph;
         let lengths = of.has_lengths.then(|| {
             let batch = of.shape.get(batch_axis).copied().unwrap_or(0);
             graph.input(format!("lengths of {name}"), Type::index([batch]))
         });
-        let of_lengths = lengths.map(|_| graph.inputs() - 1);
+        let slot = lengths.map(|_| graph.inputs() - 1);
+        let own = lengths.map(|_| self.inputs.len());
+        self.push_input(name, of, (lengths, batch_axis), (slot, own))
+    }
+
+    /// Adds an input that goes with a value: where this is a sequence with lengths, they are the input's too.
+    pub(crate) fn input_beside(&mut self, name: &str, of: &Signature, value: Var) -> Var {
+        let is_like = |ty: &&Type| of.shape.len() >= 2 && ty.shape.get(..2) == of.shape.get(..2);
+        let lengths = Some(self.graph.ty(value)).filter(is_like);
+        let lengths = lengths.and_then(|ty| ty.lengths);
+        let ragged_as = lengths.and_then(|_| self.input_with_lengths_of(value));
+        self.push_input(name, of, (lengths, 1), (None, ragged_as))
+    }
+
+    fn push_input(
+        &mut self,
+        name: &str,
+        of: &Signature,
+        (lengths, batch_axis): (Option<Var>, usize),
+        (slot, ragged_as): (Option<usize>, Option<usize>),
+    ) -> Var {
         let ty = Type {
             shape: of.shape.clone(),
             dtype: of.dtype,
             lengths,
             distribution: false,
         };
-        let var = graph.input(name, ty);
+        let var = self.graph.input(name, ty);
         self.inputs.push(InputSlots {
-            values: graph.inputs() - 1,
-            lengths: of_lengths,
+            values: self.graph.inputs() - 1,
+            lengths: slot,
+            ragged_as,
         });
-        var
+        match lengths {
+            Some(lengths) if of.is_unclean && of.dtype == Dtype::Float => {
+                let axes = [1 - batch_axis, batch_axis];
+                self.graph.valid(var, lengths, axes)
+            }
+            _ => var,
+        }
     }
 
     /// The input whose lengths a value has.

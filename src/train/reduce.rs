@@ -117,16 +117,3 @@ pub(super) fn counted<'t>(count: Expr<'t>, finite: Expr<'t>) -> Expr<'t> {
 pub(super) fn steps_before(count: f64) -> Option<u64> {
     (count < 0.0).then(|| (-count - 1.0) as u64)
 }
-
-/// A gradient of a ragged output with zeros past each sequence's end, whatever is there.
-pub(super) fn masked(s: &mut Scope<'_>, gradient: Var, output: Var) -> Var {
-    let lengths = s.ty(output).lengths;
-    if lengths.is_none() {
-        return gradient;
-    }
-    let tape = Tape::new();
-    let mut space = Space::new(&tape, s.shape(gradient));
-    let value = space.element(gradient);
-    let value = space.steps(lengths, 0, 1).valid(value, 0.0);
-    space.map(s, "valid", value)
-}

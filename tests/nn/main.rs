@@ -20,6 +20,7 @@ mod memory;
 mod nonfinite;
 mod options;
 mod options_table;
+mod past_lengths;
 mod precision;
 mod profile;
 mod ragged;

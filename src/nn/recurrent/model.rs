@@ -55,7 +55,7 @@ pub struct Input<'a> {
 
 impl<'a> Input<'a> {
     /// Sequences of different lengths (PyTorch's packed sequences, without sorting). x: `[T, B, I]`; lengths: `[B]`, 0 … T, in any
-    /// order. Past its length a row's x has no effect (it must be finite), its y and gradients are 0, and its states stay; the reverse
+    /// order. Past its length a row's x has no effect, whatever it is, its y and gradients are 0, and its states stay; the reverse
     /// direction starts at the row's own last step. A row of length 0 hands its initial states through.
     pub fn with_lengths(x: &'a Tensor, lengths: &'a [usize]) -> Self {
         Self {

@@ -222,6 +222,8 @@ impl StackModel {
         }
         let signature = Signature {
             has_lengths: call.lengths,
+            // Products of x and gradients read all of it.
+            is_unclean: call.lengths && call.gradient,
             ..Signature::float(x_shape)
         };
         let fed = trace.input_of("x", &signature, usize::from(!of.batch_first));

@@ -10,7 +10,7 @@ use crate::nn::{Compiled, Draft, Feed, Kept, Signature, Trace, signatures};
 use crate::program::product;
 use crate::train::loss::Reduction;
 use crate::train::metric::Metric;
-use crate::train::reduce::{Count, Elements, SUM_LEN, masked};
+use crate::train::reduce::{Count, Elements, SUM_LEN};
 use std::ops::Range;
 
 /// The numbers of the sum of losses, with the count of steps behind it.
@@ -92,7 +92,7 @@ impl Trainer {
         let output = self.model.trace(&mut trace, inputs)?;
         let ty = trace.graph.ty(output);
         check_target(target, &self.loss.target(ty), self.loss.classes(ty))?;
-        let target = trace.input("target", target);
+        let target = trace.input_beside("target", target, output);
         Ok(Traced {
             trace,
             output,
@@ -146,8 +146,6 @@ impl Trainer {
         let mut gradients = vec![None; trained.len()];
         if let Some(d_output) = d_output {
             let mut scope = traced.trace.root();
-            // What lies past the lengths has no effect, whatever it is.
-            let d_output = masked(&mut scope, d_output, output);
             let of: Vec<_> = trained.iter().copied().flatten().collect();
             let found = scope.gradients(&[(output, d_output)], &of)?;
             let places = gradients.iter_mut().zip(&trained);
