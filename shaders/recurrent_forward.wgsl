@@ -36,13 +36,13 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
 
     // Where a row's inputs of the product start. Rows past the batch repeat its last row, and are not stored.
     var source: array<u32, ROWS>;
-    // Zeros need no product.
+    // Zeros have a product too: a NaN among the weights stays one.
     let zeros = at.fresh && !from_inner;
-    var live = !RAGGED && !zeros;
+    var live = !RAGGED;
     for (var row = 0u; row < ROWS; row++) {
         let b = min(at.first_row + row, params.batch - 1u);
         if RAGGED {
-            live = live || (!zeros && t < row_steps(direction, b));
+            live = live || t < row_steps(direction, b);
         }
         if from_inner {
             source[row] = params.inner + ((t * params.batch + b) * params.directions + direction) * hidden;
@@ -73,7 +73,7 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
         weight_at += params.project_at;
     }
     for (var k = 0u; k < count; k += LANES) {
-        multiply(load(which, at, source, (k + lane) * 4u, inputs), weight_at, stride, first_gate, end_gate, &r);
+        multiply(load(which, at, zeros, source, (k + lane) * 4u, inputs), weight_at, stride, first_gate, end_gate, &r);
         weight_at += LANES * stride;
     }
     if own_unit >= units {
@@ -93,8 +93,8 @@ fn phase(which: u32, at: Place, own_unit: u32, lane: u32) {
     }
 }
 
-// A lane's inputs k to k + 3 of each row, zeros past the last.
-fn load(which: u32, at: Place, source: array<u32, ROWS>, k: u32, inputs: u32) -> Inputs {
+// A lane's inputs k to k + 3 of each row, zeros past the last, or all zeros.
+fn load(which: u32, at: Place, zeros: bool, source: array<u32, ROWS>, k: u32, inputs: u32) -> Inputs {
     var loaded: Inputs;
     for (var row = 0u; row < ROWS; row++) {
         var values: vec4<f32>;
@@ -103,7 +103,7 @@ fn load(which: u32, at: Place, source: array<u32, ROWS>, k: u32, inputs: u32) ->
                 values[i] = select(0.0, saved[source[row] + min(k + i, inputs - 1u)], k + i < inputs);
             }
         } else {
-            values = take_four(source[row] + k);
+            values = select(take_four(source[row] + k), vec4<f32>(), zeros);
         }
         for (var i = 0u; i < INPUTS; i++) {
             loaded[i][row] = values;

@@ -31,7 +31,7 @@ fn row_max(local: u32, value: f32) -> f32 {
     for (var width = ROW_SIZE / 2u; width > 0u; width /= 2u) {
         workgroupBarrier();
         if local < width {
-            row_values[local] = max(row_values[local], row_values[local + width]);
+            row_values[local] = larger(row_values[local], row_values[local + width]);
         }
     }
     return workgroupUniformLoad(&row_values[0]);

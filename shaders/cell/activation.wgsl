@@ -22,9 +22,9 @@ struct Gate {
     clip: f32,
 }
 
-// x held to ±bound. Comparisons, so that a NaN stays one.
+// x held to ±bound; a NaN stays one.
 fn clipped(x: f32, bound: f32) -> f32 {
-    return select(select(x, -bound, x < -bound), bound, x > bound);
+    return keep_nan(x, clamp(x, -bound, bound));
 }
 
 fn gate_argument(gate: Gate, x: f32) -> f32 {
@@ -40,22 +40,19 @@ fn gate_value(gate: Gate, argument: f32) -> f32 {
     switch gate.kind {
         case SIGMOID { return sigmoid(x); }
         case TANH { return tanh_exact(x); }
-        case RELU { return select(x, 0.0, x < 0.0); }
-        case HARD_SIGMOID {
-            let line = gate.alpha * x + gate.beta;
-            return select(select(line, 0.0, line < 0.0), 1.0, line > 1.0);
-        }
+        case RELU { return select(x, 0.0, at_most_zero(x)); }
+        case HARD_SIGMOID { return keep_nan(x, clamp(gate.alpha * x + gate.beta, 0.0, 1.0)); }
         case SOFTSIGN { return x / (1.0 + abs(x)); }
         case LEAKY_RELU { return select(x, gate.alpha * x, x < 0.0); }
         case ELU { return select(x, gate.alpha * exp_m1(x), x < 0.0); }
         case AFFINE { return gate.alpha * x + gate.beta; }
         case SCALED_TANH { return gate.alpha * tanh_exact(gate.beta * x); }
-        case THRESHOLDED_RELU { return select(x, 0.0, x <= gate.alpha); }
+        case THRESHOLDED_RELU { return keep_nan(x, select(x, 0.0, x <= gate.alpha)); }
         default { return softplus(x); }
     }
 }
 
-// f′(x); 0 at the kinks of ReLU and hard sigmoid, and where the clip holds x.
+// f′(x); 0 at the kinks of ReLU and hard sigmoid, and where the clip holds x; anything where x is NaN.
 fn gate_slope(gate: Gate, argument: f32) -> f32 {
     let x = gate_argument(gate, argument);
     if gate.has_clip && abs(argument) > gate.clip {

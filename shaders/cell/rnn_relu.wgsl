@@ -6,13 +6,12 @@ const SAVED: u32 = 1u;
 
 fn cell_forward(in: CellIn) -> CellForward {
     let pre_activation = in.x[0] + in.r[0];
-    // Not max(): it may turn a NaN into 0.
-    let h = select(pre_activation, 0.0, pre_activation < 0.0);
+    let h = select(pre_activation, 0.0, at_most_zero(pre_activation));
     return CellForward(array<f32, STATES>(h), array<f32, SAVED>(h));
 }
 
 fn cell_backward(in: CellBackIn) -> CellBackward {
-    let d = select(in.d_state[0], 0.0, in.saved[0] <= 0.0);
+    let d = select(in.d_state[0], 0.0, at_most_zero(in.saved[0]));
     var out: CellBackward;
     out.d_x[0] = d;
     out.d_r[0] = d;

@@ -1,10 +1,9 @@
-// The functions that expressions apply, exact on every driver.
+// The functions that expressions apply, exact on every driver; NaN where x is (nan.wgsl).
 
 // Logistic function. exp(-x) overflows to infinity for very negative x on some drivers and to a finite maximum on others; the
 // clamp keeps the quotient 0 to rounding in both cases.
 fn sigmoid(x: f32) -> f32 {
-    // Comparisons and not max() and min(), which may turn a NaN into a number: a NaN must stay one.
-    return 1.0 / (1.0 + exp(-select(x, -87.0, x < -87.0)));
+    return keep_nan(x, 1.0 / (1.0 + exp(-max(x, -87.0))));
 }
 
 // tanh to a few ulp. The builtin may lose all relative precision near 0 (sinh/cosh, or an exponential minus 1) and gives NaN
@@ -16,21 +15,21 @@ fn tanh_exact(x: f32) -> f32 {
     series = fma(series, square, 1.33314422036e-1);
     series = fma(series, square, -3.33332819422e-1);
     let near_zero = fma(series * square, x, x);
-    let size = select(abs(x), 20.0, abs(x) > 20.0);
+    let size = min(abs(x), 20.0);
     let magnitude = 1.0 - 2.0 / (exp(2.0 * size) + 1.0);
-    return select(select(magnitude, -magnitude, x < 0.0), near_zero, size < 0.625);
+    return keep_nan(x, select(select(magnitude, -magnitude, x < 0.0), near_zero, size < 0.625));
 }
 
 // eˣ − 1 = 2t / (1 − t) with t = tanh(x/2), exact near 0.
 fn exp_m1(x: f32) -> f32 {
     let t = tanh_exact(0.5 * x);
-    return select(exp(x) - 1.0, 2.0 * t / (1.0 - t), abs(x) < 1.0);
+    return keep_nan(x, select(exp(x) - 1.0, 2.0 * t / (1.0 - t), abs(x) < 1.0));
 }
 
 // ln(1 + eˣ) = max(0, x) + ln(1 + u) with u = e^−|x|, which is 2 artanh(u / (2 + u)), by its series: the sum 1 + u would lose
 // digits.
 fn softplus(x: f32) -> f32 {
-    let small = exp(-select(abs(x), 87.0, abs(x) > 87.0));
+    let small = exp(-min(abs(x), 87.0));
     let ratio = small / (2.0 + small);
     let square = ratio * ratio;
     var series = fma(square, 6.6666667e-2, 7.6923077e-2);
@@ -39,7 +38,7 @@ fn softplus(x: f32) -> f32 {
     series = fma(series, square, 1.4285714e-1);
     series = fma(series, square, 2e-1);
     series = fma(series, square, 3.3333333e-1);
-    return select(x, 0.0, x < 0.0) + 2.0 * fma(series * square, ratio, ratio);
+    return keep_nan(x, max(x, 0.0) + 2.0 * fma(series * square, ratio, ratio));
 }
 
 // The error function to a few ulp: below 1 its Taylor series' economised form, above it 1 − e^(−x²) times a polynomial of 1 / (1
@@ -52,7 +51,7 @@ fn erf(x: f32) -> f32 {
     series = fma(series, square, 1.128358514861418e-1);
     series = fma(series, square, -3.761262582423300e-1);
     series = fma(series, square, 1.128379165726710);
-    let size = select(abs(x), 10.0, abs(x) > 10.0);
+    let size = min(abs(x), 10.0);
     let t = 1.0 / (1.0 + 0.5 * size);
     var tail = fma(t, 0.17087277, -0.82215223);
     tail = fma(tail, t, 1.48851587);
@@ -63,5 +62,5 @@ fn erf(x: f32) -> f32 {
     tail = fma(tail, t, 0.37409196);
     tail = fma(tail, t, 1.00002368);
     let magnitude = 1.0 - t * exp(-size * size - 1.26551223 + t * tail);
-    return select(select(magnitude, -magnitude, x < 0.0), series * x, abs(x) < 1.0);
+    return keep_nan(x, select(select(magnitude, -magnitude, x < 0.0), series * x, abs(x) < 1.0));
 }

@@ -106,7 +106,7 @@ fn take(fresh: bool, at: u32) -> f32 {
     return select(before[(take_from + at) / 4u][(take_from + at) % 4u], 0.0, fresh);
 }
 
-// Four numbers of the step before, from a multiple of four on. Not of a fresh step.
+// Four numbers of the step before, from a multiple of four on; of a fresh step anything.
 fn take_four(at: u32) -> vec4<f32> {
     if WALK != BY_DEVICE {
         let first = take_from + at;

@@ -31,15 +31,20 @@ pub trait Lanes:
     fn complement(self) -> Self {
         self.constant(1.0) - self
     }
-    /// The larger of two numbers; NaN where x is NaN. Where both are equal the derivative is that of `other`.
+    /// The larger of two numbers; NaN where one is. Where both are equal the derivative is that of `other`.
     #[inline(always)]
     fn max(self, other: Self) -> Self {
-        (self - other).where_positive(self, other)
+        other.unless_nan((self - other).where_positive(self, other))
     }
-    /// The smaller of two numbers; NaN where x is NaN. Where both are equal the derivative is that of `other`.
+    /// The smaller of two numbers; NaN where one is. Where both are equal the derivative is that of `other`.
     #[inline(always)]
     fn min(self, other: Self) -> Self {
-        (other - self).where_positive(self, other)
+        other.unless_nan((other - self).where_positive(self, other))
+    }
+    /// Another number; NaN where this is NaN, which alone is "positive" with both signs.
+    #[inline(always)]
+    fn unless_nan(self, other: Self) -> Self {
+        self.where_positive((-self).where_positive(self, other), other)
     }
     /// |x|, whose derivative at 0 is 0.
     fn abs(self) -> Self;

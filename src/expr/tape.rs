@@ -314,6 +314,9 @@ macro_rules! functions {
                 if yes.id == no.id {
                     return yes;
                 }
+                if let Some(value) = self.tape.value(self.id) {
+                    return if value <= 0.0 { no } else { yes };
+                }
                 self.tape.record(Node::WherePositive([self.id, yes.id, no.id]))
             }
         }

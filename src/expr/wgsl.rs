@@ -55,13 +55,14 @@ fn expression(node: &Node, leaf: &impl Fn(&Node) -> String) -> String {
     match node {
         Node::Constant(bits) => literal(f64::from_bits(*bits)),
         Node::Apply(function, x) => {
+            let x = name(x);
             let function = match function {
+                Function::Sqrt => return format!("keep_nan({x}, sqrt({x}))"),
+                Function::Exp => return format!("keep_nan({x}, exp({x}))"),
+                Function::Ln => return format!("keep_nan({x}, log({x}))"),
                 Function::Neg => "-",
                 Function::Abs => "abs",
-                Function::Sqrt => "sqrt",
-                Function::Exp => "exp",
                 Function::ExpM1 => "exp_m1",
-                Function::Ln => "log",
                 Function::Softplus => "softplus",
                 Function::Sigmoid => "sigmoid",
                 Function::Tanh => "tanh_exact",
@@ -69,7 +70,7 @@ fn expression(node: &Node, leaf: &impl Fn(&Node) -> String) -> String {
                 Function::Stored => "stored",
                 Function::Finite => "finite",
             };
-            format!("{function}({})", name(x))
+            format!("{function}({x})")
         }
         Node::Combine(operator, [a, b]) => {
             let operator = match operator {
@@ -82,7 +83,8 @@ fn expression(node: &Node, leaf: &impl Fn(&Node) -> String) -> String {
         }
         // A NaN is not at most 0, as everywhere else.
         Node::WherePositive([x, yes, no]) => {
-            format!("select({}, {}, {} <= 0.0)", name(yes), name(no), name(x))
+            let is_not = format!("at_most_zero({})", name(x));
+            format!("select({}, {}, {is_not})", name(yes), name(no))
         }
         Node::Where(relation, [a, b, yes, no]) => {
             let relation = match relation {

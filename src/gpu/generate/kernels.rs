@@ -131,7 +131,9 @@ pub(in crate::gpu) fn row(of: &Pointwise) -> Generated {
             let value = Printer::name(node);
             match fold {
                 Fold::Sum => writer.line(format_args!("s{index} += {value};")),
-                Fold::Max => writer.line(format_args!("s{index} = max(s{index}, {value});")),
+                Fold::Max => {
+                    writer.line(format_args!("s{index} = larger(s{index}, {value});"));
+                }
             }
         }
         writer.close();

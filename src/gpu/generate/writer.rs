@@ -2,7 +2,7 @@
 
 use super::header::{Generated, Header, Source};
 use crate::expr::{Node, NodeId, Printer};
-use crate::gpu::compose::{EACH_INVOCATION, FUNCTIONS, PHILOX, ROW, concatenate};
+use crate::gpu::compose::{EACH_INVOCATION, FUNCTIONS, NAN, PHILOX, ROW, concatenate};
 use crate::program::{Operand, Pointwise, TensorId, View};
 use std::fmt::Display;
 use std::ops::Range;
@@ -247,8 +247,12 @@ impl<'a> Writer<'a> {
         let mut libraries = vec![entry];
         let calls = |functions: &[&str]| functions.iter().any(|function| main.contains(function));
         // What is not called costs a driver time too.
-        if calls(&["sigmoid(", "tanh_exact(", "exp_m1(", "softplus(", "erf("]) {
+        let functions = calls(&["sigmoid(", "tanh_exact(", "exp_m1(", "softplus(", "erf("]);
+        if functions {
             libraries.push(FUNCTIONS);
+        }
+        if functions || by_group || calls(&["keep_nan(", "at_most_zero("]) {
+            libraries.push(NAN);
         }
         if calls(&["random_word("]) {
             libraries.push(PHILOX);
