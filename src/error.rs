@@ -172,6 +172,22 @@ pub(crate) fn check_positive(argument: &str, value: usize) -> Result<()> {
     require(argument, value, value > 0, "at least 1")
 }
 
+/// `Ok` for a finite number above 0 that is one in f32 too.
+pub(crate) fn check_above_zero(argument: &str, value: f64) -> Result<()> {
+    let fits = value.is_finite() && value > 0.0;
+    require(argument, value, fits, "a finite number above 0")?;
+    check_single(argument, value)
+}
+
+/// `Ok` for a number that is not infinite, and not 0 where it was none, in f32, which GPUs and the CPU compute in: the same settings run on
+/// every device.
+pub(crate) fn check_single(argument: &str, value: f64) -> Result<()> {
+    let single = value as f32;
+    let fits = single.is_finite() && (single != 0.0 || value == 0.0);
+    let expected = "a number that f32 can hold: 0, or 1e-45 to 3.4e38 in size";
+    require(argument, format!("{value:e}"), fits, expected)
+}
+
 /// `Ok` where an argument fits, else an error that names it.
 pub(crate) fn require(
     argument: &str,

@@ -219,6 +219,8 @@ impl Tensor {
     /// [`Error::Shape`] where the shapes differ; [`Error::DeviceLost`].
     pub fn write<F: Real, D: Dimension>(&self, array: &ArrayRef<F, D>) -> Result<()> {
         check_shape("array", array.shape(), &self.shape)?;
+        let expected = "whole numbers, with write_indices";
+        require("array", "floats", self.dtype == Dtype::Float, expected)?;
         self.write_part(0, array)
     }
 
@@ -320,14 +322,25 @@ impl Tensor {
     pub(crate) async fn read_slice<F: Real>(&self, offset: usize, len: usize) -> Result<Vec<F>> {
         let mut values = vec![F::zero(); len];
         match &self.storage {
-            Storage::F32(buffer) => convert(&buffer.read()[offset..offset + len], &mut values),
-            Storage::F64(buffer) => convert(&buffer.read()[offset..offset + len], &mut values),
+            Storage::F32(buffer) => self.take(&buffer.read()[offset..offset + len], &mut values),
+            Storage::F64(buffer) => self.take(&buffer.read()[offset..offset + len], &mut values),
             Storage::Gpu(buffer) => {
                 let read = self.device.context()?.read(buffer, offset, len).await?;
-                convert(&read, &mut values);
+                self.take(&read, &mut values);
             }
         }
         Ok(values)
+    }
+
+    /// Elements as numbers.
+    fn take<A: Real, B: Real>(&self, from: &[A], to: &mut [B]) {
+        match self.dtype {
+            Dtype::Float => convert(from, to),
+            Dtype::Index => {
+                let pairs = to.iter_mut().zip(from);
+                pairs.for_each(|(to, from)| *to = B::from_double(from.to_whole().into()));
+            }
+        }
     }
 
     /// Reads the tensor as an array of f32 or f64 (rounded or widened where the device computes in the other).

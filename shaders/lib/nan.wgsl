@@ -20,3 +20,8 @@ fn at_most_zero(x: f32) -> bool {
 fn larger(a: f32, b: f32) -> f32 {
     return keep_nan(a, keep_nan(b, max(a, b)));
 }
+
+// The number of some bits: a function, as constant expressions must be finite.
+fn of_bits(bits: u32) -> f32 {
+    return bitcast<f32>(bits);
+}

@@ -1,7 +1,7 @@
 //! The activation functions of ONNX' recurrent operators.
 
 use super::Lanes;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_above_zero, check_single};
 
 /// An activation function of one argument, as in ONNX' `RNN`, `GRU` and `LSTM`, whose alpha and
 /// beta it takes.
@@ -89,7 +89,8 @@ impl Activation {
     pub(crate) fn check(self, argument: &str) -> Result<()> {
         let (_, alpha, beta) = self.code();
         if alpha.is_finite() && beta.is_finite() {
-            return Ok(());
+            check_single(argument, alpha)?;
+            return check_single(argument, beta);
         }
         let got = format!("{self:?}");
         Err(Error::argument(argument, got, "finite alpha and beta"))
@@ -192,12 +193,7 @@ impl Gate {
 
 /// `Ok` where a bound is a finite number above 0.
 pub(crate) fn check_clip(argument: &str, bound: Option<f64>) -> Result<()> {
-    match bound {
-        Some(bound) if !(bound.is_finite() && bound > 0.0) => {
-            Err(Error::argument(argument, bound, "a finite number above 0"))
-        }
-        _ => Ok(()),
-    }
+    bound.map_or(Ok(()), |bound| check_above_zero(argument, bound))
 }
 
 /// The WGSL constants of a cell's gates, `GATE_0` and so on.

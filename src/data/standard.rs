@@ -33,7 +33,8 @@ impl Standardizer {
         Ok(Self {
             mean: mean as f32,
             deviation: match variance > 0.0 {
-                true => variance.sqrt() as f32,
+                // Above 0 in f32 too.
+                true => (variance.sqrt() as f32).max(f32::from_bits(1)),
                 false => 1.0,
             },
         })
@@ -41,11 +42,12 @@ impl Standardizer {
 
     /// (x − mean) / deviation
     pub fn apply(&self, x: f32) -> f32 {
-        (x - self.mean) / self.deviation
+        // In f64, where the difference of large numbers is finite.
+        ((f64::from(x) - f64::from(self.mean)) / f64::from(self.deviation)) as f32
     }
 
     /// The opposite of [`Standardizer::apply`].
     pub fn invert(&self, x: f32) -> f32 {
-        x * self.deviation + self.mean
+        (f64::from(x) * f64::from(self.deviation) + f64::from(self.mean)) as f32
     }
 }

@@ -45,9 +45,13 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// A number as WGSL has it. `value` is finite as f32.
+/// A number as WGSL has it, by its bits where it is infinite or NaN, which WGSL has no literals of.
 pub(crate) fn literal(value: f64) -> String {
-    format!("{:?}f", value as f32)
+    let single = value as f32;
+    match single.is_finite() {
+        true => format!("{single:?}f"),
+        false => format!("of_bits({:#x}u)", single.to_bits()),
+    }
 }
 
 fn expression(node: &Node, leaf: &impl Fn(&Node) -> String) -> String {

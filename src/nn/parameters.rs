@@ -39,14 +39,14 @@ impl Init {
             Self::Uniform(number) | Self::Normal(number) | Self::Constant(number) => [number, 0.0],
             Self::UniformExcept { bound, value, .. } => [bound, value],
         };
-        if numbers.iter().all(|number| number.is_finite()) {
+        if numbers.iter().all(|number| (*number as f32).is_finite()) {
             return Ok(());
         }
         let argument = format!("the first values of {name}");
         Err(Error::argument(
             argument,
             format!("{self:?}"),
-            "finite numbers",
+            "finite numbers, in f32 too",
         ))
     }
 

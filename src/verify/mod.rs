@@ -37,7 +37,7 @@ pub struct Mismatch {
 /// nothing after a sum. A NaN on either side never passes; an expected infinity must be met exactly.
 ///
 /// # Errors
-/// [`Mismatch`], also where the shapes differ.
+/// [`Mismatch`], also where the shapes differ or the tolerance is NaN or below 0.
 pub fn compare(
     name: &str,
     got: &ArrayD<f64>,
@@ -57,10 +57,20 @@ pub fn compare(
             expected.shape()
         ));
     }
-    let finite = expected.iter().filter(|x| x.is_finite());
-    let rms = (finite.map(|x| x * x).sum::<f64>() / expected.len().max(1) as f64).sqrt();
+    if tolerance.is_nan() || tolerance < 0.0 {
+        return mismatch(format!(
+            "tolerance {tolerance}, expected a number, at least 0"
+        ));
+    }
+    // In units of the largest, a power of two, so that squares and sums neither overflow nor vanish.
+    let finite = || expected.iter().filter(|x| x.is_finite());
+    let largest = finite().fold(0.0_f64, |most, x| most.max(x.abs()));
+    let unit = largest.log2().floor().clamp(-1022.0, 1023.0).exp2();
+    let squares = finite().map(|x| (x / unit).powi(2));
+    let rms = (squares.sum::<f64>() / expected.len().max(1) as f64).sqrt();
     let error = |got: f64, expected: f64| {
-        let error = (got - expected).abs() / (expected.abs() + rms);
+        let [own_got, own] = [got, expected].map(|x| x / unit);
+        let error = (own_got - own).abs() / (own.abs() + rms);
         match got == expected {
             true => 0.0,
             false if error.is_nan() => f64::INFINITY,

@@ -69,3 +69,24 @@ fn zeros_where_numbers_were_expected_are_rejected() {
     assert!(compare("a", &zeros, &expected(), TOLERANCE).is_err());
     assert!(compare("a", &expected(), &zeros, TOLERANCE).is_err());
 }
+
+#[test]
+fn numbers_whose_squares_are_none_are_compared_too() {
+    for scale in [1e300, 1e200, 1e-200, 1e-310] {
+        let expected = expected() * scale;
+        assert_eq!(compare("a", &expected, &expected, TOLERANCE), Ok(0.0));
+        let off = &expected * 1.1;
+        assert!(compare("a", &off, &expected, TOLERANCE).is_err(), "{scale}");
+        assert!(compare("a", &off, &expected, 0.11).is_ok(), "{scale}");
+    }
+}
+
+#[test]
+fn a_tolerance_that_is_none_is_refused() {
+    for tolerance in [f64::NAN, -1.0] {
+        let mismatch = compare("a", &expected(), &expected(), tolerance);
+        let text = mismatch.unwrap_err().to_string();
+        let begins = format!("a: tolerance {tolerance}, expected a number");
+        assert!(text.starts_with(&begins), "{text}");
+    }
+}

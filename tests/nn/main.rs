@@ -18,6 +18,7 @@ mod huber;
 mod limits;
 mod memory;
 mod nonfinite;
+mod numbers;
 mod options;
 mod options_table;
 mod past_lengths;

@@ -1,7 +1,8 @@
 //! Layers at sizes where something is at its smallest or largest: forward and backward, every f32 device against the reference.
 
-use crate::common::every_device;
+use crate::common::{devices, every_device};
 use crate::runs::Run;
+use bptt::Error;
 use bptt::cell::Cell;
 use bptt::nn::{Gru, Lstm, Recurrent, Rnn};
 use ndarray::ArrayD;
@@ -151,4 +152,26 @@ impl Visit for Nothing {
 #[test]
 fn lengths_of_zero_hand_the_states_through() {
     every_cell(4, 3, &Nothing);
+}
+
+/// A hidden size at which an invocation's loops take almost, or more than, all the rounds that drivers give them.
+#[test]
+fn wide_projections_are_right_or_refused() {
+    let run = |hidden| Run::new(Lstm::new(1, hidden).proj_size(2), [2, 5, 1]);
+    run(50_000).check("a hidden size of 50,000");
+    for hidden in [60_000, 70_000] {
+        let run = run(hidden);
+        for device in devices() {
+            let layer = run.layer(&device);
+            let arrays = run.arrays(&layer);
+            match run.product(&layer, &arrays, &device) {
+                Ok(_) if !device.is_gpu() => {}
+                Err(Error::Limit { what, .. }) if device.is_gpu() => {
+                    assert!(what.contains(&format!("hidden size {hidden}")), "{what}");
+                }
+                Ok(_) => panic!("{hidden} is taken on {device}"),
+                Err(other) => panic!("{hidden} on {device}: {other}"),
+            }
+        }
+    }
 }

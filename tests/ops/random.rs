@@ -2,8 +2,8 @@
 
 use super::program::reason;
 use crate::common::{Case, devices, every_device};
-use bptt::expr::Lanes;
-use bptt::program::{Map, Operand, View};
+use bptt::expr::{Fold, Lanes, Tape};
+use bptt::program::{Map, Operand, Pointwise, Reduce, View};
 use bptt::verify::SINGLE;
 
 /// What a mask depends on.
@@ -275,5 +275,40 @@ fn an_input_is_dropped_in_place() {
                 vec![word.less(threshold, x.zero(), x * (1.0 / (1.0 - DRAW.rate)))]
             }));
         case.check(SINGLE);
+    }
+}
+
+/// A loop over elements takes the rounds that their random words take too.
+#[test]
+fn long_sums_of_random_words_are_whole() {
+    for (rows, len) in [(4, 1 << 20), (1, 1 << 21)] {
+        let mut case = Case::new(23);
+        let rng = case.random_state(1, 2);
+        let to = case.output("kept", &[rows]);
+        let tape = Tape::new();
+        let word = tape.whole_operand(0);
+        let kept = word.less(
+            word.constant(1 << 31),
+            tape.constant(1.0),
+            tape.constant(0.0),
+        );
+        case.program.push(Reduce(Pointwise {
+            name: "kept".into(),
+            shape: vec![rows, len],
+            folded: 1,
+            operands: vec![Operand::Random {
+                rng,
+                site: 5,
+                offset: 0,
+                strides: vec![len, 1],
+            }],
+            body: tape.finish(&[], &[tape.statistic(Fold::Sum, kept)]).into(),
+            elements: vec![],
+            results: vec![View::new(to, [1])],
+        }));
+        let expected = case.run(&bptt::Device::cpu()).remove(0).1;
+        for device in devices().iter().skip(1) {
+            assert_eq!(case.run(device).remove(0).1, expected, "{device}");
+        }
     }
 }

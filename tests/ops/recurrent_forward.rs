@@ -280,3 +280,32 @@ fn nan_stays_nan() {
         }
     }
 }
+
+#[test]
+fn nan_in_a_weight_reaches_the_first_step_from_no_state() {
+    for cell in CellRef::builtin() {
+        for directions in [1, 2] {
+            let mut case = Case::new(15);
+            let options = Options {
+                directions,
+                with: false,
+                ..Options::PLAIN
+            };
+            let (op, _) = forward(&mut case, &cell, (2, 3, 5), options);
+            // The last gate's row of the last unit.
+            let weight = op.weights.weight_hh.of(directions - 1);
+            case.poison(weight, cell.gates() * 5 * 5 - 1);
+            case.program.push(op);
+            for device in crate::common::every_device() {
+                let outputs = case.run(&device);
+                let (_, y) = outputs.iter().find(|(name, _)| name == "y").unwrap();
+                let first = if directions == 2 { 1 } else { 0 };
+                for row in 0..3 {
+                    let h = y[[first, row, directions - 1, 4]];
+                    let place = format!("{} on {device}: {y}", cell.name());
+                    assert!(h.is_nan(), "{place}");
+                }
+            }
+        }
+    }
+}

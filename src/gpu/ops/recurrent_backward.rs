@@ -83,7 +83,7 @@ impl RecurrentOp for program::RecurrentBackward {
             (false, true) => &[Phase::Project, Phase::Cell],
             (false, false) => &[Phase::Whole],
         };
-        let mut recurrence = Recurrence::new(self, choice, phases, plan);
+        let mut recurrence = Recurrence::new(self, choice, phases, plan)?;
         let packed = recurrence.pack(None, plan)?;
         let zoneout = ZoneoutParams::new(self.zoneout);
         let layout = GatesLayout::new(&self.cell, &self.shape, projected);

@@ -84,7 +84,7 @@ impl RecurrentOp for program::RecurrentForward {
             (false, Some(_)) => &[Phase::Cell, Phase::Project],
             (false, None) => &[Phase::Whole],
         };
-        let mut recurrence = Recurrence::new(self, choice, phases, plan);
+        let mut recurrence = Recurrence::new(self, choice, phases, plan)?;
         let folded = InputProduct::of(&self.products, &recurrence, plan);
         match folded {
             Some(product) => recurrence.inputs = product.weights.inputs,

@@ -6,11 +6,12 @@ use super::pack_recurrent::{Constants, Packed};
 use super::recurrent::{RecurrentOp, RecurrentOperands};
 use crate::error::Result;
 use crate::gpu::compose::Tile;
+use crate::gpu::context::check_limit;
 use crate::gpu::kernel::Kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice, RecurrentWalk, SUBGROUP};
-use crate::philox::threshold;
+use crate::philox::{PHILOX_ROUNDS, threshold};
 use crate::program::{RecurrentShape, Slice, Zoneout};
 use std::ops::Range;
 
@@ -62,7 +63,7 @@ impl<'a> Recurrence<'a> {
         choice: RecurrentChoice,
         phases: &'static [Phase],
         plan: &PlanBuilder<'_>,
-    ) -> Self {
+    ) -> Result<Self> {
         let mut recurrence = Self {
             of: op.operands(),
             choice,
@@ -73,7 +74,19 @@ impl<'a> Recurrence<'a> {
         if recurrence.rounds(most_invocations(plan)) > STEP_ROUNDS {
             recurrence.choice.walk = RecurrentWalk::Device;
         }
-        recurrence
+        if recurrence.by_device() && recurrence.most_rounds() > STEP_ROUNDS {
+            // The same numbers in the same order, in fewer rounds.
+            recurrence.choice.subgroups = false;
+            let RecurrentShape { hidden, output, .. } = recurrence.of.shape;
+            let name = recurrence.of.cell.name();
+            let what =
+                format!("a step of {name} with hidden size {hidden} and output size {output}");
+            let limit =
+                "number of rounds of an invocation's loops; a smaller hidden size needs fewer";
+            let (needed, most) = (recurrence.most_rounds() as u64, STEP_ROUNDS as u64);
+            check_limit(&what, needed, limit, most)?;
+        }
+        Ok(recurrence)
     }
 
     /// What an invocation works on: forward all gates of one unit, backwards some units.
@@ -160,16 +173,54 @@ impl<'a> Recurrence<'a> {
             self.invocations(widest, most)
         };
         let blocks = widest.div_ceil(sharing * self.choice.outputs);
-        // A round takes 4 inputs, and with subgroups eight of them are a round of another loop;
-        // backwards every gate has its own loops.
-        let products = match self.choice.subgroups {
-            true => widest.div_ceil(INPUTS) * 9,
-            false => widest.div_ceil(4),
-        };
         let gates = self.of.cell.gates();
-        let of_row = 4 + self.inputs * (gates + 1);
-        let around = of_row * self.choice.rows + 8;
-        self.phases.len() * blocks * (gates * (products + 1) + around)
+        self.phases.len() * blocks * (gates * (self.product_rounds(widest) + 1) + self.around())
+    }
+
+    /// The rounds that a product of so many inputs takes: one takes 4 inputs, and with subgroups eight of them are a round of another
+    /// loop.
+    fn product_rounds(&self, inputs: usize) -> usize {
+        match self.choice.subgroups {
+            true => inputs.div_ceil(INPUTS) * 9,
+            false => inputs.div_ceil(4),
+        }
+    }
+
+    /// The rounds that an invocation takes around a product.
+    fn around(&self) -> usize {
+        let units = if self.backward {
+            self.choice.outputs
+        } else {
+            1
+        };
+        let random = self
+            .of
+            .zoneout
+            .is_some_and(|zoneout| zoneout.random.is_some());
+        // Two blocks of random numbers.
+        let of_unit = 1 + if random { 2 * PHILOX_ROUNDS } else { 0 };
+        let of_row = 4 + self.inputs * (self.of.cell.gates() + 1) + units * of_unit;
+        of_row * self.choice.rows + 8
+    }
+
+    /// The most rounds of a dispatch of one phase of one step.
+    fn most_rounds(&self) -> usize {
+        let RecurrentShape { hidden, output, .. } = self.of.shape;
+        let gates = self.of.cell.gates();
+        let rounds = |phase: &Phase| {
+            let inputs = match (phase, self.backward) {
+                (Phase::Late | Phase::Inner | Phase::Project, _) => hidden,
+                (Phase::Cell, true) | (_, false) => output,
+                _ => hidden,
+            };
+            // Backwards every gate has its own loops.
+            let loops = match (self.backward, phase) {
+                (false, _) | (true, Phase::Cell) => 1,
+                _ => gates,
+            };
+            loops * (self.product_rounds(inputs) + 1) + self.around()
+        };
+        self.phases.iter().map(rounds).max().unwrap_or(0)
     }
 
     /// Invocations of a workgroup, on a device that allows `most`.

@@ -1,6 +1,6 @@
 //! Functions of every element.
 
-use crate::error::Result;
+use crate::error::{Result, check_single};
 use crate::expr::{Expr, Lanes};
 use crate::graph::Var;
 use crate::nn::{Layer, Scope};
@@ -60,6 +60,9 @@ impl Layer for Activation {
     type Output = Var;
 
     fn forward(&self, s: &mut Scope<'_>, x: Var) -> Result<Var> {
+        if let Self::Elu(slope) | Self::LeakyRelu(slope) = *self {
+            check_single(self.name(), slope)?;
+        }
         s.map(self.name(), [x], |[x]| self.of(x))
     }
 }

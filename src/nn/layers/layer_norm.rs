@@ -1,6 +1,6 @@
 //! Rows scaled to mean 0 and variance 1.
 
-use crate::error::Result;
+use crate::error::{Result, check_single, require};
 use crate::expr::Lanes;
 use crate::graph::Var;
 use crate::nn::{Init, Layer, Scope};
@@ -36,6 +36,13 @@ impl Layer for LayerNorm {
     type Output = Var;
 
     fn forward(&self, s: &mut Scope<'_>, x: Var) -> Result<Var> {
+        require(
+            "epsilon",
+            self.epsilon,
+            self.epsilon >= 0.0,
+            "a number, at least 0",
+        )?;
+        check_single("epsilon", self.epsilon)?;
         let features = s.ty(x).features();
         let weight = s.parameter("weight", &[features], Init::Constant(1.0))?;
         let bias = s.parameter("bias", &[features], Init::Constant(0.0))?;

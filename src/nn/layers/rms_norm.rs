@@ -1,6 +1,6 @@
 //! Rows scaled to mean square 1.
 
-use crate::error::Result;
+use crate::error::{Result, check_single, require};
 use crate::expr::Lanes;
 use crate::graph::Var;
 use crate::nn::{Init, Layer, Scope};
@@ -33,6 +33,8 @@ impl Layer for RmsNorm {
     type Output = Var;
 
     fn forward(&self, s: &mut Scope<'_>, x: Var) -> Result<Var> {
+        require("epsilon", self.0, self.0 >= 0.0, "a number, at least 0")?;
+        check_single("epsilon", self.0)?;
         let features = s.ty(x).features();
         let weight = s.parameter("weight", &[features], Init::Constant(1.0))?;
         s.rows("rms_norm", [x, weight], |row, [x, weight]| {

@@ -8,7 +8,8 @@ use crate::nn::Scope;
 
 /// −log softmax(output)\[class\] of every row (PyTorch's `nn.CrossEntropyLoss`), or −log output\[class\] where the output is a
 /// distribution already, as behind [`Softmax`](crate::nn::Softmax). Targets are class numbers (u32), of the output's shape
-/// without the last axis. A class past the last, which can only come from a tensor on the device, gives NaN.
+/// without the last axis. In arrays a class past the last is an error. Tensors on the device are not looked at: there a row of such
+/// a class is left out, with a loss and a gradient of 0; it stays among those that a mean divides by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CrossEntropy;
 
@@ -25,8 +26,7 @@ impl Loss for CrossEntropy {
                 let max = row.max(x);
                 row.sum((x - max).exp()).ln() + max - picked
             };
-            let (one, nan) = (x.constant(1.0), x.constant(f64::NAN));
-            loss * class.less(class.constant(columns), one, nan)
+            class.less(class.constant(columns), loss, zero)
         })
     }
 

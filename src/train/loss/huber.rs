@@ -1,7 +1,7 @@
 //! Squared error of small differences, absolute error of large ones.
 
 use super::Loss;
-use crate::error::{Result, require};
+use crate::error::{Result, check_above_zero};
 use crate::expr::Lanes;
 use crate::graph::Var;
 use crate::nn::Scope;
@@ -31,8 +31,7 @@ pub struct Huber(
 
 impl Loss for Huber {
     fn check(&self) -> Result<()> {
-        let fits = self.0.is_finite() && self.0 > 0.0;
-        require("delta", self.0, fits, "a finite number above 0")
+        check_above_zero("delta", self.0)
     }
 
     fn elements(&self, s: &mut Scope<'_>, output: Var, target: Var) -> Result<Var> {

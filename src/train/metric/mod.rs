@@ -48,7 +48,8 @@ pub trait Metric: Debug + Send + Sync {
     }
 }
 
-/// The share of rows whose largest output is that of their class. Targets are class numbers.
+/// The share of rows whose largest output is that of their class. Targets are class numbers; no output is that of a class past the
+/// last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accuracy;
 
@@ -58,10 +59,12 @@ impl Metric for Accuracy {
     }
 
     fn elements(&self, s: &mut Scope<'_>, output: Var, target: Var) -> Result<Var> {
+        let columns = s.ty(output).features() as u32;
         s.fold_rows_of_class("accuracy", output, target, |row, x, class| {
             let (zero, one) = (x.zero(), x.constant(1.0));
             let picked = row.sum(row.is(class, x, zero));
-            (row.max(x) - picked).where_positive(zero, one)
+            let is_largest = (row.max(x) - picked).where_positive(zero, one);
+            class.less(class.constant(columns), is_largest, zero)
         })
     }
 

@@ -1,6 +1,6 @@
 //! Adam and AdamW.
 
-use super::{Optimizer, Update, check_rate, check_share};
+use super::{Optimizer, Update, check_epsilon, check_rate, check_share};
 use crate::error::Result;
 use crate::expr::{Expr, Lanes};
 
@@ -106,7 +106,7 @@ impl Optimizer for Adam {
     fn check(&self) -> Result<()> {
         check_rate("learning_rate", self.learning_rate)?;
         check_rate("weight_decay", self.weight_decay)?;
-        check_rate("epsilon", self.epsilon)?;
+        check_epsilon(self.epsilon)?;
         for (name, beta) in [("betas.0", self.betas.0), ("betas.1", self.betas.1)] {
             check_share(name, beta)?;
         }

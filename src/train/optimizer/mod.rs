@@ -8,7 +8,7 @@ pub use adam::{Adam, AdamW};
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 
-use crate::error::{Result, require};
+use crate::error::{Result, check_single, require};
 use crate::expr::Expr;
 use std::fmt::Debug;
 
@@ -85,7 +85,15 @@ pub struct Update<'a, 't> {
 /// `Ok` for a finite number, at least 0.
 pub(super) fn check_rate(name: &str, value: f64) -> Result<()> {
     let fits = value.is_finite() && value >= 0.0;
-    require(name, value, fits, "a finite number, at least 0")
+    require(name, value, fits, "a finite number, at least 0")?;
+    // A schedule may end at a rate that f32 takes for 0.
+    check_single(name, value.max(f64::from(f32::MIN_POSITIVE)))
+}
+
+/// `Ok` for what is added to a divisor so that it is not 0.
+fn check_epsilon(value: f64) -> Result<()> {
+    check_rate("epsilon", value)?;
+    check_single("epsilon", value)
 }
 
 /// `Ok` for what is kept of a mean from step to step.

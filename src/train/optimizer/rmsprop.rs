@@ -1,6 +1,6 @@
 //! RMSProp.
 
-use super::{Optimizer, Update, check_rate, check_share};
+use super::{Optimizer, Update, check_epsilon, check_rate, check_share};
 use crate::error::Result;
 use crate::expr::{Expr, Lanes};
 
@@ -81,7 +81,7 @@ impl Optimizer for RmsProp {
 
     fn check(&self) -> Result<()> {
         check_rate("learning_rate", self.learning_rate)?;
-        check_rate("epsilon", self.epsilon)?;
+        check_epsilon(self.epsilon)?;
         check_rate("weight_decay", self.weight_decay)?;
         check_rate("momentum", self.momentum)?;
         check_share("alpha", self.alpha)

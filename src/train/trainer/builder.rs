@@ -3,7 +3,7 @@
 use super::sum::DeviceSum;
 use super::update::{Group, assign};
 use super::{Trainer, Watch};
-use crate::error::{Result, require};
+use crate::error::{Result, check_above_zero, require};
 use crate::nn::{Model, ShapeCache};
 use crate::tensor::Tensor;
 use crate::train::loss::{Loss, Mse};
@@ -107,8 +107,7 @@ impl TrainerBuilder {
         groups.iter().try_for_each(Group::check)?;
         self.loss.check()?;
         if let Some(norm) = self.clip_norm {
-            let fits = norm.is_finite() && norm > 0.0;
-            require("max_norm", norm, fits, "a finite number above 0")?;
+            check_above_zero("max_norm", norm)?;
         }
         let has_norm = self.clip_norm.is_some() || !self.error_if_nonfinite;
         let expected = "unset without clip_norm, which computes the norm";
