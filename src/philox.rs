@@ -2,16 +2,13 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Rounds of a loop that gives random words.
-pub(crate) const PHILOX_ROUNDS: usize = 10;
-
 /// Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011): four random words for each
 /// of the counters in a register, and a key. Word i of all counters lies together.
 #[inline(always)]
 fn philox<S: Simd>(simd: S, counter: [S::u32s; 4], key: [u32; 2]) -> [S::u32s; 4] {
     let ([mut a, mut b, mut c, mut d], [mut key0, mut key1]) = (counter, key);
     let (first, second) = (simd.splat_u32s(0xD251_1F53), simd.splat_u32s(0xCD9E_8D57));
-    for _ in 0..PHILOX_ROUNDS {
+    for _ in 0..10 {
         let (low_a, high_a) = simd.widening_mul_u32s(a, first);
         let (low_c, high_c) = simd.widening_mul_u32s(c, second);
         let mix = |high, word, key| simd.xor_u32s(simd.xor_u32s(high, word), simd.splat_u32s(key));

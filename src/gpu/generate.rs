@@ -9,7 +9,7 @@ mod writer;
 pub(in crate::gpu) use custom::custom;
 pub(in crate::gpu) use header::{Generated, Source};
 pub(in crate::gpu) use kernels::{finish, map, part, row};
-pub(in crate::gpu) use split::{ROUNDS, element_rounds, reduce_split};
+pub(in crate::gpu) use split::{ROUNDS, reduce_split};
 
 use super::compose::Shader;
 use crate::program::{Map, Op, Program, Reduce, Row};

@@ -278,7 +278,7 @@ fn an_input_is_dropped_in_place() {
     }
 }
 
-/// A loop over elements takes the rounds that their random words take too.
+/// Mesa unrolls the loop of a random word: its rounds are none of the loop over elements.
 #[test]
 fn long_sums_of_random_words_are_whole() {
     for (rows, len) in [(4, 1 << 20), (1, 1 << 21)] {

@@ -1,7 +1,6 @@
 //! How sums are split among workgroups.
 
-use crate::philox::PHILOX_ROUNDS;
-use crate::program::{Operand, Pointwise, product};
+use crate::program::{Pointwise, product};
 
 /// How the rows of a sum are split.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +21,6 @@ const PARTIALS: usize = 4096;
 /// Rounds of a loop: Mesa's llvmpipe ends all loops of an invocation, without a word, after 65,535 of them.
 pub(in crate::gpu) const ROUNDS: usize = 16_384;
 
-/// Rounds that an element takes in a loop over a row: its own, and those of the loops that give random words.
-pub(in crate::gpu) fn element_rounds(of: &Pointwise) -> usize {
-    let random = |operand: &&Operand| matches!(operand, Operand::Random { .. });
-    1 + PHILOX_ROUNDS * of.operands.iter().filter(random).count()
-}
-
 /// How a sum is split: by its sizes alone, so that every device adds in one order.
 pub(in crate::gpu) fn reduce_split(of: &Pointwise) -> Split {
     let (kept, folded) = of.split_shape();
@@ -38,7 +31,7 @@ pub(in crate::gpu) fn reduce_split(of: &Pointwise) -> Split {
         // Enough rows are enough invocations.
         _ => (len / ALONE).min(ALONE),
     };
-    let blocks = blocks.max(len.div_ceil(ROUNDS / element_rounds(of)).max(1));
+    let blocks = blocks.max(len.div_ceil(ROUNDS)).max(1);
     Split {
         rows,
         blocks,

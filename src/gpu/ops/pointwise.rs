@@ -3,7 +3,7 @@
 use super::GROUP;
 use crate::error::Result;
 use crate::gpu::context::check_limit;
-use crate::gpu::generate::{self, Generated, ROUNDS, Source, element_rounds, reduce_split};
+use crate::gpu::generate::{self, Generated, ROUNDS, Source, reduce_split};
 use crate::gpu::plan::PlanBuilder;
 use crate::program::{Custom, Map, Reduce, Row, Slice, TensorId, product};
 
@@ -16,7 +16,7 @@ pub(super) fn row(op: &Row, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let (kept, folded) = op.0.split_shape();
     let columns = product(folded);
     // Each turn and the elements are a loop over a row.
-    let most = 3 * ROUNDS * GROUP / (op.0.body.turns().len() + 1) / element_rounds(&op.0);
+    let most = 3 * ROUNDS * GROUP / (op.0.body.turns().len() + 1);
     let (what, limit) = (
         format!("rows of {}", op.0.name),
         "number of columns a workgroup takes",

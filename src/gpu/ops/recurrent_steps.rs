@@ -11,7 +11,7 @@ use crate::gpu::kernel::Kernel;
 use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice, RecurrentWalk, SUBGROUP};
-use crate::philox::{PHILOX_ROUNDS, threshold};
+use crate::philox::threshold;
 use crate::program::{RecurrentShape, Slice, Zoneout};
 use std::ops::Range;
 
@@ -186,20 +186,14 @@ impl<'a> Recurrence<'a> {
         }
     }
 
-    /// The rounds that an invocation takes around a product.
+    /// The rounds that an invocation takes around a product. Drivers unroll the loops of known length.
     fn around(&self) -> usize {
         let units = if self.backward {
             self.choice.outputs
         } else {
             1
         };
-        let random = self
-            .of
-            .zoneout
-            .is_some_and(|zoneout| zoneout.random.is_some());
-        // Two blocks of random numbers.
-        let of_unit = 1 + if random { 2 * PHILOX_ROUNDS } else { 0 };
-        let of_row = 4 + self.inputs * (self.of.cell.gates() + 1) + units * of_unit;
+        let of_row = 3 + units + self.inputs * (self.of.cell.gates() + 1);
         of_row * self.choice.rows + 8
     }
 
