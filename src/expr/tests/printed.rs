@@ -32,7 +32,7 @@ fn as_wgsl() {
   let v2 = u2[i0];
   let v3 = s0;
   let v4 = v0 - v3;
-  let v5 = exp(v4);
+  let v5 = keep_nan(v4, exp(v4));
   let v6 = 0.5f;
   let v7 = v5 * v6;
   let v8 = params.w0;
@@ -40,7 +40,7 @@ fn as_wgsl() {
   let v10 = select(v9, v7, v2 < v8);
   let v11 = -(v1);
   let v12 = f32(v2);
-  let v13 = select(v11, v12, v10 <= 0.0);
+  let v13 = select(v11, v12, at_most_zero(v10));
 "
     );
     // What has a name is not written again, until it is forgotten.
