@@ -14,6 +14,8 @@
 //! FILE.csv, the name of each workload put into FILE's where there are several.
 
 mod common;
+#[path = "../src/files.rs"]
+mod files;
 #[path = "common/reference.rs"]
 mod reference;
 
@@ -164,13 +166,13 @@ impl Bench {
             .profile_step(&data)
             .expect("the device has timestamps");
         println!("{name} {cell}, a training step on {profile}");
-        std::fs::write(file, profile.to_chrome_trace()).expect("FILE can be written");
+        files::replace(file, profile.to_chrome_trace().as_bytes()).expect("FILE can be written");
         let lines = profile.to_csv();
         let (heading, lines) = lines.split_once('\n').expect("there is a heading");
         let lines = lines.lines().map(|line| format!("{name},{cell},{line}\n"));
         let csv = format!("workload,cell,{heading}\n{}", lines.collect::<String>());
         let path = format!("{}.csv", file.display());
-        std::fs::write(path, csv).expect("FILE.csv can be written");
+        files::replace(Path::new(&path), csv.as_bytes()).expect("FILE.csv can be written");
     }
 
     /// Times both phases, or one, and prints their lines.

@@ -5,13 +5,17 @@
 //! ```
 
 use bptt::Device;
+use common::say;
+
+#[allow(dead_code, reason = "each example uses its part")]
+mod common;
 
 fn main() -> std::process::ExitCode {
     let adapters = Device::adapters();
     for adapter in &adapters {
-        println!("{adapter}");
+        say!("{adapter}");
     }
     let best = Device::best();
-    println!("best: {best} ({})", best.reason());
+    say!("best: {best} ({})", best.reason());
     std::process::ExitCode::from(u8::from(adapters.is_empty()))
 }

@@ -17,6 +17,7 @@ use bptt::data::Sequences;
 use bptt::nn::{Recurrent, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::{Device, verify};
+use common::say;
 use ndarray::{Array2, Array3};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
@@ -81,17 +82,17 @@ fn run() -> Result<(), String> {
     let mut devices = vec![Device::cpu()];
     match Device::gpu() {
         Ok(gpu) => devices.push(gpu),
-        Err(reason) => println!("the WGSL half is not checked: {reason}"),
+        Err(reason) => say!("the WGSL half is not checked: {reason}"),
     }
     match verify::check_cell(&Mgu, &devices) {
-        Ok(report) => println!("{report}\n"),
+        Ok(report) => say!("{report}\n"),
         Err(faults) => {
-            println!("{faults}");
+            say!("{faults}");
             return Err(format!("the cell is wrong in {} places", faults.0.len()));
         }
     }
 
-    println!(
+    say!(
         "training on {device}; mean squared error of the sum of two marked numbers among {STEPS}:"
     );
     train(&device, Mgu).map_err(|error| error.to_string())?;
@@ -137,7 +138,7 @@ fn train<C: Cell>(device: &Device, cell: C) -> bptt::Result<()> {
         .filter(|epoch| epoch.number == 1 || epoch.number % 5 == 0)
         .filter_map(|epoch| Some(format!("{} {:.4}", epoch.number, epoch.validation?)))
         .collect();
-    println!(
+    say!(
         "{name:>4}, {weights} weights, by epoch: {}",
         losses.join(", ")
     );

@@ -4,10 +4,12 @@
 //! cargo run --release --example replay -- CASE.safetensors OUT.safetensors --device gpu|cpu|cpu64
 //! ```
 //!
-//! The formats are described in the documentation of `bptt::replay`. Exit status 0 when OUT was written; otherwise 2, one line that
-//! says what is wrong, and no OUT. `cpu64` computes in f64 and writes F64 tensors.
+//! The formats are described in the documentation of `bptt::replay`. Exit status 0 when OUT was written; otherwise 2 and one line that
+//! says what is wrong: an OUT that was there stays as it was. An OUT that is a case itself is not overwritten. `cpu64` computes in f64 and
+//! writes F64 tensors.
 
 use bptt::{Device, Real, replay};
+use common::say;
 use std::path::{Path, PathBuf};
 
 mod common;
@@ -33,7 +35,7 @@ fn run() -> Result<(), String> {
                 );
             }
             lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
-                println!("{USAGE}");
+                say!("{USAGE}");
                 return Ok(());
             }
             lexopt::Arg::Value(file) => files.push(file.into()),
@@ -43,9 +45,9 @@ fn run() -> Result<(), String> {
     let [case, out] = &files[..] else {
         return Err(usage(format!("{} files, expected 2", files.len())));
     };
-    // What an earlier run left must not be taken for this one's.
-    if out.exists() && !same_file(case, out) {
-        std::fs::remove_file(out).map_err(|reason| format!("{}: {reason}", out.display()))?;
+    // Such as the two files in the wrong order. What is no file, such as a pipe, is not read.
+    if out.is_file() && replay::Case::read(out).is_ok() {
+        return Err(usage(format!("{}: OUT is a case", out.display())));
     }
     // The case first: what is wrong with it is known before a GPU is opened.
     let read = || replay::Case::read(case).map_err(|reason| named(case, reason));
@@ -60,10 +62,6 @@ fn run() -> Result<(), String> {
         ))),
         None => Err(usage("--device is missing, expected gpu, cpu or cpu64")),
     }
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 fn usage(reason: impl ToString) -> String {

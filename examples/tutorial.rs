@@ -12,6 +12,7 @@ use bptt::interop::ConcatenatedLstm;
 use bptt::nn::{Bias, Lstm, Rnn, Sequential};
 use bptt::train::{Mse, Sgd, Trainer};
 use bptt::{Device, Tensor};
+use common::say;
 use ndarray::{Array2, Array3, ArrayD, Axis, Ix2, Ix3};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ fn run() -> Result<(), String> {
                 word = value.to_string_lossy().into_owned();
             }
             lexopt::Arg::Long("help") => {
-                println!("tutorial [--device {}]", common::DEVICES);
+                say!("tutorial [--device {}]", common::DEVICES);
                 return Ok(());
             }
             other => return Err(other.unexpected().to_string()),
@@ -61,7 +62,7 @@ fn arrays() -> BTreeMap<String, ArrayD<f64>> {
 }
 
 fn tutorial(device: &Device) -> bptt::Result<()> {
-    println!("Device: {device}\n");
+    say!("Device: {device}\n");
     let arrays = arrays();
     // The notebook has column vectors, [T, F, 1]; this crate has batches, [T, B, F].
     let sequence = |name: &str| -> Array3<f64> {
@@ -75,9 +76,7 @@ fn tutorial(device: &Device) -> bptt::Result<()> {
     let vector = |name: &str| arrays[name].clone().remove_axis(Axis(1));
     let (x, target) = (sequence("X"), sequence("Y"));
 
-    println!(
-        "1. An Elman network: h_t = tanh(W_xh x_t + W_hh h_(t-1) + b_h), o_t = W_hy h_t + b_y"
-    );
+    say!("1. An Elman network: h_t = tanh(W_xh x_t + W_hh h_(t-1) + b_h), o_t = W_hy h_t + b_y");
     let model = Sequential::new(3)
         .rnn(Rnn::hidden(5).bias(Bias::One))
         .linear(2)
@@ -101,10 +100,8 @@ fn tutorial(device: &Device) -> bptt::Result<()> {
         print_numbers(&format!("   output at t = {t}"), outputs.iter());
     }
 
-    println!(
-        "\n2. Its training: backpropagation through time, gradient descent, learning rate 0.01"
-    );
-    println!(
+    say!("\n2. Its training: backpropagation through time, gradient descent, learning rate 0.01");
+    say!(
         "   The gradient is that of half the sum of squares; printed is the mean square before the update."
     );
     let mut trainer = Trainer::new(model, Sgd::new(0.01))
@@ -115,7 +112,7 @@ fn tutorial(device: &Device) -> bptt::Result<()> {
         trainer.step(&batch)?;
         let mean_square = trainer.take_loss()? * 2.0 / target.len() as f64;
         if epoch % 10 == 0 {
-            println!("   epoch {epoch:3}: {mean_square:.4}");
+            say!("   epoch {epoch:3}: {mean_square:.4}");
         }
     }
     let outputs = trainer.model().predict(&x)?;
@@ -123,15 +120,15 @@ fn tutorial(device: &Device) -> bptt::Result<()> {
         .mapv(|d| d * d)
         .mean()
         .unwrap_or(f64::NAN);
-    println!("   after the last update: {mean_square:.5}");
-    println!(
+    say!("   after the last update: {mean_square:.5}");
+    say!(
         "   (Around epoch 80 the step is too long for the valley and rounding errors grow tenfold an epoch:"
     );
-    println!(
+    say!(
         "   f32 leaves the notebook's path there, which is f64's, and comes back towards it from epoch 140 on.)"
     );
 
-    println!("\n3. One step of an LSTM whose gates act on [h; x], as textbooks write it");
+    say!("\n3. One step of an LSTM whose gates act on [h; x], as textbooks write it");
     let gate = |name: &str| -> Array2<f64> {
         arrays[name]
             .clone()
@@ -158,5 +155,5 @@ fn tutorial(device: &Device) -> bptt::Result<()> {
 
 fn print_numbers<'a>(label: &str, numbers: impl Iterator<Item = &'a f64>) {
     let numbers: Vec<String> = numbers.map(|number| format!("{number:11.8}")).collect();
-    println!("{label}: {}", numbers.join(" "));
+    say!("{label}: {}", numbers.join(" "));
 }

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::gpu::adapter::Wish;
 use crate::gpu::{AdapterInfo, Context, Counters, GemmKernel, RecurrentChoice, adapter};
 use crate::tensor::MOST_ELEMENTS;
+use crate::waiting::{self, Breaths};
 use std::sync::Arc;
 
 /// The scalar type of a CPU device.
@@ -71,7 +72,7 @@ impl Device {
     /// chosen and why.
     pub async fn best_async() -> Self {
         let wish = Wish::from_environment(Wish::Hardware);
-        match Context::open(&wish, Precision::F32).await {
+        match open(wish.clone(), Precision::F32).await {
             Ok(context) => Self::new(Kind::Gpu(Arc::new(context)), format!("{wish} was found")),
             Err(reason) => Self::new(Kind::Cpu(Scalar::F32), reason.to_string()),
         }
@@ -104,18 +105,22 @@ impl Device {
     }
 
     async fn open(wish: Wish, precision: Precision) -> Result<Self> {
-        let context = Context::open(&wish, precision).await?;
         let reason = format!("{wish} was asked for");
+        let context = open(wish, precision).await?;
         Ok(Self::new(Kind::Gpu(Arc::new(context)), reason))
     }
 
     /// The GPU adapters of this machine, best first. Empty where there is none.
     pub async fn adapters_async() -> Vec<AdapterInfo> {
-        let adapters = adapter::enumerate().await.into_iter();
-        adapters.map(|(_, info)| info).collect()
+        #[cfg(not(target_arch = "wasm32"))]
+        let adapters = waiting::apart(|| waiting::block_on(adapter::enumerate())).await;
+        #[cfg(target_arch = "wasm32")]
+        let adapters = adapter::enumerate().await;
+        adapters.into_iter().map(|(_, info)| info).collect()
     }
 
-    /// A device and queue that the program already has. Its limits are kept to, its error and loss handlers stay as they are.
+    /// A device and queue that the program already has. Its limits are kept to, its error and loss handlers stay as they are. With the
+    /// queue of another device every call is an [`Error::Argument`].
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let context = Arc::new(Context::new(device, queue));
         Self::new(Kind::Gpu(context), "the program's own wgpu device")
@@ -236,6 +241,26 @@ impl Device {
         }
     }
 
+    /// Lets other tasks of an executor run, and waits where the device is too far behind.
+    pub(crate) async fn breathe(&self, breaths: &mut Breaths) -> Result<()> {
+        if let Kind::Gpu(context) = &self.kind {
+            context.room().await?;
+        }
+        breaths.take().await;
+        Ok(())
+    }
+
+    /// The names of two devices, with their numbers where the names are one.
+    pub(crate) fn names(devices: [&Self; 2]) -> [String; 2] {
+        let names = devices.map(Self::to_string);
+        match devices.map(Self::context) {
+            [Ok(a), Ok(b)] if names[0] == names[1] => {
+                [a, b].map(|context| format!("GPU: {}", context.name()))
+            }
+            _ => names,
+        }
+    }
+
     /// Says whether both are one device, so that their tensors may meet.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
@@ -246,31 +271,43 @@ impl Device {
     }
 }
 
+/// Opens a device. Drivers take their time.
+#[cfg(not(target_arch = "wasm32"))]
+async fn open(wish: Wish, precision: Precision) -> Result<Context> {
+    waiting::apart(move || waiting::block_on(Context::open(&wish, precision))).await
+}
+
+/// Opens a device.
+#[cfg(target_arch = "wasm32")]
+async fn open(wish: Wish, precision: Precision) -> Result<Context> {
+    Context::open(&wish, precision).await
+}
+
 #[cfg(not(target_arch = "wasm32"))]
 impl Device {
     /// Blocking [`Device::best_async`].
     pub fn best() -> Self {
-        pollster::block_on(Self::best_async())
+        waiting::block_on(Self::best_async())
     }
 
     /// Blocking [`Device::gpu_async`], with its errors.
     pub fn gpu() -> Result<Self> {
-        pollster::block_on(Self::gpu_async())
+        waiting::block_on(Self::gpu_async())
     }
 
     /// Blocking [`Device::gpu_f16_async`], with its errors.
     pub fn gpu_f16() -> Result<Self> {
-        pollster::block_on(Self::gpu_f16_async())
+        waiting::block_on(Self::gpu_f16_async())
     }
 
     /// Blocking [`Device::gpu_named_async`], with its errors.
     pub fn gpu_named(name: &str) -> Result<Self> {
-        pollster::block_on(Self::gpu_named_async(name))
+        waiting::block_on(Self::gpu_named_async(name))
     }
 
     /// Blocking [`Device::adapters_async`].
     pub fn adapters() -> Vec<AdapterInfo> {
-        pollster::block_on(Self::adapters_async())
+        waiting::block_on(Self::adapters_async())
     }
 }
 

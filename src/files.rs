@@ -1,24 +1,185 @@
 //! Files that appear whole or not at all.
 
-use std::io::{Result, Write};
-use std::path::Path;
+use std::fs::{self, File, Metadata};
+use std::io::{Error, ErrorKind, Result, Write};
+use std::path::{Path, PathBuf};
 
-/// Replaces a file, so that nobody sees half of it, not even after a crash.
+/// Links followed before a path is taken for a circle of them, as on Linux.
+const MOST_LINKS: usize = 40;
+
+/// Folders of what a process has open: what their links stand for can be written to, and not be replaced.
+const OPEN_FILES: [&str; 2] = ["/proc", "/dev/fd"];
+
+/// Replaces what is in a file, so that nobody sees half of it, not even after a crash. A link stays, and what it leads to is replaced;
+/// mode and, where the process may say so, owner stay. What is no file, such as a pipe, is written to.
 pub(crate) fn replace(path: &Path, data: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
+    match file(path)? {
+        Some(file) => exchange(&file, data),
+        // A file that is the output of the process may have something in it already.
+        None => File::options().append(true).open(path)?.write_all(data),
+    }
+}
+
+/// The file that a path leads to, there or not; none where it leads to something else.
+fn file(path: &Path) -> Result<Option<PathBuf>> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {
+                let parent = folder(&path);
+                let real = parent.canonicalize()?;
+                if OPEN_FILES.iter().any(|open| real.starts_with(open)) {
+                    return Ok(None);
+                }
+                path = parent.join(fs::read_link(&path)?);
+            }
+            Ok(found) => return Ok(found.is_file().then_some(path)),
+            Err(reason) if reason.kind() == ErrorKind::NotFound => return Ok(Some(path)),
+            Err(reason) => return Err(reason),
+        }
+    }
+    Err(Error::other("a circle of links"))
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
+    }
+}
+
+/// Puts a new file in the place of an old one, where there is one. The draft has a name that no other file has.
+fn exchange(path: &Path, data: &[u8]) -> Result<()> {
+    // What may not be written to is not replaced either.
+    let old = match File::options().write(true).open(path) {
+        Ok(old) => Some(old.metadata()?),
+        Err(reason) if reason.kind() == ErrorKind::NotFound => None,
+        Err(reason) => return Err(reason),
     };
     let mut draft = tempfile::Builder::new();
-    // A draft is its owner's alone unless told otherwise; the process' mask still applies.
     #[cfg(unix)]
-    draft.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut draft = draft.tempfile_in(folder)?;
+    if old.is_none() {
+        // A draft is its owner's alone unless told otherwise; the process' mask still applies.
+        draft.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    }
+    let mut draft = draft.tempfile_in(folder(path))?;
     draft.write_all(data)?;
+    if let Some(old) = old {
+        take_after(draft.as_file(), &old)?;
+    }
     draft.as_file().sync_all()?;
     draft.persist(path)?;
-    // Only Unix opens a folder, to make its new entry last.
+    // Makes the folder's new entry last, on systems that open folders; the file is in its place either way.
     #[cfg(unix)]
-    std::fs::File::open(folder)?.sync_all()?;
+    File::open(folder(path))
+        .and_then(|folder| folder.sync_all())
+        .ok();
     Ok(())
+}
+
+/// Gives a file the owner, as far as the process may, and the mode of another.
+fn take_after(file: &File, old: &Metadata) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let own = file.metadata()?;
+        if own.gid() != old.gid() {
+            fchown(file, None, Some(old.gid())).ok();
+        }
+        if own.uid() != old.uid() {
+            fchown(file, Some(old.uid()), None).ok();
+        }
+    }
+    // Last, as a change of owner takes some bits away.
+    file.set_permissions(old.permissions())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    fn read(path: impl AsRef<Path>) -> String {
+        fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn a_link_stays_and_what_it_leads_to_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("below")).unwrap();
+        fs::write(at("below/file"), "old").unwrap();
+        symlink("below/file", at("link")).unwrap();
+        symlink(at("link"), at("second")).unwrap();
+        symlink("below/new", at("dangling")).unwrap();
+        symlink("round", at("round")).unwrap();
+        replace(&at("second"), b"one").unwrap();
+        assert_eq!(read(at("below/file")), "one");
+        replace(&at("dangling"), b"two").unwrap();
+        assert_eq!(read(at("below/new")), "two");
+        for link in ["link", "second", "dangling"] {
+            assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink());
+        }
+        assert!(replace(&at("round"), b"three").is_err());
+        assert!(replace(folder.path(), b"four").is_err(), "a folder");
+        assert!(replace(&at("nowhere/file"), b"five").is_err());
+    }
+
+    #[test]
+    fn mode_owner_and_neighbours_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, part] = ["x", "x.part"].map(|name| folder.path().join(name));
+        fs::write(&part, "the user's").unwrap();
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        // Only root may give a file away.
+        let away = std::os::unix::fs::chown(&path, Some(12345), Some(54321)).is_ok();
+        replace(&path, b"new").unwrap();
+        let now = fs::metadata(&path).unwrap();
+        assert_eq!(now.mode() & 0o7777, 0o640);
+        if away {
+            assert_eq!((now.uid(), now.gid()), (12345, 54321));
+        }
+        assert_eq!(
+            (read(&path), read(&part)),
+            ("new".into(), "the user's".into())
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no drafts");
+    }
+
+    #[test]
+    fn a_pipe_is_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        if !made.is_ok_and(|made| made.success()) {
+            return;
+        }
+        let reader = {
+            let path = path.clone();
+            std::thread::spawn(move || read(path))
+        };
+        replace(&path, b"through").unwrap();
+        assert_eq!(reader.join().unwrap(), "through");
+        assert!(!fs::metadata(&path).unwrap().is_file());
+    }
+
+    #[test]
+    fn readers_beside_many_writers_see_whole_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = &folder.path().join("x");
+        let whole = |byte: u8| vec![byte; 100_000];
+        replace(path, &whole(0)).unwrap();
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (1..=4)
+                .map(|byte| {
+                    scope.spawn(move || (0..25).for_each(|_| replace(path, &whole(byte)).unwrap()))
+                })
+                .collect();
+            while !writers.iter().all(|writer| writer.is_finished()) {
+                let seen = fs::read(path).unwrap();
+                assert!(seen == whole(seen[0]), "{} bytes", seen.len());
+            }
+        });
+    }
 }

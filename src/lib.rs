@@ -27,6 +27,7 @@ mod threads;
 pub mod train;
 mod trusted;
 pub mod verify;
+mod waiting;
 
 pub use device::{Device, Precision};
 pub use error::{Error, Result};

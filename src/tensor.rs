@@ -111,7 +111,8 @@ impl Tensor {
     /// `COPY_SRC` and `COPY_DST`.
     ///
     /// # Errors
-    /// [`Error::Argument`] where the device is not a GPU, the buffer is smaller than the shape or lacks a usage.
+    /// [`Error::Argument`] where the device is not a GPU, the buffer is smaller than the shape, lacks a usage, is mapped or destroyed, or
+    /// another wgpu device made it: wgpu then tells that device of an error, too. [`Error::DeviceLost`].
     pub fn from_wgpu(device: &Device, buffer: wgpu::Buffer, shape: &[usize]) -> Result<Self> {
         let limits = &device.context()?.limits;
         let available = limits.max_storage_buffer_binding_size;
@@ -123,7 +124,7 @@ impl Tensor {
                 available,
             });
         }
-        let needed = 4_u64.saturating_mul(product(shape) as u64);
+        let needed = 4 * count_elements("shape", shape)?.max(1) as u64;
         let got = format!("{} bytes", buffer.size());
         let expected = format!("at least the {needed} bytes of shape {shape:?}");
         require("buffer", got, buffer.size() >= needed, expected)?;
@@ -132,6 +133,7 @@ impl Tensor {
             | wgpu::BufferUsages::COPY_DST;
         let (got, fits) = (buffer.usage(), buffer.usage().contains(usages));
         require("buffer", format!("{got:?}"), fits, format!("{usages:?}"))?;
+        device.context()?.check_buffer(&buffer)?;
         Ok(Self {
             device: device.clone(),
             shape: shape.to_vec(),
@@ -355,7 +357,7 @@ impl Tensor {
     /// Blocking [`Tensor::to_array_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_array<F: Real>(&self) -> Result<ArrayD<F>> {
-        pollster::block_on(self.to_array_async())
+        crate::waiting::block_on(self.to_array_async())
     }
 
     /// `Ok` where the tensor is on the device, else an error that names the argument.
@@ -363,10 +365,8 @@ impl Tensor {
         if self.device.is_same(device) {
             return Ok(());
         }
-        let (got, expected) = (
-            format!("a tensor on {}", self.device),
-            format!("one on {device}"),
-        );
+        let [own, other] = Device::names([&self.device, device]);
+        let (got, expected) = (format!("a tensor on {own}"), format!("one on {other}"));
         Err(Error::argument(argument, got, expected))
     }
 }

@@ -198,8 +198,10 @@ pub(crate) fn pipeline_cache(device: &wgpu::Device, data: Option<&[u8]>) -> wgpu
         data,
         fallback: true,
     };
-    // SAFETY: the data comes from `PipelineCache::get_data`, through a file in the user's own cache directory that only this crate writes,
-    // as a whole. wgpu checks its header, the adapter and the driver, and starts an empty cache where they differ.
+    // SAFETY: the data must come from `PipelineCache::get_data` of the same adapter and driver. It comes through a file in the user's own
+    // cache directory, which `gpu::store` takes only where length and checksum, adapter and driver are those it wrote: what was damaged or
+    // is another's does not get here. What a checksum cannot tell is a file that somebody forged who may write to that directory, and so
+    // may as well replace the user's programs. wgpu checks its own header beside.
     unsafe { device.create_pipeline_cache(&descriptor) }
 }
 

@@ -4,6 +4,9 @@ For each workload, REFERENCE/W_cell.safetensors with x, target, PyTorch's weight
 in f64 and kept as f32. What is there already stays.
 """
 
+import pathlib
+import tempfile
+
 import torch
 from safetensors.torch import save_file
 
@@ -25,6 +28,7 @@ for workload in workloads():
     for key, parameter in net.named_parameters():
         tensors |= {key: parameter.detach(), f"grad.{key}": parameter.grad}
     # Whole or not at all.
-    part = path.with_suffix(".part")
-    save_file({key: tensor.float().contiguous() for key, tensor in tensors.items()}, part)
-    part.rename(path)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        draft = pathlib.Path(folder) / path.name
+        save_file({key: tensor.float().contiguous() for key, tensor in tensors.items()}, draft)
+        draft.replace(path)

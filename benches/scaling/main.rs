@@ -104,7 +104,7 @@ fn read(path: &Path) -> Vec<Point> {
 }
 
 fn write(path: &Path, points: &[Point]) -> csv::Result<()> {
-    let mut writer = csv::Writer::from_path(path)?;
+    let mut writer = csv::Writer::from_writer(vec![]);
     writer.write_record(["threads", "size", "value", "phase", "ms", "slope"])?;
     let threads = policy::threads().to_string();
     for (size, ..) in SIZES {
@@ -118,7 +118,8 @@ fn write(path: &Path, points: &[Point]) -> csv::Result<()> {
             }
         }
     }
-    Ok(writer.flush()?)
+    let data = writer.into_inner().map_err(|fault| fault.into_error())?;
+    Ok(picture::files::replace(path, &data)?)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

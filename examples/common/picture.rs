@@ -3,9 +3,10 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::error::Error;
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::Path;
+
+#[path = "../../src/files.rs"]
+pub mod files;
 
 /// What is drawn on.
 pub type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
@@ -28,10 +29,12 @@ pub fn write(
         area.present()?;
     }
     // Encoded here, as plotters' own way builds JPEG and BMP as well.
-    let mut encoder = png::Encoder::new(BufWriter::new(File::create(path)?), width, height);
+    let mut file = vec![];
+    let mut encoder = png::Encoder::new(&mut file, width, height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header()?;
     writer.write_image_data(&pixels)?;
-    Ok(writer.finish()?)
+    writer.finish()?;
+    Ok(files::replace(path, &file)?)
 }

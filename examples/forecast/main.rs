@@ -12,6 +12,7 @@
 use bptt::data::Dataset;
 use bptt::nn::{Gru, Lstm, Model, Rnn, Sequential};
 use bptt::train::{AdamW, Cosine, Epoch, History, Mse, Trainer};
+use common::say;
 use indicatif::{ProgressBar, ProgressStyle};
 use options::{CellKind, Options};
 use series::{Scale, Series};
@@ -44,8 +45,8 @@ fn run() -> Result<(), String> {
     // Before anything slow: it tells in a moment whether the series can be fitted at all.
     let regression = baseline::autoregression(&series.values, split.test, options.window)?;
     let device = common::device(&options.device)?;
-    println!("Device:  {device}\n         ({})", device.reason());
-    println!(
+    say!("Device:  {device}\n         ({})", device.reason());
+    say!(
         "Data:    {} of {}: {} rows; {} to train, {} to validate, {} to test; window {}",
         series.column,
         options.data.display(),
@@ -90,13 +91,16 @@ fn forecast(
     let text = |reason: bptt::Error| reason.to_string();
     let scale = Scale::fit(&series.values[..split.train]).map_err(text)?;
     let scaled: Vec<f32> = series.values.iter().map(|x| scale.apply(*x)).collect();
+    if !scaled.iter().all(|x| x.is_finite()) {
+        return Err(format!("{}: too far apart for f32", series.column));
+    }
     let window = options.window;
     let train = SeriesWindows::new(&scaled[..split.train], window).amplified(&scale, options.seed);
     // Windows reach back before the first value to be predicted.
     let valid = SeriesWindows::new(&scaled[split.train - window..split.test], window);
 
     let model = build(options, device).map_err(text)?;
-    println!(
+    say!(
         "Model:   {} layer(s) of {} with {} units, {} weights",
         options.layers,
         options.cell,
@@ -110,7 +114,7 @@ fn forecast(
     let history = train_with_progress(&mut trainer, &train, &valid, options).map_err(text)?;
     let seconds = started.elapsed().as_secs_f64();
     let sequences: usize = history.epochs.iter().map(|epoch| epoch.sequences).sum();
-    println!(
+    say!(
         "Trained: {} epochs in {seconds:.1} s, {:.0} sequences/s; best validation loss after epoch {}",
         history.epochs.len(),
         sequences as f64 / seconds,
@@ -146,7 +150,7 @@ fn forecast(
         .parameters()
         .save(options.out.join("model.safetensors"))
         .map_err(text)?;
-    println!(
+    say!(
         "Written: forecast.png, loss.png and model.safetensors in {}",
         options.out.display()
     );
@@ -186,7 +190,7 @@ fn train_with_progress(
         // Without a terminal there is no bar to see.
         if !std::io::stderr().is_terminal() && (epoch.number.is_multiple_of(5) || epoch.number == 1)
         {
-            println!("         epoch {:3}: {message}", epoch.number);
+            say!("         epoch {:3}: {message}", epoch.number);
         }
     };
     let fit = trainer.fit(train).validation(valid).callback(progress);
@@ -199,13 +203,13 @@ fn train_with_progress(
 fn report(series: &Series, split: Split, window: usize, predicted: &[f32], regression: &[f32]) {
     let truth = &series.values[split.test..];
     let persistence = &series.values[split.test - 1..series.values.len() - 1];
-    println!("Test RMSE, one step ahead:");
-    println!("  this network          {:8.3}", rmse(predicted, truth));
-    println!(
+    say!("Test RMSE, one step ahead:");
+    say!("  this network          {:8.3}", rmse(predicted, truth));
+    say!(
         "  linear autoregression {:8.3}  (window {window}, least squares)",
         rmse(regression, truth)
     );
-    println!("  persistence           {:8.3}", rmse(persistence, truth));
+    say!("  persistence           {:8.3}", rmse(persistence, truth));
 }
 
 fn rmse(predicted: &[f32], truth: &[f32]) -> f64 {

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::common::say;
 use lexopt::{Arg, Parser, ValueExt};
 use std::fmt;
 use std::path::PathBuf;
@@ -75,7 +76,7 @@ impl Options {
             };
             let name = name.to_owned();
             if name == "help" {
-                println!("{HELP}");
+                say!("{HELP}");
                 return Ok(None);
             }
             options

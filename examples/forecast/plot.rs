@@ -5,6 +5,7 @@ use crate::series::Series;
 use bptt::train::History;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
+use std::ops::Range;
 use std::path::Path;
 
 const TRUTH: RGBColor = RGBColor(60, 60, 60);
@@ -12,6 +13,25 @@ const ONE_STEP: RGBColor = RGBColor(214, 96, 0);
 const FREE: RGBColor = RGBColor(0, 96, 186);
 
 type Points = Vec<(f64, f64)>;
+
+/// The axis of some points, with a margin: never empty and never so short, for the size of its numbers, that plotters counts its marks
+/// for ever.
+fn span<'a>(points: impl Iterator<Item = &'a (f64, f64)>, of: fn((f64, f64)) -> f64) -> Range<f64> {
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for number in points.map(|point| of(*point)) {
+        (low, high) = (low.min(number), high.max(number));
+    }
+    if low > high {
+        return 0.0..1.0;
+    }
+    let margin = (0.05 * (high - low)).max(1e-6 * low.abs().max(high.abs()).max(1.0));
+    low - margin..high + margin
+}
+
+/// The points that can be drawn.
+fn finite(points: impl Iterator<Item = (f64, f64)>) -> Points {
+    points.filter(|(_, y)| y.is_finite()).collect()
+}
 
 /// Above: the test span and its one-step forecasts. Below: the end of the series and the free-running forecast past it.
 pub fn forecast(
@@ -24,11 +44,8 @@ pub fn forecast(
     let draw = |root: &Area<'_>| -> Result<(), Box<dyn std::error::Error>> {
         let panels = root.split_evenly((2, 1));
         let points = |first: usize, values: &[f32]| -> Points {
-            values
-                .iter()
-                .enumerate()
-                .map(|(i, value)| (series.time(first + i), f64::from(*value)))
-                .collect()
+            let point = |(i, value): (usize, &f32)| (series.time(first + i), f64::from(*value));
+            finite(values.iter().enumerate().map(point))
         };
         let end = series.values.len();
         let title = format!("{}: test span, one step ahead", series.column);
@@ -59,27 +76,14 @@ pub fn forecast(
 pub fn loss(path: &Path, history: &History) -> Result<(), String> {
     let draw = |root: &Area<'_>| -> Result<(), Box<dyn std::error::Error>> {
         let of = |value: fn(&bptt::train::Epoch) -> Option<f64>| -> Points {
-            history
-                .epochs
-                .iter()
-                .filter_map(|epoch| Some((epoch.number as f64, value(epoch)?)))
-                .collect()
+            let epochs = history.epochs.iter();
+            finite(epochs.filter_map(|epoch| Some((epoch.number as f64, value(epoch)?))))
         };
         let lines = [
             ("training", ONE_STEP, of(|epoch| Some(epoch.loss))),
             ("validation", FREE, of(|epoch| epoch.validation)),
         ];
-        let values = || {
-            lines
-                .iter()
-                .flat_map(|(_, _, points)| points)
-                .map(|(_, y)| *y)
-                .filter(|y| *y > 0.0)
-        };
-        let (low, high) = (
-            values().fold(f64::INFINITY, f64::min),
-            values().fold(0.0, f64::max),
-        );
+        let losses = span(lines.iter().flat_map(|(_, _, points)| points), |(_, y)| y);
         let last = history.epochs.len().max(2) as f64;
         let mut chart = ChartBuilder::on(root)
             .caption(
@@ -89,7 +93,7 @@ pub fn loss(path: &Path, history: &History) -> Result<(), String> {
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(70)
-            .build_cartesian_2d(1.0..last, low * 0.95..high * 1.05)?;
+            .build_cartesian_2d(1.0..last, losses)?;
         chart
             .configure_mesh()
             .x_desc("epoch")
@@ -122,17 +126,13 @@ fn panel(
     lines: &[(&str, RGBColor, Points)],
 ) -> Result<(), Box<dyn std::error::Error>> {
     let all = || lines.iter().flat_map(|(_, _, points)| points);
-    let low = all().map(|(_, y)| *y).fold(f64::INFINITY, f64::min);
-    let high = all().map(|(_, y)| *y).fold(f64::NEG_INFINITY, f64::max);
-    let first = all().map(|(x, _)| *x).fold(f64::INFINITY, f64::min);
-    let last = all().map(|(x, _)| *x).fold(f64::NEG_INFINITY, f64::max);
-    let margin = 0.05 * (high - low).max(1e-6);
+    let (times, values) = (span(all(), |(x, _)| x), span(all(), |(_, y)| y));
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 22))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(60)
-        .build_cartesian_2d(first..last, (low - margin).min(low)..high + margin)?;
+        .build_cartesian_2d(times, values)?;
     chart
         .configure_mesh()
         .x_desc(x_label)

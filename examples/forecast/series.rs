@@ -80,10 +80,9 @@ impl Series {
 /// `1749-01` as 1749.04: the middle of the month.
 fn year(month: &str) -> Option<f64> {
     let (year, month) = month.split_once('-')?;
-    let (year, month) = (year.parse::<f64>().ok()?, month.parse::<f64>().ok()?);
-    (1.0..=12.0)
-        .contains(&month)
-        .then_some(year + (month - 0.5) / 12.0)
+    let (year, month) = (year.parse::<u16>().ok()?, month.parse::<u8>().ok()?);
+    let middle = f64::from(year) + (f64::from(month) - 0.5) / 12.0;
+    (1..=12).contains(&month).then_some(middle)
 }
 
 /// The scale the network works in: standardised square roots of counts, whose noise grows with their size; where there are

@@ -5,7 +5,7 @@ use bptt::data::{Batch, Dataset};
 use bptt::nn::Model;
 use ndarray::{Array2, Array3};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
-use std::cell::RefCell;
+use std::sync::Mutex;
 
 /// How far, in logarithms, a training window's amplitude is changed at random.
 const AMPLIFICATION: f32 = 0.3;
@@ -14,7 +14,7 @@ const AMPLIFICATION: f32 = 0.3;
 pub struct SeriesWindows<'a> {
     values: &'a [f32],
     window: usize,
-    amplify: Option<(f32, RefCell<ChaCha8Rng>)>,
+    amplify: Option<(f32, Mutex<ChaCha8Rng>)>,
 }
 
 impl<'a> SeriesWindows<'a> {
@@ -31,7 +31,7 @@ impl<'a> SeriesWindows<'a> {
     pub fn amplified(self, scale: &Scale, seed: u64) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(seed ^ 0xa3_b1);
         Self {
-            amplify: Some((scale.zero(), RefCell::new(rng))),
+            amplify: Some((scale.zero(), Mutex::new(rng))),
             ..self
         }
     }
@@ -49,9 +49,8 @@ impl Dataset for SeriesWindows<'_> {
             let (zero, factor) = match &self.amplify {
                 None => (0.0, 1.0),
                 Some((zero, rng)) => {
-                    let exponent: f32 = rng
-                        .borrow_mut()
-                        .random_range(-AMPLIFICATION..=AMPLIFICATION);
+                    let mut rng = rng.lock().expect("no draw panics");
+                    let exponent: f32 = rng.random_range(-AMPLIFICATION..=AMPLIFICATION);
                     (*zero, exponent.exp())
                 }
             };

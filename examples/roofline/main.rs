@@ -20,6 +20,7 @@ use bptt::data::Batch;
 use bptt::profile::ExecutionPlan;
 use bptt::train::{Adam, Trainer};
 use bptt::{Device, Tensor};
+use common::say;
 use gpus::{GPUS, Gpu};
 use model::{
     BANDWIDTH, CACHE, COMPUTE, IN_FLIGHT, INVOCATIONS_PER_LANE, LATENCY, Limit, STEP, predict,
@@ -141,7 +142,7 @@ fn run() -> Result<(), String> {
         ));
     }
     match options.csv {
-        true => println!(
+        true => say!(
             "workload,cell,gpu,operation,kernel,dispatches,invocations,gflop,gb,bound_ms,predicted_ms,limited_by"
         ),
         false => describe(gpus()).map_err(|reason| reason.to_string())?,
@@ -163,24 +164,24 @@ fn run() -> Result<(), String> {
     }
     if !options.csv {
         let names: Vec<_> = gpus().map(|gpu| gpu.name).collect();
-        println!(
+        say!(
             "\nA training step: predicted ms (bound ms), dispatches, what most of the time goes to\n"
         );
-        println!(
+        say!(
             "| workload | {} |\n|{}",
             names.join(" | "),
             "---|".repeat(names.len() + 1)
         );
-        lines.iter().for_each(|line| println!("{line}"));
+        lines.iter().for_each(|line| say!("{line}"));
     }
     Ok(())
 }
 
 /// Says what is known and what is assumed.
 fn describe(gpus: impl Iterator<Item = &'static Gpu>) -> bptt::Result<()> {
-    println!("Published, but for the time of a dispatch, which is assumed:");
+    say!("Published, but for the time of a dispatch, which is assumed:");
     for gpu in gpus {
-        println!(
+        say!(
             "  {}: {:.2} TFLOP/s, {:.0} GB/s, a dispatch {:.1} µs ({})",
             gpu.name,
             gpu.flops / 1e12,
@@ -189,7 +190,7 @@ fn describe(gpus: impl Iterator<Item = &'static Gpu>) -> bptt::Result<()> {
             gpu.source
         );
     }
-    println!(
+    say!(
         "Assumed of all: {INVOCATIONS_PER_LANE} invocations a lane fill a GPU, and {:.0} % of its peak and {:.0} % of its bandwidth are then reached;\nan \
          invocation has {IN_FLIGHT} bytes on their way at a time, {:.2} µs from memory, {:.2} µs from the last cache; what steps need again comes from \
          there\nif it fits, at {CACHE} times the memory's bandwidth; a step inside a dispatch takes at least {:.2} µs. The bound knows none of this: all lanes busy, every operand moved once, dispatches free.",
@@ -200,7 +201,7 @@ fn describe(gpus: impl Iterator<Item = &'static Gpu>) -> bptt::Result<()> {
         1e6 * STEP,
     );
     let host = 1e6 * host(&GPUS[0])?;
-    println!(
+    say!(
         "Measured here: the host takes {host:.2} µs to encode and submit a dispatch, without a driver."
     );
     Ok(())
@@ -216,10 +217,17 @@ fn kernels(options: &Options, workload: &Workload, gpu: &Gpu, plan: &ExecutionPl
             workload.steps,
             workload.batch,
         ];
-        println!("\n{name} {cell}, I/H/T/B {shape:?}, on {}:", gpu.name);
-        println!(
+        say!("\n{name} {cell}, I/H/T/B {shape:?}, on {}:", gpu.name);
+        say!(
             "{:>3}  {:26} {:>10} {:>11} {:>10} {:>9} {:>10} {:>13}  limited by",
-            "#", "kernel", "dispatches", "invocations", "MFLOP", "MB", "bound ms", "predicted ms"
+            "#",
+            "kernel",
+            "dispatches",
+            "invocations",
+            "MFLOP",
+            "MB",
+            "bound ms",
+            "predicted ms"
         );
     }
     let mut by_limit = std::collections::BTreeMap::new();
@@ -234,14 +242,14 @@ fn kernels(options: &Options, workload: &Workload, gpu: &Gpu, plan: &ExecutionPl
         let (flops, bytes) = (kernel.flops as f64, kernel.bytes as f64);
         let [least, probable] = [prediction.bound, prediction.time].map(|seconds| 1e3 * seconds);
         match options.csv {
-            true => println!(
+            true => say!(
                 "{name},{cell},{},{operation},{},{dispatches},{invocations},{:.6},{:.6},{least:.6},{probable:.6},{limit}",
                 gpu.name,
                 kernel.kernel,
                 flops / 1e9,
                 bytes / 1e9,
             ),
-            false => println!(
+            false => say!(
                 "{operation:>3}  {:26} {dispatches:>10} {invocations:>11} {:>10.3} {:>9.3} {least:>10.5} {probable:>13.4}  {limit}",
                 kernel.kernel,
                 flops / 1e6,
@@ -251,7 +259,7 @@ fn kernels(options: &Options, workload: &Workload, gpu: &Gpu, plan: &ExecutionPl
     }
     let limit = by_limit.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
     if !options.csv {
-        println!(
+        say!(
             "     in all: {:.4} ms of {} dispatches, bound {:.5} ms; memory {:.1} MB",
             1e3 * time,
             plan.dispatches(),

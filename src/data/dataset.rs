@@ -7,7 +7,7 @@ use crate::nn::check_lengths;
 use ndarray::{Array1, Array2, Array3, Axis, s, stack};
 
 /// Examples by number, put into batches on demand.
-pub trait Dataset {
+pub trait Dataset: Sync {
     /// The number of examples.
     fn len(&self) -> usize;
     /// Whether there is none.

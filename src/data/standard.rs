@@ -16,7 +16,7 @@ impl Standardizer {
     /// Mean and deviation of an array.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) for an empty array or one with a number that is not finite.
+    /// [`Error::Argument`](crate::Error::Argument) for an empty array, one with a number that is not finite, or numbers too far apart.
     pub fn fit<D: Dimension>(values: &ArrayRef<f32, D>) -> Result<Self> {
         require("values", "none", !values.is_empty(), "at least one")?;
         let bad = values.iter().find(|x| !x.is_finite());
@@ -30,13 +30,16 @@ impl Standardizer {
         let mean = values.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
         let squares = values.iter().map(|x| (f64::from(*x) - mean).powi(2));
         let variance = squares.sum::<f64>() / count;
+        let deviation = match variance > 0.0 {
+            // Above 0 in f32 too.
+            true => (variance.sqrt() as f32).max(f32::from_bits(1)),
+            false => 1.0,
+        };
+        let expected = "numbers whose standard deviation is an f32";
+        require("values", "too far apart", deviation.is_finite(), expected)?;
         Ok(Self {
             mean: mean as f32,
-            deviation: match variance > 0.0 {
-                // Above 0 in f32 too.
-                true => (variance.sqrt() as f32).max(f32::from_bits(1)),
-                false => 1.0,
-            },
+            deviation,
         })
     }
 

@@ -1,7 +1,11 @@
 //! A wgpu device with what this crate keeps beside it.
 
 use super::adapter::{self, AdapterInfo, Wish};
+use super::faults::{self, describe, scoped};
+use super::in_flight::InFlight;
 use super::pipeline::PipelineCache;
+#[cfg(not(target_arch = "wasm32"))]
+use super::poller::Poller;
 use super::recurrent_choice::{self, RecurrentChoice};
 use super::store::Store;
 use super::tuner::Tuner;
@@ -9,9 +13,9 @@ use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::program::RecurrentShape;
 use crate::trusted;
-use futures::FutureExt;
 use parking_lot::{Mutex, ReentrantMutex};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How much work a device was given since it was opened.
 ///
@@ -57,6 +61,12 @@ pub(crate) struct Context {
     pub(super) cooperative: Option<u32>,
     /// The first fault that wgpu reported outside an error scope.
     fault: Arc<Mutex<Option<Error>>>,
+    /// How much of what was queued may not be done yet.
+    pub(super) in_flight: Mutex<InFlight<wgpu::SubmissionIndex>>,
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) poller: Poller,
+    /// How many devices were opened before it: what tells two of one adapter apart.
+    pub(crate) number: usize,
 }
 
 impl std::fmt::Debug for Context {
@@ -106,9 +116,10 @@ impl Context {
         context
             .device
             .on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-                fault
-                    .lock()
-                    .get_or_insert(describe("a GPU operation", error));
+                if !faults::provoked() {
+                    let error = describe("a GPU operation", error);
+                    fault.lock().get_or_insert(error);
+                }
             }));
         let fault = Arc::clone(&context.fault);
         context
@@ -124,7 +135,13 @@ impl Context {
 
     /// A device that belongs to somebody else: its error and loss handlers stay theirs.
     pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        static OPENED: AtomicUsize = AtomicUsize::new(0);
         let info = device.adapter_info();
+        let fault =
+            (faults::is_alive(&device) && !faults::owns_queue(&device, &queue)).then(|| {
+                let (got, expected) = ("a queue of another wgpu device", "the device's own");
+                Error::argument("queue", got, expected)
+            });
         Self {
             limits: device.limits(),
             subgroups: device.features().contains(wgpu::Features::SUBGROUP)
@@ -140,7 +157,11 @@ impl Context {
             pipelines: PipelineCache::default(),
             counters: Mutex::default(),
             staging: Mutex::default(),
-            fault: Arc::default(),
+            fault: Arc::new(Mutex::new(fault)),
+            in_flight: Mutex::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            poller: Poller::default(),
+            number: OPENED.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -191,25 +212,53 @@ impl Context {
         *self.counters.lock()
     }
 
-    /// The fault that the driver reported since the last check, if any. A lost device stays lost.
+    /// The fault that the driver reported since the last check, if any. A lost device stays lost, and so does one whose queue is not its
+    /// own.
     pub(crate) fn check(&self) -> Result<()> {
         let mut fault = self.fault.lock();
         match &*fault {
             Some(Error::DeviceLost { reason }) => Err(Error::DeviceLost {
                 reason: reason.clone(),
             }),
+            Some(Error::Argument {
+                argument,
+                got,
+                expected,
+            }) => Err(Error::argument(argument, got, expected)),
             _ => fault.take().map_or(Ok(()), Err),
         }
     }
 
-    /// Waits until a submit is done, or all so far.
-    pub(crate) fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        let wait = wgpu::PollType::Wait {
-            submission_index,
-            timeout: None,
-        };
-        let outcome = self.device.poll(wait);
-        outcome.map(|_| ()).map_err(|reason| self.lost(reason))
+    /// `Ok` where the device is not lost.
+    pub(super) fn alive(&self) -> Result<()> {
+        if faults::is_alive(&self.device) {
+            return Ok(());
+        }
+        // The reason comes with a callback, which is called by a poll only.
+        self.device.poll(wgpu::PollType::Poll).ok();
+        Err(self.lost("it does nothing any more"))
+    }
+
+    /// `Ok` where a buffer of the program around this crate may be used with this device.
+    pub(crate) fn check_buffer(&self, buffer: &wgpu::Buffer) -> Result<()> {
+        self.check()?;
+        self.alive()?;
+        match faults::unusable(&self.device, buffer) {
+            None => Ok(()),
+            Some(what) => {
+                let expected = format!("one made by the wgpu device of GPU: {}", self.name());
+                Err(Error::argument(
+                    "buffer",
+                    what,
+                    expected + ", and not in other use",
+                ))
+            }
+        }
+    }
+
+    /// The adapter's name, with the device's number.
+    pub(crate) fn name(&self) -> String {
+        format!("{}, device {}", self.info, self.number)
     }
 
     /// The fault that kept something from being done: what the driver reported, else that the device is lost.
@@ -219,33 +268,14 @@ impl Context {
         })
     }
 
-    /// Runs a function that creates wgpu objects; what goes wrong in it becomes an error that names `what`.
+    /// Runs a function that creates or uses wgpu objects; what goes wrong in it becomes an error that names `what`.
     pub(super) fn guarded<T>(&self, what: &str, create: impl FnOnce() -> T) -> Result<T> {
-        // In a browser a scope's outcome arrives later than it could be awaited here: there the device's handler keeps it.
-        if cfg!(target_arch = "wasm32") {
-            return Ok(create());
-        }
-        let scopes = [
-            wgpu::ErrorFilter::Validation,
-            wgpu::ErrorFilter::OutOfMemory,
-            wgpu::ErrorFilter::Internal,
-        ]
-        .map(|filter| self.device.push_error_scope(filter));
-        let created = create();
-        // Innermost first: wgpu wants scopes popped in the opposite order.
-        let errors: Vec<_> = scopes
-            .into_iter()
-            .rev()
-            .filter_map(|scope| scope.pop().now_or_never().flatten())
-            .collect();
-        let Some(error) = errors.into_iter().next() else {
-            self.check()?;
-            return Ok(created);
-        };
-        // A loss shows first as invalid objects; its callback is called by a poll only.
-        self.device.poll(wgpu::PollType::Poll).ok();
         self.check()?;
-        Err(describe(what, error))
+        let (created, error) = scoped(&self.device, create);
+        // A loss may show first as invalid objects.
+        self.alive()?;
+        self.check()?;
+        error.map_or(Ok(created), |error| Err(describe(what, error)))
     }
 
     /// Storage for `len` floats, zeroed.
@@ -299,8 +329,21 @@ impl Context {
         let descriptor = wgpu::CommandEncoderDescriptor::default();
         let mut encoder = self.device.create_command_encoder(&descriptor);
         encode(&mut encoder);
+        self.submit_encoded(Some(encoder.finish()))
+    }
+
+    fn submit_encoded(&self, commands: Option<wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
         self.counters.lock().submits += 1;
-        self.queue.submit([encoder.finish()])
+        let index = self.queue.submit(commands);
+        self.in_flight.lock().submit(index.clone());
+        index
+    }
+
+    /// Counts bytes that wait to be written by the next submit, which is made at once where they are many.
+    pub(super) fn count_written(&self, bytes: u64) {
+        if self.in_flight.lock().write(bytes) {
+            self.submit_encoded(None);
+        }
     }
 }
 
@@ -320,16 +363,4 @@ pub(super) fn check_limit(
         limit,
         available,
     })
-}
-
-fn describe(what: &str, error: wgpu::Error) -> Error {
-    match error {
-        wgpu::Error::OutOfMemory { source } => Error::OutOfMemory {
-            what: what.to_owned(),
-            reason: source.to_string(),
-        },
-        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
-            Error::Gpu(format!("{what}: {description}"))
-        }
-    }
 }

@@ -7,17 +7,22 @@ pub(crate) mod adapter;
 mod buffer;
 mod compose;
 mod context;
+mod faults;
 mod generate;
+mod in_flight;
 mod kernel;
 mod ops;
 mod pipeline;
 mod plan;
+#[cfg(not(target_arch = "wasm32"))]
+mod poller;
 mod recurrent_choice;
 mod store;
 #[cfg(not(target_arch = "wasm32"))]
 mod timestamps;
 mod transfer;
 mod tuner;
+mod wait;
 
 pub use adapter::{AdapterInfo, AdapterKind};
 pub(crate) use buffer::Buffer;

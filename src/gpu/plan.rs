@@ -50,7 +50,7 @@ impl Plan {
         before: &[BufferCopy<'_>],
         after: &[BufferCopy<'_>],
     ) -> Result<()> {
-        if let Err(fault) = context.check() {
+        if let Err(fault) = context.check().and_then(|()| context.make_room()) {
             // Earlier work may not have been done.
             self.forget();
             return Err(fault);

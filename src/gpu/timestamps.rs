@@ -66,7 +66,7 @@ impl Plan {
         context.wait(Some(index))?;
         let wall = start.elapsed();
         // A timestamp is 64 bits; they are read as two floats each, of which nothing is computed.
-        let words = pollster::block_on(context.read(&ticks, 0, 4 * groups.len()))?;
+        let words = crate::waiting::block_on(context.read(&ticks, 0, 4 * groups.len()))?;
         let period = f64::from(context.queue.get_timestamp_period());
         let ticks: Vec<u64> = words
             .chunks_exact(2)

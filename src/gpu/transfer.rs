@@ -67,6 +67,7 @@ impl Context {
         fill: impl FnOnce(&mut Words<'_>),
     ) -> Result<()> {
         if let Some(size) = std::num::NonZeroU64::new(4 * len as u64) {
+            self.make_room()?;
             let _order = self.order.lock();
             buffer.writes();
             self.guarded("writing to a tensor", || {
@@ -79,6 +80,7 @@ impl Context {
                         self.queue.write_buffer(buffer, at, &bytes);
                     }
                 }
+                self.count_written(size.get());
             })?;
         }
         self.check()
@@ -86,6 +88,7 @@ impl Context {
 
     /// Copies between tensors, as a submit of its own.
     pub(crate) fn copy(&self, copies: &[BufferCopy<'_>]) -> Result<()> {
+        self.make_room()?;
         let _order = self.order.lock();
         copies.iter().for_each(|copy| copy.to.0.writes());
         self.guarded("copying a tensor", || {
@@ -105,6 +108,7 @@ impl Context {
             return Ok(vec![]);
         }
         let bytes = 4 * len as u64;
+        self.idle().await?;
         let staging = self.take_staging(bytes)?;
         let (sender, receiver) = oneshot::channel();
         let index = self.guarded("reading a tensor", || {
@@ -119,8 +123,7 @@ impl Context {
             index
         })?;
         self.counters.lock().readbacks += 1;
-        // A browser's event loop calls back by itself, and there this does nothing.
-        self.wait(Some(index))?;
+        self.wait_for(index).await?;
         match receiver.await {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => return Err(self.lost(reason)),

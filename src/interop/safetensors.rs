@@ -89,13 +89,21 @@ impl Parameters {
     /// # Errors
     /// [`Error::File`]; [`Error::DeviceLost`].
     pub async fn save_async(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_file(path.as_ref(), &self.to_arrays_async::<f32>().await?)
+        let (weights, path) = (
+            self.to_arrays_async::<f32>().await?,
+            path.as_ref().to_owned(),
+        );
+        let write = move || write_file(&path, &weights);
+        #[cfg(not(target_arch = "wasm32"))]
+        return crate::waiting::apart(write).await;
+        #[cfg(target_arch = "wasm32")]
+        write()
     }
 
     /// Blocking [`Parameters::save_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        pollster::block_on(self.save_async(path))
+        crate::waiting::block_on(self.save_async(path))
     }
 
     /// Sets all weights from a file of F32 or F64 tensors with their names and shapes, such as PyTorch's `state_dict` saved by

@@ -234,7 +234,7 @@ impl Parameters {
     /// Blocking [`Parameters::to_arrays_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_arrays<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
-        pollster::block_on(self.to_arrays_async())
+        crate::waiting::block_on(self.to_arrays_async())
     }
 
     /// Reads a tensor that is laid out like the weights, such as their gradients.

@@ -141,7 +141,7 @@ impl Model {
     where
         Values: for<'a> From<&'a ArrayRef<F, Ix3>>,
     {
-        pollster::block_on(self.predict_async(x))
+        crate::waiting::block_on(self.predict_async(x))
     }
 
     /// Blocking [`Model::predict_ragged_async`], with its errors.
@@ -153,12 +153,12 @@ impl Model {
     where
         Values: for<'a> From<&'a ArrayRef<F, Ix3>>,
     {
-        pollster::block_on(self.predict_ragged_async(x, lengths))
+        crate::waiting::block_on(self.predict_ragged_async(x, lengths))
     }
 
     /// Blocking [`Model::predict_all_async`], with its errors.
     pub fn predict_all<F: Real>(&self, inputs: &[Sequence]) -> Result<ArrayD<F>> {
-        pollster::block_on(self.predict_all_async(inputs))
+        crate::waiting::block_on(self.predict_all_async(inputs))
     }
 
     /// Blocking [`Model::predict_in_batches_async`], with its errors.
@@ -167,6 +167,6 @@ impl Model {
         inputs: &[Sequence],
         batch_size: usize,
     ) -> Result<ArrayD<F>> {
-        pollster::block_on(self.predict_in_batches_async(inputs, batch_size))
+        crate::waiting::block_on(self.predict_in_batches_async(inputs, batch_size))
     }
 }

@@ -6,6 +6,7 @@ use super::schedule::{Constant, Place, Schedule};
 use super::trainer::{Snapshot, Trainer};
 use crate::data::Dataset;
 use crate::error::{Error, Result, check_positive, require};
+use crate::waiting::Breaths;
 use rand::{SeedableRng, rngs::ChaCha8Rng, seq::SliceRandom};
 
 /// A training over epochs, put together and then [run](Fit::run): `trainer.fit(&data).epochs(10).run()?`. Errors wait until then.
@@ -171,6 +172,7 @@ impl<'a> Fit<'a> {
     }
 
     /// Trains. The learning rate is then what it was before, also after an error, a panic, or where the future is dropped.
+    /// The future lets other tasks run between steps; where it is dropped, the trainer is as after the last step.
     ///
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite) where a loss, the norm of the gradients, a weight or an optimizer's state is infinite or NaN: after
@@ -188,6 +190,7 @@ impl<'a> Fit<'a> {
         let mut history = History::default();
         let steps_of_epoch = order.len().div_ceil(self.batch_size) as u64;
         let mut step = 0;
+        let mut breaths = Breaths::new();
         // What steps before this call left is not part of the first epoch.
         self.trainer.trainer.reset_loss()?;
         for number in 1..=self.epochs {
@@ -202,6 +205,7 @@ impl<'a> Fit<'a> {
                 let trainer = &mut *self.trainer.trainer;
                 trainer.set_learning_rate(self.schedule.rate(rate, place))?;
                 trainer.step(&self.train.batch(examples))?;
+                trainer.model().device().breathe(&mut breaths).await?;
                 step += 1;
             }
             let epoch = match self.measure(number, steps_of_epoch).await {
@@ -270,6 +274,6 @@ impl<'a> Fit<'a> {
     /// Blocking [`Fit::run_async`], with its errors.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(self) -> Result<History> {
-        pollster::block_on(self.run_async())
+        crate::waiting::block_on(self.run_async())
     }
 }

@@ -3,6 +3,7 @@
 use crate::common;
 use crate::{folder, refusal, run, stdout, text};
 use safetensors::SafeTensors;
+use std::process::Stdio;
 
 #[test]
 fn forecast_trains_reports_and_writes() {
@@ -147,5 +148,80 @@ fn forecast_refuses_bad_input_in_one_line() {
             .collect();
         let line = refusal(&run("forecast", &arguments));
         assert!(line.contains(part), "{part}\nnot in\n{line}");
+    }
+}
+
+/// Each ends within a minute, with pictures or with one line.
+#[test]
+fn forecasts_of_extreme_values_and_times_end() {
+    let folder = folder("forecast-extremes");
+    let rows = |row: fn(usize) -> String| -> String { (0..200).map(row).collect() };
+    let series = [
+        (
+            "alternating",
+            rows(|i| format!("{}3.4e38\n", if i * i % 7 < 3 { "-" } else { "" })),
+        ),
+        ("near", rows(|i| format!("3.4028{}e38\n", 10 + i * i % 23))),
+        (
+            "negative",
+            rows(|i| format!("-3.40{}e38\n", 10 + i * i % 23)),
+        ),
+        ("tiny", rows(|i| format!("{}e-45\n", i * i % 23))),
+        (
+            "one",
+            rows(|i| {
+                format!(
+                    "{}\n",
+                    if i == 77 {
+                        3.4e38
+                    } else {
+                        1e-38 * (i * i % 5) as f64
+                    }
+                )
+            }),
+        ),
+    ];
+    let mut files: Vec<_> = series
+        .into_iter()
+        .map(|(name, values)| (name.to_owned(), format!("value\n{values}")))
+        .collect();
+    for month in [
+        "nan-1", "inf-2", "1e308-3", "-1-4", "2000-nan", "2000-01", "0-1",
+    ] {
+        let values = rows(|i| format!("MONTH,{}\n", i * i % 23)).replace("MONTH", month);
+        files.push((month.to_owned(), format!("month,value\n{values}")));
+    }
+    for (name, text_of) in files {
+        let file = folder.join(format!("{name}.csv"));
+        std::fs::write(&file, text_of).unwrap();
+        let arguments = [
+            "--epochs", "2", "--hidden", "2", "--window", "5", "--ahead", "9",
+        ];
+        let mut command = crate::example("forecast");
+        command.args(arguments).args([
+            "--device",
+            "cpu",
+            "--data",
+            text(&file),
+            "--out",
+            text(&folder),
+        ]);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let start = std::time::Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if start.elapsed().as_secs() > 60 {
+                child.kill().unwrap();
+                panic!("{name} does not end");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        };
+        assert!(matches!(status.code(), Some(0 | 2)), "{name}: {status}");
     }
 }

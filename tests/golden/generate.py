@@ -11,6 +11,7 @@ import json
 import math
 import pathlib
 import sys
+import tempfile
 
 import torch
 from safetensors.torch import load, save
@@ -47,7 +48,18 @@ def write(path, tensors, metadata=None):
     tensors = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
     for name, t in tensors.items():
         assert t.dtype == torch.int64 or torch.isfinite(t).all(), name
-    path.write_bytes(save(tensors, metadata))
+    replace(path, save(tensors, metadata))
+
+
+def replace(path, data):
+    """The file appears whole or not at all."""
+    path = path.resolve()
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as draft:
+        draft.write(data)
+    draft = pathlib.Path(draft.name)
+    # A draft is its owner's alone.
+    draft.chmod(path.stat().st_mode if path.exists() else 0o644)
+    draft.replace(path)
 
 
 # ---------------------------------------------------------------- recurrent

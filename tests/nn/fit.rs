@@ -9,6 +9,7 @@ use bptt::graph::Var;
 use bptt::nn::{Gru, Lstm, Scope, Sequential};
 use bptt::train::{Adam, Cosine, CrossEntropy, Epoch, Metric, Mse, Sgd, Trainer};
 use ndarray::{Array1, Array2, Array3, Axis, Ix3};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Which of two inputs was larger at the first step: what only a memory can tell at the last.
 fn memory(sequences: usize, seed: u64) -> (Array3<f32>, Vec<u32>) {
@@ -143,13 +144,13 @@ fn fit_learns_classes() {
 
 #[test]
 fn an_epoch_counts_its_own_steps_only_and_an_error_leaves_the_learning_rate() {
-    struct Broken(Sequences, std::cell::Cell<bool>);
+    struct Broken(Sequences, AtomicBool);
     impl Dataset for Broken {
         fn len(&self) -> usize {
             self.0.len()
         }
         fn batch(&self, examples: &[usize]) -> Batch {
-            match self.1.replace(true) {
+            match self.1.swap(true, Ordering::Relaxed) {
                 false => self.0.batch(examples),
                 true => Batch::new(
                     Array3::<f32>::zeros((1, 1, 9)),
@@ -174,7 +175,7 @@ fn an_epoch_counts_its_own_steps_only_and_an_error_leaves_the_learning_rate() {
     let loss = trainer.fit(&data).run().unwrap().epochs[0].loss;
     assert!(loss < 10.0, "{loss}");
     trainer.set_learning_rate(0.5).unwrap();
-    let broken = Broken(data, std::cell::Cell::new(false));
+    let broken = Broken(data, AtomicBool::new(false));
     let fit = trainer.fit(&broken).epochs(4).schedule(Cosine);
     assert!(fit.batch_size(8).run().is_err());
     assert_eq!(trainer.learning_rate(), 0.5);

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod asynchronous;
 mod choices;
 mod clipping;
 mod comparison;
@@ -13,6 +14,7 @@ mod device;
 mod errors;
 mod finite_differences;
 mod fit;
+mod foreign;
 mod golden;
 mod huber;
 mod limits;

@@ -1,5 +1,8 @@
 //! `docs/options.md` says which golden case has which option: its table is made here.
 
+#[path = "../../src/files.rs"]
+mod files;
+
 use super::golden::golden;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -179,7 +182,7 @@ fn the_table_of_options_is_that_of_the_golden_cases() {
     let (old, after) = rest.split_once(END).expect("the mark of the table's end");
     let new = table();
     if std::env::var_os("BPTT_WRITE").is_some() {
-        std::fs::write(&path, [before, START, &new, END, after].concat()).unwrap();
+        files::replace(&path, [before, START, &new, END, after].concat().as_bytes()).unwrap();
         return;
     }
     assert!(

@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 impl Trainer {
     /// Blocking [`Trainer::take_loss_async`], with its errors.
     pub fn take_loss(&mut self) -> Result<f64> {
-        pollster::block_on(self.take_loss_async())
+        crate::waiting::block_on(self.take_loss_async())
     }
 
     /// Blocking [`Trainer::evaluate_async`], with its errors.
     pub fn evaluate(&mut self, data: &dyn Dataset, batch_size: usize) -> Result<f64> {
-        pollster::block_on(self.evaluate_async(data, batch_size))
+        crate::waiting::block_on(self.evaluate_async(data, batch_size))
     }
 
     /// Blocking [`Trainer::measure_async`], with its errors.
@@ -26,16 +26,16 @@ impl Trainer {
         batch_size: usize,
         metrics: &[&dyn Metric],
     ) -> Result<Vec<f64>> {
-        pollster::block_on(self.measure_async(data, batch_size, metrics))
+        crate::waiting::block_on(self.measure_async(data, batch_size, metrics))
     }
 
     /// Blocking [`Trainer::gradients_async`], with its errors.
     pub fn gradients<F: Real>(&self) -> Result<BTreeMap<String, ArrayD<F>>> {
-        pollster::block_on(self.gradients_async())
+        crate::waiting::block_on(self.gradients_async())
     }
 
     /// Blocking [`Trainer::gradient_norm_async`], with its errors.
     pub fn gradient_norm(&self) -> Result<Option<f64>> {
-        pollster::block_on(self.gradient_norm_async())
+        crate::waiting::block_on(self.gradient_norm_async())
     }
 }

@@ -28,6 +28,7 @@ use crate::profile::ExecutionPlan;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::profile::Profile;
 use crate::tensor::Tensor;
+use crate::waiting::Breaths;
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -323,6 +324,7 @@ impl Trainer {
         }
         self.evaluation_sums.reset()?;
         let numbers: Vec<_> = (0..data.len()).collect();
+        let mut breaths = Breaths::new();
         for numbers in numbers.chunks(batch_size) {
             let batch = data.batch(numbers);
             let compile = |feeds: &[Feed<'_>]| self.compile_evaluation(feeds, metrics);
@@ -330,6 +332,7 @@ impl Trainer {
             let (_, elements) = self.run_on(programs, &batch, compile, ((0, 0), &[]), run)?;
             let counts = self.evaluation_sums.counts.iter_mut().zip(elements);
             counts.for_each(|(count, more)| *count += more);
+            self.model.device().breathe(&mut breaths).await?;
         }
         let counts = self.evaluation_sums.counts.clone();
         let (mut values, _) = self.evaluation_sums.take().await?;
