@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::gpu::adapter::Wish;
 use crate::gpu::{AdapterInfo, Context, Counters, GemmKernel, RecurrentChoice, adapter};
-use crate::tensor::MOST_ELEMENTS;
+use crate::program::MOST_ELEMENTS;
 use crate::waiting::{self, Breaths};
 use std::sync::Arc;
 

@@ -46,12 +46,12 @@ pub enum Error {
         /// The driver's reason.
         reason: String,
     },
-    /// The GPU has no memory left for an allocation. The device stays usable.
-    #[error("GPU out of memory: {what}: {reason}")]
+    /// The GPU, or the host, has no memory left for an allocation. The device stays usable.
+    #[error("out of memory: {what}: {reason}")]
     OutOfMemory {
         /// What was being allocated.
         what: String,
-        /// The driver's reason.
+        /// The driver's or the host's reason.
         reason: String,
     },
     /// More than the device can take.

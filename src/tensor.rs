@@ -6,7 +6,7 @@ use crate::device::{Device, Kind, Scalar};
 use crate::error::{Error, Result, check_shape, require};
 use crate::gpu::{self, Words};
 use crate::graph::Dtype;
-use crate::program::product;
+use crate::program::{MOST_ELEMENTS, counted, product};
 use ndarray::{Array, ArrayD, ArrayRef, Dimension};
 use std::ops::Range;
 
@@ -32,9 +32,6 @@ impl Storage {
     }
 }
 
-/// Kernels count elements in 32 bits.
-pub(crate) const MOST_ELEMENTS: usize = u32::MAX as usize;
-
 /// A row-major array of floats on a device: f32, or f64 on [`Device::cpu_f64`]. Clones share their memory.
 #[derive(Clone, Debug)]
 pub struct Tensor {
@@ -46,24 +43,30 @@ pub struct Tensor {
 
 /// The elements of a shape, where a tensor may have so many.
 pub(crate) fn count_elements(name: &str, shape: &[usize]) -> Result<usize> {
-    let elements = shape
-        .iter()
-        .try_fold(1_usize, |len, size| len.checked_mul(*size));
-    elements
-        .filter(|len| *len <= MOST_ELEMENTS)
-        .ok_or_else(|| Error::Limit {
-            what: format!("{name} {shape:?}"),
-            needed: elements.map_or(u64::MAX, |len| len as u64),
-            limit: "number of elements of a tensor",
-            available: MOST_ELEMENTS as u64,
-        })
+    counted(shape).ok_or_else(|| Error::Limit {
+        what: format!("{name} {shape:?}"),
+        needed: product(shape) as u64,
+        limit: "number of elements of a tensor",
+        available: MOST_ELEMENTS as u64,
+    })
+}
+
+/// Numbers in the host's memory, all zeros.
+pub(crate) fn zeros<F: Real>(name: &str, shape: &[usize], len: usize) -> Result<Vec<F>> {
+    bytemuck::allocation::try_zeroed_vec(len).map_err(|()| Error::OutOfMemory {
+        what: format!("{name} {shape:?}"),
+        reason: format!(
+            "the host has no {} bytes left",
+            len.saturating_mul(size_of::<F>())
+        ),
+    })
 }
 
 impl Tensor {
     /// A tensor of zeros.
     ///
     /// # Errors
-    /// [`Error::Limit`] and [`Error::OutOfMemory`] on a GPU that cannot hold it.
+    /// [`Error::Limit`] and [`Error::OutOfMemory`] where the device cannot hold it.
     pub fn zeros(device: &Device, shape: &[usize]) -> Result<Self> {
         Self::named(device, "a tensor", shape)
     }
@@ -72,8 +75,8 @@ impl Tensor {
     pub(crate) fn named(device: &Device, name: &str, shape: &[usize]) -> Result<Self> {
         let len = count_elements(name, shape)?;
         let storage = match device.kind() {
-            Kind::Cpu(Scalar::F32) => Storage::F32(Buffer::zeros(len)),
-            Kind::Cpu(Scalar::F64) => Storage::F64(Buffer::zeros(len)),
+            Kind::Cpu(Scalar::F32) => Storage::F32(Buffer::new(zeros(name, shape, len)?)),
+            Kind::Cpu(Scalar::F64) => Storage::F64(Buffer::new(zeros(name, shape, len)?)),
             Kind::Gpu(context) => {
                 let buffer = context.storage(&format!("{name} {shape:?}"), len)?;
                 Storage::Gpu(gpu::Buffer::new(buffer))
@@ -197,9 +200,9 @@ impl Tensor {
     /// The same elements in another shape, sharing the memory.
     ///
     /// # Errors
-    /// [`Error::Shape`] where the number of elements differs.
+    /// [`Error::Shape`] where the number of elements differs; [`Error::Limit`] for sizes past all bounds.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
-        if product(shape) != self.len() {
+        if count_elements("shape", shape)? != self.len() {
             let expected = format!("{} elements, as {:?}", self.len(), self.shape);
             return Err(Error::shape("shape", shape, expected));
         }
@@ -208,7 +211,7 @@ impl Tensor {
 
     /// The first elements in another shape, sharing the memory.
     pub(crate) fn start(&self, shape: &[usize]) -> Self {
-        debug_assert!(shape.iter().product::<usize>() <= self.len());
+        debug_assert!(product(shape) <= self.len());
         Self {
             shape: shape.to_vec(),
             ..self.clone()
@@ -322,7 +325,7 @@ impl Tensor {
 
     /// Reads elements, once all work submitted before is done.
     pub(crate) async fn read_slice<F: Real>(&self, offset: usize, len: usize) -> Result<Vec<F>> {
-        let mut values = vec![F::zero(); len];
+        let mut values = zeros("an array", &self.shape, len)?;
         match &self.storage {
             Storage::F32(buffer) => self.take(&buffer.read()[offset..offset + len], &mut values),
             Storage::F64(buffer) => self.take(&buffer.read()[offset..offset + len], &mut values),

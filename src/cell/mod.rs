@@ -26,6 +26,7 @@
 //! ```
 
 mod activation;
+mod counts;
 mod derived;
 mod gru;
 mod lstm;
@@ -36,6 +37,7 @@ mod rnn;
 pub use crate::expr::Lanes;
 pub(crate) use crate::expr::Vector;
 pub use activation::Activation;
+pub(crate) use counts::Counts;
 pub(crate) use derived::Derived;
 pub use gru::{GruUnit, Reset};
 pub use lstm::LstmUnit;

@@ -13,9 +13,9 @@ use std::sync::Arc;
 pub(crate) struct Buffer<F>(Arc<RwLock<Contents<F>>>);
 
 impl<F: Real> Buffer<F> {
-    pub(crate) fn zeros(len: usize) -> Self {
+    pub(crate) fn new(numbers: Vec<F>) -> Self {
         let contents = Contents {
-            numbers: vec![F::zero(); len],
+            numbers,
             packed: Mutex::default(),
         };
         Self(Arc::new(RwLock::new(contents)))
@@ -155,7 +155,7 @@ mod tests {
             }
             .matrix(2, 3)
         };
-        let buffer = Buffer::<f32>::zeros(12);
+        let buffer = Buffer::<f32>::new(vec![0.0; 12]);
         let pack = |offset, form, keep| buffer.read().packed(of(offset), form, keep);
         let passing = pack(0, Form::Plain, false);
         let kept = pack(0, Form::Plain, true);

@@ -4,7 +4,7 @@ use super::{Batch, Values};
 use crate::error::{Error, Result, check_positive, require};
 use crate::graph::Dtype;
 use crate::nn::check_lengths;
-use ndarray::{Array1, Array2, Array3, Axis, s, stack};
+use ndarray::{Array1, Array2, Array3, Axis, s};
 
 /// Examples by number, put into batches on demand.
 pub trait Dataset: Sync {
@@ -156,9 +156,11 @@ impl Dataset for Windows {
 
     fn batch(&self, examples: &[usize]) -> Batch {
         let windows = |of: &Array2<f32>, by: usize| {
-            let window = |first: &usize| of.slice(s![first + by..first + by + self.window, ..]);
-            let windows: Vec<_> = examples.iter().map(window).collect();
-            stack(Axis(1), &windows).expect("windows have one shape")
+            let mut windows = Array3::zeros((self.window, examples.len(), of.ncols()));
+            for (mut to, first) in windows.axis_iter_mut(Axis(1)).zip(examples) {
+                to.assign(&of.slice(s![first + by..first + by + self.window, ..]));
+            }
+            windows
         };
         let x = windows(&self.x, 0);
         if self.every_step {

@@ -80,10 +80,14 @@ impl InputSpec {
             .map_or(Ok(()), |features| check_positive("features", features))
     }
 
-    /// `Ok` where a shape has the axes and features.
+    /// `Ok` where a shape has the axes, with something along each, and the features.
     pub(super) fn check_shape(&self, shape: &[usize]) -> Result<()> {
         if shape.get(self.axes.len()..) == Some(self.features.as_slice()) {
-            return Ok(());
+            let mut axes = self.axes.iter().zip(shape);
+            return match axes.find(|(_, size)| **size == 0) {
+                Some((axis, _)) => check_positive(&format!("{}: {axis}", self.name), 0),
+                None => Ok(()),
+            };
         }
         let axes = self.axes.iter().map(ToString::to_string);
         let all: Vec<_> = axes
@@ -97,10 +101,6 @@ impl InputSpec {
     pub(super) fn check(&self, feed: &Feed<'_>) -> Result<()> {
         let (shape, dtype) = feed.ty();
         self.check_shape(shape)?;
-        if let Some((axis, _)) = self.axes.iter().zip(shape).find(|(_, size)| **size == 0) {
-            let name = format!("{}: {axis}", self.name);
-            return Err(Error::argument(name, 0, "at least 1"));
-        }
         if dtype != self.dtype() {
             let (got, expected) = match dtype {
                 Dtype::Float => ("floats", "whole numbers, as tokens are"),

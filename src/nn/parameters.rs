@@ -4,7 +4,7 @@ use crate::Real;
 use crate::device::Device;
 use crate::error::{Error, Result, check_shape};
 use crate::program::Slice;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, zeros};
 use ndarray::{ArrayD, ArrayRef, Dimension};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use std::collections::BTreeMap;
@@ -130,7 +130,7 @@ impl Parameters {
         // Before anything is drawn: it may be too large.
         let flat = Tensor::named(device, "the weights", &[end])?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut values = vec![0.0_f32; end];
+        let mut values = zeros::<f32>("the weights", &[end], end)?;
         for spec in &specs {
             spec.init.draw(&mut values[spec.range()], &mut rng);
         }

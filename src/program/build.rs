@@ -71,7 +71,7 @@ impl Map {
     pub fn multiply(input: Matrix, factor: Matrix, output: Matrix) -> Self {
         let rows = factor.rows.max(1);
         let shape = [output.rows / rows, rows, output.columns];
-        let view = |of: Matrix| of.strided([of.row_stride * rows, of.row_stride, 1]);
+        let view = |of: Matrix| of.strided([of.row_stride.saturating_mul(rows), of.row_stride, 1]);
         let repeated = factor.strided([0, factor.row_stride, 1]);
         let operands = [view(input), repeated].map(Operand::Float).to_vec();
         Self::new("multiply", &shape, operands, vec![view(output)], |tape| {
@@ -103,8 +103,8 @@ impl Map {
         let gather = Operand::Gather {
             view: input.view(),
             index: View::new(lengths, [1, 0]),
-            shift: first as u32 + 1,
-            stride: batch * input.row_stride,
+            shift: u32::try_from(first).map_or(u32::MAX, |first| first.saturating_add(1)),
+            stride: batch.saturating_mul(input.row_stride),
             len: input.rows / batch.max(1),
         };
         let (shape, to) = ([batch, output.columns], vec![output.view()]);

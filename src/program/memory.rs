@@ -2,6 +2,7 @@
 
 use super::{Op, Program, Role, TensorId, TensorSpec};
 use crate::error::{Error, Result};
+use crate::tensor::count_elements;
 use std::cmp::Reverse;
 use std::ops::RangeInclusive;
 
@@ -56,6 +57,9 @@ impl Program {
     /// # Errors
     /// Those of [`Program::check`].
     pub fn memory(&self) -> Result<MemoryBlocks> {
+        for spec in &self.tensors {
+            count_elements(&spec.name, &spec.shape)?;
+        }
         let lifetimes = self.lifetimes()?;
         let mut memory = MemoryBlocks {
             block_of: vec![None; self.tensors.len()],

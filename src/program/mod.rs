@@ -74,6 +74,17 @@ impl TensorSpec {
     }
 }
 
+/// Kernels count elements in 32 bits.
+pub(crate) const MOST_ELEMENTS: usize = u32::MAX as usize;
+
+/// The number of elements of some sizes, where that of the sizes above 0 can be counted: what holds of them holds of every part.
+pub(crate) fn counted(sizes: &[usize]) -> Option<usize> {
+    let mut some = sizes.iter().filter(|size| **size > 0);
+    let count = some.try_fold(1_usize, |count, size| count.checked_mul(*size))?;
+    let count = (count <= MOST_ELEMENTS).then_some(count)?;
+    Some(if sizes.contains(&0) { 0 } else { count })
+}
+
 /// The product of some sizes.
 pub(crate) fn product(sizes: &[usize]) -> usize {
     sizes.iter().fold(1, |all, size| all.saturating_mul(*size))
@@ -104,9 +115,9 @@ impl Program {
 
     /// Makes a temporary tensor an owned one, as it is to be read or written between runs.
     pub fn keep(&mut self, id: TensorId) {
-        let role = &mut self.tensors[id.0].role;
-        if *role == Role::Temporary {
-            *role = Role::Owned;
+        let of = self.tensors.get_mut(id.0);
+        if let Some(of) = of.filter(|of| of.role == Role::Temporary) {
+            of.role = Role::Owned;
         }
     }
 
@@ -143,7 +154,7 @@ impl Program {
         (0..self.tensors.len()).map(TensorId)
     }
 
-    /// A tensor's name, shape and origin.
+    /// A tensor's name, shape and origin. Panics on an id of another program that is past this one's tensors.
     pub fn spec(&self, id: TensorId) -> &TensorSpec {
         &self.tensors[id.0]
     }
@@ -157,7 +168,8 @@ impl Program {
     /// through two operands, no temporary tensor is read before it is written.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) that names the operation and the operand.
+    /// [`Error::Argument`](crate::Error::Argument) that names the operation and the operand; [`Error::Limit`](crate::Error::Limit) for a tensor
+    /// past all bounds.
     pub fn check(&self) -> Result<()> {
         self.memory().map(drop)
     }

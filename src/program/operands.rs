@@ -1,6 +1,6 @@
 //! What an operation reads and writes, and what must hold of that before it runs. Behind this check, devices may index without asking again.
 
-use super::{Matrix, Program, Slice};
+use super::{MOST_ELEMENTS, Matrix, Program, Slice, counted};
 use std::borrow::Cow;
 
 /// What is given where a condition holds, else why it does not.
@@ -9,6 +9,13 @@ pub(super) type Check<T = ()> = std::result::Result<T, String>;
 /// `Ok` where a condition holds.
 pub(super) fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Check {
     if holds { Ok(()) } else { Err(reason()) }
+}
+
+/// `Ok` where the elements of some sizes can be counted, and so all that is made of them.
+pub(super) fn check_count(what: &str, sizes: &[usize]) -> Check {
+    ensure(counted(sizes).is_some(), || {
+        format!("{what} {sizes:?} has more than {MOST_ELEMENTS} elements")
+    })
 }
 
 /// What an operation does with an operand.
@@ -167,6 +174,7 @@ impl<'a> Operands<'a> {
         ensure(got == [rows, columns], || {
             format!("{name} is {got:?}, not [{rows}, {columns}]")
         })?;
+        check_count(name, &got)?;
         ensure(matrix.row_stride >= columns, || {
             let stride = matrix.row_stride;
             format!("{name}'s row stride {stride} is less than its {columns} columns")

@@ -101,7 +101,9 @@ impl Pointwise {
     /// The space with as few axes as can be: axes of size 1 go, neighbours that are one for every view join.
     #[must_use]
     pub fn collapsed(mut self) -> Self {
-        let kept = self.shape.len() - self.folded;
+        let Some(kept) = self.shape.len().checked_sub(self.folded) else {
+            return self;
+        };
         for axis in (0..self.shape.len()).rev() {
             // A row keeps an axis.
             let only = axis >= kept && self.folded == 1;
@@ -111,12 +113,12 @@ impl Pointwise {
             }
             let inner = self.shape[axis];
             let one = |strides: &&mut Vec<usize>| match strides.get(axis - 1..=axis) {
-                Some([outer, stride]) => *outer == stride * inner,
+                Some([outer, stride]) => Some(*outer) == stride.checked_mul(inner),
                 _ => true,
             };
             let joins = axis > 0 && axis != kept && self.all_strides().iter().all(one);
             if joins {
-                self.shape[axis] *= self.shape[axis - 1];
+                self.shape[axis] = inner.saturating_mul(self.shape[axis - 1]);
                 self.shape[axis - 1] = 1;
                 self.remove(axis - 1);
                 return self.collapsed();

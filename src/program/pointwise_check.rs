@@ -1,7 +1,7 @@
 //! What must hold of an expression over tensors, and what it takes.
 
-use super::operands::{Access, Check, Operands, ensure};
-use super::{Cost, Map, Operand, Pointwise, Reduce, Row, View, product};
+use super::operands::{Access, Check, Operands, check_count, ensure};
+use super::{Cost, MOST_ELEMENTS, Map, Operand, Pointwise, Reduce, Row, View, product};
 use crate::expr::Node;
 use crate::philox::RNG_LEN;
 
@@ -39,9 +39,26 @@ impl Reduce {
     }
 }
 
-fn check_rank(name: &str, strides: &[usize], rank: usize) -> Check {
+/// `Ok` where there is a stride for each axis, none past the elements of any tensor: even one that is not followed is multiplied.
+fn check_strides(name: &str, strides: &[usize], rank: usize) -> Check {
     ensure(strides.len() == rank, || {
         format!("{name} has {} strides, not {rank}", strides.len())
+    })?;
+    match strides.iter().find(|stride| **stride > MOST_ELEMENTS) {
+        Some(stride) => Err(format!("{name} has a stride of {stride}")),
+        None => Ok(()),
+    }
+}
+
+/// `Ok` where the last of the numbers that a space's elements get can be counted.
+fn check_numbers(name: &str, shape: &[usize], offset: usize, strides: &[usize]) -> Check {
+    check_strides(name, strides, shape.len())?;
+    let steps = shape.iter().zip(strides);
+    let last = steps.fold(offset, |last, (size, stride)| {
+        last.saturating_add(size.saturating_sub(1).saturating_mul(*stride))
+    });
+    ensure(last <= MOST_ELEMENTS, || {
+        format!("{name} counts to {last}, past {MOST_ELEMENTS}")
     })
 }
 
@@ -66,6 +83,7 @@ impl Pointwise {
             )
         })?;
         self.check_body()?;
+        check_count("its space", &self.shape)?;
         for (index, operand) in self.operands.iter().enumerate() {
             self.check_operand(o, index, operand)?;
         }
@@ -74,7 +92,7 @@ impl Pointwise {
         let results = self.results.iter().map(|view| (view, kept));
         for (index, (view, shape)) in elements.chain(results).enumerate() {
             let name = format!("output {index}");
-            check_rank(&name, &view.strides, shape.len())?;
+            check_strides(&name, &view.strides, shape.len())?;
             let repeats = |axis: &usize| shape[*axis] > 1 && view.strides[*axis] == 0;
             if let Some(axis) = (0..shape.len()).find(repeats) {
                 return Err(format!(
@@ -89,7 +107,7 @@ impl Pointwise {
     fn check_operand(&self, o: &mut Operands<'_>, index: usize, operand: &Operand) -> Check {
         let name = format!("operand {index}");
         let extent = |view: &View| {
-            check_rank(&name, &view.strides, self.shape.len())?;
+            check_strides(&name, &view.strides, self.shape.len())?;
             Ok::<_, String>(view.extent(&self.shape))
         };
         match operand {
@@ -101,9 +119,16 @@ impl Pointwise {
                 };
                 o.add(access, name, slice)
             }
-            Operand::Position { strides, .. } => check_rank(&name, strides, self.shape.len()),
-            Operand::Random { strides, rng, .. } => {
-                check_rank(&name, strides, self.shape.len())?;
+            Operand::Position { offset, strides } => {
+                check_numbers(&name, &self.shape, *offset, strides)
+            }
+            Operand::Random {
+                rng,
+                offset,
+                strides,
+                ..
+            } => {
+                check_numbers(&name, &self.shape, *offset, strides)?;
                 o.read(name, *rng, RNG_LEN)
             }
             Operand::Gather {
@@ -117,6 +142,8 @@ impl Pointwise {
                 let Some(more) = len.checked_sub(1) else {
                     return Err(format!("{name} has no index"));
                 };
+                check_strides(&name, &[*stride], 1)?;
+                check_count(&name, &[*len])?;
                 table.len = table.len.saturating_add(more.saturating_mul(*stride));
                 o.add(Access::Read, name.clone(), table)?;
                 o.add(Access::Read, name, index)

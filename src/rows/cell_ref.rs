@@ -1,7 +1,9 @@
 //! Cells behind a pointer, applied to whole rows.
 
 use super::{RowCell, RowScalar};
-use crate::cell::{self, Activation, Cell, Derived, GruUnit, LstmUnit, Reset, RnnUnit, WgslSource};
+use crate::cell::{
+    self, Activation, Cell, Counts, Derived, GruUnit, LstmUnit, Reset, RnnUnit, WgslSource,
+};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -48,8 +50,11 @@ forwarded! {
 }
 
 impl CellRef {
-    /// Shares a cell.
+    /// Shares a cell. One whose counts are out of range is refused where it is used.
     pub fn new(cell: impl Cell) -> Self {
+        if !Counts::to_derive(&cell).outside().is_empty() {
+            return Self::share(cell);
+        }
         if cell.saved() == 0 {
             return Self::share(Derived::new(&cell));
         }

@@ -1,6 +1,6 @@
 //! What checks a cell: its derivatives by finite differences, its two halves against each other.
 
-use crate::cell::{Cell, Derived, MAX_COUNT, WgslSource};
+use crate::cell::{Cell, Counts, Derived, WgslSource};
 use crate::device::Device;
 use crate::error::Error;
 use crate::gpu::COUNTS;
@@ -32,7 +32,8 @@ pub use report::{CellFault, CellFaults, CellReport};
 /// [`CellFaults`]: what is wrong, each with a file and a line. Of the Rust half that is where it
 /// names its WGSL, of WGSL the function, or the statement that does not compile.
 pub fn check_cell<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, CellFaults> {
-    if cell.saved() == 0 && cell.check().is_ok() {
+    let derivable = || Counts::to_derive(cell).outside().is_empty() && cell.check().is_ok();
+    if cell.saved() == 0 && derivable() {
         check(&Derived::new(cell), devices)
     } else {
         check(cell, devices)
@@ -44,7 +45,11 @@ fn check<C: Cell>(cell: &C, devices: &[Device]) -> Result<CellReport, CellFaults
         cell: cell.name(),
         wgsl: cell.wgsl(),
     };
-    let faults = counts(cell, &sources);
+    let counts = Counts::of(cell).outside().into_iter();
+    let fault = |(name, count, least, most)| {
+        sources.rust(format!("{name} is {count}, not {least} to {most}"))
+    };
+    let faults: Vec<_> = counts.map(fault).collect();
     if !faults.is_empty() {
         return Err(CellFaults(faults));
     }
@@ -118,20 +123,4 @@ impl CellSources {
             _ => self.wgsl("fn cell_forward", format!("on {device}: {error}")),
         }
     }
-}
-
-fn counts<C: Cell>(cell: &C, sources: &CellSources) -> Vec<CellFault> {
-    let counts = [
-        ("gates", cell.gates(), 1, MAX_COUNT),
-        ("states", cell.states(), 1, MAX_COUNT),
-        ("saved", cell.saved(), 1, MAX_COUNT),
-        ("diagonals", cell.diagonals(), 0, MAX_COUNT),
-        ("early_gates", cell.early_gates(), 1, cell.gates()),
-    ];
-    let outside =
-        (counts.iter()).filter(|(_, count, least, most)| !(least..=most).contains(&count));
-    let fault = |(name, count, least, most): &_| {
-        sources.rust(format!("{name} is {count}, not {least} to {most}"))
-    };
-    outside.map(fault).collect()
 }

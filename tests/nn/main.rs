@@ -34,6 +34,7 @@ mod runs;
 mod shape_cache;
 mod shapes;
 mod single_step;
+mod sizes;
 mod sums;
 mod threads;
 mod training;

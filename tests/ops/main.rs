@@ -6,6 +6,7 @@ mod common;
 mod functions;
 mod gemm;
 mod gemm_half;
+mod hostile;
 mod kept;
 mod long_sums;
 mod map;

@@ -3,7 +3,7 @@
 use super::model::RecurrentModel;
 use super::options::{Bias, Options};
 use crate::CellRef;
-use crate::cell::Cell;
+use crate::cell::{Cell, Counts};
 use crate::device::Device;
 use crate::error::{Error, Result, check_positive};
 
@@ -143,6 +143,7 @@ impl<C: Cell> Recurrent<C> {
             input_size: features,
             ..self.options
         };
+        Counts::to_derive(&self.cell).check(self.cell.name())?;
         self.cell.check()?;
         options.check()?;
         let cell = CellRef::new(self.cell.clone());

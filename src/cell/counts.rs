@@ -1,0 +1,64 @@
+//! What a cell has of each thing.
+
+use super::{Cell, MAX_COUNT};
+use crate::CellRef;
+use crate::error::{Error, Result};
+
+/// What a cell says it has.
+pub(crate) struct Counts([usize; 5]);
+
+impl Counts {
+    /// Those of a cell as it is.
+    pub(crate) fn of(cell: &impl Cell) -> Self {
+        Self([
+            cell.gates(),
+            cell.states(),
+            cell.saved(),
+            cell.diagonals(),
+            cell.early_gates(),
+        ])
+    }
+
+    /// Those of a cell that may save nothing, as its backward functions are then derived.
+    pub(crate) fn to_derive(cell: &impl Cell) -> Self {
+        let mut counts = Self::of(cell);
+        counts.0[2] = counts.0[2].max(1);
+        counts
+    }
+
+    /// Those of a shared cell.
+    pub(crate) fn shared(cell: &CellRef) -> Self {
+        Self([
+            cell.gates(),
+            cell.states(),
+            cell.saved(),
+            cell.diagonals(),
+            cell.early_gates(),
+        ])
+    }
+
+    /// The counts that are not in their range: name, count, least, most.
+    pub(crate) fn outside(&self) -> Vec<(&'static str, usize, usize, usize)> {
+        let names = ["gates", "states", "saved", "diagonals", "early_gates"];
+        let most = |name: &str| match name {
+            "early_gates" => self.0[0],
+            _ => MAX_COUNT,
+        };
+        (names.into_iter().zip(self.0))
+            .map(|(name, count)| (name, count, usize::from(name != "diagonals"), most(name)))
+            .filter(|(_, count, least, most)| !(least..=most).contains(&count))
+            .collect()
+    }
+
+    /// `Ok` where all are in their range.
+    pub(crate) fn check(&self, cell: &str) -> Result<()> {
+        match self.outside().first() {
+            Some((name, count, least, most)) => {
+                let (argument, expected) =
+                    (format!("{name} of {cell}"), format!("{least} to {most}"));
+                Err(Error::argument(argument, count, expected))
+            }
+            None => Ok(()),
+        }
+    }
+}
