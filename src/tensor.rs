@@ -90,7 +90,7 @@ impl Tensor {
         })
     }
 
-    /// A copy of an array, f32 or f64, of any layout. Errors as [`Tensor::zeros`].
+    /// A copy of an array, f32 or f64, of any layout. Errors as [`Tensor::zeros`] and [`Tensor::write`].
     pub fn from_array<F: Real, D: Dimension>(
         device: &Device,
         array: &ArrayRef<F, D>,
@@ -221,11 +221,13 @@ impl Tensor {
     /// Overwrites all elements with those of an array of the same shape.
     ///
     /// # Errors
-    /// [`Error::Shape`] where the shapes differ; [`Error::DeviceLost`].
+    /// [`Error::Shape`] where the shapes differ; [`Error::Argument`] for an f64 past the range of f32 where the device computes in that;
+    /// [`Error::DeviceLost`].
     pub fn write<F: Real, D: Dimension>(&self, array: &ArrayRef<F, D>) -> Result<()> {
         check_shape("array", array.shape(), &self.shape)?;
         let expected = "whole numbers, with write_indices";
         require("array", "floats", self.dtype == Dtype::Float, expected)?;
+        check_range("array", array, &self.device)?;
         self.write_part(0, array)
     }
 
@@ -371,6 +373,26 @@ impl Tensor {
         let [own, other] = Device::names([&self.device, device]);
         let (got, expected) = (format!("a tensor on {own}"), format!("one on {other}"));
         Err(Error::argument(argument, got, expected))
+    }
+}
+
+/// `Ok` where a device has numbers for all of an array: none that is finite would become infinite.
+pub(crate) fn check_range<F: Real, D: Dimension>(
+    name: &str,
+    array: &ArrayRef<F, D>,
+    device: &Device,
+) -> Result<()> {
+    if size_of::<F>() <= device.element_size() {
+        return Ok(());
+    }
+    let lost = |x: &&F| x.is_finite() && !(x.to_double() as f32).is_finite();
+    match array.iter().find(lost) {
+        Some(value) => {
+            let expected = format!("within ±{:e}, as {device} computes in f32", f32::MAX);
+            let got = format!("{:e}", value.to_double());
+            Err(Error::argument(name, got, expected))
+        }
+        None => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Words;
 use crate::graph::Dtype;
 use crate::program::product;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, check_range};
 use ndarray::{ArrayD, ArrayRef, Axis, Dimension, Slice};
 use std::ops::Range;
 
@@ -64,10 +64,11 @@ impl Values {
         }
     }
 
-    /// `Ok` where the values are no tensor of another device.
+    /// `Ok` where the values are no tensor of another device, and the device has numbers for them.
     pub(crate) fn check_device(&self, argument: &str, device: &Device) -> Result<()> {
         match self {
             Self::Tensor(tensor) => tensor.check_device(argument, device),
+            Self::F64(values) => check_range(argument, values, device),
             _ => Ok(()),
         }
     }

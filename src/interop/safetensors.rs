@@ -12,8 +12,8 @@ use std::path::Path;
 /// A file's tensors, and its metadata.
 pub(crate) struct File {
     pub(crate) tensors: Weights,
-    /// Names of tensors that were rounded from F64.
-    pub(crate) doubles: Vec<String>,
+    /// Tensors of F64.
+    pub(crate) doubles: BTreeMap<String, ArrayD<f64>>,
     /// Tensors of whole numbers (I64).
     pub(crate) integers: BTreeMap<String, ArrayD<i64>>,
     pub(crate) metadata: HashMap<String, String>,
@@ -26,30 +26,17 @@ pub(crate) fn read_file(path: &Path) -> Result<File> {
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
     let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
     let mut tensors = Weights::new();
-    let (mut doubles, mut integers) = (vec![], BTreeMap::new());
+    let (mut doubles, mut integers) = (BTreeMap::new(), BTreeMap::new());
     for (name, view) in file.tensors() {
-        let values: Vec<f32> = match view.dtype() {
-            // The bytes may lie anywhere, so they are collected instead of cast.
-            Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
-            Dtype::F64 => {
-                doubles.push(name.clone());
-                let values: Vec<f64> = bytemuck::pod_collect_to_vec(view.data());
-                values.into_iter().map(|x| x as f32).collect()
-            }
-            Dtype::I64 => {
-                let values = bytemuck::pod_collect_to_vec(view.data());
-                let array = ArrayD::from_shape_vec(view.shape(), values);
-                integers.insert(name, array.map_err(|reason| Error::file(path, reason))?);
-                continue;
-            }
+        match view.dtype() {
+            Dtype::F32 => drop(tensors.insert(name, array(path, &view)?)),
+            Dtype::F64 => drop(doubles.insert(name, array(path, &view)?)),
+            Dtype::I64 => drop(integers.insert(name, array(path, &view)?)),
             other => {
                 let reason = format!("tensor {name} is {other:?}, expected F32 or F64");
                 return Err(Error::file(path, reason));
             }
-        };
-        let array = ArrayD::from_shape_vec(view.shape(), values)
-            .map_err(|reason| Error::file(path, reason))?;
-        tensors.insert(name, array);
+        }
     }
     Ok(File {
         tensors,
@@ -57,6 +44,12 @@ pub(crate) fn read_file(path: &Path) -> Result<File> {
         integers,
         metadata: header.metadata().clone().unwrap_or_default(),
     })
+}
+
+fn array<T: bytemuck::Pod>(path: &Path, view: &TensorView<'_>) -> Result<ArrayD<T>> {
+    // The bytes may lie anywhere, so they are collected instead of cast.
+    let values = bytemuck::pod_collect_to_vec(view.data());
+    ArrayD::from_shape_vec(view.shape(), values).map_err(|reason| Error::file(path, reason))
 }
 
 /// Writes arrays as F32 or F64 tensors. The file appears whole or not at all.
@@ -84,15 +77,19 @@ pub(crate) fn write_file<F: Real>(
 }
 
 impl Parameters {
-    /// Writes all weights, F32, under their names.
+    /// Writes all weights under their names: F32, or F64 where the device computes in f64.
     ///
     /// # Errors
     /// [`Error::File`]; [`Error::DeviceLost`].
     pub async fn save_async(&self, path: impl AsRef<Path>) -> Result<()> {
-        let (weights, path) = (
-            self.to_arrays_async::<f32>().await?,
-            path.as_ref().to_owned(),
-        );
+        match self.flat().device().element_size() {
+            8 => self.save_as::<f64>(path.as_ref()).await,
+            _ => self.save_as::<f32>(path.as_ref()).await,
+        }
+    }
+
+    async fn save_as<F: Real>(&self, path: &Path) -> Result<()> {
+        let (weights, path) = (self.to_arrays_async::<F>().await?, path.to_owned());
         let write = move || write_file(&path, &weights);
         #[cfg(not(target_arch = "wasm32"))]
         return crate::waiting::apart(write).await;
@@ -107,7 +104,8 @@ impl Parameters {
     }
 
     /// Sets all weights from a file of F32 or F64 tensors with their names and shapes, such as PyTorch's `state_dict` saved by
-    /// `safetensors.torch.save_file`. Nothing is changed where anything is wrong.
+    /// `safetensors.torch.save_file`. Numbers of F64 are rounded where the device computes in f32, and kept where it computes in f64.
+    /// Nothing is changed where anything is wrong.
     ///
     /// # Errors
     /// [`Error::File`] where the file cannot be read; as [`Parameters::load`].
@@ -117,6 +115,12 @@ impl Parameters {
             let reason = format!("tensor {name} is I64, expected F32 or F64");
             return Err(Error::file(path, reason));
         }
-        self.load(&file.tensors)
+        if file.doubles.is_empty() {
+            return self.load(&file.tensors);
+        }
+        let mut all = file.doubles;
+        let widened = file.tensors.into_iter();
+        all.extend(widened.map(|(name, values)| (name, values.mapv(f64::from))));
+        self.load(&all)
     }
 }

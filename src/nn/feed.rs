@@ -2,6 +2,8 @@
 
 use super::Input;
 use crate::data::Values;
+use crate::device::Device;
+use crate::error::Result;
 use crate::graph::Dtype;
 use crate::tensor::Tensor;
 
@@ -76,6 +78,14 @@ impl<'a> Feed<'a> {
         match self.source {
             Source::Array(values) => (values.shape(), values.dtype()),
             Source::Tensor(tensor, _) => (tensor.shape(), tensor.dtype()),
+        }
+    }
+
+    /// `Ok` where the device can take it.
+    pub(crate) fn check_device(&self, argument: &str, device: &Device) -> Result<()> {
+        match self.source {
+            Source::Array(values) => values.check_device(argument, device),
+            Source::Tensor(tensor, _) => tensor.check_device(argument, device),
         }
     }
 

@@ -135,7 +135,10 @@ impl Model {
     pub(crate) fn check(&self, feeds: &[Feed<'_>]) -> Result<()> {
         check_count(feeds.len(), self.inputs.len())?;
         let mut inputs = self.inputs.iter().zip(feeds);
-        inputs.try_for_each(|(spec, feed)| spec.check(feed))
+        inputs.try_for_each(|(spec, feed)| {
+            spec.check(feed)?;
+            feed.check_device(spec.name(), self.device())
+        })
     }
 
     /// Runs the model on one input: a tensor, or an [`Input`] with lengths; nothing is dropped at random. On a GPU it does not wait.
@@ -170,8 +173,6 @@ impl Model {
     }
 
     fn run_on<R>(&self, input: Input<'_>, execute: Execute<R>) -> Result<(Tensor, R)> {
-        let name = self.inputs.first().map_or("x", InputSpec::name);
-        input.x.check_device(name, self.device())?;
         self.run(&[Feed::from(input)], execute)
     }
 

@@ -4,7 +4,7 @@ use crate::Real;
 use crate::device::Device;
 use crate::error::{Error, Result, check_shape};
 use crate::program::Slice;
-use crate::tensor::{Tensor, zeros};
+use crate::tensor::{Tensor, check_range, zeros};
 use ndarray::{ArrayD, ArrayRef, Dimension};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use std::collections::BTreeMap;
@@ -179,17 +179,20 @@ impl Parameters {
     /// Sets a weight.
     ///
     /// # Errors
-    /// [`Error::Argument`] where there is none of that name, [`Error::Shape`] where it has another shape.
+    /// [`Error::Argument`] where there is none of that name, or for an f64 past the range of the device's f32; [`Error::Shape`] where it
+    /// has another shape.
     pub fn set<F: Real, D: Dimension>(&self, name: &str, values: &ArrayRef<F, D>) -> Result<()> {
         let spec = self.spec(name)?;
         check_shape(name, values.shape(), &spec.shape)?;
+        check_range(name, values, self.flat.device())?;
         self.flat.write_part(spec.offset, values)
     }
 
     /// Sets all weights. Nothing is changed where anything is wrong.
     ///
     /// # Errors
-    /// [`Error::Argument`] that names a weight that is missing or one too many, [`Error::Shape`] for another shape.
+    /// [`Error::Argument`] that names a weight that is missing, one too many, or one with an f64 past the range of the device's f32;
+    /// [`Error::Shape`] for another shape.
     pub fn load<F: Real>(&self, weights: &BTreeMap<String, ArrayD<F>>) -> Result<()> {
         self.load_into(&self.flat, weights)
     }
@@ -218,6 +221,9 @@ impl Parameters {
         if let Some(name) = weights.keys().find(|name| self.spec(name).is_err()) {
             let expected = "absent, as the model has no such weight";
             return Err(Error::argument(name, "present", expected));
+        }
+        for (name, values) in weights {
+            check_range(name, values, flat.device())?;
         }
         let mut specs = self.specs.iter();
         specs.try_for_each(|spec| flat.write_part(spec.offset, &weights[&spec.name]))

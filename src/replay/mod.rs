@@ -63,7 +63,7 @@ impl Case {
         let json = file.metadata.get("bptt");
         let json = json.ok_or_else(|| Error::file(&path, "no metadata key bptt"))?;
         let Configuration { stack, train } = Configuration::parse(json)?;
-        if let Some(name) = file.doubles.first() {
+        if let Some(name) = file.doubles.keys().next() {
             return Err(Error::argument(name, "an F64 tensor", "F32"));
         }
         let lengths = file.integers.remove("lengths").map(|lengths| {

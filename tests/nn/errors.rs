@@ -97,6 +97,11 @@ fn inputs_and_states_that_do_not_fit() {
         message(gru.forward(&elsewhere, None)),
         "x: a tensor on CPU (f64), expected one on CPU (f32)"
     );
+    let x = bptt::data::Sequence::new(elsewhere);
+    assert_eq!(
+        message(model().predict_all::<f32>(&[x])),
+        "x: a tensor on CPU (f64), expected one on CPU (f32)"
+    );
 }
 
 #[test]

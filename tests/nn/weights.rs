@@ -2,7 +2,7 @@
 
 use crate::common::devices;
 use bptt::nn::{Gru, Lstm, Model, Rnn, Sequential};
-use bptt::{Device, Error};
+use bptt::{Device, Error, Tensor};
 use ndarray::ArrayD;
 
 #[test]
@@ -174,4 +174,84 @@ fn missing_and_unknown_weights_are_named() {
         error.starts_with("0.bias: missing, expected a tensor of shape [2]"),
         "{error}"
     );
+}
+
+fn model(device: &Device, seed: u64) -> Model {
+    let model = Sequential::new(3).lstm(Lstm::hidden(4)).linear(2);
+    model.build(device, seed).unwrap()
+}
+
+#[test]
+fn f64_files_keep_their_precision_where_the_device_computes_in_f64() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let saved = model(&Device::cpu_f64(), 1);
+    let third = ArrayD::from_elem(&[2][..], 1.0_f64 / 3.0);
+    saved.parameters().set("1.bias", &third).unwrap();
+    saved.parameters().save(&path).unwrap();
+    let loaded = model(&Device::cpu_f64(), 2);
+    loaded.parameters().load_file(&path).unwrap();
+    let arrays = |model: &Model| model.parameters().to_arrays::<f64>().unwrap();
+    assert_eq!(arrays(&saved), arrays(&loaded));
+    assert_eq!(arrays(&loaded)["1.bias"], third);
+    for device in devices() {
+        let rounded = model(&device, 3);
+        rounded.parameters().load_file(&path).unwrap();
+        assert_eq!(
+            arrays(&rounded)["1.bias"],
+            third.mapv(|x| f64::from(x as f32)),
+            "{device}"
+        );
+    }
+}
+
+#[test]
+fn numbers_that_a_device_does_not_have_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let reference = model(&Device::cpu_f64(), 1);
+    let mut values = ArrayD::from_elem(&[2][..], 0.5);
+    values[1] = -1e300;
+    reference.parameters().set("1.bias", &values).unwrap();
+    reference.parameters().save(&path).unwrap();
+    let refused = |outcome: bptt::Result<()>, name: &str| {
+        let error = outcome.unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("{name}: -1e300, expected within ±3.4028235e38")),
+            "{error}"
+        );
+    };
+    for device in devices() {
+        let other = model(&device, 2);
+        let before = other.parameters().to_arrays::<f32>().unwrap();
+        refused(other.parameters().load_file(&path), "1.bias");
+        refused(other.parameters().set("1.bias", &values), "1.bias");
+        assert_eq!(
+            other.parameters().to_arrays::<f32>().unwrap(),
+            before,
+            "{device}"
+        );
+        refused(Tensor::from_array(&device, &values).map(drop), "array");
+        let x = ndarray::Array3::from_elem((2, 1, 3), -1e300);
+        refused(other.predict(&x).map(drop), "x");
+        let target = ndarray::Array3::from_elem((2, 1, 2), -1e300);
+        let mut trainer = bptt::train::Trainer::new(other, bptt::train::Sgd::new(0.1))
+            .build()
+            .unwrap();
+        let zeros = ndarray::Array3::<f64>::zeros((2, 1, 3));
+        refused(
+            trainer.step(&bptt::data::Batch::new(zeros, target)),
+            "target",
+        );
+        // What is infinite already stays so, and what is small is rounded.
+        let extremes = ndarray::arr1(&[f64::INFINITY, f64::NAN, 1e-300]);
+        let read = Tensor::from_array(&device, &extremes)
+            .unwrap()
+            .to_array::<f32>()
+            .unwrap();
+        assert!(
+            read[0] == f32::INFINITY && read[1].is_nan() && read[2] == 0.0,
+            "{device}"
+        );
+    }
 }

@@ -377,11 +377,7 @@ impl Trainer {
     fn feeds<'a>(&self, batch: &'a Batch) -> Result<Vec<Feed<'a>>> {
         let mut feeds: Vec<_> = batch.inputs.iter().map(Sequence::feed).collect();
         self.model.check(&feeds)?;
-        let device = self.model.device();
-        for (spec, input) in self.model.inputs().iter().zip(&batch.inputs) {
-            input.values.check_device(spec.name(), device)?;
-        }
-        batch.target.check_device("target", device)?;
+        batch.target.check_device("target", self.model.device())?;
         feeds.push(Feed::from(&batch.target));
         Ok(feeds)
     }
