@@ -170,3 +170,19 @@ fn an_adapter_is_chosen_by_the_environment() {
         "{unknown}"
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_model_that_the_host_has_no_memory_for_is_an_error() {
+    let path = example("forecast").get_program().to_owned();
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -v 4000000; exec \"$@\"", "sh"])
+        .arg(path);
+    limited.args(["--device", "cpu", "--hidden", "20000", "--out"]);
+    let line = refusal(&limited.arg(folder("no-memory")).output().unwrap());
+    assert!(
+        line.starts_with("error: out of memory: the weights ["),
+        "{line}"
+    );
+}
