@@ -4,7 +4,9 @@ use crate::error::{Error, Result};
 use crate::gpu::adapter::Wish;
 use crate::gpu::{AdapterInfo, Context, Counters, GemmKernel, RecurrentChoice, adapter};
 use crate::program::MOST_ELEMENTS;
-use crate::waiting::{self, Breaths};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::waiting;
+use crate::waiting::Breaths;
 use std::sync::Arc;
 
 /// The scalar type of a CPU device.

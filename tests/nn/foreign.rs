@@ -156,7 +156,8 @@ fn after_a_loss_the_next_call_says_so_on_devices_of_the_programs_own_too() {
             let mut program = bptt::Program::new();
             let slice = program.external(0, "x", &[4]);
             program.push(bptt::program::Map::fill(slice, 1.0));
-            let program = bptt::Executable::new(&device, program, &[x.clone()]).unwrap();
+            let program =
+                bptt::Executable::new(&device, program, std::slice::from_ref(&x)).unwrap();
             program.run().unwrap();
             device.wgpu().unwrap().0.destroy();
             for _ in 0..2 {

@@ -179,12 +179,12 @@ fn windows_batches_and_choices_of_any_size() {
                 windows = windows.every_step();
             }
             assert_eq!(windows.batch(&[]).x().shape(), [window, 0, features]);
-            windows.batch(&[0, windows.len() - 1]);
+            let _ = windows.batch(&[0, windows.len() - 1]);
         }
         let empty = Array3::<f32>::zeros((rows.min(2), 0, features));
         let target = Array2::<f32>::zeros((0, features));
         if let Ok(data) = Sequences::many_to_one(empty, target) {
-            data.batch(&[]);
+            let _ = data.batch(&[]);
         }
     }
     for [a, b] in pairs() {
