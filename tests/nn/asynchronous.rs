@@ -79,7 +79,7 @@ fn ticker(every: Duration) -> Arc<AtomicUsize> {
 }
 
 /// Far above what is asked for: others may be at work on this machine.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_training_ends_by_a_timeout_lets_others_run_and_leaves_a_trainer_that_works() {
