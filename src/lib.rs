@@ -4,6 +4,7 @@ pub mod cell;
 mod cpu;
 pub mod data;
 mod device;
+mod elements;
 mod error;
 mod executable;
 pub mod expr;

@@ -1,11 +1,12 @@
 //! Numbers on their way to a device.
 
 use crate::device::Device;
+use crate::elements::check_range;
 use crate::error::{Error, Result};
 use crate::gpu::Words;
 use crate::graph::Dtype;
 use crate::program::product;
-use crate::tensor::{Tensor, check_range};
+use crate::tensor::Tensor;
 use ndarray::{ArrayD, ArrayRef, Axis, Dimension, Slice};
 use std::ops::Range;
 

@@ -14,11 +14,11 @@ mod tasks;
 
 pub(crate) use budget::{bytes_of, is_within_limits, within_budget};
 
+use crate::elements::count_elements;
 use crate::error::Result;
 use crate::graph::{Dtype, Graph, Op, Recurrence, Var};
 use crate::philox::RNG_LEN;
 use crate::program::{Program, Slice, View};
-use crate::tensor::count_elements;
 use recurrence::Forward;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

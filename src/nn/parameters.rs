@@ -2,9 +2,10 @@
 
 use crate::Real;
 use crate::device::Device;
+use crate::elements::{check_range, zeros};
 use crate::error::{Error, Result, check_shape};
 use crate::program::Slice;
-use crate::tensor::{Tensor, check_range, zeros};
+use crate::tensor::Tensor;
 use ndarray::{ArrayD, ArrayRef, Dimension};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! Which tensors of a program share memory.
 
 use super::{Op, Program, Role, TensorId, TensorSpec};
+use crate::elements::count_elements;
 use crate::error::{Error, Result};
-use crate::tensor::count_elements;
 use std::cmp::Reverse;
 use std::ops::RangeInclusive;
 

@@ -9,7 +9,7 @@ use bptt::nn::{Gru, Linear, Scope, Sequential};
 use bptt::train::{Adam, Loss, Sgd, Trainer};
 use bptt::{Device, Error, Result};
 use ndarray::{Array2, Array3, Ix3};
-use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn clean() -> Sequences {
     let x = random(5, &[4, 20, 2]).into_dimensionality::<Ix3>().unwrap();
@@ -18,15 +18,15 @@ fn clean() -> Sequences {
 }
 
 /// Data whose batches have a bad target from some batch on.
-struct Spoilt(Sequences, Cell<usize>, f32);
+struct Spoilt(Sequences, AtomicUsize, f32);
 
 impl Dataset for Spoilt {
     fn len(&self) -> usize {
         self.0.len()
     }
     fn batch(&self, examples: &[usize]) -> Batch {
-        let left = self.1.get();
-        self.1.set(left.saturating_sub(1));
+        let left = self.1.load(Ordering::Relaxed);
+        self.1.store(left.saturating_sub(1), Ordering::Relaxed);
         let Batch { inputs, target } = self.0.batch(examples);
         match left {
             0 => Batch::of(inputs, Array2::from_elem((examples.len(), 1), self.2)),
@@ -70,7 +70,7 @@ fn a_loss_that_is_no_number_ends_a_fit_with_what_the_last_good_epoch_left() {
         ] {
             let data = clean();
             // Three steps an epoch: the second of the third is spoilt.
-            let spoilt = Spoilt(clean(), Cell::new(7), bad);
+            let spoilt = Spoilt(clean(), AtomicUsize::new(7), bad);
             let mut got = trainer(&device, clip);
             let fit = got.fit(&spoilt).epochs(5).batch_size(8).seed(1);
             let fit = if validated {
@@ -99,19 +99,19 @@ fn a_loss_that_is_no_number_ends_a_fit_with_what_the_last_good_epoch_left() {
 
 #[test]
 fn the_optimizer_comes_back_with_the_best_weights() {
-    struct Worse(Sequences, Cell<usize>);
+    struct Worse(Sequences, AtomicUsize);
     impl Dataset for Worse {
         fn len(&self) -> usize {
             self.0.len()
         }
         fn batch(&self, examples: &[usize]) -> Batch {
-            self.1.set(self.1.get() + 1);
-            let target = Array2::from_elem((examples.len(), 1), 10.0 * self.1.get() as f32);
+            let times = 1 + self.1.fetch_add(1, Ordering::Relaxed);
+            let target = Array2::from_elem((examples.len(), 1), 10.0 * times as f32);
             Batch::of(self.0.batch(examples).inputs, target)
         }
     }
     for device in every_device() {
-        let (data, worse) = (clean(), Worse(clean(), Cell::new(0)));
+        let (data, worse) = (clean(), Worse(clean(), AtomicUsize::new(0)));
         let mut got = trainer(&device, false);
         let fit = got.fit(&data).epochs(4).batch_size(8).seed(1);
         let history = fit.validation(&worse).run().unwrap();
@@ -182,7 +182,7 @@ fn a_gradient_that_is_no_number_ends_a_fit() {
 
 #[test]
 fn validation_that_is_no_number_ends_a_fit() {
-    let (data, spoilt) = (clean(), Spoilt(clean(), Cell::new(3), f32::NAN));
+    let (data, spoilt) = (clean(), Spoilt(clean(), AtomicUsize::new(3), f32::NAN));
     let mut trainer = trainer(&Device::cpu(), false);
     let fit = trainer.fit(&data).epochs(3).batch_size(8);
     let error = fit.validation(&spoilt).run().unwrap_err().to_string();
