@@ -152,7 +152,7 @@ pub(crate) type Writing<'a, F> = AtomicRefMut<'a, [F]>;
 
 fn layout(matrix: Matrix) -> StrideShape<Ix2> {
     let shape = (matrix.rows, matrix.columns);
-    if matrix.rows == 0 || matrix.columns == 0 {
+    if matrix.rows <= 1 || matrix.columns == 0 {
         // No element for a stride to reach.
         return shape.into();
     }

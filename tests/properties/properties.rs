@@ -10,6 +10,7 @@ mod common;
 mod draw;
 mod expressions;
 mod graphs;
+mod programs;
 
 use bptt::replay::{Case, Configuration, Results};
 use bptt::verify::compare;
