@@ -90,7 +90,13 @@ impl Graph {
             .collect();
         arguments.extend(more);
         let op = PointwiseOp::new(name, &shape, folded, arguments, body);
-        let lengths = self.common_lengths(of);
+        // Of a value whose time and batch are those of the space.
+        let is_like = |var: &&Var| {
+            let own = self.shape(**var);
+            own.len() == shape.len() && own.get(..2) == shape.get(..2)
+        };
+        let like: Vec<_> = of.iter().filter(is_like).copied().collect();
+        let lengths = self.common_lengths(&like);
         Ok(self.pointwise(op, of.to_vec(), lengths))
     }
 

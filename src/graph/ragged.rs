@@ -31,7 +31,14 @@ pub(super) fn within<'t>(
 }
 
 impl Graph {
-    /// A sequence with zeros past its rows' lengths, whatever lies there. `axes`: those of time and of the batch.
+    /// A sequence with lengths, and zeros past them, whatever lies there. `axes`: those of time and of the batch.
+    pub(crate) fn valid_sequence(&mut self, of: Var, lengths: Var, axes: [usize; 2]) -> Var {
+        let valid = self.valid(of, lengths, axes);
+        self.nodes[valid.node].outputs[valid.output].lengths = Some(lengths);
+        valid
+    }
+
+    /// A value beside a sequence, as a gradient is, with zeros past the sequence's lengths. `axes`: those of time and of the batch.
     pub(crate) fn valid(&mut self, of: Var, lengths: Var, axes: [usize; 2]) -> Var {
         let shape = self.shape(of);
         let own: Vec<_> = (0..shape.len()).map(Some).collect();
@@ -46,7 +53,7 @@ impl Graph {
         let valid = within(&tape, &mut op, &mut inputs, lengths, axes);
         op.body = Arc::new(tape.finish(&[valid(tape.operand(0))], &[]));
         op.lengths = Some(lengths).filter(|_| axes == [0, 1]);
-        let ty = Type::float(shape).with_lengths(Some(lengths));
+        let ty = Type::float(shape);
         self.push_one(Op::Pointwise(Box::new(op)), inputs, ty)
     }
 
@@ -59,7 +66,7 @@ impl Graph {
                     && ty.dtype == Dtype::Float
                     && ty.shape.get(1) == self.shape(lengths).first() =>
             {
-                self.valid(of, lengths, [0, 1])
+                self.valid_sequence(of, lengths, [0, 1])
             }
             _ => of,
         }
@@ -67,19 +74,17 @@ impl Graph {
 
     /// Puts zeros past the lengths into an expression over `[T, B, …]` that might leave there what is not finite.
     pub(super) fn guard(&self, op: &mut PointwiseOp, inputs: &mut Vec<Var>, lengths: Var) {
-        if !self.may_leak(op, inputs) {
+        // Rows along time or the batch are of elements of several sequences.
+        let of_steps = op.split_shape().0.len() >= 2;
+        if !of_steps || !self.may_leak(op, inputs) {
             return;
         }
         let body = op.body.clone();
         let tape = Tape::new();
         let (elements, results) = tape.inline(&body, Inlined::Operand);
-        let of_rows = op.split_shape().0.len() >= 2;
         let valid = within(&tape, op, inputs, lengths, [0, 1]);
-        let elements: Vec<_> = elements.into_iter().map(&valid).collect();
-        let results: Vec<_> = match of_rows {
-            true => results.into_iter().map(&valid).collect(),
-            false => results,
-        };
+        let [elements, results] =
+            [elements, results].map(|of| of.into_iter().map(&valid).collect::<Vec<_>>());
         op.body = Arc::new(tape.finish(&elements, &results));
         op.lengths = Some(lengths);
     }

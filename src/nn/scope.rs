@@ -255,7 +255,8 @@ impl Scope<'_> {
     }
 
     /// The gradients of Σ ⟨seed, value⟩ with respect to some values: inputs, states, weights, activations. None where nothing depends
-    /// on them. They are values as others are, to be used or fetched. What a seed is past the lengths of its value has no effect.
+    /// on them. They are values as others are, to be used or fetched. Past the lengths of its value a seed has
+    /// no effect, and a gradient is 0.
     ///
     /// # Errors
     /// [`Error::Shape`] where a seed is not like its value; [`Error::Argument`] where the way leads through a gradient of a
@@ -276,7 +277,13 @@ impl Scope<'_> {
         let seeds: Vec<_> = seeds
             .map(|(value, seed)| (*value, valid(graph, *value, *seed)))
             .collect();
-        graph.gradients(&seeds, of)
+        let mut found = graph.gradients(&seeds, of)?;
+        for (gradient, of) in found.iter_mut().zip(of) {
+            if let (Some(gradient), Some(lengths)) = (gradient, graph.ty(*of).lengths) {
+                *gradient = graph.valid(*gradient, lengths, [0, 1]);
+            }
+        }
+        Ok(found)
     }
 
     /// What an [`Operation`](crate::Operation) of your own gives.

@@ -123,7 +123,7 @@ impl Trace {
         match lengths {
             Some(lengths) if of.is_unclean && of.dtype == Dtype::Float => {
                 let axes = [1 - batch_axis, batch_axis];
-                self.graph.valid(var, lengths, axes)
+                self.graph.valid_sequence(var, lengths, axes)
             }
             _ => var,
         }

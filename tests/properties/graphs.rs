@@ -11,9 +11,10 @@ use crate::choices::{
     Choices, Results, STEP, check_differences, check_fit, check_single, failed, run,
 };
 use crate::common::{rng, uniform};
-use bptt::nn::{Function, Input};
+use bptt::graph::Var;
+use bptt::nn::{Function, Input, Scope};
 use bptt::{Device, Tensor};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Axis};
 use proptest::test_runner::TestCaseResult;
 use rand::RngExt;
 use record::record;
@@ -110,10 +111,18 @@ impl Values {
         }
         tensors.push(Tensor::from_indices(device, &self.tokens)?);
         let seen = std::sync::Arc::new(Mutex::new(vec![]));
-        let (own, told) = (numbers.to_vec(), seen.clone());
+        let ragged = std::sync::Arc::new(Mutex::new(vec![]));
+        let (own, told) = (numbers.to_vec(), (seen.clone(), ragged.clone()));
         let forward = Function::new(device, move |s, inputs| {
             let recorded = record(s, inputs, &own)?;
-            *told.lock().unwrap() = recorded.seen;
+            // The input whose lengths each output has.
+            let lengths = |s: &Scope<'_>, var: Var| s.ty(var).lengths;
+            let input = |output: &Var| {
+                let own = lengths(s, *output)?;
+                inputs.iter().position(|var| lengths(s, *var) == Some(own))
+            };
+            *told.1.lock().unwrap() = recorded.outputs.iter().map(input).collect();
+            *told.0.lock().unwrap() = recorded.seen;
             Ok(recorded.outputs)
         });
         let forward = forward.with_parameters(parameters);
@@ -121,7 +130,15 @@ impl Values {
         let mut rng = rng(2);
         let mut results = vec![];
         for (index, output) in outputs.iter().enumerate() {
-            results.push((format!("output {index}"), output.to_array::<f64>()?));
+            let mut values = output.to_array::<f64>()?;
+            if let Some(input) = ragged.lock().unwrap()[index] {
+                // Where seeds have no effect.
+                let lengths = self.lengths[input % 4].as_ref().expect("it has some");
+                for (mut row, length) in values.axis_iter_mut(Axis(1)).zip(lengths) {
+                    row.slice_axis_mut(Axis(0), (*length..).into()).fill(0.0);
+                }
+            }
+            results.push((format!("output {index}"), values));
             let seed = uniform(&mut rng, output.len(), 1.0);
             let seed = ArrayD::from_shape_vec(output.shape(), seed).unwrap();
             tensors.push(Tensor::from_array(device, &seed)?);
