@@ -112,7 +112,7 @@ fn finish<F: RowScalar>(
     } = prepared;
     let (kept, folded) = of.split_shape();
     if results.reads_elements() {
-        let len = product(folded);
+        let len = product(folded).max(1);
         for (at, row) in rows.clone().enumerate() {
             let first = row * len;
             walk.load(results, (first..first + 1, at), inputs, outputs, block);

@@ -130,7 +130,8 @@ impl<F: RowScalar> Rows<'_, F> {
         }
         if !body.results.is_empty() {
             // The first element of each row stands for the row.
-            let some = space.start..space.end.min(space.start + BLOCK);
+            let (start, end) = (rows.start * columns, rows.end * columns);
+            let some = start..end.min(start + BLOCK);
             let len = some.len().max(1);
             walk.load(results, (some, 0), inputs, outputs, block);
             block.evaluate(body, &results.schedule, len, &[]);
@@ -138,11 +139,7 @@ impl<F: RowScalar> Rows<'_, F> {
                 for (result, node) in body.results.iter().enumerate() {
                     let output = of.elements.len() + result;
                     let to = walk.output_at(output, row, self.axes);
-                    outputs.set(
-                        output,
-                        to,
-                        block.floats(*node)[index * self.columns.min(BLOCK)],
-                    );
+                    outputs.set(output, to, block.floats(*node)[index * columns.min(BLOCK)]);
                 }
             }
         }

@@ -142,13 +142,15 @@ impl View {
 
     /// The elements from the first to the last, gaps included.
     pub(crate) fn extent(&self, shape: &[usize]) -> Slice {
-        let axes = shape.iter().zip(&self.strides);
-        let len = if shape.contains(&0) {
+        // What repeats along an axis is there though nobody may read it, as where a sum of nothing is added to it.
+        let mut axes = shape.iter().zip(&self.strides);
+        let len = if axes.clone().any(|(size, stride)| *size == 0 && *stride > 0) {
             0
         } else {
-            axes.fold(1_usize, |len, (size, stride)| {
-                len.saturating_add((size - 1).saturating_mul(*stride))
+            axes.try_fold(1_usize, |len, (size, stride)| {
+                len.checked_add(size.saturating_sub(1).checked_mul(*stride)?)
             })
+            .unwrap_or(usize::MAX)
         };
         Slice {
             tensor: self.tensor,

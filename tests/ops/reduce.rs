@@ -3,7 +3,7 @@ use super::{LENS, body, rows, strided, whole};
 use crate::common::{Case, devices, every_device};
 use bptt::Device;
 use bptt::expr::{Fold, Lanes};
-use bptt::program::{Op, Operand, Pointwise, Program, Reduce, View};
+use bptt::program::{Map, Op, Operand, Pointwise, Program, Reduce, View};
 use bptt::verify::{SINGLE, compare};
 
 #[test]
@@ -316,6 +316,21 @@ fn nothing_to_add_up_is_zero() {
     let output = case.output("output", &[3]);
     case.program.push(Reduce::columns(input, &[output], false));
     case.check_values(&[0.0; 3]);
+}
+
+/// Of the same program's outputs one is added to and stays; a map over nothing that reads one number everywhere changes nothing.
+#[test]
+fn nothing_is_added_to_what_is_there() {
+    let mut case = Case::new(1);
+    let given = case.random("input", &[3], 1.0);
+    let total = case.given("total", &[3], vec![1.0, 2.0, 3.0]);
+    case.also_output(total);
+    let sums = Reduce::columns(given.matrix(0, 3), &[total], true);
+    case.program.push(sums);
+    let (rows, factor) = (given.matrix(0, 1), given.matrix(1, 1));
+    case.program
+        .push(Map::multiply(rows, factor, total.matrix(0, 1)));
+    case.check_values(&[1.0, 2.0, 3.0]);
 }
 
 #[test]

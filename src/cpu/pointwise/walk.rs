@@ -2,7 +2,7 @@
 
 use super::{Inputs, Outputs, Read, Stage};
 use crate::expr::{Block, NodeId, REGISTER};
-use crate::program::{Operand, Pointwise, product};
+use crate::program::{Operand, Pointwise};
 use crate::rows::RowScalar;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -29,7 +29,9 @@ impl Line<'_> {
 /// A walk over a space in row-major order: for each operand its view and that of its index, then for each output its view.
 #[derive(Debug)]
 pub(in crate::cpu) struct Walk {
+    /// Of the space's sizes those of a row are at least 1, so that results have a place in a row of no elements.
     pub(super) shape: Vec<usize>,
+    len: usize,
     /// The strides of each view, by axis; of fewer axes where it repeats along the others.
     pub(super) strides: Vec<Vec<usize>>,
     pub(super) offsets: Vec<usize>,
@@ -61,8 +63,11 @@ impl Walk {
         }
         let rank = of.shape.len();
         let last = |strides: &Vec<usize>| strides.get(rank.wrapping_sub(1)).copied().unwrap_or(0);
+        let (kept, folded) = of.split_shape();
+        let folded = folded.iter().map(|size| *size.max(&1));
         Self {
-            shape: of.shape.clone(),
+            shape: kept.iter().copied().chain(folded).collect(),
+            len: of.len(),
             last: strides.iter().map(last).collect(),
             strides,
             offsets,
@@ -71,7 +76,7 @@ impl Walk {
     }
 
     pub(in crate::cpu) fn len(&self) -> usize {
-        product(&self.shape)
+        self.len
     }
 
     /// The line of the first element.
