@@ -64,7 +64,7 @@ impl<F: RowScalar> Locked<'_, '_, F> {
         of: impl Fn(usize, usize) -> Range<usize>,
     ) -> Option<SmallVec<[Outputs<'_, F>; 1]>> {
         let outputs = self.outputs;
-        let mut ranges: SmallVec<[_; 4]> = SmallVec::new();
+        let mut ranges: SmallVec<[_; 4]> = SmallVec::with_capacity(outputs.len() * parts);
         for (output, (tensor, first, _)) in outputs.iter().enumerate() {
             for part in 0..parts {
                 let range = of(output, part);
@@ -87,10 +87,12 @@ impl<F: RowScalar> Locked<'_, '_, F> {
             (*at, *elements) = (range.end, behind);
             carved[part][output] = Some((range.start - outputs[output].1, own));
         }
-        let all = carved
-            .into_iter()
-            .map(|part| part.into_iter().collect::<Option<_>>());
-        all.map(|part| part.map(Outputs)).collect()
+        // Not collected, as its room is known.
+        let mut all = SmallVec::with_capacity(parts);
+        for part in carved {
+            all.push(Outputs(part.into_iter().collect::<Option<_>>()?));
+        }
+        Some(all)
     }
 }
 
