@@ -211,7 +211,6 @@ impl Device {
         context.check()
     }
 
-    /// Bytes of a tensor's element.
     /// The most elements of what is fed together, where that is worth it.
     pub(crate) fn fed_together(&self) -> Option<usize> {
         self.is_gpu().then(|| self.most_elements())
@@ -225,6 +224,7 @@ impl Device {
         }
     }
 
+    /// Bytes of a tensor's element.
     pub(crate) fn element_size(&self) -> usize {
         match self.kind() {
             Kind::Cpu(Scalar::F64) => 8,

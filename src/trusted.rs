@@ -116,65 +116,85 @@ pub(crate) fn lend<R>(work: &(dyn Fn() + Sync), run: impl FnOnce(&Arc<Loan>) -> 
 /// Makes this thread's arithmetic take numbers too small for all their digits as 0, and give 0 for them, until this goes. Does nothing where
 /// a processor is not known to have such a mode.
 pub(crate) struct FlushDenormals {
-    before: Control,
+    before: u64,
 }
 
-#[cfg(target_arch = "x86_64")]
-type Control = u32;
-#[cfg(not(target_arch = "x86_64"))]
-type Control = u64;
-
 impl FlushDenormals {
-    /// Flush to zero and denormals are zero.
-    #[cfg(target_arch = "x86_64")]
-    const MODE: Control = 1 << 15 | 1 << 6;
-    /// FPCR.FZ
-    #[cfg(not(target_arch = "x86_64"))]
-    const MODE: Control = 1 << 24;
-
     pub(crate) fn new() -> Self {
-        let before = Self::read();
-        Self::write(before | Self::MODE);
+        let before = control::read();
+        control::write(before | control::FLUSH);
         Self { before }
     }
+}
 
-    fn read() -> Control {
-        let mut control: Control = 0;
-        // SAFETY: the instruction stores the register to the variable, on x86-64 through a pointer to it.
-        #[cfg(target_arch = "x86_64")]
+impl Drop for FlushDenormals {
+    fn drop(&mut self) {
+        control::write(self.before);
+    }
+}
+
+/// The register that says how floats are computed with.
+///
+/// Writing its mode is sound here: the register gets what was read from it but for bits that change no control flow and no memory, only
+/// how operations on denormal numbers round. Rust's own code may assume the ordinary mode; what it computes beforehand by that, or
+/// in another order, differs by such numbers alone, and no code of the crate tells them from 0.
+#[cfg(target_arch = "x86_64")]
+mod control {
+    /// Results are flushed to zero, and operands count as zero.
+    pub(super) const FLUSH: u64 = 1 << 15 | 1 << 6;
+
+    pub(super) fn read() -> u64 {
+        let mut control = 0_u32;
+        // SAFETY: the instruction stores 32 bits, where the pointer leads.
         unsafe {
             std::arch::asm!("stmxcsr [{}]", in(reg) &raw mut control, options(nostack, preserves_flags));
         }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above.
+        control.into()
+    }
+
+    pub(super) fn write(control: u64) {
+        // What was read has 32 bits.
+        let control = control as u32;
+        // SAFETY: the instruction loads 32 bits, from where the pointer leads; the module says why the mode may change.
+        unsafe {
+            std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// The register of another architecture, as above.
+#[cfg(target_arch = "aarch64")]
+mod control {
+    /// FPCR.FZ
+    pub(super) const FLUSH: u64 = 1 << 24;
+
+    pub(super) fn read() -> u64 {
+        let control: u64;
+        // SAFETY: the instruction reads the register and does nothing else.
         unsafe {
             std::arch::asm!("mrs {}, fpcr", out(reg) control, options(nomem, nostack, preserves_flags));
         }
         control
     }
 
-    fn write(control: Control) {
-        // SAFETY: the register gets what was read from it but for the bits of this mode, which change no control flow and no memory, only how
-        // operations on such numbers round. Rust's own code may assume the ordinary mode; what it may compute beforehand by that, or in another
-        // order, differs by such numbers alone, and no code of the crate tells them from 0.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags));
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above.
+    pub(super) fn write(control: u64) {
+        // SAFETY: as above, where the module says why the mode may change.
         unsafe {
             std::arch::asm!("msr fpcr, {}", in(reg) control, options(nomem, nostack, preserves_flags));
         }
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-        let _ = control;
     }
 }
 
-impl Drop for FlushDenormals {
-    fn drop(&mut self) {
-        Self::write(self.before);
+/// No register is known.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod control {
+    pub(super) const FLUSH: u64 = 0;
+
+    pub(super) fn read() -> u64 {
+        0
     }
+
+    pub(super) fn write(_: u64) {}
 }
 
 /// Compiles WGSL that this crate wrote itself, without wgpu's loop bounds: counters that end a loop after 2⁶⁴ turns, and that

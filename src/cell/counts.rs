@@ -7,16 +7,23 @@ use crate::error::{Error, Result};
 /// What a cell says it has.
 pub(crate) struct Counts([usize; 5]);
 
+/// The counts of a cell, whether it is shared or not.
+macro_rules! counts {
+    ($cell:expr) => {
+        Self([
+            $cell.gates(),
+            $cell.states(),
+            $cell.saved(),
+            $cell.diagonals(),
+            $cell.early_gates(),
+        ])
+    };
+}
+
 impl Counts {
     /// Those of a cell as it is.
     pub(crate) fn of(cell: &impl Cell) -> Self {
-        Self([
-            cell.gates(),
-            cell.states(),
-            cell.saved(),
-            cell.diagonals(),
-            cell.early_gates(),
-        ])
+        counts!(cell)
     }
 
     /// Those of a cell that may save nothing, as its backward functions are then derived.
@@ -28,13 +35,7 @@ impl Counts {
 
     /// Those of a shared cell.
     pub(crate) fn shared(cell: &CellRef) -> Self {
-        Self([
-            cell.gates(),
-            cell.states(),
-            cell.saved(),
-            cell.diagonals(),
-            cell.early_gates(),
-        ])
+        counts!(cell)
     }
 
     /// The counts that are not in their range: name, count, least, most.

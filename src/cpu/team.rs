@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// it over takes.
 const STEP: usize = 1 << 18;
 
-/// Floating-point operations of a sequence from which on a further thread pays, as it is started
-/// for it.
+/// Floating-point operations of a sequence from which on a further thread pays, as it must be
+/// woken for it.
 const SEQUENCE: usize = 1 << 25;
 
 /// Bytes of a matrix that one thread's caches do not hold beside the rest.
@@ -36,11 +36,11 @@ pub(super) fn size<F>(
     threads: usize,
 ) -> usize {
     let step = 2 * rows * inputs * outputs;
-    let started = 1 + step.saturating_mul(steps) / SEQUENCE;
+    let woken = 1 + step.saturating_mul(steps) / SEQUENCE;
     let pays = rows <= ROWS
         && rows.div_ceil(threads.max(1)) <= ROWS_A_THREAD
         && inputs * outputs * size_of::<F>() >= LARGE;
-    let most = threads.min(step / STEP).min(started);
+    let most = threads.min(step / STEP).min(woken);
     if pays { most.max(1) } else { 1 }
 }
 
@@ -293,7 +293,7 @@ mod tests {
             |rows, hidden, steps, threads| size::<f32>([hidden, 4 * hidden], rows, steps, threads);
         assert_eq!(size(1, 512, 100, 2), 2);
         assert_eq!(size(1, 512, 100, 16), 7);
-        assert_eq!(size(1, 2048, 1, 64), 2, "threads are started for it");
+        assert_eq!(size(1, 2048, 1, 64), 2, "threads are woken for it");
         assert_eq!(size(1, 512, 1, 2), 1, "few steps");
         assert_eq!(size(1, 64, 10_000, 2), 1, "a small matrix");
         assert_eq!(size(64, 512, 100, 2), 1, "many rows");

@@ -31,7 +31,6 @@ pub(super) const GEMM_COOPERATIVE: WgslSource = crate::wgsl!("shaders/gemm/coope
 pub(super) const HALF: WgslSource = crate::wgsl!("shaders/lib/half.wgsl");
 pub(super) const GEMM_TILE: WgslSource = crate::wgsl!("shaders/gemm/tile.wgsl");
 pub(super) const FUNCTIONS: WgslSource = crate::wgsl!("shaders/lib/functions.wgsl");
-pub(super) const NAN: WgslSource = crate::wgsl!("shaders/lib/nan.wgsl");
 const ACTIVATION: WgslSource = crate::wgsl!("shaders/cell/activation.wgsl");
 const CONTRACT: WgslSource = crate::wgsl!("shaders/cell/contract.wgsl");
 const NO_LATE_GATES: WgslSource = crate::wgsl!("shaders/cell/no_late_gates.wgsl");
@@ -171,7 +170,7 @@ pub(super) fn compose(
     shader.append("the kernel's constants", &lines.collect::<String>());
     if let Some((cell, tile)) = cell {
         shader.name = format!("{}.{}", kernel.name, cell.name());
-        shader.add([CONTRACT, FUNCTIONS, NAN, ACTIVATION, PRODUCT]);
+        shader.add([CONTRACT, FUNCTIONS, ACTIVATION, PRODUCT]);
         shader.add(cell.wgsl());
         if tile.subgroups {
             shader.name.push_str(".subgroup");
@@ -232,7 +231,7 @@ pub(super) fn concatenate(name: String, text: &str, libraries: &[WgslSource]) ->
 
 /// A user's own WGSL behind what was generated for it.
 pub(super) fn custom(name: &'static str, header: &str, wgsl: &str) -> Shader {
-    let libraries = [EACH_INVOCATION, FUNCTIONS, NAN];
+    let libraries = [EACH_INVOCATION, FUNCTIONS];
     let mut shader = concatenate(format!("custom.{name}"), header, &libraries);
     shader.own = false;
     shader.append(name, wgsl);

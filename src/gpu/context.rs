@@ -278,7 +278,6 @@ impl Context {
         error.map_or(Ok(created), |error| Err(describe(what, error)))
     }
 
-    /// Storage for `len` floats, zeroed.
     /// The most words of a storage buffer.
     pub(crate) fn most_words(&self) -> usize {
         let limits = &self.limits;
@@ -288,6 +287,7 @@ impl Context {
         usize::try_from(bytes / 4).unwrap_or(usize::MAX)
     }
 
+    /// Storage for `len` floats, zeroed.
     pub(crate) fn storage(&self, what: &str, len: usize) -> Result<wgpu::Buffer> {
         let bytes = 4 * (len.max(1) as u64);
         let most = self.limits.max_storage_buffer_binding_size;

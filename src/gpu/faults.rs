@@ -85,7 +85,7 @@ pub(super) fn unusable(device: &wgpu::Device, buffer: &wgpu::Buffer) -> Option<&
     if cfg!(target_arch = "wasm32") {
         return None;
     }
-    // That both fail, as it is not mapped, is what is wanted.
+    // A buffer that may be used is not mapped: then both calls fail, and say so.
     let range = buffer.get_mapped_range(..4);
     let reason = range.map_or_else(|reason| reason.to_string(), |_| String::new());
     if reason.contains("destroyed") {

@@ -90,7 +90,7 @@ impl Graph {
             .collect();
         arguments.extend(more);
         let op = PointwiseOp::new(name, &shape, folded, arguments, body);
-        // Of a value whose time and batch are those of the space.
+        // Lengths are taken from a value whose time and batch are those of the space.
         let is_like = |var: &&Var| {
             let own = self.shape(**var);
             own.len() == shape.len() && own.get(..2) == shape.get(..2)

@@ -103,7 +103,7 @@ fn with_rest<'t>([sum, rest]: [Expr<'t>; 2], number: Expr<'t>) -> [Expr<'t>; 2] 
     let more = (number + rest).stored();
     let new = (sum + more).stored();
     let left = more - (new - sum).stored();
-    // Of an infinite sum nothing is.
+    // An infinite sum leaves no remainder.
     [new, (new.finite() - 0.5).where_positive(left, sum.zero())]
 }
 

@@ -257,7 +257,19 @@ fn recurrent_layers_do_not_read_past_the_lengths() {
                     *sequence = sequence.as_standard_layout().into_owned();
                 }
                 let mut results = run.forward(&layer, &arrays, &device);
-                results.extend(run.vjp(&layer, &arrays, &device));
+                // What a row without steps begins with it ends with, and that is all.
+                let row = LENGTHS.iter().position(|length| *length == 0).unwrap();
+                let of_row = |part: &mut ArrayD<f64>, value| {
+                    part.index_axis_mut(Axis(1), row).fill(value);
+                };
+                let initial = arrays.initial.iter_mut().flatten();
+                initial.for_each(|part| of_row(part, garbage));
+                for (name, mut values) in run.vjp(&layer, &arrays, &device) {
+                    if name.starts_with("state") {
+                        of_row(&mut values, 0.0);
+                    }
+                    results.insert(name, values);
+                }
                 results
             };
             let expected = of(0.0);

@@ -159,6 +159,32 @@ fn jobs_that_predict_and_load_weights() {
 }
 
 #[test]
+fn predictions_in_an_executors_blocking_pool() {
+    in_time("a blocking pool", || {
+        let model = Arc::new(model());
+        let weights = Arc::new(model.parameters().to_arrays::<f32>().unwrap());
+        let x = Arc::new(random(1, &SHAPE).into_dimensionality().unwrap());
+        let expected = model.predict(&x).unwrap();
+        let executor = tokio::runtime::Builder::new_current_thread().build();
+        executor.unwrap().block_on(async {
+            let jobs = (0..40).map(|job| {
+                let (model, weights) = (Arc::clone(&model), Arc::clone(&weights));
+                let x = Arc::clone(&x);
+                tokio::task::spawn_blocking(move || {
+                    if job % 5 == 0 {
+                        model.parameters().load(&weights).unwrap();
+                    }
+                    model.predict(&x).unwrap()
+                })
+            });
+            for job in jobs.collect::<Vec<_>>() {
+                assert_eq!(job.await.unwrap(), expected);
+            }
+        });
+    });
+}
+
+#[test]
 fn forward_beside_writes() {
     in_time("forward beside writes", || {
         let model = model();
@@ -219,24 +245,17 @@ fn programs_that_share_tensors_in_other_roles() {
     }
 }
 
+/// On this thread, as a process that may start none runs it too.
 #[test]
 fn more_threads_than_processors_change_no_bit() {
     let one = with_threads(1, || trained(2));
-    for threads in [0, 2, 16, usize::MAX] {
-        let many = in_time("many threads", move || with_threads(threads, || trained(2)));
+    for threads in [0, 2, 8, usize::MAX] {
+        let many = with_threads(threads, || trained(2));
         assert_eq!(many, one, "{threads} threads");
     }
 }
 
-/// What the next test runs in a process of its own.
-#[test]
-#[ignore = "run by `few_processors_and_no_threads_to_be_had`"]
-fn a_process_of_its_own() {
-    let one = with_threads(1, || trained(2));
-    assert_eq!(with_threads(8, || trained(2)), one);
-}
-
-/// One processor for eight threads; then a user who may start none.
+/// The test above once more: with one processor, then as a user who may start no thread.
 #[test]
 fn few_processors_and_no_threads_to_be_had() {
     let test = std::env::current_exe().unwrap();
@@ -251,7 +270,10 @@ fn few_processors_and_no_threads_to_be_had() {
     for tools in [&["taskset", "-c", "0"][..], &nobody] {
         let mut run = Command::new(tools[0]);
         run.args(&tools[1..]).arg(&test);
-        run.args(["threads::a_process_of_its_own", "--exact", "--ignored"]);
+        run.args([
+            "threads::more_threads_than_processors_change_no_bit",
+            "--exact",
+        ]);
         let ran = run.arg("--test-threads=1").output();
         let ran = match ran {
             Ok(ran) if !matches!(ran.status.code(), Some(126 | 127)) => ran,

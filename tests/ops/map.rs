@@ -16,6 +16,17 @@ fn a_number_fills_its_part_only() {
     }
 }
 
+/// Numbers that WGSL has no literal for.
+#[test]
+fn a_number_that_is_not_finite_fills_a_tensor() {
+    for value in [f64::INFINITY, f64::NEG_INFINITY] {
+        let mut case = Case::new(1);
+        let target = case.output("target", &[3]);
+        case.program.push(Map::fill(target, value));
+        case.check_values(&[value; 3]);
+    }
+}
+
 /// Three axes in every order, with gaps, from an element on, into another such view.
 #[test]
 fn strided_views() {

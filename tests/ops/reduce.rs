@@ -318,7 +318,7 @@ fn nothing_to_add_up_is_zero() {
     case.check_values(&[0.0; 3]);
 }
 
-/// Of the same program's outputs one is added to and stays; a map over nothing that reads one number everywhere changes nothing.
+/// A sum of nothing leaves the total that it is added to, and a map over nothing changes nothing.
 #[test]
 fn nothing_is_added_to_what_is_there() {
     let mut case = Case::new(1);

@@ -103,7 +103,7 @@ fn check_spoiled(numbers: &[u32], device: &Device) -> TestCaseResult {
 
 #[test]
 fn on_the_cpu() {
-    run(3000, 120, &REQUIRED, |numbers, seen| {
+    run(60_000, 120, &REQUIRED, |numbers, seen| {
         check(numbers, &[Device::cpu()], seen)
     });
 }
@@ -111,7 +111,7 @@ fn on_the_cpu() {
 #[test]
 fn on_the_gpu() {
     if let Some(gpu) = crate::common::gpu() {
-        run(60, 120, &[], |numbers, seen| {
+        run(3000, 120, &[], |numbers, seen| {
             check(numbers, std::slice::from_ref(&gpu), seen)
         });
     }
@@ -120,13 +120,15 @@ fn on_the_gpu() {
 #[test]
 fn spoiled_on_the_cpu() {
     for device in [Device::cpu(), Device::cpu_f64()] {
-        run(3000, 120, &[], |numbers, _| check_spoiled(numbers, &device));
+        run(60_000, 120, &[], |numbers, _| {
+            check_spoiled(numbers, &device)
+        });
     }
 }
 
 #[test]
 fn spoiled_on_the_gpu() {
     if let Some(gpu) = crate::common::gpu() {
-        run(60, 120, &[], |numbers, _| check_spoiled(numbers, &gpu));
+        run(3000, 120, &[], |numbers, _| check_spoiled(numbers, &gpu));
     }
 }

@@ -29,7 +29,7 @@ impl Line<'_> {
 /// A walk over a space in row-major order: for each operand its view and that of its index, then for each output its view.
 #[derive(Debug)]
 pub(in crate::cpu) struct Walk {
-    /// Of the space's sizes those of a row are at least 1, so that results have a place in a row of no elements.
+    /// The sizes of the space; those of a row are at least 1, so that a row of no elements has a place for its results.
     pub(super) shape: Vec<usize>,
     len: usize,
     /// The strides of each view, by axis; of fewer axes where it repeats along the others.

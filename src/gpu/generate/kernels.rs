@@ -80,7 +80,7 @@ impl Rounds<'_> {
             writer.line(format_args!(
                 "let sum{index} = stored(s{index} + few{index});"
             ));
-            // Of an infinite sum nothing is left.
+            // An infinite sum leaves no remainder.
             writer.line(format_args!(
                 "rest{index} = select(0.0, few{index} - stored(sum{index} - s{index}), finite(sum{index}) > 0.0);"
             ));

@@ -2,7 +2,7 @@
 
 use super::header::{Generated, Header, Source};
 use crate::expr::{Node, NodeId, Printer};
-use crate::gpu::compose::{EACH_INVOCATION, FUNCTIONS, NAN, PHILOX, ROW, concatenate};
+use crate::gpu::compose::{EACH_INVOCATION, FUNCTIONS, PHILOX, ROW, concatenate};
 use crate::program::{Operand, Pointwise, TensorId, View};
 use std::fmt::Display;
 use std::ops::Range;
@@ -245,21 +245,21 @@ impl<'a> Writer<'a> {
             false => (EACH_INVOCATION, "each_invocation(index: u32)"),
         };
         let mut libraries = vec![entry];
-        let calls = |functions: &[&str]| functions.iter().any(|function| main.contains(function));
-        // What is not called costs a driver time too.
-        let functions = calls(&["sigmoid(", "tanh_exact(", "exp_m1(", "softplus(", "erf("]);
-        if functions {
+        let calls = |function: &str| main.contains(function);
+        // What is not called costs a driver time too; a row's own functions call some.
+        let defined = FUNCTIONS.text.lines().filter_map(|line| {
+            let (name, _) = line.strip_prefix("fn ")?.split_once('(')?;
+            Some(format!("{name}("))
+        });
+        if by_group || defined.into_iter().any(|name| calls(&name)) {
             libraries.push(FUNCTIONS);
         }
-        if functions || by_group || calls(&["keep_nan(", "at_most_zero("]) {
-            libraries.push(NAN);
-        }
-        if calls(&["random_word("]) {
+        if calls("random_word(") {
             libraries.push(PHILOX);
         }
         let mut bits = String::new();
         for (name, function) in [("stored(", STORED), ("finite(", FINITE)] {
-            if calls(&[name]) {
+            if calls(name) {
                 self.header.field("zero", 0);
                 bits.push_str(function);
             }

@@ -2,7 +2,7 @@
 
 use super::segment::Part;
 use super::{Forward, Gradients, Saved};
-use crate::program::{Gemm, Map, Matrix, Program, Slice};
+use crate::program::{Gemm, Map, Matrix, Operand, Program, Slice, View};
 
 /// The gradients of r `[rows, G·H]` of some steps, and what entered these steps' product, `[rows, P]`.
 type Term = (Matrix, Matrix);
@@ -121,7 +121,10 @@ impl Forward {
         }
         if let (Some(initial), Some(first)) = (layer.initial, first) {
             let h = initial.part(part.direction * batch * output, batch * output);
-            terms.push((first, h.matrix(batch, output)));
+            let h = h.matrix(batch, output);
+            let lengths = layer.lengths;
+            let h = lengths.map_or(h, |lengths| of_rows_with_steps(program, h, lengths));
+            terms.push((first, h));
         }
         terms
     }
@@ -145,4 +148,26 @@ impl Forward {
             _ => Some(d_r.rows((shape.steps - 1) * batch, batch)),
         }
     }
+}
+
+/// Initial states `[B, P]` with zeros where a row has no step: what is there, a NaN too, has no effect, and a product with a gradient of 0
+/// would have.
+fn of_rows_with_steps(program: &mut Program, h: Matrix, lengths: Slice) -> Matrix {
+    let shape = [h.rows, h.columns];
+    let valid = program.temporary("h0 of rows with steps", &shape);
+    let valid = valid.matrix(h.rows, h.columns);
+    let has_steps = View::new(lengths, [1, 0]);
+    let operands = vec![Operand::Float(h.view()), Operand::Whole(has_steps)];
+    program.push(Map::new(
+        "valid",
+        &shape,
+        operands,
+        vec![valid.view()],
+        |tape| {
+            let length = tape.whole_operand(1);
+            let zero = tape.constant(0.0);
+            vec![tape.whole(0).less(length, tape.operand(0), zero)]
+        },
+    ));
+    valid
 }

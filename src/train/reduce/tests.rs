@@ -33,7 +33,7 @@ fn a_sum_over_steps_is_right_after_a_hundred_million_of_them() {
             assert!(error < 1e-7, "{times} times {number}: {error:e}");
         };
         check([0.0; 2], 0.0, 3_000_000);
-        // As it is after ninety-nine million.
+        // The state after ninety-nine million steps.
         let far = 99e6 * f64::from(number);
         let sum = far as f32;
         let rest = (far - f64::from(sum)) as f32;

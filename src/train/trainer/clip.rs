@@ -50,7 +50,7 @@ pub(super) fn clip_norm(
     let (g, before) = (tape.operand(0), tape.operand(1));
     let one = tape.constant(1.0);
     let root = |scale: f64| {
-        // Or a compiler may square the gradient first.
+        // Stored, since a compiler may else square the gradient first.
         let scaled = (g * scale).stored();
         tape.statistic(Fold::Sum, scaled * scaled).sqrt()
     };

@@ -280,7 +280,7 @@ impl Trainer {
         let before = |of: Watch| steps_before(watched[of as usize]);
         let losses = before(Watch::Losses).map(|steps| ("the loss", steps));
         let norms = before(Watch::Norms).map(|steps| (NORM, steps));
-        // Of one step the loss comes first.
+        // Where both are of one step, the loss is named.
         let first = losses
             .into_iter()
             .chain(norms)
