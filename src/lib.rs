@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod caches;
 pub mod cell;
 mod cpu;
 pub mod data;

@@ -197,6 +197,26 @@ mod control {
     pub(super) fn write(_: u64) {}
 }
 
+/// Fetches the cache line at an address into the nearest cache but one, where the processor can be told to. Reads nothing: any address will do.
+#[inline(always)]
+pub(crate) fn fetch<T>(line: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: the instruction is part of every x86-64; it accesses no memory in the language's sense, and does not fail for any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        // SAFETY: as above.
+        unsafe {
+            std::arch::asm!("prfm pldl2keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+        }
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = line;
+}
+
 /// Compiles WGSL that this crate wrote itself, without wgpu's loop bounds: counters that end a loop after 2⁶⁴ turns, and that
 /// keep drivers from unrolling loops of known length (2 times slower products on lavapipe). Bounds of memory accesses stay checked.
 pub(crate) fn shader_module(

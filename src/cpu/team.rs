@@ -3,7 +3,7 @@
 //! a step is too short for the system to wake a thread in.
 
 use super::recurrent::CONTIGUOUS;
-use crate::panels::{Panels, Start};
+use crate::panels::{Order, Panels, Start};
 use crate::rows::RowScalar;
 use crate::threads;
 use ndarray::{ArrayView2, ArrayView3, Axis};
@@ -160,7 +160,6 @@ impl<F: RowScalar> Team<'_, F> {
         };
         let _ends = Ends(&member.given);
         let width = self.panels.columns(&member.panels).len();
-        let start = self.start_of_others();
         let mut given = 0;
         loop {
             let wanted = self.wanted.wait(|wanted| wanted != given);
@@ -172,19 +171,11 @@ impl<F: RowScalar> Team<'_, F> {
                 let a = ArrayView3::from_shape((1, rows, self.panels.inputs()), &input[..]);
                 let a = a.expect("the input is as large");
                 let mut result = member.result.lock();
-                self.panels
-                    .part(member.panels.clone(), a, start, &mut result, width);
+                let panels = (member.panels.clone(), order(wanted));
+                self.panels.part(panels, a, self.start, &mut result, width);
             }
             given = wanted;
             member.given.set(given);
-        }
-    }
-
-    /// What the others add to; the walk adds what is there.
-    fn start_of_others(&self) -> Start<'_, F> {
-        match self.start {
-            Start::Sum => Start::Zero,
-            start => start,
         }
     }
 
@@ -197,33 +188,58 @@ impl<F: RowScalar> Team<'_, F> {
                 to.copy_from_slice(row.to_slice().expect(CONTIGUOUS));
             }
         }
+        if let Start::Sum = self.start {
+            // Nobody is at a result between two products.
+            for member in &self.others {
+                let mut result = member.result.lock();
+                self.each_row(member, &mut result, (c, stride), |result, c| {
+                    result.copy_from_slice(c);
+                });
+            }
+        }
         // Nobody else counts.
         let number = self.wanted.0.load(Ordering::Relaxed) + 1;
         self.wanted.set(number);
         let a = a.insert_axis(Axis(0));
-        let (own, outputs) = (self.own.clone(), self.panels.outputs());
+        let own = (self.own.clone(), order(number));
         self.panels.part(own, a, self.start, c, stride);
         for member in &self.others {
-            let columns = self.panels.columns(&member.panels);
             let alone = !member.taken.load(Ordering::Relaxed)
                 || member.given.wait(|given| given == number) == END;
             let mut result = member.result.lock();
             if alone {
-                let (panels, start) = (member.panels.clone(), self.start_of_others());
-                self.panels
-                    .part(panels, a, start, &mut result, columns.len());
+                let width = self.panels.columns(&member.panels).len();
+                let panels = (member.panels.clone(), order(number));
+                self.panels.part(panels, a, self.start, &mut result, width);
             }
-            let rows = result.chunks_exact(columns.len().max(1));
-            // Without the columns that fill the last panel up.
-            let columns = columns.start..columns.end.min(outputs);
-            for (row, to) in rows.zip(c.chunks_mut(stride)) {
-                let to = &mut to[columns.clone()];
-                match self.start {
-                    Start::Sum => to.iter_mut().zip(row).for_each(|(to, sum)| *to += *sum),
-                    _ => to.copy_from_slice(&row[..to.len()]),
-                }
-            }
+            self.each_row(member, &mut result, (c, stride), |result, c| {
+                c.copy_from_slice(result);
+            });
         }
+    }
+
+    /// Runs a function over each row of a member's result and of its columns in c, without those that fill the last panel up.
+    fn each_row(
+        &self,
+        member: &Member<F>,
+        result: &mut [F],
+        (c, stride): (&mut [F], usize),
+        run: impl Fn(&mut [F], &mut [F]),
+    ) {
+        let columns = self.panels.columns(&member.panels);
+        let rows = result.chunks_exact_mut(columns.len().max(1));
+        let columns = columns.start..columns.end.min(self.panels.outputs());
+        for (result, c) in rows.zip(c.chunks_mut(stride)) {
+            run(&mut result[..columns.len()], &mut c[columns.clone()]);
+        }
+    }
+}
+
+/// The order of the panels in the n-th product.
+fn order(number: usize) -> Order {
+    match number % 2 {
+        0 => Order::Back,
+        _ => Order::Forth,
     }
 }
 

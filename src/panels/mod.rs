@@ -5,7 +5,7 @@ mod tiles;
 
 pub(crate) use tiles::single;
 
-use crate::{Real, threads};
+use crate::{Real, caches, threads};
 use aligned_vec::{AVec, ConstAlign};
 use ndarray::{Array2, ArrayView2, ArrayView3, Axis, s};
 use std::ops::Range;
@@ -32,6 +32,15 @@ pub struct Panels<F> {
     values: Aligned<F>,
 }
 
+/// In which order a product takes panels. In turns, what the near cache still holds of them is used first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Order {
+    /// From the first to the last.
+    Forth,
+    /// From the last to the first.
+    Back,
+}
+
 /// What a product is added to.
 #[derive(Clone, Copy)]
 pub enum Start<'a, F> {
@@ -49,7 +58,7 @@ pub trait PanelScalar: Real {
     fn lanes_and_vectors() -> (usize, usize);
     /// See [`Panels::part`].
     fn product(
-        panels: (&Panels<Self>, Range<usize>),
+        panels: (&Panels<Self>, Range<usize>, Order),
         a: ArrayView3<'_, Self>,
         start: Start<'_, Self>,
         c: &mut [Self],
@@ -141,6 +150,13 @@ impl<F: PanelScalar> Panels<F> {
         column(panels.start)..column(panels.end)
     }
 
+    /// Says whether products of so many rows with some panels go better when each panel is fetched during the product with the one before: it is if
+    /// the near cache does not hold them from one product to the next, and there is more to do with each number than to load it.
+    pub(crate) fn want_fetching(&self, panels: &Range<usize>, rows: usize) -> bool {
+        let bytes = self.columns(panels).len() * self.inputs * size_of::<F>();
+        rows > tiles::MOST_ROWS && bytes > caches::near() / 2
+    }
+
     /// c = start + a · matrix. a: `[M₀, M₁, K]`, whose rows have no gaps, M = M₀ M₁; c: `[M,
     /// width]`, a row every `stride`.
     pub(crate) fn product(
@@ -150,7 +166,7 @@ impl<F: PanelScalar> Panels<F> {
         c: &mut [F],
         stride: usize,
     ) {
-        self.part(0..self.count(), a, start, c, stride);
+        self.part((0..self.count(), Order::Forth), a, start, c, stride);
     }
 
     /// [`product`](Self::product) of a `[M, K]` with the first columns of c `[M, width or more]`.
@@ -164,7 +180,7 @@ impl<F: PanelScalar> Panels<F> {
     /// others; `start` is of all.
     pub(crate) fn part(
         &self,
-        panels: Range<usize>,
+        (panels, order): (Range<usize>, Order),
         a: ArrayView3<'_, F>,
         start: Start<'_, F>,
         c: &mut [F],
@@ -181,7 +197,7 @@ impl<F: PanelScalar> Panels<F> {
             self.inputs,
             c.len()
         );
-        F::product((self, panels), a, start, c, stride);
+        F::product((self, panels, order), a, start, c, stride);
     }
 }
 

@@ -46,6 +46,52 @@ fn equals_the_plain_product() {
     }
 }
 
+/// Panels too large for the near cache are taken in blocks, and what comes next is fetched meanwhile.
+#[test]
+fn far_panels_give_the_bits_of_near_ones() {
+    let (m, n) = (15, 129);
+    let k = caches::near() / (2 * size_of::<f32>() * n) + 999;
+    let number = |i: usize, j: usize| ((i * 7 + j * 3) % 101) as f32 / 101.0 - 0.3;
+    let (a, b) = (
+        Array2::from_shape_fn((m, k), |(i, j)| number(i, j)),
+        Array2::from_shape_fn((k, n), |(i, j)| number(j, i)),
+    );
+    let panels = Panels::new(b.view());
+    assert!(panels.want_fetching(&(0..panels.count()), m));
+    let row: Vec<f32> = (0..panels.width()).map(|j| j as f32).collect();
+    for start in [Start::Zero, Start::Row(&row), Start::Sum] {
+        let mut whole = Array2::from_elem((m, panels.width()), 0.1);
+        let [mut parts, mut back] = [whole.clone(), whole.clone()];
+        panels.product_to(a.view(), start, &mut whole);
+        let a3 = a.view().insert_axis(Axis(0));
+        let all = || 0..panels.count();
+        panels.part(
+            (all(), Order::Back),
+            a3,
+            start,
+            back.as_slice_mut().unwrap(),
+            panels.width(),
+        );
+        for (panel, order) in all().zip([Order::Forth, Order::Back].into_iter().cycle()) {
+            let columns = panels.columns(&(panel..panel + 1));
+            assert!(!panels.want_fetching(&(panel..panel + 1), m));
+            let mut part = parts.slice(s![.., columns.clone()]).to_owned();
+            let a = a.view().insert_axis(Axis(0));
+            panels.part(
+                (panel..panel + 1, order),
+                a,
+                start,
+                part.as_slice_mut().unwrap(),
+                columns.len(),
+            );
+            parts.slice_mut(s![.., columns]).assign(&part);
+        }
+        let bits = |product: &Array2<f32>| product.mapv(f32::to_bits);
+        assert_eq!(bits(&whole), bits(&parts));
+        assert_eq!(bits(&whole), bits(&back));
+    }
+}
+
 #[test]
 fn panels_begin_at_a_cache_line() {
     for len in [1, 15, 16, 1000] {

@@ -110,10 +110,21 @@ impl<C: Cell> WithSimd for InVectors<'_, C, StepRows<'_, f32>> {
             hidden: lanes,
             range: 0..lanes,
         };
+        let fetches = step.weights.want_fetching(&(0..count), batch);
         for index in 0..count {
-            let panel = if step.back { count - 1 - index } else { index };
+            let of_turn = |index: usize| if step.back { count - 1 - index } else { index };
+            let panel = of_turn(index);
+            let next = fetches.then(|| of_turn((index + 1).min(count - 1)));
             let start = Start::Row(step.bias);
-            single::panel(simd, step.weights, (panel, gates), h, start, step.r, stride);
+            single::panel(
+                simd,
+                step.weights,
+                (panel, gates, next),
+                h,
+                start,
+                step.r,
+                stride,
+            );
             let range = panel * lanes..((panel + 1) * lanes).min(hidden);
             let block = UnitBlock {
                 units,
