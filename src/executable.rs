@@ -11,6 +11,7 @@ use crate::program::{Op, Program, Role, TensorId};
 use crate::rows::RowScalar;
 use crate::tensor::{Storage, Tensor};
 use crate::threads::flushing_denormals;
+use crate::tuning::Effort;
 use std::borrow::Cow;
 use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
@@ -78,6 +79,10 @@ impl Executable {
             let expected = "a tensor that no other one shares its memory with";
             let alone = !given[..index].iter().any(shares);
             require(&program.spec(*id).name, "given twice", alone, expected)?;
+        }
+        if matches!(device.kind(), Kind::Cpu(_)) {
+            // As on GPUs, an unknown word is an error; what runs later could not say so.
+            Effort::from_environment()?;
         }
         let backend = match device.kind() {
             Kind::Cpu(Scalar::F32) => OnCpu::backend(&program, &tensors, Storage::f32),

@@ -28,6 +28,7 @@ mod tensor;
 mod threads;
 pub mod train;
 mod trusted;
+mod tuning;
 pub mod verify;
 mod waiting;
 

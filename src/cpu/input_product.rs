@@ -1,6 +1,6 @@
 //! The input's part of the pre-activations, a block of steps at a time, so that it is in the cache
 //! when the cell takes it; where only one thread walks steps, by a second one, ahead of it; where a
-//! team does, by all of them, before it.
+//! team does, by all of its threads, before it.
 
 use super::buffer::Form;
 use super::memory::{Memory, Reading};
@@ -8,14 +8,17 @@ use super::recurrent::{CONTIGUOUS, view};
 use crate::panels::{Panels, Start};
 use crate::program::{Gemm, Matrix, RecurrentShape};
 use crate::rows::RowScalar;
-use crate::threads;
+use crate::{caches, threads};
 use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut3, Axis, ShapeBuilder, s};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// Elements of a block that a near cache holds, and the rows it has at least, so that reading W
-/// pays.
-const BLOCK: usize = 1 << 17;
+/// Elements of a block: a quarter of the near cache, which has R and W to hold, too.
+fn block() -> usize {
+    caches::near() / (4 * size_of::<f32>())
+}
+
+/// Rows of a block at least, so that reading W pays.
 const BLOCK_ROWS: usize = 256;
 
 /// Parts of a sequence that several threads compute, its steps at least and its elements at most.
@@ -98,19 +101,7 @@ pub(super) struct SharedXGates<'a, F> {
 }
 
 impl<'a, F: RowScalar> SharedXGates<'a, F> {
-    /// The parts, to be computed; `None` where the whole were large.
-    fn new(product: &'a InputProduct<'a, F>, rows: &Range<usize>, reverse: bool) -> Option<Self> {
-        let elements = product.steps * rows.len() * product.weights.width();
-        (elements <= WHOLE).then(|| Self {
-            product,
-            x: product.x().slice_move(s![.., rows.clone(), ..]),
-            steps: product.steps.div_ceil(PARTS),
-            parts: std::array::from_fn(|_| OnceLock::new()),
-            reverse,
-        })
-    }
-
-    /// The parts, for a second thread to [compute ahead](Self::ahead); `None` where it would not pay.
+    /// The parts, for a second thread to [compute ahead](Self::ahead); `None` where it would not pay, or the whole were large.
     pub(super) fn by_two(
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,
@@ -120,20 +111,13 @@ impl<'a, F: RowScalar> SharedXGates<'a, F> {
         // Each part reads all of W, which few steps do not repay.
         let work = 2 * elements * product.matrix.columns;
         let pays = product.steps >= STEPS && threads::split(work, 2) > 1;
-        Self::new(product, rows, reverse).filter(|_| pays)
-    }
-
-    /// The parts, computed by as many threads as there are.
-    pub(super) fn at_once(
-        product: &'a InputProduct<'a, F>,
-        rows: &Range<usize>,
-        reverse: bool,
-    ) -> Option<Self> {
-        let parts = Self::new(product, rows, reverse)?;
-        threads::for_each(0..PARTS, |index| {
-            parts.part(index);
-        });
-        Some(parts)
+        (pays && elements <= WHOLE).then(|| Self {
+            product,
+            x: product.x().slice_move(s![.., rows.clone(), ..]),
+            steps: product.steps.div_ceil(PARTS),
+            parts: std::array::from_fn(|_| OnceLock::new()),
+            reverse,
+        })
     }
 
     /// A part, and the first time in it.
@@ -182,6 +166,7 @@ pub(super) enum XGates<'a, F> {
 }
 
 impl<'a, F: RowScalar> XGates<'a, F> {
+    /// The product of some rows, a block at a time, computed by so many threads.
     pub(super) fn computed(
         product: &'a InputProduct<'a, F>,
         rows: &Range<usize>,
@@ -190,7 +175,9 @@ impl<'a, F: RowScalar> XGates<'a, F> {
     ) -> Self {
         let x = product.x();
         let width = product.weights.width();
-        let block_rows = (BLOCK / width.max(1)).max(BLOCK_ROWS);
+        // Several threads have to be woken for a block.
+        let elements = if threads > 1 { WHOLE } else { block() };
+        let block_rows = (elements / width.max(1)).max(BLOCK_ROWS);
         let steps = (block_rows / rows.len().max(1)).clamp(1, product.steps.max(1));
         Self::Computed {
             product,
@@ -202,36 +189,43 @@ impl<'a, F: RowScalar> XGates<'a, F> {
         }
     }
 
-    /// `[b, G·H or more]` at time t; steps come one after the other.
-    pub(super) fn at(&mut self, step: usize, t: usize) -> ArrayView2<'_, F> {
+    /// Computes what the step at time t needs, if that is not there. Returns the first step that needs more.
+    pub(super) fn prepare(&mut self, step: usize, t: usize) -> usize {
+        let Self::Computed {
+            product,
+            x,
+            block,
+            start,
+            reverse,
+            threads,
+        } = self
+        else {
+            return usize::MAX;
+        };
+        let length = block.dim().0;
+        if step.is_multiple_of(length) {
+            let rest = length.min(product.steps - step);
+            *start = if *reverse { t + 1 - rest } else { t };
+            let x = x.slice(s![*start..*start + rest, .., ..]);
+            let steps = rest.div_ceil(*threads);
+            let of_thread = x.axis_chunks_iter(Axis(0), steps);
+            let to = block.axis_chunks_iter_mut(Axis(0), steps);
+            threads::for_each(of_thread.zip(to), |(x, to)| {
+                product.fill_block(x, to);
+            });
+        }
+        step - step % length + length
+    }
+
+    /// `[b, G·H or more]` at time t of a step that is [prepared](Self::prepare).
+    pub(super) fn at(&self, step: usize, t: usize) -> ArrayView2<'_, F> {
         match self {
             Self::Ready(x_gates) => x_gates.index_axis(Axis(0), t),
             Self::Shared(parts) => {
                 let (part, start) = parts.part(step / parts.steps);
                 part.index_axis(Axis(0), t - start)
             }
-            Self::Computed {
-                product,
-                x,
-                block,
-                start,
-                reverse,
-                threads,
-            } => {
-                let length = block.dim().0;
-                if step.is_multiple_of(length) {
-                    let rest = length.min(product.steps - step);
-                    *start = if *reverse { t + 1 - rest } else { t };
-                    let x = x.slice(s![*start..*start + rest, .., ..]);
-                    let steps = rest.div_ceil(*threads);
-                    let of_thread = x.axis_chunks_iter(Axis(0), steps);
-                    let to = block.axis_chunks_iter_mut(Axis(0), steps);
-                    threads::for_each(of_thread.zip(to), |(x, to)| {
-                        product.fill_block(x, to);
-                    });
-                }
-                block.index_axis(Axis(0), t - *start)
-            }
+            Self::Computed { block, start, .. } => block.index_axis(Axis(0), t - *start),
         }
     }
 }

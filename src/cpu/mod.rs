@@ -12,6 +12,7 @@ mod memory;
 mod pointwise;
 mod recurrent;
 mod recurrent_backward;
+mod recurrent_choice;
 mod recurrent_forward;
 mod reduce;
 mod row;

@@ -1,11 +1,11 @@
 //! What the two directions of time share: the layer's numbers, products by gate.
 
 use super::memory::{Memory, Reading};
-use super::team;
+use super::recurrent_choice::{Share, Way};
 use super::zoneout::ZoneoutMask;
 use crate::CellRef;
 use crate::panels::{Panels, Start};
-use crate::program::{Matrix, RecurrentShape, RecurrentWeights, Segment, Slice, Zoneout};
+use crate::program::{Matrix, RecurrentOperands, RecurrentShape, Slice};
 use crate::rows::RowScalar;
 use crate::threads;
 use ndarray::{
@@ -33,9 +33,6 @@ pub(super) fn view_mut<F, D: Dimension>(
     ArrayViewMut::from_shape(shape, elements).expect("the program was checked")
 }
 
-/// What a gate of a cell takes of a thread's time, as so many operations of a product.
-const CELL: usize = 64;
-
 /// How the rows of a layer's directions are split over threads.
 pub(super) struct Tasks {
     directions: usize,
@@ -43,34 +40,24 @@ pub(super) struct Tasks {
     pub(super) rows: usize,
     /// The rows of each task of a direction.
     chunks: Vec<Range<usize>>,
-    /// The work of all tasks, in floating-point operations.
-    pub(super) work: usize,
     /// Threads that share the products of a task.
     pub(super) team: usize,
+    /// Threads that tasks are shared out to.
+    threads: usize,
 }
 
 impl Tasks {
     /// The split of a layer's rows.
-    pub(super) fn of<F>(layer: &Layer<'_>) -> Self {
+    pub(super) fn new(shape: &RecurrentShape, way: Way) -> Self {
         let RecurrentShape {
-            steps,
-            batch,
-            output,
-            directions,
-            hidden,
-        } = layer.shape;
-        let gate_width = layer.cell.gates() * hidden;
-        let work = layer.shape.rows() * gate_width * (2 * output + CELL);
-        let tasks = threads::split(work, directions * batch);
-        let threads = threads::split(work, usize::MAX) / directions;
-        // One product that gives all gates ([`GateProducts::one`]) can be shared.
-        let team = match layer.mask.is_none() && !layer.cell.has_late_gates() {
-            true => team::size::<F>([output, gate_width], batch, steps, threads),
-            false => 1,
-        };
-        let rows = match team {
-            1 => batch.div_ceil(tasks.div_ceil(directions)),
-            _ => batch,
+            batch, directions, ..
+        } = *shape;
+        let (rows, team) = match way.share {
+            Share::Rows => {
+                let tasks = way.threads.min(directions * batch);
+                (batch.div_ceil(tasks.div_ceil(directions)), 1)
+            }
+            Share::Columns => (batch, (way.threads / directions).max(1)),
         };
         let chunk = |first: usize| first..(first + rows).min(batch);
         let chunks = (0..batch).step_by(rows).map(chunk).collect();
@@ -78,8 +65,21 @@ impl Tasks {
             directions,
             rows,
             chunks,
-            work,
             team,
+            threads: way.threads,
+        }
+    }
+
+    /// Runs a function over something of every task.
+    pub(super) fn for_each<T>(
+        &self,
+        tasks: impl ExactSizeIterator<Item = T> + Send,
+        run: impl Fn(T) + Sync,
+    ) {
+        if self.threads > 1 {
+            threads::for_each(tasks, run);
+        } else {
+            tasks.for_each(run);
         }
     }
 
@@ -113,17 +113,6 @@ impl Tasks {
     }
 }
 
-/// What both passes know of a layer.
-pub(super) struct Layer<'a> {
-    pub(super) cell: &'a CellRef,
-    pub(super) shape: RecurrentShape,
-    pub(super) segment: Segment,
-    pub(super) weights: &'a RecurrentWeights,
-    pub(super) mask: Option<Slice>,
-    pub(super) zoneout: Option<Zoneout>,
-    pub(super) lengths: Option<Slice>,
-}
-
 /// One direction of a layer.
 pub(super) struct LayerDirection<'a, F> {
     pub(super) cell: &'a CellRef,
@@ -145,12 +134,12 @@ pub(super) struct LayerDirection<'a, F> {
 impl<'a, F: RowScalar> LayerDirection<'a, F> {
     /// `pack` packs a matrix for the products of the pass.
     pub(super) fn new(
-        layer: &Layer<'a>,
+        layer: &RecurrentOperands<'a>,
         direction: usize,
         memory: &Memory<'_, F>,
         pack: impl Fn(Matrix) -> Arc<Panels<F>>,
     ) -> Self {
-        let Layer {
+        let RecurrentOperands {
             cell,
             shape,
             segment,
@@ -355,11 +344,24 @@ impl<'a, F: RowScalar> GateProducts<'a, F> {
         for (group, panels) in self.groups(&gates) {
             let columns = group.start * self.hidden..group.end * self.hidden;
             let d_r = d_r.slice(s![.., columns]);
+            let width = self.input_width;
+            let Some(mask) = self.mask(rows, group.start) else {
+                // Added to what is there, as above, so that the bits do not depend on the width.
+                let sums = scratch.product.rows_mut();
+                for (mut sums, to) in sums.into_iter().zip(d_input.chunks(stride)) {
+                    sums.slice_mut(s![..width]).assign(&aview1(&to[..width]));
+                }
+                panels.product_to(d_r, Start::Sum, &mut scratch.product);
+                for (to, sums) in d_input.chunks_mut(stride).zip(scratch.product.rows()) {
+                    to.iter_mut()
+                        .zip(sums.slice(s![..width]))
+                        .for_each(|(to, sum)| *to = *sum);
+                }
+                continue;
+            };
             panels.product_to(d_r, Start::Zero, &mut scratch.product);
-            let mut product = scratch.product.slice_mut(s![.., ..self.input_width]);
-            if let Some(mask) = self.mask(rows, group.start) {
-                product *= &mask;
-            }
+            let mut product = scratch.product.slice_mut(s![.., ..width]);
+            product *= &mask;
             for (to, product) in d_input.chunks_mut(stride).zip(product.rows()) {
                 to.iter_mut().zip(product).for_each(|(to, d)| *to += *d);
             }

@@ -2,29 +2,31 @@
 
 use super::Memory;
 use super::buffer::Form;
-use super::recurrent::{CONTIGUOUS, GateProducts, Layer, LayerDirection, Tasks, view, view_mut};
+use super::recurrent::{CONTIGUOUS, GateProducts, LayerDirection, Tasks, view, view_mut};
+use super::recurrent_choice::{self, Way};
 use super::states::States;
-use super::team::{self, Team};
+use super::team::Team;
 use super::zoneout::Keep;
 use crate::panels::Start;
-use crate::program::{GatesLayout, RecurrentBackward, RecurrentShape};
+use crate::program::{GatesLayout, RecurrentBackward, RecurrentOp, RecurrentShape};
 use crate::rows::{Row, RowScalar};
-use crate::threads;
 use ndarray::{Array2, ArrayView3, ArrayViewMut3, Axis, s};
 use std::ops::Range;
 
 /// The gradient of h_t is d_y_t, plus the direct gradient of the step after, plus Rᵀ times that
 /// step's d_r; then the cell. Directions and batch are split over threads as in the forward pass.
 pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &Memory<'_, F>) {
-    let layer = Layer {
-        cell: &op.cell,
-        shape: op.shape,
-        segment: op.segment,
-        weights: &op.weights,
-        mask: op.mask,
-        zoneout: op.zoneout,
-        lengths: op.lengths,
-    };
+    let way = recurrent_choice::choose(op, recurrent_backward_by::<F>);
+    recurrent_backward_by(op, memory, way, false);
+}
+
+/// [`recurrent_backward`] in some way; `keep`: whether packed weights are kept.
+pub(super) fn recurrent_backward_by<F: RowScalar>(
+    op: &RecurrentBackward,
+    memory: &Memory<'_, F>,
+    way: Way,
+    keep: bool,
+) {
     let RecurrentShape {
         steps,
         batch,
@@ -48,14 +50,14 @@ pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &
     let mut d_r = (!d_r.is_empty()).then(|| view_mut(d_r, gates_shape));
     let mut d_h = (!d_h.is_empty()).then(|| view_mut(d_h, (steps, batch, directions, output)));
 
-    let pack = |weights| memory.packed(weights, Form::Plain, false);
+    let (operands, tasks) = (op.operands(), Tasks::new(&op.shape, way));
+    let pack = |weights| memory.packed(weights, Form::Plain, keep);
     let walk = |direction: usize| {
-        let layer = LayerDirection::new(&layer, direction, memory, pack);
+        let layer = LayerDirection::new(&operands, direction, memory, pack);
         let products = GateProducts::new(&layer, memory, pack);
         (layer, products)
     };
     let walks: Vec<_> = (0..directions).map(walk).collect();
-    let tasks = Tasks::of::<F>(&layer);
     let d_last = op.has_d_last.then_some(&d_state[..]);
     let load = |(direction, rows): (usize, &Range<usize>)| {
         let states = States::load(d_last, &walks[direction].0, rows);
@@ -78,8 +80,7 @@ pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &
             Some((task, gradients))
         },
     );
-    threads::for_each_of(
-        tasks.work,
+    tasks.for_each(
         written.collect::<Vec<_>>().into_iter(),
         |((direction, rows), gradients)| {
             let (layer, products) = &walks[direction];
@@ -91,9 +92,8 @@ pub(super) fn recurrent_backward<F: RowScalar>(op: &RecurrentBackward, memory: &
             };
             match products.one().filter(|_| tasks.team > 1) {
                 Some(panels) => {
-                    team::with((panels, Start::Sum), rows.len(), tasks.team, |team| {
-                        walk(Some(team))
-                    });
+                    let matrix = (panels, Start::Sum);
+                    Team::new(matrix, rows.len(), tasks.team).walk(|team| walk(Some(team)));
                 }
                 None => walk(None),
             }

@@ -5,29 +5,34 @@ mod steps;
 use super::buffer::Form;
 use super::input_product::{InputProduct, SharedXGates, XGates, padded};
 use super::memory::{Memory, range};
-use super::recurrent::{GateProducts, Layer, LayerDirection, Scratch, Tasks, view, view_mut};
+use super::recurrent::{GateProducts, LayerDirection, Tasks, view, view_mut};
+use super::recurrent_choice::{self, Way};
 use super::states::States;
-use super::team::{self, Team};
-use crate::panels::{Aligned, Panels, Start, aligned_zeros};
-use crate::program::{RecurrentForward, RecurrentShape};
+use super::team::Team;
+use crate::panels::{Panels, Start};
+use crate::program::{RecurrentForward, RecurrentOp, RecurrentShape};
 use crate::rows::{RowScalar, STEP_ROWS, TakesSteps};
 use crate::threads;
-use ndarray::{Array2, ArrayViewMut3, Axis, s};
+use ndarray::{ArrayViewMut3, Axis, s};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// r = R h₋ + b_hh, then the cell, for every step; directions and batch are split over threads,
 /// each of which walks its rows' whole sequence.
 pub(super) fn recurrent_forward<F: RowScalar>(op: &RecurrentForward, memory: &Memory<'_, F>) {
-    let layer = Layer {
-        cell: &op.cell,
-        shape: op.shape,
-        segment: op.segment,
-        weights: &op.weights,
-        mask: op.mask,
-        zoneout: op.zoneout,
-        lengths: op.lengths,
-    };
+    let way = recurrent_choice::choose(op, recurrent_forward_by::<F>);
+    // A pass that a backward pass follows is training: the weights are about to change, and the
+    // memory is wanted elsewhere.
+    recurrent_forward_by(op, memory, way, op.saved.is_none());
+}
+
+/// [`recurrent_forward`] in some way; `keep`: whether packed weights are kept.
+pub(super) fn recurrent_forward_by<F: RowScalar>(
+    op: &RecurrentForward,
+    memory: &Memory<'_, F>,
+    way: Way,
+    keep: bool,
+) {
     let RecurrentShape {
         steps,
         batch,
@@ -65,8 +70,8 @@ pub(super) fn recurrent_forward<F: RowScalar>(op: &RecurrentForward, memory: &Me
     let inner_len = op.shape.rows() * hidden;
     let mut inner = inner.map(|inner| view_mut(&mut inner[..inner_len], inner_shape));
 
-    let tasks = Tasks::of::<F>(&layer);
-    let walk = |direction| Walk::new(op, &layer, direction, &tasks, memory);
+    let tasks = Tasks::new(&op.shape, way);
+    let walk = |direction| Walk::new(op, direction, (&tasks, way.together), memory, keep);
     let walks: Vec<_> = (0..directions).map(walk).collect();
     let load = |(direction, rows): (usize, &Range<usize>)| {
         States::load(initial.as_deref(), &walks[direction].layer, rows)
@@ -88,10 +93,9 @@ pub(super) fn recurrent_forward<F: RowScalar>(op: &RecurrentForward, memory: &Me
         });
     let written: Vec<_> = written.collect();
     let alone = written.len() == 1;
-    threads::for_each_of(
-        tasks.work,
+    tasks.for_each(
         written.into_iter(),
-        |(((direction, rows), states), outputs)| {
+        |(((direction, rows), states), mut outputs)| {
             let Walk {
                 layer,
                 products,
@@ -99,25 +103,34 @@ pub(super) fn recurrent_forward<F: RowScalar>(op: &RecurrentForward, memory: &Me
             } = &walks[direction];
             let reverse = direction == 1;
             let teamed = products.of_team(tasks.team);
-            let shared = match (input, teamed) {
-                (Some(input), Some(_)) => SharedXGates::at_once(input, rows, reverse),
-                (Some(input), None) if alone => SharedXGates::by_two(input, rows, reverse),
-                _ => None,
-            };
-            let x_gates = match (input, &shared) {
+            let shared = input.as_ref().filter(|_| alone && teamed.is_none());
+            let shared = shared.and_then(|input| SharedXGates::by_two(input, rows, reverse));
+            let mut x_gates = match (input, &shared) {
                 (_, Some(parts)) => XGates::Shared(parts),
                 (Some(input), None) => XGates::computed(input, rows, reverse, tasks.team),
                 (None, None) => XGates::Ready(x_gates.slice(s![.., rows.clone(), direction, ..])),
             };
-            let walk = |team: Option<&Team<'_, F>>| {
-                layer.forward((products, team), rows, x_gates, states, outputs);
+            let mut room = layer.room(products, rows.len(), states);
+            let mut walk = |team: Option<&Team<'_, F>>, range: Range<usize>, x_gates: &mut _| {
+                let range = (range, rows);
+                let given = (products, team, &mut room);
+                layer.forward(given, range, x_gates, states, &mut outputs);
             };
             match (teamed, &shared) {
                 (Some(matrix), _) => {
-                    team::with(matrix, rows.len(), tasks.team, |team| walk(Some(team)))
+                    let mut team = Team::new(matrix, rows.len(), tasks.team);
+                    // The team's threads are busy until a walk ends: they compute the input's part before it begins.
+                    let mut first = 0;
+                    while first < steps {
+                        let end = x_gates.prepare(first, layer.time(first)).min(steps);
+                        team.walk(|team| walk(Some(team), first..end, &mut x_gates));
+                        first = end;
+                    }
                 }
-                (None, Some(parts)) => threads::beside(1, &|| parts.ahead(), || walk(None)),
-                (None, None) => walk(None),
+                (None, Some(parts)) => {
+                    threads::beside(1, &|| parts.ahead(), || walk(None, 0..steps, &mut x_gates));
+                }
+                (None, None) => walk(None, 0..steps, &mut x_gates),
             }
         },
     );
@@ -137,25 +150,20 @@ struct Walk<'a, F> {
 impl<'a, F: RowScalar> Walk<'a, F> {
     fn new(
         op: &'a RecurrentForward,
-        layer: &Layer<'a>,
         direction: usize,
-        tasks: &Tasks,
+        (tasks, together): (&Tasks, bool),
         memory: &'a Memory<'_, F>,
+        keep: bool,
     ) -> Self {
         let cell = &op.cell;
-        // A pass that a backward pass follows is training: the weights are about to change, and the
-        // memory is wanted elsewhere.
-        let keep = op.saved.is_none();
         let pack = |weights| memory.packed(weights, Form::Transposed, keep);
-        let layer = LayerDirection::new(layer, direction, memory, pack);
+        let layer = LayerDirection::new(&op.operands(), direction, memory, pack);
         let bias = op
             .weights
             .bias_hh
             .map(|bias| memory.read(bias.of(direction)));
-        // With a mask or a projection the product is not one of h₋, or h not the cell's.
-        let plain = op.mask.is_none() && layer.projection.is_none();
-        let plain = plain && tasks.rows <= STEP_ROWS && tasks.team == 1;
-        let products = match cell.rows::<F>().takes_steps().filter(|_| plain) {
+        let together = together && tasks.rows <= STEP_ROWS && tasks.team == 1;
+        let products = match cell.rows::<F>().takes_steps().filter(|_| together) {
             Some(steps) => {
                 let weights = memory.packed(layer.weight_hh, Form::OfUnits(cell.gates()), keep);
                 Products::ByUnits {
@@ -192,33 +200,12 @@ enum Products<'a, F> {
     ByGates(GateProducts<'a, F>, Vec<F>),
 }
 
-/// What the products of some rows work in.
-struct Room<F> {
-    /// r of all rows for a panel of units.
-    of_panel: Aligned<F>,
-    /// r, `[b, width]`
-    r: Array2<F>,
-    scratch: Option<Scratch<F>>,
-}
-
 impl<F: RowScalar> Products<'_, F> {
     /// What a team of threads multiplies with and adds to, where there is to be one.
     fn of_team(&self, size: usize) -> Option<(&Panels<F>, Start<'_, F>)> {
         match self {
             Self::ByGates(gates, bias) if size > 1 => Some((gates.one()?, Start::Row(bias))),
             _ => None,
-        }
-    }
-
-    fn room(&self, batch: usize) -> Room<F> {
-        let (of_panel, width, scratch) = match self {
-            Self::ByUnits { weights, .. } => (batch * weights.panel_width(), 0, None),
-            Self::ByGates(gates, _) => (0, gates.width(), Some(gates.scratch(batch))),
-        };
-        Room {
-            of_panel: aligned_zeros(of_panel),
-            r: Array2::zeros((batch, width)),
-            scratch,
         }
     }
 }

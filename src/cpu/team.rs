@@ -11,39 +11,6 @@ use parking_lot::{Mutex, RwLock};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Floating-point operations of a step from which on a further thread pays: some times what handing
-/// it over takes.
-const STEP: usize = 1 << 18;
-
-/// Floating-point operations of a sequence from which on a further thread pays, as it must be
-/// woken for it.
-const SEQUENCE: usize = 1 << 25;
-
-/// Bytes of a matrix that one thread's caches do not hold beside the rest.
-const LARGE: usize = 1 << 19;
-
-/// Rows a thread, and rows at all, up to which a part of the columns is better than a part of the
-/// rows: the cell is the walking thread's alone.
-const ROWS_A_THREAD: usize = 4;
-const ROWS: usize = 8;
-
-/// The threads, of `threads`, that should share the columns of `[inputs, outputs]` for the products
-/// of `rows` rows at each of `steps` steps.
-pub(super) fn size<F>(
-    [inputs, outputs]: [usize; 2],
-    rows: usize,
-    steps: usize,
-    threads: usize,
-) -> usize {
-    let step = 2 * rows * inputs * outputs;
-    let woken = 1 + step.saturating_mul(steps) / SEQUENCE;
-    let pays = rows <= ROWS
-        && rows.div_ceil(threads.max(1)) <= ROWS_A_THREAD
-        && inputs * outputs * size_of::<F>() >= LARGE;
-    let most = threads.min(step / STEP).min(woken);
-    if pays { most.max(1) } else { 1 }
-}
-
 /// A number that threads watch, on a cache line of its own.
 #[repr(align(128))]
 struct Watched(AtomicUsize);
@@ -95,6 +62,8 @@ pub(super) struct Team<'a, F> {
     panels: &'a Panels<F>,
     /// What products are added to: a row, or what is there.
     start: Start<'a, F>,
+    rows: usize,
+    size: usize,
     /// How many products were wanted so far.
     wanted: Watched,
     /// `[rows, K]`
@@ -111,55 +80,75 @@ struct Member<F> {
     /// How many products it gave.
     given: Watched,
     panels: Range<usize>,
-    /// The thread's columns of the product, without gaps.
-    result: Mutex<Vec<F>>,
+    part: Mutex<Part<F>>,
 }
 
-/// Runs a walk with a team of `size` threads, itself among them, for products of `rows` rows. The
-/// walk must want one product after the other.
-pub(super) fn with<F: RowScalar, R>(
-    (panels, start): (&Panels<F>, Start<'_, F>),
-    rows: usize,
-    size: usize,
-    walk: impl FnOnce(&Team<'_, F>) -> R,
-) -> R {
-    let count = panels.count();
-    // The last panel, which may be filled up with columns that c has not, is never the walk's own.
-    let parts = size.min(count).max(2);
-    let range = |member: usize| member * count / parts..(member + 1) * count / parts;
-    let member = |member: usize| {
-        let panels_of = range(member);
-        let numbers = rows * panels.columns(&panels_of).len();
-        Member {
-            taken: AtomicBool::new(false),
-            given: Watched::new(),
-            panels: panels_of,
-            result: Mutex::new(vec![F::zero(); numbers]),
+/// A member's columns of a product.
+struct Part<F> {
+    /// The product that is to be computed: none, 0, once one thread has, as two may be about to.
+    due: usize,
+    /// What it is added to before, it after; without gaps.
+    numbers: Vec<F>,
+}
+
+impl<'a, F: RowScalar> Team<'a, F> {
+    /// A team of `size` threads for products of `rows` rows.
+    pub(super) fn new(
+        (panels, start): (&'a Panels<F>, Start<'a, F>),
+        rows: usize,
+        size: usize,
+    ) -> Self {
+        let count = panels.count();
+        // The last panel, which may be filled up with columns that c has not, is never the walk's own.
+        let parts = size.min(count).max(2);
+        let range = |member: usize| member * count / parts..(member + 1) * count / parts;
+        let member = |member: usize| {
+            let panels_of = range(member);
+            let numbers = rows * panels.columns(&panels_of).len();
+            Member {
+                taken: AtomicBool::new(false),
+                given: Watched::new(),
+                panels: panels_of,
+                part: Mutex::new(Part {
+                    due: 0,
+                    numbers: vec![F::zero(); numbers],
+                }),
+            }
+        };
+        Self {
+            panels,
+            start,
+            rows,
+            size,
+            wanted: Watched::new(),
+            input: RwLock::new(vec![F::zero(); rows * panels.inputs()]),
+            own: range(0),
+            others: (1..parts).map(member).collect(),
         }
-    };
-    let team = Team {
-        panels,
-        start,
-        wanted: Watched::new(),
-        input: RwLock::new(vec![F::zero(); rows * panels.inputs()]),
-        own: range(0),
-        others: (1..parts).map(member).collect(),
-    };
-    threads::beside(size.saturating_sub(1), &|| team.help(rows), || {
-        let _ends = Ends(&team.wanted);
-        walk(&team)
-    })
-}
+    }
 
-impl<F: RowScalar> Team<'_, F> {
+    /// Runs a walk with the team, the calling thread among it. The walk must want one product after the other.
+    pub(super) fn walk<R>(&mut self, walk: impl FnOnce(&Self) -> R) -> R {
+        *self.wanted.0.get_mut() = 0;
+        for member in &mut self.others {
+            *member.taken.get_mut() = false;
+            *member.given.0.get_mut() = 0;
+            member.part.get_mut().due = 0;
+        }
+        let team = &*self;
+        threads::beside(team.size.saturating_sub(1), &|| team.help(), || {
+            let _ends = Ends(&team.wanted);
+            walk(team)
+        })
+    }
+
     /// What another thread does until the walk ends, where a part is left for it.
-    fn help(&self, rows: usize) {
+    fn help(&self) {
         let take = |member: &&Member<F>| !member.taken.swap(true, Ordering::Relaxed);
         let Some(member) = self.others.iter().find(take) else {
             return;
         };
         let _ends = Ends(&member.given);
-        let width = self.panels.columns(&member.panels).len();
         let mut given = 0;
         loop {
             let wanted = self.wanted.wait(|wanted| wanted != given);
@@ -168,11 +157,9 @@ impl<F: RowScalar> Team<'_, F> {
             }
             {
                 let input = self.input.read();
-                let a = ArrayView3::from_shape((1, rows, self.panels.inputs()), &input[..]);
+                let a = ArrayView3::from_shape((1, self.rows, self.panels.inputs()), &input[..]);
                 let a = a.expect("the input is as large");
-                let mut result = member.result.lock();
-                let panels = (member.panels.clone(), order(wanted));
-                self.panels.part(panels, a, self.start, &mut result, width);
+                self.compute(member, wanted, a);
             }
             given = wanted;
             member.given.set(given);
@@ -188,17 +175,17 @@ impl<F: RowScalar> Team<'_, F> {
                 to.copy_from_slice(row.to_slice().expect(CONTIGUOUS));
             }
         }
-        if let Start::Sum = self.start {
-            // Nobody is at a result between two products.
-            for member in &self.others {
-                let mut result = member.result.lock();
-                self.each_row(member, &mut result, (c, stride), |result, c| {
-                    result.copy_from_slice(c);
+        // Nobody else counts.
+        let number = self.wanted.0.load(Ordering::Relaxed) + 1;
+        for member in &self.others {
+            let mut part = member.part.lock();
+            part.due = number;
+            if let Start::Sum = self.start {
+                self.each_row(member, &mut part.numbers, (c, stride), |part, c| {
+                    part.copy_from_slice(c);
                 });
             }
         }
-        // Nobody else counts.
-        let number = self.wanted.0.load(Ordering::Relaxed) + 1;
         self.wanted.set(number);
         let a = a.insert_axis(Axis(0));
         let own = (self.own.clone(), order(number));
@@ -206,31 +193,41 @@ impl<F: RowScalar> Team<'_, F> {
         for member in &self.others {
             let alone = !member.taken.load(Ordering::Relaxed)
                 || member.given.wait(|given| given == number) == END;
-            let mut result = member.result.lock();
             if alone {
-                let width = self.panels.columns(&member.panels).len();
-                let panels = (member.panels.clone(), order(number));
-                self.panels.part(panels, a, self.start, &mut result, width);
+                self.compute(member, number, a);
             }
-            self.each_row(member, &mut result, (c, stride), |result, c| {
-                c.copy_from_slice(result);
+            let mut part = member.part.lock();
+            self.each_row(member, &mut part.numbers, (c, stride), |part, c| {
+                c.copy_from_slice(part);
             });
         }
     }
 
-    /// Runs a function over each row of a member's result and of its columns in c, without those that fill the last panel up.
+    /// Computes a member's part of a product, unless another thread has.
+    fn compute(&self, member: &Member<F>, number: usize, a: ArrayView3<'_, F>) {
+        let mut part = member.part.lock();
+        if part.due == number {
+            let width = self.panels.columns(&member.panels).len();
+            let panels = (member.panels.clone(), order(number));
+            self.panels
+                .part(panels, a, self.start, &mut part.numbers, width);
+            part.due = 0;
+        }
+    }
+
+    /// Runs a function over each row of a member's part and of its columns in c, without those that fill the last panel up.
     fn each_row(
         &self,
         member: &Member<F>,
-        result: &mut [F],
+        part: &mut [F],
         (c, stride): (&mut [F], usize),
         run: impl Fn(&mut [F], &mut [F]),
     ) {
         let columns = self.panels.columns(&member.panels);
-        let rows = result.chunks_exact_mut(columns.len().max(1));
+        let rows = part.chunks_exact_mut(columns.len().max(1));
         let columns = columns.start..columns.end.min(self.panels.outputs());
-        for (result, c) in rows.zip(c.chunks_mut(stride)) {
-            run(&mut result[..columns.len()], &mut c[columns.clone()]);
+        for (part, c) in rows.zip(c.chunks_mut(stride)) {
+            run(&mut part[..columns.len()], &mut c[columns.clone()]);
         }
     }
 }
@@ -284,7 +281,11 @@ mod tests {
                         assert_eq!(got, expected.slice(s![.., ..outputs]), "{size} threads");
                     }
                 };
-                threads::with_threads(4, || with((&panels, start), rows, size, &mut walk));
+                threads::with_threads(4, || {
+                    let mut team = Team::new((&panels, start), rows, size);
+                    team.walk(&mut walk);
+                    team.walk(&mut walk);
+                });
                 assert!(
                     got.slice(s![.., stride - 2..])
                         .iter()
@@ -298,21 +299,8 @@ mod tests {
     fn a_walk_that_panics_leaves_no_thread_waiting() {
         let panels = Panels::new(Array2::<f32>::zeros((9, 300)).view());
         let outcome = std::panic::catch_unwind(|| {
-            with((&panels, Start::Sum), 1, 2, |_| panic!("on purpose"));
+            Team::new((&panels, Start::Sum), 1, 2).walk(|_| panic!("on purpose"));
         });
         assert!(outcome.is_err());
-    }
-
-    #[test]
-    fn few_rows_of_a_large_matrix_are_worth_a_team() {
-        let size =
-            |rows, hidden, steps, threads| size::<f32>([hidden, 4 * hidden], rows, steps, threads);
-        assert_eq!(size(1, 512, 100, 2), 2);
-        assert_eq!(size(1, 512, 100, 16), 7);
-        assert_eq!(size(1, 2048, 1, 64), 2, "threads are woken for it");
-        assert_eq!(size(1, 512, 1, 2), 1, "few steps");
-        assert_eq!(size(1, 64, 10_000, 2), 1, "a small matrix");
-        assert_eq!(size(64, 512, 100, 2), 1, "many rows");
-        assert_eq!(size(9, 512, 100, 16), 1, "more than a walk's own");
     }
 }

@@ -2,9 +2,9 @@
 
 use self::RecurrentWalk::{Device, Invocation, Workgroup};
 use super::adapter::AdapterKind;
-use super::tuner::Choice;
 use crate::error::{Error, Result};
 use crate::program::RecurrentShape;
+use crate::tuning::Choice;
 
 /// Who walks the steps of a recurrent layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

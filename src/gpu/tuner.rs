@@ -1,58 +1,14 @@
-//! Which of several kernels is the fastest on the adapter in hand: measured once, then remembered.
+//! Kernels measured on an adapter.
 
 use super::plan::Plan;
 use super::{AdapterKind, Context};
 use crate::error::{Error, Result};
-use parking_lot::Mutex;
-use std::any::Any;
-use std::collections::HashMap;
+use crate::tuning::{Choice, Effort, Measured, Measuring};
 use std::time::{Duration, Instant};
 
-/// A way to do one kind of work. All ways that [`Tuner::choose`] is given must leave the same bits:
-/// what is measured may differ from run to run, results may not.
-pub(super) trait Choice: Copy + PartialEq + std::fmt::Debug + Send + 'static {
-    /// What the choices do, one word.
-    const FAMILY: &'static str;
-    /// What tells this choice from the others, without tabs.
-    fn name(self) -> String;
-}
-
-/// How much is measured, from the environment variable `BPTT_TUNE`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effort {
-    /// Nothing: the first candidate is taken, no file is read or written.
-    Off,
-    /// What half a second a device allows, on hardware; the next run measures the rest. On a software
-    /// adapter nothing, as shaders take it long to compile and the first candidates are known to do.
-    Quick,
-    /// Everything, with longer measurements.
-    Full,
-}
-
 impl Effort {
-    pub(super) fn from_environment() -> Result<Self> {
-        match std::env::var("BPTT_TUNE") {
-            Err(std::env::VarError::NotPresent) => Ok(Self::Quick),
-            Ok(text) => Self::parse(&text),
-            Err(reason) => Err(Self::unknown(reason)),
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self> {
-        match text.trim() {
-            "off" => Ok(Self::Off),
-            "" | "quick" => Ok(Self::Quick),
-            "full" => Ok(Self::Full),
-            _ => Err(Self::unknown(format!("{text:?}"))),
-        }
-    }
-
-    fn unknown(got: impl ToString) -> Error {
-        Error::argument("BPTT_TUNE", got, "off, quick or full")
-    }
-
-    /// Time for all measurements of a device; one is always finished.
-    fn budget(self) -> Duration {
+    /// Time for all measurements of a GPU.
+    fn gpu_budget(self) -> Duration {
         match self {
             Self::Off => Duration::ZERO,
             Self::Quick => Duration::from_millis(500),
@@ -60,145 +16,55 @@ impl Effort {
         }
     }
 
-    /// How many candidates are measured.
-    fn candidates(self) -> usize {
-        if self == Self::Full { usize::MAX } else { 4 }
-    }
-
-    /// The class that a choice is remembered for: what `full` found stays apart and comes first.
-    fn class(self, class: &str) -> String {
-        if self == Self::Full {
-            format!("{class} full")
-        } else {
-            class.to_owned()
-        }
-    }
-
-    /// How long one candidate runs.
-    fn span(self) -> Duration {
+    /// How long one candidate runs on a GPU.
+    fn gpu_span(self) -> Duration {
         Duration::from_millis(if self == Self::Full { 100 } else { 10 })
     }
-
-    /// Multiply-adds that a trial should have at most: a shape class is measured at a part of its work.
-    pub(super) fn work(self) -> usize {
-        if self == Self::Full { 1 << 30 } else { 1 << 26 }
-    }
 }
 
-#[derive(Default)]
-pub(super) struct Tuner(Mutex<TunerState>);
-
-#[derive(Default)]
-struct TunerState {
-    /// The choice of a family and class, by name.
-    chosen: HashMap<(&'static str, String), String>,
-    /// The choice of a family that was forced.
-    forced: HashMap<&'static str, Box<dyn Any + Send>>,
-    spent: Duration,
-}
-
-impl Tuner {
-    /// Takes one choice wherever it is a candidate, from now on; `None` ends that.
-    pub(super) fn force<C: Choice>(&self, choice: Option<C>) {
-        let forced = &mut self.0.lock().forced;
-        match choice {
-            Some(choice) => forced.insert(C::FAMILY, Box::new(choice)),
-            None => forced.remove(C::FAMILY),
-        };
-    }
-
-    /// The choice that is forced.
-    pub(super) fn forced<C: Choice>(&self) -> Option<C> {
-        let state = self.0.lock();
-        state.forced.get(C::FAMILY)?.downcast_ref().copied()
-    }
-
-    /// The choice for a class of work: what was forced, else remembered, else measured. `candidates` begin with the best guess.
-    /// `trial` makes a plan that does the work of the class a number of times, over memory of its own.
+impl Context {
+    /// The choice for a class of work: see [`Tuner::choose`](crate::tuning::Tuner::choose). `trial` makes a plan that does the work
+    /// of the class a number of times, over memory of its own.
     pub(super) fn choose<C: Choice>(
         &self,
-        context: &Context,
         class: &str,
         candidates: &[C],
         trial: impl FnMut(Effort, C, usize) -> Result<Plan>,
     ) -> Result<C> {
-        self.choose_in(
-            Effort::from_environment()?,
-            context,
-            class,
-            candidates,
-            trial,
-        )
+        self.choose_by(Effort::from_environment()?, class, candidates, trial)
     }
 
-    fn choose_in<C: Choice>(
+    fn choose_by<C: Choice>(
         &self,
         effort: Effort,
-        context: &Context,
         class: &str,
-        candidates: &[C],
-        trial: impl FnMut(Effort, C, usize) -> Result<Plan>,
-    ) -> Result<C> {
-        let named = |name: &String| candidates.iter().copied().find(|c| c.name() == *name);
-        let key = (C::FAMILY, class.to_owned());
-        let forced = self.forced().filter(|choice| candidates.contains(choice));
-        {
-            let state = self.0.lock();
-            if let Some(choice) = forced.or_else(|| state.chosen.get(&key).and_then(named)) {
-                return Ok(choice);
-            }
-            let alone = candidates.len() < 2;
-            // In a browser nothing can be waited for here, and wgpu's device that does nothing has nothing to measure.
-            let idle = context.device.adapter_info().backend == wgpu::Backend::Noop;
-            if alone || effort == Effort::Off || idle || cfg!(target_arch = "wasm32") {
-                return Ok(candidates[0]);
-            }
-            let full = context.store.get(C::FAMILY, &Effort::Full.class(class));
-            let stored = full
-                .filter(|name| named(name).is_some())
-                .or_else(|| context.store.get(C::FAMILY, &effort.class(class)));
-            if let Some(choice) = stored.as_ref().and_then(named) {
-                drop(state);
-                self.0.lock().chosen.insert(key, choice.name());
-                return Ok(choice);
-            }
-        }
-        if effort == Effort::Quick && context.info.kind == AdapterKind::Software {
-            return Ok(candidates[0]);
-        }
-        let (choice, complete) = self.measure(context, effort, candidates, trial)?;
-        self.0.lock().chosen.insert(key, choice.name());
-        if complete {
-            context
-                .store
-                .put(C::FAMILY, &effort.class(class), &choice.name());
-        }
-        Ok(choice)
-    }
-
-    /// The fastest candidate, and whether all were measured.
-    fn measure<C: Choice>(
-        &self,
-        context: &Context,
-        effort: Effort,
         candidates: &[C],
         mut trial: impl FnMut(Effort, C, usize) -> Result<Plan>,
-    ) -> Result<(C, bool)> {
-        let mut best = (candidates[0], Duration::MAX);
-        for candidate in candidates.iter().take(effort.candidates()) {
-            if self.0.lock().spent >= effort.budget() {
-                return Ok((best.0, false));
+    ) -> Result<C> {
+        // wgpu's device that does nothing has nothing to measure.
+        let idle = self.device.adapter_info().backend == wgpu::Backend::Noop;
+        let soft = effort == Effort::Quick && self.info.kind == AdapterKind::Software;
+        let measure = |of: Measuring<'_, C>| {
+            let (start, mut best) = (Instant::now(), (of.candidates[0], Duration::MAX));
+            for candidate in of.candidates.iter().take(effort.candidates()) {
+                let complete = of.spent + start.elapsed() < effort.gpu_budget();
+                if !complete {
+                    let best = best.0;
+                    return Ok(Measured { best, complete });
+                }
+                let time = time(self, effort, |repeats| trial(effort, *candidate, repeats))?;
+                if time < best.1 {
+                    best = (*candidate, time);
+                }
             }
-            let start = Instant::now();
-            let time = time(context, effort, |repeats| {
-                trial(effort, *candidate, repeats)
-            })?;
-            self.0.lock().spent += start.elapsed();
-            if time < best.1 {
-                best = (*candidate, time);
-            }
-        }
-        Ok((best.0, true))
+            Ok(Measured {
+                best: best.0,
+                complete: true,
+            })
+        };
+        let measure = (!idle && !soft).then_some(measure);
+        let remembered = (effort, self.store.choices());
+        self.tuner.choose(remembered, class, candidates, measure)
     }
 }
 
@@ -218,10 +84,11 @@ fn time(
     // The first run compiles on some drivers.
     run(&once)?;
     let mut best = run(&once)?;
-    let repeats = (effort.span().as_nanos() / (4 * best.as_nanos()).max(1)).clamp(1, 64) as usize;
+    let repeats =
+        (effort.gpu_span().as_nanos() / (4 * best.as_nanos()).max(1)).clamp(1, 64) as usize;
     let plan = if repeats > 1 { trial(repeats)? } else { once };
     let start = Instant::now();
-    while start.elapsed() < effort.span() {
+    while start.elapsed() < effort.gpu_span() {
         best = best.min(run(&plan)? / repeats as u32);
     }
     Ok(best)
@@ -236,15 +103,6 @@ mod tests {
     use crate::gpu::ops;
     use crate::gpu::plan::PlanBuilder;
     use crate::program::{Map, Op, Slice, TensorId};
-
-    #[test]
-    fn a_mode_is_a_known_word() {
-        assert_eq!(Effort::parse("off").unwrap(), Effort::Off);
-        assert_eq!(Effort::parse(" quick").unwrap(), Effort::Quick);
-        assert_eq!(Effort::parse("full").unwrap(), Effort::Full);
-        let error = Effort::parse("on").unwrap_err().to_string();
-        assert_eq!(error, "BPTT_TUNE: \"on\", expected off, quick or full");
-    }
 
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Wait {
@@ -263,10 +121,9 @@ mod tests {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
         let context = Context::new(device, queue);
         let candidates = [Wait::Long, Wait::Short];
-        let choice =
-            Tuner::default().choose_in(Effort::Full, &context, "a", &candidates, |_, _, _| {
-                unreachable!("nothing is tried")
-            });
+        let choice = context.choose_by(Effort::Full, "a", &candidates, |_, _, _| {
+            unreachable!("nothing is tried")
+        });
         assert_eq!(choice.unwrap(), Wait::Long);
     }
 
@@ -278,7 +135,6 @@ mod tests {
         };
         // Away from what this user's other processes remember.
         context.store.forget();
-        let tuner = Tuner::default();
         let buffers = [Buffer::new(context.storage("work", 1 << 20).unwrap())];
         let target = Slice {
             tensor: TensorId(0),
@@ -289,7 +145,7 @@ mod tests {
         let candidates = [Wait::Long, Wait::Short];
         let choose = |effort| {
             let mut trials = 0;
-            let choice = tuner.choose_in(effort, &context, "a", &candidates, |_, wait, _| {
+            let choice = context.choose_by(effort, "a", &candidates, |_, wait, _| {
                 trials += 1;
                 let times = if wait == Wait::Long { 20 } else { 0 };
                 let mut plan = PlanBuilder::new(&context, &buffers)?;
@@ -303,9 +159,9 @@ mod tests {
         assert_eq!(choose(Effort::Off), (Wait::Long, false));
         assert_eq!(choose(Effort::Full), (Wait::Short, true));
         assert_eq!(choose(Effort::Quick), (Wait::Short, false));
-        tuner.force(Some(Wait::Long));
+        context.tuner.force(Some(Wait::Long));
         assert_eq!(choose(Effort::Quick), (Wait::Long, false));
-        tuner.force::<Wait>(None);
+        context.tuner.force::<Wait>(None);
         assert_eq!(choose(Effort::Full), (Wait::Short, false));
     }
 }

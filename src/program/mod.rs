@@ -16,6 +16,7 @@ mod pointwise_check;
 mod recurrent;
 mod recurrent_check;
 mod scatter;
+mod trial;
 mod view;
 
 pub(crate) use build::keep;
@@ -31,6 +32,7 @@ pub use recurrent::{
     RecurrentWeights, Segment, Zoneout,
 };
 pub use scatter::Scatter;
+pub(crate) use trial::{RecurrentOp, RecurrentOperands, TrialProgram};
 pub use view::{Matrix, Slice, View};
 
 use crate::error::Result;

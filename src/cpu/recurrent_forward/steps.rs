@@ -1,38 +1,76 @@
 //! The walk of some rows of a direction.
 
-use super::{Outputs, Products, Room};
+use super::{Outputs, Products};
 use crate::cpu::input_product::XGates;
-use crate::cpu::recurrent::{CONTIGUOUS, GateProducts, LayerDirection};
+use crate::cpu::recurrent::{CONTIGUOUS, GateProducts, LayerDirection, Scratch};
 use crate::cpu::states::States;
 use crate::cpu::team::Team;
 use crate::cpu::zoneout::Keep;
-use crate::panels::Start;
+use crate::panels::{Aligned, Panels, Start, aligned_zeros};
 use crate::rows::{Row, RowScalar, StepRows};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use std::ops::Range;
+use std::sync::Arc;
+
+/// What a walk of some rows works in.
+pub(super) struct Room<F> {
+    /// r of all rows for a panel of units.
+    of_panel: Aligned<F>,
+    /// r, `[b, width]`
+    r: Array2<F>,
+    scratch: Option<Scratch<F>>,
+    /// The projection's output, `[b, width]`.
+    projected: Option<Array2<F>>,
+    /// The states before a step, where they are needed after it.
+    before: Option<States<F>>,
+    keep: Option<Keep<F>>,
+    /// `[b]`
+    has_step: Vec<bool>,
+}
 
 impl<F: RowScalar> LayerDirection<'_, F> {
+    /// What a walk of some rows from these states works in.
+    pub(super) fn room(
+        &self,
+        products: &Products<'_, F>,
+        batch: usize,
+        states: &States<F>,
+    ) -> Room<F> {
+        let (of_panel, width, scratch) = match products {
+            Products::ByUnits { weights, .. } => (batch * weights.panel_width(), 0, None),
+            Products::ByGates(gates, _) => (0, gates.width(), Some(gates.scratch(batch))),
+        };
+        let keeps = self.zoneout.is_some() || matches!(products, Products::ByUnits { .. });
+        let projected = |weights: &Arc<Panels<F>>| Array2::zeros((batch, weights.width()));
+        Room {
+            of_panel: aligned_zeros(of_panel),
+            r: Array2::zeros((batch, width)),
+            scratch,
+            projected: self.projection.as_ref().map(projected),
+            before: keeps.then(|| states.clone()),
+            keep: self.zoneout.map(|zoneout| zoneout.room()),
+            has_step: vec![true; batch],
+        }
+    }
+
+    /// Walks some steps of some rows.
     pub(super) fn forward(
         &self,
-        (products, team): (&Products<'_, F>, Option<&Team<'_, F>>),
-        rows: &Range<usize>,
-        mut x_gates: XGates<'_, F>,
+        (products, team, room): (&Products<'_, F>, Option<&Team<'_, F>>, &mut Room<F>),
+        (steps, rows): (Range<usize>, &Range<usize>),
+        x_gates: &mut XGates<'_, F>,
         states: &mut States<F>,
-        mut outputs: Outputs<'_, F>,
+        outputs: &mut Outputs<'_, F>,
     ) {
-        let (steps, batch) = (self.shape.steps, rows.len());
+        let batch = rows.len();
         let hidden = self.shape.hidden;
         let lengths = &self.lengths[rows.clone()];
-        let mut room = products.room(batch);
-        let projection = self.projection.as_ref();
-        let mut projection =
-            projection.map(|weights| (weights, Array2::zeros((batch, weights.width()))));
-        let mut before = self.zoneout.map(|_| states.clone());
-        let mut zoneout = self.zoneout.map(|zoneout| (zoneout, zoneout.room()));
-        let mut has_step = vec![true; batch];
-        for step in 0..steps {
+        for step in steps {
             let t = self.time(step);
             let live = |row: &usize| t < lengths[*row];
+            if team.is_none() {
+                x_gates.prepare(step, t);
+            }
             let x = x_gates.at(step, t);
             let mut y = outputs.y.index_axis_mut(Axis(0), t);
             let mut inner = outputs.inner.as_mut().map(|v| v.index_axis_mut(Axis(0), t));
@@ -50,9 +88,12 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                     weights,
                     bias,
                 } => {
-                    let before = before.get_or_insert_with(|| states.clone());
+                    let before = room
+                        .before
+                        .as_mut()
+                        .expect("a cell that takes its product has it");
                     std::mem::swap(before, states);
-                    for (row, has_step) in has_step.iter_mut().enumerate() {
+                    for (row, has_step) in room.has_step.iter_mut().enumerate() {
                         *has_step = live(&row);
                         if !*has_step {
                             states.cell.row_mut(row).assign(&before.cell.row(row));
@@ -67,12 +108,12 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                         before: before.cell.view(),
                         state: states.cell.view_mut(),
                         saved,
-                        live: &has_step,
+                        live: &room.has_step,
                         r: &mut room.of_panel,
                     });
                 }
                 Products::ByGates(gates, bias) => {
-                    if let Some(before) = &mut before {
+                    if let Some(before) = &mut room.before {
                         before.copy_from(states);
                     }
                     let inner = inner.as_mut();
@@ -82,12 +123,12 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                         x,
                         states,
                         (inner, saved),
-                        &mut room,
+                        room,
                     );
                 }
             }
             // With a projection the cell's first state is m, and h = W_hr m.
-            if let Some((weights, projected)) = &mut projection {
+            if let (Some(weights), Some(projected)) = (&self.projection, &mut room.projected) {
                 let m = states.cell.slice(s![.., ..hidden]);
                 if let Some(inner) = &mut inner {
                     for row in (0..batch).filter(live) {
@@ -102,7 +143,8 @@ impl<F: RowScalar> LayerDirection<'_, F> {
                 }
             }
             for row in (0..batch).filter(live) {
-                if let (Some(before), Some((zoneout, keep))) = (&before, &mut zoneout) {
+                let Room { before, keep, .. } = &mut *room;
+                if let (Some(before), Some(zoneout), Some(keep)) = (before, &self.zoneout, keep) {
                     zoneout.draw(keep, (self.direction, t, rows.start + row));
                     self.zone_out(states, row, keep, before);
                 }

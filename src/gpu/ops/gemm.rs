@@ -101,7 +101,7 @@ pub(super) fn lower(op: &program::Gemm, plan: &mut PlanBuilder<'_>) -> Result<()
         let (class, candidates) = (product.class(parts), product.candidates(context, parts));
         let trial =
             |effort, kernel, repeats| product.trial(context, effort, (kernel, parts), repeats);
-        context.tuner.choose(context, &class, &candidates, trial)?
+        context.choose(&class, &candidates, trial)?
     };
     product.dispatch(plan, kernel, parts)
 }

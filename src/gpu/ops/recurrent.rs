@@ -1,33 +1,13 @@
 //! Recurrences lowered the way that is the fastest on the adapter.
 
-use super::recurrent_trial::{TrialProgram, trial_plan};
-use crate::CellRef;
+use super::recurrent_trial::trial_plan;
 use crate::error::Result;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::RecurrentChoice;
-use crate::program::{RecurrentShape, RecurrentWeights, Slice, Zoneout};
-
-/// The operands that both directions of time have.
-#[derive(Clone, Copy)]
-pub(super) struct RecurrentOperands<'a> {
-    pub(super) cell: &'a CellRef,
-    pub(super) shape: RecurrentShape,
-    pub(super) weights: RecurrentWeights,
-    pub(super) mask: Option<Slice>,
-    pub(super) zoneout: Option<Zoneout>,
-    pub(super) lengths: Option<Slice>,
-}
+use crate::program::{RecurrentOp, RecurrentOperands};
 
 /// An operation that a [`RecurrentChoice`] says how to run.
-pub(super) trait RecurrentOp: Sized {
-    /// Says whether the pass walks the steps backwards.
-    const BACKWARD: bool;
-
-    fn operands(&self) -> RecurrentOperands<'_>;
-
-    /// The operation over all of a trial's steps and over tensors that it adds, without zoneout, lengths or states.
-    fn in_trial(&self, trial: &mut TrialProgram) -> Self;
-
+pub(super) trait LowersRecurrence: RecurrentOp {
     /// Appends the dispatches of an effective choice.
     fn lower_as(&self, choice: RecurrentChoice, plan: &mut PlanBuilder<'_>) -> Result<()>;
 
@@ -48,7 +28,7 @@ pub(super) trait RecurrentOp: Sized {
 }
 
 /// Appends an operation's dispatches the way that was forced, or else is the fastest.
-pub(super) fn lower<T: RecurrentOp>(op: &T, plan: &mut PlanBuilder<'_>) -> Result<()> {
+pub(super) fn lower<T: LowersRecurrence>(op: &T, plan: &mut PlanBuilder<'_>) -> Result<()> {
     let context = plan.context();
     let choice = match context.tuner.forced::<RecurrentChoice>() {
         Some(choice) => choice,
@@ -62,9 +42,7 @@ pub(super) fn lower<T: RecurrentOp>(op: &T, plan: &mut PlanBuilder<'_>) -> Resul
                 }
             }
             let trial = |_, choice, repeats| trial_plan(context, op, choice, repeats);
-            context
-                .tuner
-                .choose(context, &class(op, plan.half), &candidates, trial)?
+            context.choose(&class(op, plan.half), &candidates, trial)?
         }
     };
     op.lower_as(op.effective(choice), plan)

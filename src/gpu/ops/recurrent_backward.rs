@@ -2,9 +2,8 @@
 //! one or two do each of them, and one is for the initial state.
 
 use super::carry::{Carry, CarryLayout, StepMemory};
-use super::recurrent::{RecurrentOp, RecurrentOperands};
+use super::recurrent::LowersRecurrence;
 use super::recurrent_steps::{Phase, Recurrence, StepDispatch, ZoneoutParams};
-use super::recurrent_trial::TrialProgram;
 use super::{flag, offset};
 use crate::error::Result;
 use crate::gpu::compose::{FINISH_BACKWARD, LENGTHS_ZONEOUT, PHILOX, WALK, WEIGHT, WEIGHT_HALF};
@@ -32,43 +31,7 @@ kernel! {
     cell: true
 }
 
-impl RecurrentOp for program::RecurrentBackward {
-    const BACKWARD: bool = true;
-
-    fn operands(&self) -> RecurrentOperands<'_> {
-        RecurrentOperands {
-            cell: &self.cell,
-            shape: self.shape,
-            weights: self.weights,
-            mask: self.mask,
-            zoneout: self.zoneout,
-            lengths: self.lengths,
-        }
-    }
-
-    fn in_trial(&self, trial: &mut TrialProgram) -> Self {
-        let (cell, shape) = (&self.cell, trial.shape);
-        let projected = self.weights.weight_hr.is_some();
-        let states = shape.state_offset(cell.states());
-        let sums = shape.directions * shape.batch * cell.diagonals() * shape.hidden;
-        let mut tensor = |name: &str, len: usize| trial.program.tensor(name, &[len]);
-        Self {
-            cell: cell.clone(),
-            shape,
-            segment: trial.segment,
-            weights: trial.weights,
-            mask: trial.mask,
-            zoneout: None,
-            saved: tensor("saved", shape.rows() * shape.hidden * cell.saved()),
-            d_y: tensor("d_y", shape.rows() * shape.output),
-            lengths: None,
-            d_state: tensor("d_state", states + sums),
-            has_d_last: false,
-            wants_initial: false,
-            d_gates: tensor("d_gates", GatesLayout::new(cell, &shape, projected).len),
-        }
-    }
-
+impl LowersRecurrence for program::RecurrentBackward {
     fn lower_as(&self, choice: RecurrentChoice, plan: &mut PlanBuilder<'_>) -> Result<()> {
         let RecurrentShape {
             steps,

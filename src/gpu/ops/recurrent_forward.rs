@@ -2,9 +2,8 @@
 
 use super::carry::{Carry, CarryLayout};
 use super::input_product::{self, InputProduct};
-use super::recurrent::{RecurrentOp, RecurrentOperands};
+use super::recurrent::LowersRecurrence;
 use super::recurrent_steps::{Phase, Recurrence, ZoneoutParams};
-use super::recurrent_trial::TrialProgram;
 use super::{flag, offset};
 use crate::error::Result;
 use crate::gpu::compose::{FINISH_FORWARD, LENGTHS_ZONEOUT, PHILOX, WALK, WEIGHT, WEIGHT_HALF};
@@ -32,45 +31,7 @@ kernel! {
     cell: true
 }
 
-impl RecurrentOp for program::RecurrentForward {
-    const BACKWARD: bool = false;
-
-    fn operands(&self) -> RecurrentOperands<'_> {
-        RecurrentOperands {
-            cell: &self.cell,
-            shape: self.shape,
-            weights: self.weights,
-            mask: self.mask,
-            zoneout: self.zoneout,
-            lengths: self.lengths,
-        }
-    }
-
-    fn in_trial(&self, trial: &mut TrialProgram) -> Self {
-        let (cell, shape) = (&self.cell, trial.shape);
-        let rows = shape.rows();
-        let saved_len = rows * shape.hidden * cell.saved();
-        let inner_len = Self::inner_len(cell, &shape, self.weights.weight_hr.is_some());
-        let mut tensor = |name: &str, len: usize| trial.program.tensor(name, &[len]);
-        let kept = tensor("saved", saved_len + inner_len);
-        Self {
-            cell: cell.clone(),
-            shape,
-            segment: trial.segment,
-            products: vec![],
-            x_gates: tensor("x_gates", rows * cell.gates() * shape.hidden),
-            weights: trial.weights,
-            mask: trial.mask,
-            zoneout: None,
-            lengths: None,
-            initial: None,
-            last: tensor("last", shape.state_offset(cell.states())),
-            y: tensor("y", rows * shape.output),
-            inner: (inner_len > 0).then(|| kept.part(saved_len, inner_len)),
-            saved: self.saved.map(|_| kept.part(0, saved_len)),
-        }
-    }
-
+impl LowersRecurrence for program::RecurrentForward {
     fn lower_as(&self, choice: RecurrentChoice, plan: &mut PlanBuilder<'_>) -> Result<()> {
         let RecurrentShape {
             steps,

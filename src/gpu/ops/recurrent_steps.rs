@@ -3,7 +3,6 @@
 use super::flag;
 use super::input_product::InputWeights;
 use super::pack_recurrent::{Constants, Packed};
-use super::recurrent::{RecurrentOp, RecurrentOperands};
 use crate::error::Result;
 use crate::gpu::compose::Tile;
 use crate::gpu::context::check_limit;
@@ -12,6 +11,7 @@ use crate::gpu::pipeline::Variant;
 use crate::gpu::plan::PlanBuilder;
 use crate::gpu::recurrent_choice::{INPUTS, RecurrentChoice, RecurrentWalk, SUBGROUP};
 use crate::philox::threshold;
+use crate::program::{RecurrentOp, RecurrentOperands};
 use crate::program::{RecurrentShape, Slice, Zoneout};
 use std::ops::Range;
 

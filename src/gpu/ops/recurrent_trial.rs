@@ -1,81 +1,37 @@
-//! Trials of recurrences: the operation itself over few steps and memory of its own.
+//! Plans of trials.
 
-use super::recurrent::{RecurrentOp, RecurrentOperands};
+use super::recurrent::LowersRecurrence;
 use crate::error::Result;
 use crate::gpu::plan::{Plan, PlanBuilder};
 use crate::gpu::recurrent_choice::RecurrentChoice;
 use crate::gpu::{Buffer, Context};
-use crate::program::{PerDirection, Program, RecurrentShape, RecurrentWeights, Segment, Slice};
+use crate::program::{RecurrentOp, RecurrentShape, TrialProgram};
 
 /// Steps and elements of `[T, B, D, G·H]` of a trial, at most, but two steps.
 const STEPS: usize = 32;
 const ELEMENTS: usize = 1 << 22;
 
-/// A program for a trial of either direction of time, with the tensors that both need.
-pub(super) struct TrialProgram {
-    pub(super) program: Program,
-    pub(super) shape: RecurrentShape,
-    pub(super) segment: Segment,
-    pub(super) weights: RecurrentWeights,
-    pub(super) mask: Option<Slice>,
-}
-
-impl TrialProgram {
-    fn new(op: &impl RecurrentOp) -> Self {
-        let RecurrentOperands {
-            cell,
-            shape,
-            weights: of,
-            mask,
-            ..
-        } = op.operands();
-        let gates = cell.gates() * shape.hidden;
-        let RecurrentShape {
-            batch,
-            hidden,
-            output,
-            directions,
-            ..
-        } = shape;
-        let most = ELEMENTS / (batch * directions * gates).max(1);
-        let shape = RecurrentShape {
-            steps: shape.steps.min(STEPS).min(most.max(2)),
-            ..shape
-        };
-        let mut program = Program::new();
-        let mut each = |name: &str, of: Option<PerDirection>, len: usize| {
-            of.map(|_| PerDirection {
-                first: program.tensor(name, &[directions, len]).part(0, len),
-                stride: len,
-            })
-        };
-        let weights = RecurrentWeights {
-            weight_hh: each("weight_hh", Some(of.weight_hh), gates * output)
-                .unwrap_or(of.weight_hh),
-            bias_hh: each("bias_hh", of.bias_hh, gates),
-            weight_hr: each("weight_hr", of.weight_hr, output * hidden),
-            weight_diag: each("weight_diag", of.weight_diag, cell.diagonals() * hidden),
-        };
-        let mask_shape = [directions, batch, cell.gates(), output];
-        let mask = mask.map(|_| program.tensor("mask", &mask_shape));
-        Self {
-            segment: Segment::whole(&shape),
-            program,
-            shape,
-            weights,
-            mask,
-        }
-    }
+/// The steps of a trial.
+fn steps(op: &impl RecurrentOp) -> usize {
+    let of = op.operands();
+    let RecurrentShape {
+        batch,
+        hidden,
+        directions,
+        ..
+    } = of.shape;
+    let of_step = batch * directions * of.cell.gates() * hidden;
+    STEPS.min((ELEMENTS / of_step.max(1)).max(2))
 }
 
 /// A plan that runs a trial of an operation so many times.
-pub(super) fn trial_plan<T: RecurrentOp>(
+pub(super) fn trial_plan<T: LowersRecurrence>(
     context: &Context,
     op: &T,
     choice: RecurrentChoice,
     repeats: usize,
 ) -> Result<Plan> {
-    let mut trial = TrialProgram::new(op);
+    let mut trial = TrialProgram::new(op, steps(op));
     let op = op.in_trial(&mut trial);
     let buffers = (trial.program.tensors().iter())
         .map(|spec| Ok(Buffer::new(context.storage(&spec.name, spec.len())?)))
@@ -95,7 +51,7 @@ mod tests {
     use crate::device::Precision;
     use crate::gpu::RecurrentWalk::{Device, Invocation, Workgroup};
     use crate::gpu::adapter::Wish;
-    use crate::program::{self, Op, TensorId};
+    use crate::program::{self, Op, PerDirection, RecurrentWeights, Segment, Slice, TensorId};
 
     const NOWHERE: Slice = Slice {
         tensor: TensorId(0),
@@ -103,8 +59,8 @@ mod tests {
         len: 0,
     };
 
-    fn check<T: RecurrentOp + Into<Op>>(context: &Context, op: &T) {
-        let mut short = TrialProgram::new(op);
+    fn check<T: LowersRecurrence + Into<Op>>(context: &Context, op: &T) {
+        let mut short = TrialProgram::new(op, steps(op));
         let own = op.in_trial(&mut short);
         short.program.push(own);
         short.program.check().unwrap();

@@ -3,8 +3,8 @@
 use super::{GemmParams, Product, STEPS};
 use crate::error::Result;
 use crate::gpu::plan::{Plan, PlanBuilder};
-use crate::gpu::tuner::{Choice, Effort};
 use crate::gpu::{AdapterKind, Context};
+use crate::tuning::{Choice, Effort};
 
 /// A kernel for matrix products on a GPU. All but [`Cooperative`](Self::Cooperative) give the same bits; which is the fastest
 /// depends on the adapter and the sizes, and is measured unless `BPTT_TUNE` is `off`.

@@ -1,0 +1,534 @@
+//! How threads take the steps of a recurrent layer: guessed from sizes and caches, and measured at the first use of a class of
+//! shapes. The numbers do not depend on it: all ways add the same products in the same order.
+
+use super::buffer::Buffer;
+use super::memory::{LockOrder, Memory};
+use crate::program::{RecurrentOp, RecurrentOperands, TrialProgram};
+use crate::rows::{RowScalar, STEP_ROWS};
+use crate::tuning::{Choice, Choices, Effort, Measured, Measuring, Tuner};
+use crate::{caches, threads};
+use parking_lot::Mutex;
+use smallvec::{SmallVec, smallvec};
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+/// What threads share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    /// Each walks the whole sequence of some rows.
+    Rows,
+    /// One walks, and all compute some columns of each of its products.
+    Columns,
+}
+
+/// A way to take the steps of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// Threads, of all directions together.
+    pub(super) threads: usize,
+    pub(super) share: Share,
+    /// Whether a cell takes each unit's product together with its step.
+    pub(super) together: bool,
+}
+
+impl Choice for Way {
+    const FAMILY: &'static str = "steps";
+    fn name(self) -> String {
+        let share = match self.share {
+            Share::Rows => "rows",
+            Share::Columns => "columns",
+        };
+        let together = if self.together { "together" } else { "apart" };
+        format!("{} {share} {together}", self.threads)
+    }
+}
+
+/// What a gate of a cell takes of a thread's time, as so many operations of a product.
+const CELL: usize = 64;
+
+/// Floating-point operations of a step from which on a further thread pays for its columns: some times what handing them over
+/// takes.
+const STEP: usize = 1 << 18;
+
+/// Floating-point operations of a sequence from which on a further thread pays for columns, as it must be woken for it.
+const SEQUENCE: usize = 1 << 25;
+
+/// Rows of a thread up to which columns are the better guess: with more, products are no longer bound by loading weights.
+const FEW_ROWS: usize = 8;
+
+/// Rows of a team, at most: its input and results are copied at every step.
+const TEAM_ROWS: usize = 64;
+
+/// Floating-point operations from which on ways are measured: others are over before a difference would count.
+const WORTH_MEASURING: usize = 1 << 22;
+
+/// A layer, as far as the choice depends on it.
+struct Sizes {
+    directions: usize,
+    batch: usize,
+    /// Operations of a step, and of all.
+    step: usize,
+    work: usize,
+    /// Bytes of R.
+    bytes: usize,
+    /// Whether cells may take products, and teams.
+    takes_steps: bool,
+    takes_teams: bool,
+}
+
+impl Sizes {
+    fn of<F: RowScalar>(of: &RecurrentOperands<'_>, backward: bool) -> Self {
+        let (shape, gates) = (of.shape, of.cell.gates());
+        let weights = gates * shape.hidden * shape.output;
+        // With a mask or a projection the product is not one of h₋, or h not the cell's.
+        let plain = of.mask.is_none() && of.weights.weight_hr.is_none();
+        Self {
+            directions: shape.directions,
+            batch: shape.batch,
+            step: 2 * shape.batch * weights,
+            work: shape.rows() * gates * shape.hidden * (2 * shape.output + CELL),
+            bytes: weights * size_of::<F>(),
+            takes_steps: plain && !backward && of.cell.rows::<F>().takes_steps().is_some(),
+            // One product gives all gates.
+            takes_teams: of.mask.is_none() && !of.cell.has_late_gates(),
+        }
+    }
+
+    /// The threads that may be worth their waking.
+    fn threads(&self) -> usize {
+        threads::split(self.work, usize::MAX)
+    }
+
+    fn by_rows(&self, threads: usize, together: bool) -> Way {
+        let tasks = threads.min(self.directions * self.batch).max(1);
+        let rows = self.batch.div_ceil(tasks.div_ceil(self.directions));
+        Way {
+            threads: tasks,
+            share: Share::Rows,
+            together: together && self.takes_steps && rows <= STEP_ROWS,
+        }
+    }
+
+    /// Threads that share columns, where there are steps enough for more than one.
+    fn by_columns(&self) -> Option<Way> {
+        let steps = self.work / (self.directions * self.step).max(1);
+        let woken = 1 + self.step.saturating_mul(steps) / SEQUENCE;
+        let most = self.threads() / self.directions;
+        let team = most.min(self.step / STEP).min(woken);
+        (self.takes_teams && team > 1 && self.batch <= TEAM_ROWS).then_some(Way {
+            threads: team * self.directions,
+            share: Share::Columns,
+            together: false,
+        })
+    }
+
+    /// The best guess.
+    fn guess(&self) -> Way {
+        let rows = self.by_rows(self.threads(), true);
+        let of_thread = self
+            .batch
+            .div_ceil(self.threads().div_ceil(self.directions));
+        // A thread's near cache holds its columns of R, or a good part of them, where it does not hold R.
+        let pays = self.bytes > caches::near() / 2 && of_thread <= FEW_ROWS;
+        self.by_columns().filter(|_| pays).unwrap_or(rows)
+    }
+
+    /// What is measured, the best guess first.
+    fn candidates(&self) -> SmallVec<[Way; 4]> {
+        let threads = self.threads();
+        let others = [
+            Some(self.by_rows(threads, true)),
+            self.by_columns(),
+            Some(self.by_rows(threads, false)),
+        ];
+        let mut candidates = smallvec![self.guess()];
+        for other in others.into_iter().flatten() {
+            if !candidates.contains(&other) {
+                candidates.push(other);
+            }
+        }
+        candidates
+    }
+}
+
+/// Layers of one class share a choice: a cell's numbers, sizes to a factor of two, the threads.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Class {
+    backward: bool,
+    /// Whether the pass keeps what a backward pass needs, has a projection, has masks.
+    options: [bool; 3],
+    /// Gates, states, saved and directions.
+    counts: [usize; 4],
+    /// Of T, up to what a trial has, B, H and P.
+    sizes: [u32; 4],
+    threads: usize,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pass = if self.backward { "backward" } else { "forward" };
+        write!(f, "{pass}")?;
+        for (name, has) in ["kept", "projected", "masked"].iter().zip(self.options) {
+            write!(
+                f,
+                "{}",
+                if has {
+                    format!(" {name}")
+                } else {
+                    String::new()
+                }
+            )?;
+        }
+        for count in self.counts {
+            write!(f, " {count}")?;
+        }
+        for size in self.sizes {
+            write!(f, " {size}")?;
+        }
+        write!(f, " {} threads", self.threads)
+    }
+}
+
+/// Operations of a trial, and steps, but four at least.
+const TRIAL: usize = 1 << 26;
+const TRIAL_STEPS: usize = 64;
+
+/// Bytes of R up to which a trial is short.
+const TRIAL_BYTES: usize = 1 << 24;
+
+/// Rounds of trials at least, and what part of the guess's time another way must do with.
+const ROUNDS: usize = 3;
+const GAIN: f64 = 0.95;
+
+impl Effort {
+    /// Time for all measurements of a process; one that has begun is finished. No first call is to take longer for it than one notices.
+    fn cpu_budget(self) -> Duration {
+        match self {
+            Self::Full => Duration::from_secs(60),
+            Self::Off | Self::Quick => Duration::from_millis(25),
+        }
+    }
+
+    /// How long one candidate runs.
+    fn cpu_span(self) -> Duration {
+        Duration::from_millis(if self == Self::Full { 50 } else { 2 })
+    }
+}
+
+/// What measures on the processor, and what is remembered of it.
+struct Processor {
+    tuner: Tuner,
+    choices: Choices,
+    /// What the tuner chose, to be found without its names.
+    chosen: Mutex<HashMap<Class, Way>>,
+}
+
+static PROCESSOR: LazyLock<Processor> = LazyLock::new(|| Processor {
+    tuner: Tuner::default(),
+    choices: Choices::open([
+        caches::processor(),
+        format!("{} bytes near", caches::near()),
+        format!("bptt {}", env!("CARGO_PKG_VERSION")),
+    ]),
+    chosen: Mutex::default(),
+});
+
+/// The way to take an operation's steps. `run` runs one in some way; it says, too, whether packed weights are kept.
+pub(super) fn choose<F: RowScalar, T: RecurrentOp>(
+    op: &T,
+    run: impl Fn(&T, &Memory<'_, F>, Way, bool),
+) -> Way {
+    let of = op.operands();
+    let sizes = Sizes::of::<F>(&of, T::BACKWARD);
+    // The reference takes the same way everywhere.
+    if sizes.work < WORTH_MEASURING || TypeId::of::<F>() != TypeId::of::<f32>() {
+        return sizes.guess();
+    }
+    let candidates = sizes.candidates();
+    if candidates.len() < 2 {
+        return candidates[0];
+    }
+    let most = (TRIAL / sizes.step.max(1)).clamp(4, TRIAL_STEPS);
+    let shape = of.shape;
+    let log = |size: usize| size.max(1).ilog2();
+    let class = Class {
+        backward: T::BACKWARD,
+        options: [
+            op.keeps(),
+            of.weights.weight_hr.is_some(),
+            of.mask.is_some(),
+        ],
+        counts: [
+            of.cell.gates(),
+            of.cell.states(),
+            of.cell.saved(),
+            shape.directions,
+        ],
+        sizes: [
+            shape.steps.min(most),
+            shape.batch,
+            shape.hidden,
+            shape.output,
+        ]
+        .map(log),
+        threads: threads::count(),
+    };
+    let Processor {
+        tuner,
+        choices,
+        chosen,
+    } = &*PROCESSOR;
+    let known = chosen.lock().get(&class).copied();
+    if let Some(way) = known.filter(|way| candidates.contains(way)) {
+        return way;
+    }
+    let effort = Effort::from_environment().unwrap_or(Effort::Off);
+    let small = sizes.bytes <= TRIAL_BYTES || effort == Effort::Full;
+    let measure = |of: Measuring<'_, Way>| {
+        let complete = of.spent < effort.cpu_budget();
+        let best = match complete {
+            true => fastest(op, most, effort.cpu_span(), of.candidates, run),
+            false => of.candidates[0],
+        };
+        Ok(Measured { best, complete })
+    };
+    let remembered = (effort, choices);
+    let measure = small.then_some(measure);
+    let way = tuner.choose(remembered, &class.to_string(), &candidates, measure);
+    let way = way.unwrap_or(candidates[0]);
+    chosen.lock().insert(class, way);
+    way
+}
+
+/// The fastest way of a trial of an operation, of so many steps; each is measured for about so long.
+fn fastest<F: RowScalar, T: RecurrentOp>(
+    op: &T,
+    steps: usize,
+    span: Duration,
+    ways: &[Way],
+    run: impl Fn(&T, &Memory<'_, F>, Way, bool),
+) -> Way {
+    let mut trial = TrialProgram::new(op, steps);
+    let op = op.in_trial(&mut trial);
+    let specs = trial.program.tensors().iter();
+    let buffers: Vec<_> = specs
+        .map(|spec| Buffer::new(vec![F::zero(); spec.len()]))
+        .collect();
+    let order = LockOrder::new(&buffers, &vec![true; buffers.len()]);
+    // Nobody else has these: whatever is locked meanwhile, nothing waits.
+    let memory = Memory::lock(&buffers, &order);
+    let time = |way| {
+        let start = Instant::now();
+        run(&op, &memory, way, true);
+        start.elapsed()
+    };
+    // The first time packs the weights.
+    ways.iter().for_each(|way| {
+        time(*way);
+    });
+    // In turns, as a processor's speed changes.
+    let mut times = vec![Duration::MAX; ways.len()];
+    let start = Instant::now();
+    for round in 0.. {
+        if round >= ROUNDS && start.elapsed() >= span * ways.len() as u32 {
+            break;
+        }
+        for (way, best) in ways.iter().zip(&mut times) {
+            *best = time(*way).min(*best);
+        }
+    }
+    // The guess is left for what is clearly faster alone: two that are as good would take turns.
+    let worth = times[0].mul_f64(GAIN);
+    let others = ways.iter().zip(times).skip(1);
+    let best = others
+        .filter(|(_, time)| *time < worth)
+        .min_by_key(|(_, time)| *time);
+    best.map_or(ways[0], |(way, _)| *way)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CellRef;
+    use crate::cell::{GruUnit, LstmUnit, Reset};
+    use crate::cpu::recurrent_backward::recurrent_backward_by;
+    use crate::cpu::recurrent_forward::recurrent_forward_by;
+    use crate::program::{
+        PerDirection, RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights,
+        Segment, Slice, TensorId,
+    };
+
+    const NOWHERE: Slice = Slice {
+        tensor: TensorId(0),
+        offset: 0,
+        len: 0,
+    };
+    const WEIGHT: PerDirection = PerDirection {
+        first: NOWHERE,
+        stride: 0,
+    };
+
+    fn forward(cell: &CellRef, shape: RecurrentShape) -> RecurrentForward {
+        let projected = shape.output != shape.hidden;
+        RecurrentForward {
+            cell: cell.clone(),
+            shape,
+            segment: Segment::whole(&shape),
+            products: vec![],
+            x_gates: NOWHERE,
+            weights: RecurrentWeights {
+                weight_hh: WEIGHT,
+                bias_hh: Some(WEIGHT),
+                weight_hr: projected.then_some(WEIGHT),
+                weight_diag: None,
+            },
+            mask: None,
+            zoneout: None,
+            lengths: None,
+            initial: None,
+            last: NOWHERE,
+            y: NOWHERE,
+            inner: (projected || cell.has_late_gates()).then_some(NOWHERE),
+            saved: Some(NOWHERE),
+        }
+    }
+
+    fn backward(of: &RecurrentForward) -> RecurrentBackward {
+        RecurrentBackward {
+            cell: of.cell.clone(),
+            shape: of.shape,
+            segment: of.segment,
+            weights: of.weights,
+            mask: None,
+            zoneout: None,
+            saved: NOWHERE,
+            d_y: NOWHERE,
+            lengths: None,
+            d_state: NOWHERE,
+            has_d_last: false,
+            wants_initial: true,
+            d_gates: NOWHERE,
+        }
+    }
+
+    /// The bits of all tensors after a run over the same numbers.
+    fn bits<T: RecurrentOp>(
+        op: &T,
+        way: Way,
+        run: impl Fn(&T, &Memory<'_, f32>, Way, bool),
+    ) -> Vec<Vec<u32>> {
+        let mut trial = TrialProgram::new(op, usize::MAX);
+        let op = op.in_trial(&mut trial);
+        let number = |index: usize| ((index * 7919) % 1009) as f32 / 2018.0 - 0.25;
+        let specs = trial.program.tensors().iter();
+        let buffers: Vec<_> = specs
+            .map(|spec| Buffer::new((0..spec.len()).map(number).collect()))
+            .collect();
+        let order = LockOrder::new(&buffers, &vec![true; buffers.len()]);
+        run(&op, &Memory::lock(&buffers, &order), way, false);
+        let bits = |buffer: &Buffer<f32>| buffer.read().iter().map(|x| x.to_bits()).collect();
+        buffers.iter().map(bits).collect()
+    }
+
+    #[test]
+    fn all_ways_leave_the_same_bits() {
+        let late = GruUnit {
+            reset: Reset::Before,
+            ..GruUnit::default()
+        };
+        let cells = [
+            CellRef::new(LstmUnit::default()),
+            CellRef::new(GruUnit::default()),
+            CellRef::new(late),
+        ];
+        // Few and many rows, with and without a projection, and an R that no near cache holds.
+        let sizes = [
+            [7, 5, 33, 33, 1],
+            [4, 3, 17, 17, 2],
+            [3, 13, 65, 9, 1],
+            [2, 9, 700, 700, 1],
+        ];
+        for cell in &cells {
+            for [steps, batch, hidden, output, directions] in sizes {
+                if cell.has_late_gates() && output != hidden {
+                    // There is none such.
+                    continue;
+                }
+                let shape = RecurrentShape {
+                    steps,
+                    batch,
+                    hidden,
+                    output,
+                    directions,
+                };
+                let forward = forward(cell, shape);
+                let backward = backward(&forward);
+                let ways = (1..=4).flat_map(|threads| {
+                    [
+                        (Share::Rows, true),
+                        (Share::Rows, false),
+                        (Share::Columns, false),
+                    ]
+                    .map(|(share, together)| Way {
+                        threads,
+                        share,
+                        together,
+                    })
+                });
+                let sizes = Sizes::of::<f32>(&forward.operands(), false);
+                let possible = |way: &Way| {
+                    (way.share == Share::Rows || sizes.takes_teams)
+                        && (!way.together || sizes.takes_steps)
+                };
+                let run = |way: Way| {
+                    threads::with_threads(4, || {
+                        let forward = bits(&forward, way, recurrent_forward_by::<f32>);
+                        let back = Way {
+                            together: false,
+                            ..way
+                        };
+                        (forward, bits(&backward, back, recurrent_backward_by::<f32>))
+                    })
+                };
+                let mut ways = ways.filter(possible);
+                let first = run(ways.next().expect("there is one"));
+                for way in ways {
+                    assert!(run(way) == first, "{} {shape:?} {way:?}", cell.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_guess_is_a_candidate_and_depends_on_sizes() {
+        let guess = |batch, hidden, steps, threads| {
+            let shape = RecurrentShape {
+                steps,
+                batch,
+                hidden,
+                output: hidden,
+                directions: 1,
+            };
+            let forward = forward(&CellRef::new(LstmUnit::default()), shape);
+            let sizes = Sizes::of::<f32>(&forward.operands(), false);
+            threads::with_threads(threads, || {
+                assert_eq!(sizes.candidates()[0], sizes.guess());
+                let mut names: Vec<_> = sizes.candidates().into_iter().map(Way::name).collect();
+                names.dedup();
+                assert_eq!(names.len(), sizes.candidates().len());
+                sizes.guess().name()
+            })
+        };
+        assert_eq!(guess(1, 3, 5, 2), "1 rows together", "little work");
+        assert_eq!(
+            guess(1, 8192, 1, 64),
+            "17 columns apart",
+            "threads are woken for it"
+        );
+        assert_eq!(guess(64, 8192, 9, 2), "2 rows apart", "many rows");
+        assert_eq!(guess(1, 64, 10_000, 2), "1 rows together", "a small matrix");
+    }
+}

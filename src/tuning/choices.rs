@@ -1,0 +1,191 @@
+//! What was chosen, left on disk for the next process.
+//!
+//! The file `bptt/choices.tsv` of the user's cache directory begins with a seal, as all files there do: what it is, whose it is, its length
+//! and checksum. A file that cannot be read, or whose seal is not that of its data, is as good as none, and replaced; one that cannot be
+//! written is left.
+
+use super::Effort;
+use crate::files;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What the file is, with the version of its format.
+const CHOICES: &str = "bptt choices 2";
+
+/// What one device's choices are kept in.
+pub(crate) struct Choices {
+    folder: Option<PathBuf>,
+    /// What a choice holds for, of the file's columns the first three: for a GPU adapter, driver and kernels.
+    whose: String,
+}
+
+impl Choices {
+    /// The choices of a device: in memory only where `BPTT_TUNE` is off or there is no cache directory.
+    pub(crate) fn open(whose: [String; 3]) -> Self {
+        let wanted = Effort::from_environment().is_ok_and(|effort| effort != Effort::Off);
+        let folder = dirs::cache_dir().filter(|_| wanted && !cfg!(target_arch = "wasm32"));
+        // Tabs and line ends part the columns.
+        let whose = whose.map(|column| column.replace(char::is_control, " "));
+        Self {
+            folder: folder.map(|cache| cache.join("bptt")),
+            whose: whose.join("\t"),
+        }
+    }
+
+    /// Choices that leave nothing on disk and take nothing from it.
+    #[cfg(test)]
+    pub(crate) fn forgotten() -> Self {
+        Self {
+            folder: None,
+            whose: String::new(),
+        }
+    }
+
+    /// Where files are kept.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Whose the choices are.
+    pub(crate) fn whose(&self) -> &str {
+        &self.whose
+    }
+
+    fn key(&self, family: &str, class: &str) -> String {
+        format!("{}\t{family}\t{class}", self.whose)
+    }
+
+    /// The name of the choice that an earlier process made.
+    pub(super) fn get(&self, family: &str, class: &str) -> Option<String> {
+        choices(self.folder.as_ref()?).remove(&self.key(family, class))
+    }
+
+    /// Remembers a choice, beside what other processes remembered meanwhile.
+    pub(super) fn put(&self, family: &str, class: &str, choice: &str) {
+        let Some(folder) = &self.folder else { return };
+        let mut choices = choices(folder);
+        choices.insert(self.key(family, class), choice.to_owned());
+        let lines: String = choices
+            .iter()
+            .map(|(key, choice)| format!("{key}\t{choice}\n"))
+            .collect();
+        write(&folder.join("choices.tsv"), CHOICES, "", lines.as_bytes());
+    }
+}
+
+/// The choices in a folder: whose (three columns), family, class, then the choice. None where
+/// the file is missing or not one of ours.
+fn choices(folder: &Path) -> BTreeMap<String, String> {
+    let file = read(&folder.join("choices.tsv"));
+    let data = unsealed(CHOICES, "", &file).unwrap_or_default();
+    let lines = str::from_utf8(data).unwrap_or_default().lines();
+    lines
+        .filter(|line| line.matches('\t').count() == 5)
+        .filter_map(|line| line.rsplit_once('\t'))
+        .map(|(key, choice)| (key.to_owned(), choice.to_owned()))
+        .collect()
+}
+
+/// What is in a file; nothing where there is none. What is no file, such as a pipe, might be waited for without end.
+pub(crate) fn read(path: &Path) -> Vec<u8> {
+    let file = path.is_file().then(|| std::fs::read(path));
+    file.and_then(Result::ok).unwrap_or_default()
+}
+
+/// Writes a file where that is possible: without it the next process does the work again.
+pub(crate) fn write(path: &Path, what: &str, whose: &str, data: &[u8]) {
+    let folder = path.parent().map(std::fs::create_dir_all);
+    if matches!(folder, Some(Ok(()))) && (path.is_file() || !path.exists()) {
+        let seal = seal(what, whose, data).into_bytes();
+        files::replace(path, &[&seal, data].concat()).ok();
+    }
+}
+
+/// What stands before the data of a file.
+fn seal(what: &str, whose: &str, data: &[u8]) -> String {
+    let checksum = checksum(data.iter().copied());
+    format!("{what}\n{whose}\n{:016x} {checksum:016x}\n", data.len())
+}
+
+/// The data of a file, where its seal is the one that it should have.
+pub(crate) fn unsealed<'a>(what: &str, whose: &str, file: &'a [u8]) -> Option<&'a [u8]> {
+    let (found, data) = file.split_at_checked(seal(what, whose, &[]).len())?;
+    (found == seal(what, whose, data).as_bytes()).then_some(data)
+}
+
+/// FNV-1a, of 64 bits: another byte anywhere is another number.
+pub(crate) fn checksum(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(folder: Option<PathBuf>, whose: &str) -> Choices {
+        Choices {
+            folder,
+            whose: whose.to_owned(),
+        }
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("bptt-{name}-{}", std::process::id()));
+        std::fs::remove_dir_all(&folder).ok();
+        folder
+    }
+
+    #[test]
+    fn choices_outlive_the_process_and_hold_for_their_device_alone() {
+        let folder = folder("choices");
+        of(Some(folder.clone()), "a\tb\t0").put("gemm", "nn 1", "scalar");
+        of(Some(folder.clone()), "a\tc\t0").put("gemm", "nn 1", "workgroup 8");
+        let get = |adapter: &str| of(Some(folder.clone()), adapter).get("gemm", "nn 1");
+        assert_eq!(get("a\tb\t0").as_deref(), Some("scalar"));
+        assert_eq!(get("a\tc\t0").as_deref(), Some("workgroup 8"));
+        assert_eq!(get("a\tb\t1"), None);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_is_ignored_and_replaced() {
+        let folder = folder("corrupt");
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("choices.tsv");
+        let kept = of(Some(folder.clone()), "a\tb\t0");
+        kept.put("gemm", "nn 1", "scalar");
+        let good = std::fs::read(&path).unwrap();
+        let flipped = (0..good.len()).map(|place| {
+            let mut file = good.clone();
+            file[place] ^= 1;
+            file
+        });
+        let cut = (0..good.len()).map(|len| good[..len].to_vec());
+        let other = [
+            b"\xff\xfe\0nonsense".to_vec(),
+            b"bptt choices 1\na\tb\t0\tgemm\tnn 1\tx".to_vec(),
+            [&good[..], b"\n"].concat(),
+        ];
+        for (index, file) in flipped.chain(cut).chain(other).enumerate() {
+            std::fs::write(&path, &file).unwrap();
+            assert_eq!(kept.get("gemm", "nn 1"), None, "{index}");
+            if index % 16 == 0 {
+                kept.put("gemm", "nn 1", "scalar");
+                assert_eq!(std::fs::read(&path).unwrap(), good);
+            }
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn without_a_folder_nothing_is_kept_and_nothing_fails() {
+        let nowhere = std::env::temp_dir().join("bptt-no-such").join("\0");
+        for folder in [None, Some(nowhere)] {
+            let kept = of(folder, "a\tb\t0");
+            kept.put("gemm", "nn 1", "scalar");
+            assert_eq!(kept.get("gemm", "nn 1"), None);
+        }
+    }
+}
