@@ -2,17 +2,22 @@
 
 use std::sync::OnceLock;
 
-/// Bytes of the second cache, which a core has to itself: what a thread may use again soon.
+/// A thread's part of the second cache, in bytes: what it may use again soon.
 pub(crate) fn near() -> usize {
     static NEAR: OnceLock<usize> = OnceLock::new();
     *NEAR.get_or_init(|| gemm_common::cache::CACHE_INFO[1].cache_bytes.max(1 << 17))
 }
 
-/// The processor's name, as far as it can be had.
+/// The processor's name, as far as it can be had, and how many the process has.
 pub(crate) fn processor() -> String {
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    #[cfg(all(target_arch = "x86_64", not(target_env = "sgx")))]
     if let Some(brand) = raw_cpuid::CpuId::new().get_processor_brand_string() {
-        return brand.as_str().trim().to_owned();
+        return with_count(brand.as_str().trim());
     }
-    std::env::consts::ARCH.to_owned()
+    with_count(std::env::consts::ARCH)
+}
+
+fn with_count(name: &str) -> String {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{name} x {count}")
 }

@@ -1,7 +1,7 @@
-//! The only unsafe code of the crate: calls into other crates, each with the reason why it is sound.
+//! The only unsafe code of the crate: calls and instructions, each with the reason why it is sound.
 #![allow(
     unsafe_code,
-    reason = "the gemm crates take pointers, threads outlive what they are lent, a processor's mode is set by an instruction, and wgpu's loop checks, pipeline caches and experimental features come by unsafe calls only"
+    reason = "the gemm crates take pointers, threads outlive what they are lent, a processor's mode is set and its caches are told what comes by instructions, and wgpu's loop checks, pipeline caches and experimental features come by unsafe calls only"
 )]
 
 use crate::Real;
@@ -208,7 +208,7 @@ pub(crate) fn fetch<T>(line: *const T) {
     }
     #[cfg(target_arch = "aarch64")]
     {
-        // SAFETY: as above.
+        // SAFETY: the instruction is a hint: it changes nothing but caches, and does not fail for any address.
         unsafe {
             std::arch::asm!("prfm pldl2keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
         }

@@ -44,7 +44,7 @@ fn a_run_allocates_as_often_for_many_steps_as_for_few() {
 /// Where threads share the columns of R, they do so a part of the sequence at a time.
 #[test]
 fn a_team_allocates_as_often_for_many_steps_as_for_few() {
-    let model = |model: Sequential| model.lstm(Lstm::hidden(384));
-    let [few, many] = [500, 1_500].map(|steps| with_threads(2, || counts(&model, steps)));
+    let model = |model: Sequential| model.lstm(Lstm::hidden(768));
+    let [few, many] = [150, 400].map(|steps| with_threads(2, || counts(&model, steps)));
     assert_eq!(few, many, "forward pass, training step");
 }

@@ -20,6 +20,9 @@ if [ -z "${XDG_RUNTIME_DIR:-}" ]; then
     trap 'rm -rf "$XDG_RUNTIME_DIR"' EXIT
 fi
 
+# What the tests measure, beside each other, is not for the user's programs.
+export XDG_CACHE_HOME="${XDG_CACHE_HOME:-$PWD/target/cache}"
+
 # The command that installs lavapipe, by this machine's package manager; nothing where none is known.
 driver_command() {
     if command -v apt-get >/dev/null; then

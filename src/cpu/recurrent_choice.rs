@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// What threads share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Share {
     /// Each walks the whole sequence of some rows.
     Rows,
@@ -25,7 +25,7 @@ pub(super) enum Share {
 }
 
 /// A way to take the steps of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Way {
     /// Threads, of all directions together.
     pub(super) threads: usize,
@@ -33,6 +33,9 @@ pub(super) struct Way {
     /// Whether a cell takes each unit's product together with its step.
     pub(super) together: bool,
 }
+
+/// Ways to choose from.
+type Ways = SmallVec<[Way; 4]>;
 
 impl Choice for Way {
     const FAMILY: &'static str = "steps";
@@ -69,10 +72,10 @@ const WORTH_MEASURING: usize = 1 << 22;
 struct Sizes {
     directions: usize,
     batch: usize,
-    /// Operations of a step, and of all.
+    /// Operations of a direction's step, and of all.
     step: usize,
     work: usize,
-    /// Bytes of R.
+    /// Bytes of a direction's R.
     bytes: usize,
     /// Whether cells may take products, and teams.
     takes_steps: bool,
@@ -88,8 +91,8 @@ impl Sizes {
         Self {
             directions: shape.directions,
             batch: shape.batch,
-            step: 2 * shape.batch * weights,
-            work: shape.rows() * gates * shape.hidden * (2 * shape.output + CELL),
+            step: shape.batch.saturating_mul(2 * weights),
+            work: (shape.rows() * gates).saturating_mul(shape.hidden * (2 * shape.output + CELL)),
             bytes: weights * size_of::<F>(),
             takes_steps: plain && !backward && of.cell.rows::<F>().takes_steps().is_some(),
             // One product gives all gates.
@@ -137,7 +140,7 @@ impl Sizes {
     }
 
     /// What is measured, the best guess first.
-    fn candidates(&self) -> SmallVec<[Way; 4]> {
+    fn candidates(&self) -> Ways {
         let threads = self.threads();
         let others = [
             Some(self.by_rows(threads, true)),
@@ -154,9 +157,10 @@ impl Sizes {
     }
 }
 
-/// Layers of one class share a choice: a cell's numbers, sizes to a factor of two, the threads.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// Layers of one class share a choice: a cell's numbers, sizes to a factor of two, the threads, and what there is to choose from.
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Class {
+    ways: Ways,
     backward: bool,
     /// Whether the pass keeps what a backward pass needs, has a projection, has masks.
     options: [bool; 3],
@@ -188,16 +192,23 @@ impl fmt::Display for Class {
         for size in self.sizes {
             write!(f, " {size}")?;
         }
-        write!(f, " {} threads", self.threads)
+        write!(f, " {} threads", self.threads)?;
+        for way in &self.ways {
+            write!(f, ", {}", way.name())?;
+        }
+        Ok(())
     }
 }
 
-/// Operations of a trial, and steps, but four at least.
+/// Operations of a trial, and steps, but two at least.
 const TRIAL: usize = 1 << 26;
 const TRIAL_STEPS: usize = 64;
 
 /// Bytes of R up to which a trial is short.
 const TRIAL_BYTES: usize = 1 << 24;
+
+/// What a measurement may take in any case, or no other process would get further with a layer that follows others.
+const LEAST: Duration = Duration::from_millis(20);
 
 /// Rounds of trials at least, and what part of the guess's time another way must do with.
 const ROUNDS: usize = 3;
@@ -218,10 +229,15 @@ impl Effort {
     }
 }
 
+/// Counts the changes of the ways' code after which they are to be measured anew.
+const STEPS: usize = 1;
+
 /// What measures on the processor, and what is remembered of it.
 struct Processor {
     tuner: Tuner,
     choices: Choices,
+    /// Held by who measures: two at once would measure each other.
+    measuring: Mutex<()>,
     /// What the tuner chose, to be found without its names.
     chosen: Mutex<HashMap<Class, Way>>,
 }
@@ -231,8 +247,9 @@ static PROCESSOR: LazyLock<Processor> = LazyLock::new(|| Processor {
     choices: Choices::open([
         caches::processor(),
         format!("{} bytes near", caches::near()),
-        format!("bptt {}", env!("CARGO_PKG_VERSION")),
+        format!("bptt {} steps {STEPS}", env!("CARGO_PKG_VERSION")),
     ]),
+    measuring: Mutex::default(),
     chosen: Mutex::default(),
 });
 
@@ -243,7 +260,7 @@ pub(super) fn choose<F: RowScalar, T: RecurrentOp>(
 ) -> Way {
     let of = op.operands();
     let sizes = Sizes::of::<F>(&of, T::BACKWARD);
-    // The reference takes the same way everywhere.
+    // The reference is not measured.
     if sizes.work < WORTH_MEASURING || TypeId::of::<F>() != TypeId::of::<f32>() {
         return sizes.guess();
     }
@@ -251,10 +268,12 @@ pub(super) fn choose<F: RowScalar, T: RecurrentOp>(
     if candidates.len() < 2 {
         return candidates[0];
     }
-    let most = (TRIAL / sizes.step.max(1)).clamp(4, TRIAL_STEPS);
+    let step = sizes.step.saturating_mul(sizes.directions);
+    let most = (TRIAL / step.max(1)).clamp(2, TRIAL_STEPS);
     let shape = of.shape;
     let log = |size: usize| size.max(1).ilog2();
     let class = Class {
+        ways: candidates.clone(),
         backward: T::BACKWARD,
         options: [
             op.keeps(),
@@ -279,38 +298,48 @@ pub(super) fn choose<F: RowScalar, T: RecurrentOp>(
     let Processor {
         tuner,
         choices,
+        measuring,
         chosen,
     } = &*PROCESSOR;
-    let known = chosen.lock().get(&class).copied();
-    if let Some(way) = known.filter(|way| candidates.contains(way)) {
-        return way;
+    if let Some(way) = chosen.lock().get(&class) {
+        return *way;
     }
-    let effort = Effort::from_environment().unwrap_or(Effort::Off);
-    let small = sizes.bytes <= TRIAL_BYTES || effort == Effort::Full;
-    let measure = |of: Measuring<'_, Way>| {
-        let complete = of.spent < effort.cpu_budget();
-        let best = match complete {
-            true => fastest(op, most, effort.cpu_span(), of.candidates, run),
-            false => of.candidates[0],
-        };
-        Ok(Measured { best, complete })
+    // Who computes beside a measurement takes the guess meanwhile.
+    let Some(_alone) = measuring.try_lock() else {
+        return candidates[0];
     };
+    let effort = Effort::from_environment().unwrap_or(Effort::Off);
+    let bytes = sizes.bytes.saturating_mul(sizes.directions);
+    let small = bytes <= TRIAL_BYTES || effort == Effort::Full;
+    let measure = |of: Measuring<'_, Way>| {
+        let left = effort.cpu_budget().saturating_sub(of.spent);
+        let best = match left.is_zero() {
+            true => None,
+            false => fastest(op, (most, left, effort.cpu_span()), of.candidates, run),
+        };
+        Ok(Measured {
+            best: best.unwrap_or(of.candidates[0]),
+            complete: best.is_some(),
+        })
+    };
+    // Code that is not optimised is another, and takes too long.
+    let measure = (small && !cfg!(debug_assertions)).then_some(measure);
     let remembered = (effort, choices);
-    let measure = small.then_some(measure);
     let way = tuner.choose(remembered, &class.to_string(), &candidates, measure);
     let way = way.unwrap_or(candidates[0]);
     chosen.lock().insert(class, way);
     way
 }
 
-/// The fastest way of a trial of an operation, of so many steps; each is measured for about so long.
+/// The fastest way of a trial of an operation, of so many steps; each is measured for about the span. None where that would take more time
+/// than is left.
 fn fastest<F: RowScalar, T: RecurrentOp>(
     op: &T,
-    steps: usize,
-    span: Duration,
+    (steps, left, span): (usize, Duration, Duration),
     ways: &[Way],
     run: impl Fn(&T, &Memory<'_, F>, Way, bool),
-) -> Way {
+) -> Option<Way> {
+    let begin = Instant::now();
     let mut trial = TrialProgram::new(op, steps);
     let op = op.in_trial(&mut trial);
     let specs = trial.program.tensors().iter();
@@ -325,8 +354,13 @@ fn fastest<F: RowScalar, T: RecurrentOp>(
         run(&op, &memory, way, true);
         start.elapsed()
     };
-    // The first time packs the weights.
-    ways.iter().for_each(|way| {
+    // The first time of each packs the weights, too.
+    time(ways[0]);
+    let most = time(ways[0]) * ((ROUNDS + 1) * ways.len()) as u32;
+    if begin.elapsed() + most > left.max(LEAST) {
+        return None;
+    }
+    ways[1..].iter().for_each(|way| {
         time(*way);
     });
     // In turns, as a processor's speed changes.
@@ -346,7 +380,7 @@ fn fastest<F: RowScalar, T: RecurrentOp>(
     let best = others
         .filter(|(_, time)| *time < worth)
         .min_by_key(|(_, time)| *time);
-    best.map_or(ways[0], |(way, _)| *way)
+    Some(best.map_or(ways[0], |(way, _)| *way))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! written is left.
 
 use super::Effort;
-use crate::files;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What the file is, with the version of its format.
@@ -97,8 +97,19 @@ pub(crate) fn write(path: &Path, what: &str, whose: &str, data: &[u8]) {
     let folder = path.parent().map(std::fs::create_dir_all);
     if matches!(folder, Some(Ok(()))) && (path.is_file() || !path.exists()) {
         let seal = seal(what, whose, data).into_bytes();
-        files::replace(path, &[&seal, data].concat()).ok();
+        replace(path, &[&seal, data].concat()).ok();
     }
+}
+
+/// Replaces a file as a whole, without waiting for the disk: what a crash leaves of it has no seal.
+fn replace(path: &Path, data: &[u8]) -> std::io::Result<()> {
+    // A link stays, and what it leads to is replaced.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
+    draft.write_all(data)?;
+    draft.persist(path)?;
+    Ok(())
 }
 
 /// What stands before the data of a file.

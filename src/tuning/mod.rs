@@ -53,7 +53,7 @@ impl Effort {
         Error::argument("BPTT_TUNE", got, "off, quick or full")
     }
 
-    /// How many candidates are measured.
+    /// How many kernels are measured on a GPU.
     pub(crate) fn candidates(self) -> usize {
         if self == Self::Full { usize::MAX } else { 4 }
     }
