@@ -79,6 +79,9 @@ pub trait Operation: Debug + Send + Sync + 'static {
     /// the inputs are not what it takes.
     fn shapes(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>>;
     /// The function on a CPU, in f32 and f64. It writes the outputs whole; what is in them before is anything.
+    ///
+    /// It runs while its program's tensors are locked, so it must wait for no work of another thread that may want
+    /// one of them: a rayon pool that is used for such work, too, is not for it. In f32 numbers too small for all their digits count as 0.
     fn run<F: Real>(&self, inputs: &[ArrayViewD<'_, F>], outputs: &mut [ArrayViewMutD<'_, F>])
     where
         Self: Sized;

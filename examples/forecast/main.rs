@@ -216,7 +216,7 @@ fn rmse(predicted: &[f32], truth: &[f32]) -> f64 {
     let squares: f64 = predicted
         .iter()
         .zip(truth)
-        .map(|(p, t)| f64::from(p - t).powi(2))
+        .map(|(p, t)| (f64::from(*p) - f64::from(*t)).powi(2))
         .sum();
     (squares / truth.len() as f64).sqrt()
 }

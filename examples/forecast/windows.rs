@@ -102,10 +102,11 @@ pub fn free_run(
 
 /// The mean square of the errors.
 pub fn variance(truth: &[f32], predicted: &[f32]) -> f32 {
-    let squares: f32 = truth
+    let error = |(t, p): (&f32, &f32)| f64::from(*t) - f64::from(*p);
+    let squares: f64 = truth
         .iter()
         .zip(predicted)
-        .map(|(t, p)| (t - p).powi(2))
+        .map(|of| error(of).powi(2))
         .sum();
-    squares / truth.len() as f32
+    (squares / truth.len() as f64) as f32
 }

@@ -111,7 +111,11 @@ impl Activation {
             }
             Self::Softsign => x / (x.constant(1.0) + x.abs()),
             Self::LeakyRelu { alpha } => x.where_positive(x, x.constant(alpha) * x),
-            Self::Elu { alpha } => x.where_positive(x, x.constant(alpha) * x.exp_m1()),
+            // Of numbers up to 0 alone: the gradient of what is not taken would be 0·∞ for large ones.
+            Self::Elu { alpha } => {
+                let below = x.where_positive(zero, x);
+                x.where_positive(x, x.constant(alpha) * below.exp_m1())
+            }
             Self::Affine { alpha, beta } => x.constant(alpha) * x + x.constant(beta),
             Self::ScaledTanh { alpha, beta } => x.constant(alpha) * (x.constant(beta) * x).tanh(),
             Self::ThresholdedRelu { alpha } => (x - x.constant(alpha)).where_positive(x, zero),

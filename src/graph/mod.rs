@@ -321,7 +321,13 @@ impl Graph {
         let lengths = first.and_then(|first| first.lengths);
         let inputs = inputs.iter().map(|var| self.valid_beside(*var, lengths));
         let inputs = inputs.collect();
-        Ok(self.push(Op::Custom(operation.clone()), inputs, outputs))
+        let outputs = self.push(Op::Custom(operation.clone()), inputs, outputs);
+        // What it makes of the zeros past the lengths may be anything.
+        let valid = |var: Var| match self.ty(var).lengths {
+            Some(lengths) => self.valid_sequence(var, lengths, [0, 1]),
+            None => var,
+        };
+        Ok(outputs.into_iter().map(valid).collect())
     }
 
     /// Values one behind the other along an axis. Lengths are the first that there are, unless the axis is time or the batch.
@@ -354,7 +360,7 @@ impl Graph {
                     expected,
                 ));
             }
-            output.shape[axis] += own.shape[axis];
+            output.shape[axis] = output.shape[axis].saturating_add(own.shape[axis]);
         }
         let of = of.iter().map(|var| self.valid_beside(*var, lengths));
         let of = of.collect();

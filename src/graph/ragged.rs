@@ -95,7 +95,10 @@ impl Graph {
         let nodes = &op.body.nodes;
         let is_number = |id: usize| matches!(nodes[id], Node::Constant(_) | Node::Number(_));
         let is_partial = |node: &Node| match node {
-            Node::Apply(function, _) => matches!(function, Function::Ln | Function::Sqrt),
+            Node::Apply(function, _) => matches!(
+                function,
+                Function::Ln | Function::Sqrt | Function::Exp | Function::ExpM1
+            ),
             Node::Combine(Operator::Div, [_, by]) => !is_number(*by),
             _ => false,
         };

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use parking_lot::Mutex;
 
 /// How many are kept, however much memory they have.
-const LEAST: usize = 16;
+const LEAST: usize = 1;
 
 /// The bytes that all that are kept may have together, where they are more.
 const MOST_BYTES: usize = 1 << 30;
@@ -115,6 +115,7 @@ mod tests {
         assert_eq!(too_many(&[1 << 18; 1000]), 0);
         assert_eq!(too_many(&[MOST_BYTES / 100; 150]), 50);
         assert_eq!(too_many(&[MOST_BYTES; LEAST + 3]), 3);
+        assert_eq!(too_many(&[MOST_BYTES + 1; 2]), 1);
         // A large one longest unused goes, others stay.
         assert_eq!(too_many(&[&[MOST_BYTES][..], &[1; 40]].concat()), 1);
     }

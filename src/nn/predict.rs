@@ -4,6 +4,7 @@ use super::model::Model;
 use crate::Real;
 use crate::data::{Sequence, Values};
 use crate::error::{Error, Result, check_positive};
+use crate::waiting::Breaths;
 use ndarray::{ArrayD, ArrayRef, Axis, Ix3, Slice};
 
 impl Model {
@@ -67,6 +68,7 @@ impl Model {
         let (axis, shape) = self.rows_of_output(inputs, rows)?;
         let mut all = ArrayD::from_elem(shape, F::zero());
         let mut first = 0;
+        let mut breaths = Breaths::new();
         while first < rows {
             let some = first..rows.min(first + at_once);
             let part = inputs.iter().zip(&self.inputs);
@@ -80,6 +82,7 @@ impl Model {
                     first = some.end;
                 }
             }
+            self.device().breathe(&mut breaths).await?;
         }
         Ok(all)
     }

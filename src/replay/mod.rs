@@ -182,8 +182,9 @@ impl Case {
         }
         let parts = names.iter().enumerate().map(|(index, name)| {
             let shape = self.stack.options.state_shape(index, batch);
-            let values = rest.remove(*name);
-            let values = values.unwrap_or_else(|| ArrayD::zeros(&shape[..]));
+            let Some(values) = rest.remove(*name) else {
+                return Tensor::zeros(device, &shape);
+            };
             check_shape(name, values.shape(), &shape)?;
             Tensor::from_array(device, &values)
         });

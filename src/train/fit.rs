@@ -198,7 +198,7 @@ impl<'a> Fit<'a> {
             for examples in order.chunks(self.batch_size) {
                 let place = Place {
                     step,
-                    steps: steps_of_epoch * self.epochs as u64,
+                    steps: steps_of_epoch.saturating_mul(self.epochs as u64),
                     epoch: number - 1,
                     epochs: self.epochs,
                 };

@@ -1,7 +1,7 @@
 //! Futures: they may move between threads, leave their thread to others while they wait, and may be dropped at any time.
 
 use crate::common::{devices, gpu};
-use bptt::data::{Batch, Sequences};
+use bptt::data::{Batch, Sequence, Sequences};
 use bptt::nn::{Lstm, Sequential};
 use bptt::program::Matrix;
 use bptt::train::{Accuracy, Adam, Cosine, Mse, Trainer};
@@ -209,4 +209,21 @@ fn a_gpu_that_is_not_read_is_waited_for() {
         most = most.max(submitted - done.load(Ordering::Relaxed));
     }
     assert!(most <= 66, "{most} submits in flight");
+}
+
+#[test]
+fn predictions_in_batches_let_others_run() {
+    for device in devices() {
+        let trainer = trainer(&device);
+        let rows = 100_000;
+        let x = Array3::<f32>::zeros((1, rows, 3));
+        let start = Instant::now();
+        runtime().block_on(async {
+            let inputs = [Sequence::new(x)];
+            let predict = trainer.model().predict_in_batches_async::<f32>(&inputs, 1);
+            let outcome = tokio::time::timeout(Duration::from_millis(50), predict).await;
+            assert!(outcome.is_err(), "{device}");
+        });
+        assert!(start.elapsed() < SOON, "{device}: {:?}", start.elapsed());
+    }
 }

@@ -221,3 +221,19 @@ fn metrics_of_one_name_are_told_apart() {
         );
     }
 }
+
+/// Until patience ends it.
+#[test]
+fn epochs_may_be_without_number() {
+    let device = Device::cpu();
+    let model = Sequential::new(1).linear(1).build(&device, 1).unwrap();
+    let mut trainer = Trainer::new(model, Sgd::new(0.0)).build().unwrap();
+    let (x, y) = (
+        Array3::<f32>::ones((1, 3, 1)),
+        Array3::<f32>::ones((1, 3, 1)),
+    );
+    let data = Sequences::many_to_many(x, y).unwrap();
+    let fit = trainer.fit(&data).batch_size(1).validation(&data);
+    let history = fit.epochs(usize::MAX).patience(2).run().unwrap();
+    assert_eq!(history.epochs.len(), 3);
+}

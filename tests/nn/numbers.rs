@@ -208,3 +208,20 @@ fn no_output_is_that_of_a_class_past_the_last() {
         assert_eq!(got.unwrap(), arr1(&[0.0, 1.0]).into_dyn(), "{device}");
     }
 }
+
+/// PyTorch's ELU has a gradient of 1 there; e^x − 1, which is not taken, is infinite.
+#[test]
+fn an_elu_far_above_zero_has_a_gradient() {
+    for device in every_device() {
+        let elu = nn::Activation::Elu(1.0);
+        let model = Sequential::new(1).linear(8).activation(elu).linear(1);
+        let mut trainer = Trainer::new(model.build(&device, 1).unwrap(), Sgd::new(1e-9))
+            .build()
+            .unwrap();
+        let batch = Batch::new(array![[[1000.0_f64]]], array![[[1.0_f64]]]);
+        trainer.step(&batch).unwrap();
+        for (name, gradient) in trainer.gradients::<f64>().unwrap() {
+            assert!(gradient.iter().all(|d| d.is_finite()), "{name} on {device}");
+        }
+    }
+}

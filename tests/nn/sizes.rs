@@ -3,8 +3,10 @@
 use bptt::cell::{Cell, Forward, Inner, Lanes};
 use bptt::data::{Dataset, Sequences, Windows};
 use bptt::gpu::{RecurrentChoice, RecurrentWalk};
+use bptt::graph::Var;
 use bptt::nn::{
-    Embedding, Function, Gru, InputSpec, Linear, Lstm, Model, Recurrent, Rnn, Sequential,
+    Embedding, Function, Gru, InputSpec, Layer, Linear, Lstm, MaxOverTime, Model, Recurrent, Rnn,
+    Scope, Sequential,
 };
 use bptt::{Device, Tensor};
 use ndarray::{Array2, Array3};
@@ -161,6 +163,37 @@ fn graphs_of_any_size() {
             let value = s.constant(&shape, 1.0);
             s.add(x, value)
         });
+        of(|s, _, [a, b, _]| {
+            let [first, second] = [a, b].map(|len| s.constant(&[len], 1.0));
+            s.concat(&[first, second], 0)
+        });
+    }
+}
+
+/// None of a sequence's steps.
+#[derive(Debug)]
+struct NoStep;
+
+impl Layer for NoStep {
+    type Input = Var;
+    type Output = Var;
+    fn forward(&self, s: &mut Scope<'_>, x: Var) -> bptt::Result<Var> {
+        s.slice(x, 0, 0, 0)
+    }
+}
+
+#[test]
+fn sequences_of_no_steps_are_named() {
+    let device = Device::cpu();
+    let x = Tensor::zeros(&device, &[2, 3, 4]).unwrap();
+    for layer in [
+        |model: Sequential| model.lstm(Lstm::hidden(3)),
+        |model: Sequential| model.last_step(),
+        |model: Sequential| model.add(MaxOverTime),
+    ] {
+        let model = layer(Sequential::new(4).add(NoStep)).build(&device, 1);
+        let error = model.and_then(|model| model.forward(&x)).unwrap_err();
+        assert!(error.to_string().contains("at least one step"), "{error}");
     }
 }
 

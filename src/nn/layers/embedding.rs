@@ -5,7 +5,7 @@ use crate::graph::Var;
 use crate::nn::{Init, Layer, Scope};
 
 /// Row x of a table for every whole number x (PyTorch's `nn.Embedding`): `weight [V, E]`, first drawn from N(0, 1). x: `[T, B]`, below V;
-/// y: `[T, B, E]`.
+/// y: `[T, B, E]`. A number of V or more gives zeros, and no gradient.
 #[derive(Clone, Copy, Debug)]
 pub struct Embedding {
     num_embeddings: usize,

@@ -23,7 +23,12 @@ pub struct MaxOverTime;
 
 fn sequence(s: &Scope<'_>, layer: &str, x: Var) -> Result<[usize; 3]> {
     match *s.shape(x) {
-        [steps, batch, features] => Ok([steps, batch, features]),
+        [steps, batch, features] if steps > 0 => Ok([steps, batch, features]),
+        [0, ..] => Err(Error::shape(
+            layer,
+            s.shape(x),
+            "[T, B, F] of at least one step",
+        )),
         _ => Err(Error::argument(
             layer,
             format!("on a value of shape {:?}", s.shape(x)),
@@ -64,7 +69,7 @@ impl<'t> Row<'t> {
     }
 
     fn max(&self, of: Expr<'t>) -> Expr<'t> {
-        let valid = self.steps.valid(of, f64::from(f32::MIN));
+        let valid = self.steps.valid(of, f64::NEG_INFINITY);
         self.tape.statistic(Fold::Max, valid)
     }
 }
@@ -108,8 +113,11 @@ impl Layer for MaxOverTime {
         over_time(s, "max_over_time", x, |row| {
             // The mean of those that reach the maximum, which has their gradient.
             let (zero, one) = (row.x.zero(), row.x.constant(1.0));
-            let reaches = (row.max(row.x) - row.x).where_positive(zero, one);
-            let mean = row.sum(reaches * row.x) / row.sum(reaches).max(one);
+            let below = row.max(row.x) - row.x;
+            // Of infinite numbers that reach it the difference is none.
+            let reaches = (-below).where_positive(one, below.where_positive(zero, one));
+            let reached = reaches.where_positive(row.x, zero);
+            let mean = row.sum(reached) / row.sum(reaches).max(one);
             row.steps.count().where_positive(mean, zero)
         })
     }

@@ -20,6 +20,10 @@ impl Stack {
             let expected = "[T, B, F]: a sequence, before last_step";
             return Err(Error::shape("x of a recurrent layer", s.shape(x), expected));
         };
+        if steps == 0 || batch == 0 {
+            let expected = "[T, B, F] of at least one step and one row";
+            return Err(Error::shape("x of a recurrent layer", s.shape(x), expected));
+        }
         s.graph()
             .check_dtype("x of a recurrent layer", x, Dtype::Float)?;
         let of = &self.options;

@@ -45,6 +45,8 @@ impl Snapshot {
         let pairs: Vec<_> = self.tensors.iter().zip(to.changing()).collect();
         copy_all(&pairs)?;
         to.steps = self.steps;
+        // Losses are counted from here on.
+        to.taken_at = self.steps;
         Ok(())
     }
 }
