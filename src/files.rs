@@ -13,8 +13,21 @@ const OPEN_FILES: [&str; 2] = ["/proc", "/dev/fd"];
 /// Replaces what is in a file, so that nobody sees half of it, not even after a crash. A link stays, and what it leads to is replaced;
 /// mode and, where the process may say so, owner stay. What is no file, such as a pipe, is written to.
 pub(crate) fn replace(path: &Path, data: &[u8]) -> Result<()> {
+    replace_by(path, data, true)
+}
+
+/// Replaces a file as [`replace`] does, without waiting for the disk: for what can be made again, and tells by itself what a crash left of it.
+#[allow(
+    dead_code,
+    reason = "programs beside the crate that take this file by its path need not use all of it"
+)]
+pub(crate) fn replace_unsynced(path: &Path, data: &[u8]) -> Result<()> {
+    replace_by(path, data, false)
+}
+
+fn replace_by(path: &Path, data: &[u8], synced: bool) -> Result<()> {
     match file(path)? {
-        Some(file) => exchange(&file, data),
+        Some(file) => exchange(&file, data, synced),
         // A file that is the output of the process may have something in it already.
         None => File::options().append(true).open(path)?.write_all(data),
     }
@@ -49,7 +62,7 @@ fn folder(path: &Path) -> &Path {
 }
 
 /// Puts a new file in the place of an old one, where there is one. The draft has a name that no other file has.
-fn exchange(path: &Path, data: &[u8]) -> Result<()> {
+fn exchange(path: &Path, data: &[u8], synced: bool) -> Result<()> {
     // What may not be written to is not replaced either.
     let old = match File::options().write(true).open(path) {
         Ok(old) => Some(old.metadata()?),
@@ -67,8 +80,13 @@ fn exchange(path: &Path, data: &[u8]) -> Result<()> {
     if let Some(old) = old {
         take_after(draft.as_file(), &old)?;
     }
-    draft.as_file().sync_all()?;
+    if synced {
+        draft.as_file().sync_all()?;
+    }
     draft.persist(path)?;
+    if !synced {
+        return Ok(());
+    }
     // Makes the folder's new entry last, on systems that open folders; the file is in its place either way.
     #[cfg(unix)]
     File::open(folder(path))

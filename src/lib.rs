@@ -24,6 +24,7 @@ mod real;
 #[cfg(feature = "safetensors")]
 pub mod replay;
 mod rows;
+mod sealed;
 mod tensor;
 mod threads;
 pub mod train;

@@ -6,24 +6,19 @@ use bptt::nn::{Gru, Lstm, Rnn, Sequential};
 use bptt::train::{Adam, Trainer};
 use bptt::{Device, Tensor, with_threads};
 
-/// How often this thread allocates in a forward pass and a training step of the shape, after the first of each. The least of several runs, as
-/// threads that start or wait for the first time allocate, too.
+/// How often this thread allocates in a forward pass and a training step of the shape, after the first of each.
 fn counts(model: &dyn Fn(Sequential) -> Sequential, steps: usize) -> (u64, u64) {
     let device = Device::cpu();
     let build = || model(Sequential::new(3)).build(&device, 1).unwrap();
     let x = Tensor::zeros(&device, &[steps, 2, 3]).unwrap();
     let model = build();
     let y = model.forward(&x).unwrap();
-    let least = |run: &mut dyn FnMut()| {
-        let counts = (0..4).map(|_| measure(&mut *run).count_total);
-        counts.min().unwrap()
-    };
-    let forward = least(&mut || drop(model.forward(&x).unwrap()));
+    let forward = measure(|| drop(model.forward(&x).unwrap()));
     let mut trainer = Trainer::new(build(), Adam::new(1e-3)).build().unwrap();
     let batch = Batch::new(x, Tensor::zeros(&device, y.shape()).unwrap());
     trainer.step(&batch).unwrap();
-    let train = least(&mut || trainer.step(&batch).unwrap());
-    (forward, train)
+    let train = measure(|| trainer.step(&batch).unwrap());
+    (forward.count_total, train.count_total)
 }
 
 #[test]

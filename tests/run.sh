@@ -20,8 +20,11 @@ if [ -z "${XDG_RUNTIME_DIR:-}" ]; then
     trap 'rm -rf "$XDG_RUNTIME_DIR"' EXIT
 fi
 
-# What the tests measure, beside each other, is not for the user's programs.
-export XDG_CACHE_HOME="${XDG_CACHE_HOME:-$PWD/target/cache}"
+# What the tests measure while they compete for the machine is not for the user's programs. Mesa's compiled shaders stay where they were.
+if [ -z "${XDG_CACHE_HOME:-}" ]; then
+    if [ -n "${HOME:-}" ]; then export MESA_SHADER_CACHE_DIR="${MESA_SHADER_CACHE_DIR:-$HOME/.cache}"; fi
+    export XDG_CACHE_HOME="$PWD/target/cache"
+fi
 
 # The command that installs lavapipe, by this machine's package manager; nothing where none is known.
 driver_command() {

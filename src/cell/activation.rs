@@ -111,7 +111,7 @@ impl Activation {
             }
             Self::Softsign => x / (x.constant(1.0) + x.abs()),
             Self::LeakyRelu { alpha } => x.where_positive(x, x.constant(alpha) * x),
-            // Of numbers up to 0 alone: the gradient of what is not taken would be 0·∞ for large ones.
+            // The exponential is of numbers up to 0 alone: of large ones, where it is not taken, its gradient would be 0·∞.
             Self::Elu { alpha } => {
                 let below = x.where_positive(zero, x);
                 x.where_positive(x, x.constant(alpha) * below.exp_m1())

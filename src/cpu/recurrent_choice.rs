@@ -71,14 +71,16 @@ const WORTH_MEASURING: usize = 1 << 22;
 /// A layer, as far as the choice depends on it.
 struct Sizes {
     directions: usize,
+    steps: usize,
     batch: usize,
     /// Operations of a direction's step, and of all.
     step: usize,
     work: usize,
     /// Bytes of a direction's R.
     bytes: usize,
-    /// Whether cells may take products, and teams.
+    /// Whether the cell can take its product together with its step.
     takes_steps: bool,
+    /// Whether threads can share the columns.
     takes_teams: bool,
 }
 
@@ -90,6 +92,7 @@ impl Sizes {
         let plain = of.mask.is_none() && of.weights.weight_hr.is_none();
         Self {
             directions: shape.directions,
+            steps: shape.steps,
             batch: shape.batch,
             step: shape.batch.saturating_mul(2 * weights),
             work: (shape.rows() * gates).saturating_mul(shape.hidden * (2 * shape.output + CELL)),
@@ -117,8 +120,7 @@ impl Sizes {
 
     /// Threads that share columns, where there are steps enough for more than one.
     fn by_columns(&self) -> Option<Way> {
-        let steps = self.work / (self.directions * self.step).max(1);
-        let woken = 1 + self.step.saturating_mul(steps) / SEQUENCE;
+        let woken = 1 + self.step.saturating_mul(self.steps) / SEQUENCE;
         let most = self.threads() / self.directions;
         let team = most.min(self.step / STEP).min(woken);
         (self.takes_teams && team > 1 && self.batch <= TEAM_ROWS).then_some(Way {
@@ -166,7 +168,7 @@ struct Class {
     options: [bool; 3],
     /// Gates, states, saved and directions.
     counts: [usize; 4],
-    /// Of T, up to what a trial has, B, H and P.
+    /// The binary logarithms of T (a trial's, where that is less), B, H and P.
     sizes: [u32; 4],
     threads: usize,
 }

@@ -87,7 +87,7 @@ struct Member<F> {
 struct Part<F> {
     /// The product that is to be computed: none, 0, once one thread has, as two may be about to.
     due: usize,
-    /// What it is added to before, it after; without gaps.
+    /// The columns without gaps: before the product what it is added to, then the sum.
     numbers: Vec<F>,
 }
 

@@ -3,8 +3,9 @@
 
 use super::faults::scoped;
 use super::ops::KERNELS;
+use crate::sealed::{checksum, read, unsealed, write};
 use crate::trusted;
-use crate::tuning::{Choices, checksum, read, unsealed, write};
+use crate::tuning::Choices;
 use std::path::PathBuf;
 
 /// What the file is, with the version of its format.
@@ -45,7 +46,7 @@ impl Store {
     /// Leaves nothing on disk and takes nothing from it.
     #[cfg(test)]
     pub(super) fn forget(&mut self) {
-        (self.choices, self.pipelines) = (Choices::forgotten(), None);
+        (self.choices, self.pipelines) = (Choices::of(None, ""), None);
     }
 
     /// What the tuner chose.

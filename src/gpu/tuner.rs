@@ -16,6 +16,16 @@ impl Effort {
         }
     }
 
+    /// How many candidates are measured on a GPU.
+    fn gpu_candidates(self) -> usize {
+        if self == Self::Full { usize::MAX } else { 4 }
+    }
+
+    /// Multiply-adds that a trial should have at most: a shape class is measured at a part of its work.
+    pub(super) fn gpu_work(self) -> usize {
+        if self == Self::Full { 1 << 30 } else { 1 << 26 }
+    }
+
     /// How long one candidate runs on a GPU.
     fn gpu_span(self) -> Duration {
         Duration::from_millis(if self == Self::Full { 100 } else { 10 })
@@ -46,7 +56,7 @@ impl Context {
         let soft = effort == Effort::Quick && self.info.kind == AdapterKind::Software;
         let measure = |of: Measuring<'_, C>| {
             let (start, mut best) = (Instant::now(), (of.candidates[0], Duration::MAX));
-            for candidate in of.candidates.iter().take(effort.candidates()) {
+            for candidate in of.candidates.iter().take(effort.gpu_candidates()) {
                 let complete = of.spent + start.elapsed() < effort.gpu_budget();
                 if !complete {
                     let best = best.0;

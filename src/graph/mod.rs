@@ -322,7 +322,7 @@ impl Graph {
         let inputs = inputs.iter().map(|var| self.valid_beside(*var, lengths));
         let inputs = inputs.collect();
         let outputs = self.push(Op::Custom(operation.clone()), inputs, outputs);
-        // What it makes of the zeros past the lengths may be anything.
+        // An operation may make anything of the zeros past the lengths.
         let valid = |var: Var| match self.ty(var).lengths {
             Some(lengths) => self.valid_sequence(var, lengths, [0, 1]),
             None => var,

@@ -1,6 +1,7 @@
 //! Products with a matrix that stays the same for many: packed once, then a tile of registers at a
 //! time.
 
+mod ahead;
 mod tiles;
 
 pub(crate) use tiles::single;

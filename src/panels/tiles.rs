@@ -1,8 +1,8 @@
 //! A product with panels, in the best vector instructions that the processor has.
 
+use super::ahead::{Ahead, LINE};
 use super::{Order, PanelScalar, Panels, Start};
 use crate::caches;
-use crate::trusted::fetch;
 use ndarray::{ArrayView3, Axis};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
@@ -25,35 +25,6 @@ pub(super) const MOST_ROWS: usize = 6;
 /// Rows that meet a panel one after the other, so that it comes out of a far cache once for all of
 /// them.
 const GROUP: usize = 96;
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
-/// What is fetched into the near cache during a product with other weights: from where on, and how many bytes for each input of that. It may
-/// lie in a far cache, whose answers take longer than the processor looks ahead by itself.
-#[derive(Clone, Copy)]
-struct Ahead {
-    from: *const u8,
-    bytes: usize,
-}
-
-impl Ahead {
-    const NOTHING: Self = Self {
-        from: std::ptr::null(),
-        bytes: 0,
-    };
-
-    /// Fetches the share of the next input.
-    #[inline(always)]
-    fn fetch<const LINES: usize>(&mut self) {
-        for line in 0..LINES {
-            fetch(self.from.wrapping_byte_add(line * LINE));
-        }
-        if LINES > 0 {
-            self.from = self.from.wrapping_byte_add(self.bytes);
-        }
-    }
-}
 
 macro_rules! panels {
     ($scalar:ty, $module:ident, $vector:ident, $lanes:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $mul_add:ident) => {

@@ -1,7 +1,8 @@
 //! What an operation takes at least, from its shapes alone.
 
-use super::recurrent_check::Recurrence;
-use super::{PerDirection, RecurrentBackward, RecurrentForward, Slice};
+use super::{
+    PerDirection, RecurrentBackward, RecurrentForward, RecurrentOp, RecurrentOperands, Slice,
+};
 
 /// What an operation takes at least, whatever runs it, its numbers being f32.
 ///
@@ -94,7 +95,7 @@ fn all(weight: Option<PerDirection>, directions: f64) -> f64 {
 }
 
 impl Common {
-    fn new(of: &Recurrence<'_>) -> Self {
+    fn new(of: &RecurrentOperands<'_>) -> Self {
         let shape = &of.shape;
         let [hidden, output, directions] =
             [shape.hidden, shape.output, shape.directions].map(|size| size as f64);
@@ -129,7 +130,7 @@ impl RecurrentForward {
     /// What it takes besides its input products.
     pub(crate) fn own_cost(&self) -> Cost {
         let shape = &self.shape;
-        let of = Common::new(&self.recurrence());
+        let of = Common::new(&self.operands());
         let rows = shape.steps as f64 * of.width;
         let constants = of.constants + all(self.weights.bias_hh, shape.directions as f64);
         let read = len(self.x_gates) + constants + len(self.initial) + len(self.lengths);
@@ -147,7 +148,7 @@ impl RecurrentForward {
 
 impl RecurrentBackward {
     pub(super) fn cost(&self) -> Cost {
-        let of = Common::new(&self.recurrence());
+        let of = Common::new(&self.operands());
         let [gates, diagonals] = [self.cell.gates(), self.cell.diagonals()]
             .map(|count| of.width * count as f64 * of.hidden);
         let steps = self.shape.steps as f64;

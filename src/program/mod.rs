@@ -32,6 +32,8 @@ pub use recurrent::{
     RecurrentWeights, Segment, Zoneout,
 };
 pub use scatter::Scatter;
+#[cfg(test)]
+pub(crate) use trial::samples;
 pub(crate) use trial::{RecurrentOp, RecurrentOperands, TrialProgram};
 pub use view::{Matrix, Slice, View};
 

@@ -2,40 +2,16 @@
 
 use super::operands::{Access, Check, Operands, check_count, ensure};
 use super::{
-    GatesLayout, RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights, Segment,
-    Slice, Zoneout, product,
+    GatesLayout, RecurrentBackward, RecurrentForward, RecurrentOp, RecurrentOperands,
+    RecurrentShape, Segment, Zoneout, product,
 };
-use crate::CellRef;
 use crate::cell::Counts;
 use crate::philox::RNG_LEN;
 
-/// What the operations of both passes have.
-pub(super) struct Recurrence<'a> {
-    pub(super) cell: &'a CellRef,
-    pub(super) shape: RecurrentShape,
-    segment: Segment,
-    pub(super) weights: RecurrentWeights,
-    pub(super) mask: Option<Slice>,
-    zoneout: Option<Zoneout>,
-    pub(super) lengths: Option<Slice>,
-}
-
 impl RecurrentForward {
-    pub(super) fn recurrence(&self) -> Recurrence<'_> {
-        Recurrence {
-            cell: &self.cell,
-            shape: self.shape,
-            segment: self.segment,
-            weights: self.weights,
-            mask: self.mask,
-            zoneout: self.zoneout,
-            lengths: self.lengths,
-        }
-    }
-
     pub(super) fn check(&self, o: &mut Operands<'_>) -> Check {
         let (cell, shape) = (&self.cell, &self.shape);
-        let recurrence = self.recurrence();
+        let recurrence = self.operands();
         recurrence.check_sizes()?;
         let (rows, hidden) = (shape.rows(), shape.hidden);
         let x_gates = product(&[rows, cell.gates(), hidden]);
@@ -81,21 +57,9 @@ impl RecurrentForward {
 }
 
 impl RecurrentBackward {
-    pub(super) fn recurrence(&self) -> Recurrence<'_> {
-        Recurrence {
-            cell: &self.cell,
-            shape: self.shape,
-            segment: self.segment,
-            weights: self.weights,
-            mask: self.mask,
-            zoneout: self.zoneout,
-            lengths: self.lengths,
-        }
-    }
-
     pub(super) fn check(&self, o: &mut Operands<'_>) -> Check {
         let (cell, shape) = (&self.cell, &self.shape);
-        let recurrence = self.recurrence();
+        let recurrence = self.operands();
         recurrence.check_sizes()?;
         recurrence.read(o)?;
         let (rows, hidden) = (shape.rows(), shape.hidden);
@@ -110,7 +74,7 @@ impl RecurrentBackward {
     }
 }
 
-impl Recurrence<'_> {
+impl RecurrentOperands<'_> {
     fn check_cell(&self) -> Check {
         match Counts::shared(self.cell).outside().first() {
             Some((name, count, least, most)) => {

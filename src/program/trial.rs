@@ -177,3 +177,65 @@ impl TrialProgram {
         }
     }
 }
+
+/// Operations that only a trial can run, as their tensors are nowhere.
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+    use crate::program::TensorId;
+
+    const NOWHERE: Slice = Slice {
+        tensor: TensorId(0),
+        offset: 0,
+        len: 0,
+    };
+    const WEIGHT: PerDirection = PerDirection {
+        first: NOWHERE,
+        stride: 0,
+    };
+
+    /// The steps of a cell, with a projection where P is not H.
+    pub(crate) fn forward(cell: &CellRef, shape: RecurrentShape) -> RecurrentForward {
+        let projected = shape.output != shape.hidden;
+        RecurrentForward {
+            cell: cell.clone(),
+            shape,
+            segment: Segment::whole(&shape),
+            products: vec![],
+            x_gates: NOWHERE,
+            weights: RecurrentWeights {
+                weight_hh: WEIGHT,
+                bias_hh: Some(WEIGHT),
+                weight_hr: projected.then_some(WEIGHT),
+                weight_diag: None,
+            },
+            mask: None,
+            zoneout: None,
+            lengths: None,
+            initial: None,
+            last: NOWHERE,
+            y: NOWHERE,
+            inner: (projected || cell.has_late_gates()).then_some(NOWHERE),
+            saved: Some(NOWHERE),
+        }
+    }
+
+    /// The steps back, with masks where that is asked for.
+    pub(crate) fn backward(of: &RecurrentForward, masked: bool) -> RecurrentBackward {
+        RecurrentBackward {
+            cell: of.cell.clone(),
+            shape: of.shape,
+            segment: of.segment,
+            weights: of.weights,
+            mask: masked.then_some(NOWHERE),
+            zoneout: None,
+            saved: NOWHERE,
+            d_y: NOWHERE,
+            lengths: None,
+            d_state: NOWHERE,
+            has_d_last: false,
+            wants_initial: false,
+            d_gates: NOWHERE,
+        }
+    }
+}

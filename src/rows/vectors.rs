@@ -15,7 +15,7 @@ struct InVectors<'a, C, R>(&'a C, R);
 impl<C: Cell> RowCell<f32> for C {
     fn takes_steps(&self) -> Option<&dyn TakesSteps<f32>> {
         let (early, gates) = (self.early_gates(), self.gates());
-        // See `apply`: both take numbers alike.
+        // A step with its product leaves the bits of one apart only in the same instructions, and `apply` takes one number at a time then.
         let optimised = !cfg!(debug_assertions);
         (early == gates && gates <= MOST_VECTORS && optimised).then_some(self as _)
     }

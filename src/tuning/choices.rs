@@ -1,12 +1,8 @@
-//! What was chosen, left on disk for the next process.
-//!
-//! The file `bptt/choices.tsv` of the user's cache directory begins with a seal, as all files there do: what it is, whose it is, its length
-//! and checksum. A file that cannot be read, or whose seal is not that of its data, is as good as none, and replaced; one that cannot be
-//! written is left.
+//! What was chosen, left on disk for the next process: the file `bptt/choices.tsv` of the user's cache directory.
 
 use super::Effort;
+use crate::sealed::{read, unsealed, write};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What the file is, with the version of its format.
@@ -32,12 +28,12 @@ impl Choices {
         }
     }
 
-    /// Choices that leave nothing on disk and take nothing from it.
+    /// Choices in a folder, or such that leave nothing on disk and take nothing from it.
     #[cfg(test)]
-    pub(crate) fn forgotten() -> Self {
+    pub(crate) fn of(folder: Option<PathBuf>, whose: &str) -> Self {
         Self {
-            folder: None,
-            whose: String::new(),
+            folder,
+            whose: whose.to_owned(),
         }
     }
 
@@ -86,61 +82,9 @@ fn choices(folder: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What is in a file; nothing where there is none. What is no file, such as a pipe, might be waited for without end.
-pub(crate) fn read(path: &Path) -> Vec<u8> {
-    let file = path.is_file().then(|| std::fs::read(path));
-    file.and_then(Result::ok).unwrap_or_default()
-}
-
-/// Writes a file where that is possible: without it the next process does the work again.
-pub(crate) fn write(path: &Path, what: &str, whose: &str, data: &[u8]) {
-    let folder = path.parent().map(std::fs::create_dir_all);
-    if matches!(folder, Some(Ok(()))) && (path.is_file() || !path.exists()) {
-        let seal = seal(what, whose, data).into_bytes();
-        replace(path, &[&seal, data].concat()).ok();
-    }
-}
-
-/// Replaces a file as a whole, without waiting for the disk: what a crash leaves of it has no seal.
-fn replace(path: &Path, data: &[u8]) -> std::io::Result<()> {
-    // A link stays, and what it leads to is replaced.
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-    draft.write_all(data)?;
-    draft.persist(path)?;
-    Ok(())
-}
-
-/// What stands before the data of a file.
-fn seal(what: &str, whose: &str, data: &[u8]) -> String {
-    let checksum = checksum(data.iter().copied());
-    format!("{what}\n{whose}\n{:016x} {checksum:016x}\n", data.len())
-}
-
-/// The data of a file, where its seal is the one that it should have.
-pub(crate) fn unsealed<'a>(what: &str, whose: &str, file: &'a [u8]) -> Option<&'a [u8]> {
-    let (found, data) = file.split_at_checked(seal(what, whose, &[]).len())?;
-    (found == seal(what, whose, data).as_bytes()).then_some(data)
-}
-
-/// FNV-1a, of 64 bits: another byte anywhere is another number.
-pub(crate) fn checksum(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn of(folder: Option<PathBuf>, whose: &str) -> Choices {
-        Choices {
-            folder,
-            whose: whose.to_owned(),
-        }
-    }
 
     fn folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("bptt-{name}-{}", std::process::id()));
@@ -151,9 +95,9 @@ mod tests {
     #[test]
     fn choices_outlive_the_process_and_hold_for_their_device_alone() {
         let folder = folder("choices");
-        of(Some(folder.clone()), "a\tb\t0").put("gemm", "nn 1", "scalar");
-        of(Some(folder.clone()), "a\tc\t0").put("gemm", "nn 1", "workgroup 8");
-        let get = |adapter: &str| of(Some(folder.clone()), adapter).get("gemm", "nn 1");
+        Choices::of(Some(folder.clone()), "a\tb\t0").put("gemm", "nn 1", "scalar");
+        Choices::of(Some(folder.clone()), "a\tc\t0").put("gemm", "nn 1", "workgroup 8");
+        let get = |adapter: &str| Choices::of(Some(folder.clone()), adapter).get("gemm", "nn 1");
         assert_eq!(get("a\tb\t0").as_deref(), Some("scalar"));
         assert_eq!(get("a\tc\t0").as_deref(), Some("workgroup 8"));
         assert_eq!(get("a\tb\t1"), None);
@@ -165,7 +109,7 @@ mod tests {
         let folder = folder("corrupt");
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("choices.tsv");
-        let kept = of(Some(folder.clone()), "a\tb\t0");
+        let kept = Choices::of(Some(folder.clone()), "a\tb\t0");
         kept.put("gemm", "nn 1", "scalar");
         let good = std::fs::read(&path).unwrap();
         let flipped = (0..good.len()).map(|place| {
@@ -194,7 +138,7 @@ mod tests {
     fn without_a_folder_nothing_is_kept_and_nothing_fails() {
         let nowhere = std::env::temp_dir().join("bptt-no-such").join("\0");
         for folder in [None, Some(nowhere)] {
-            let kept = of(folder, "a\tb\t0");
+            let kept = Choices::of(folder, "a\tb\t0");
             kept.put("gemm", "nn 1", "scalar");
             assert_eq!(kept.get("gemm", "nn 1"), None);
         }

@@ -2,7 +2,7 @@
 
 mod choices;
 
-pub(crate) use choices::{Choices, checksum, read, unsealed, write};
+pub(crate) use choices::Choices;
 
 use crate::error::{Error, Result};
 use parking_lot::Mutex;
@@ -53,11 +53,6 @@ impl Effort {
         Error::argument("BPTT_TUNE", got, "off, quick or full")
     }
 
-    /// How many kernels are measured on a GPU.
-    pub(crate) fn candidates(self) -> usize {
-        if self == Self::Full { usize::MAX } else { 4 }
-    }
-
     /// The class that a choice is remembered for: what `full` found stays apart and comes first.
     fn class(self, class: &str) -> String {
         if self == Self::Full {
@@ -66,13 +61,9 @@ impl Effort {
             class.to_owned()
         }
     }
-
-    /// Multiply-adds that a trial should have at most: a shape class is measured at a part of its work.
-    pub(crate) fn work(self) -> usize {
-        if self == Self::Full { 1 << 30 } else { 1 << 26 }
-    }
 }
 
+/// What one device chose.
 #[derive(Default)]
 pub(crate) struct Tuner(Mutex<TunerState>);
 
@@ -173,5 +164,40 @@ mod tests {
         assert_eq!(Effort::parse("full").unwrap(), Effort::Full);
         let error = Effort::parse("on").unwrap_err().to_string();
         assert_eq!(error, "BPTT_TUNE: \"on\", expected off, quick or full");
+    }
+
+    impl Choice for u8 {
+        const FAMILY: &'static str = "number";
+        fn name(self) -> String {
+            self.to_string()
+        }
+    }
+
+    #[test]
+    fn what_was_measured_to_its_end_is_remembered_by_the_next_process() {
+        let folder = std::env::temp_dir().join(format!("bptt-tuner-{}", std::process::id()));
+        std::fs::remove_dir_all(&folder).ok();
+        let choices = Choices::of(Some(folder.clone()), "a\tb\t0");
+        // The choice of a process, and whether it measured.
+        let choose = |tuner: &Tuner, effort: Effort, complete: bool| {
+            let mut measured = false;
+            let measure = |of: Measuring<'_, u8>| {
+                measured = true;
+                let best = of.candidates[2];
+                Ok(Measured { best, complete })
+            };
+            let choice = tuner.choose((effort, &choices), "c", &[1, 2, 3], Some(measure));
+            (choice.unwrap(), measured)
+        };
+        let first = Tuner::default();
+        assert_eq!(choose(&first, Effort::Off, true), (1, false));
+        assert_eq!(choose(&first, Effort::Quick, false), (3, true));
+        assert_eq!(choose(&first, Effort::Quick, false), (3, false));
+        assert_eq!(choose(&Tuner::default(), Effort::Quick, true), (3, true));
+        assert_eq!(choose(&Tuner::default(), Effort::Quick, true), (3, false));
+        assert_eq!(choose(&Tuner::default(), Effort::Full, true), (3, true));
+        first.force(Some(2_u8));
+        assert_eq!(choose(&first, Effort::Quick, true), (2, false));
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -10,6 +10,7 @@ use bptt::verify::{DOUBLE, SINGLE, compare};
 use bptt::{Device, Real, Tensor};
 use ndarray::{Array3, ArrayD, arr1};
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -396,4 +397,23 @@ fn the_linear_layer_is_pytorchs() {
         let error = layer.forward(&x.reshape(&[5, 12]).unwrap()).unwrap_err();
         assert!(error.to_string().starts_with("x: shape"), "{error}");
     }
+}
+
+/// A batch of 2⁴⁰ rows, of no steps, takes no bytes of a file, but the states that it has none of would.
+#[test]
+fn a_case_of_more_rows_than_there_is_memory_for_is_refused() {
+    let whole = std::fs::read(golden("recurrent/lstm_c0only.case.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&whole).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&whole).unwrap();
+    let x = tensors.tensor("x").unwrap();
+    let shape = vec![0, 1 << 40, x.shape()[2]];
+    let empty = TensorView::new(x.dtype(), shape, &[]).unwrap();
+    let others = tensors.iter().filter(|(name, _)| *name != "x");
+    let views = others.chain([("x", empty)]);
+    let bytes = safetensors::serialize(views, header.metadata().clone()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("case.safetensors");
+    std::fs::write(&path, bytes).unwrap();
+    let outcome = replay::Case::read(&path).and_then(|case| case.run::<f64>(&Device::cpu_f64()));
+    assert!(outcome.is_err());
 }

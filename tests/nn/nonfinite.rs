@@ -46,6 +46,16 @@ fn trainer(device: &Device, clip: bool) -> Trainer {
     trainer.build().unwrap()
 }
 
+/// A trainer for which a norm that is not finite is an error, as it is where there is no error to learn from.
+fn strict(device: &Device) -> Trainer {
+    let model = Sequential::new(2)
+        .add(Linear::new(1).bias(false))
+        .last_step();
+    let trainer = Trainer::new(model.build(device, 3).unwrap(), Sgd::new(0.01)).loss(Root);
+    let trainer = trainer.clip_norm(1.0).error_if_nonfinite(true);
+    trainer.build().unwrap()
+}
+
 /// Weights after so many more epochs on clean data: they tell the optimizer's states and its number of steps, too.
 fn after(trainer: &mut Trainer, epochs: usize) -> Vec<f64> {
     let data = clean();
@@ -116,6 +126,19 @@ fn the_optimizer_comes_back_with_the_best_weights() {
         let fit = got.fit(&data).epochs(4).batch_size(8).seed(1);
         let history = fit.validation(&worse).run().unwrap();
         assert_eq!((history.best, got.steps()), (Some(1), 3), "{device}");
+        // A fault is named by the steps from there on.
+        let mut named = strict(&device);
+        let fit = named.fit(&data).epochs(4).batch_size(8).seed(1);
+        let worse_again = Worse(clean(), AtomicUsize::new(0));
+        fit.validation(&worse_again).run().unwrap();
+        let nothing = Batch::new(
+            Array3::<f32>::zeros((1, 1, 2)),
+            Array2::<f32>::zeros((1, 1)),
+        );
+        named.step(&nothing).unwrap();
+        let error = named.take_loss().unwrap_err().to_string();
+        let step = named.steps();
+        assert!(error.contains(&format!("step {step}")), "{error}, {device}");
         let mut expected = trainer(&device, false);
         after(&mut expected, 1);
         assert_eq!(after(&mut got, 1), after(&mut expected, 1), "{device}");

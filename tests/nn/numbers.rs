@@ -209,19 +209,36 @@ fn no_output_is_that_of_a_class_past_the_last() {
     }
 }
 
+/// The function that cells have, with a derived gradient.
+#[derive(Debug)]
+struct EluOfCell;
+
+impl Layer for EluOfCell {
+    type Input = Var;
+    type Output = Var;
+    fn forward(&self, s: &mut Scope<'_>, x: Var) -> bptt::Result<Var> {
+        s.map("elu", [x], |[x]| Activation::Elu { alpha: 1.0 }.apply(x))
+    }
+}
+
 /// PyTorch's ELU has a gradient of 1 there; e^x − 1, which is not taken, is infinite.
 #[test]
 fn an_elu_far_above_zero_has_a_gradient() {
     for device in every_device() {
-        let elu = nn::Activation::Elu(1.0);
-        let model = Sequential::new(1).linear(8).activation(elu).linear(1);
-        let mut trainer = Trainer::new(model.build(&device, 1).unwrap(), Sgd::new(1e-9))
-            .build()
-            .unwrap();
-        let batch = Batch::new(array![[[1000.0_f64]]], array![[[1.0_f64]]]);
-        trainer.step(&batch).unwrap();
-        for (name, gradient) in trainer.gradients::<f64>().unwrap() {
-            assert!(gradient.iter().all(|d| d.is_finite()), "{name} on {device}");
+        for of_cell in [false, true] {
+            let model = Sequential::new(1).linear(8);
+            let model = match of_cell {
+                false => model.activation(nn::Activation::Elu(1.0)),
+                true => model.add(EluOfCell),
+            };
+            let model = model.linear(1).build(&device, 1).unwrap();
+            let mut trainer = Trainer::new(model, Sgd::new(1e-9)).build().unwrap();
+            let batch = Batch::new(array![[[1000.0_f64]]], array![[[1.0_f64]]]);
+            trainer.step(&batch).unwrap();
+            for (name, gradient) in trainer.gradients::<f64>().unwrap() {
+                let finite = gradient.iter().all(|d| d.is_finite());
+                assert!(finite, "{name}, of a cell: {of_cell}, on {device}");
+            }
         }
     }
 }

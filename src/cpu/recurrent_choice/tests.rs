@@ -5,63 +5,8 @@ use crate::CellRef;
 use crate::cell::{GruUnit, LstmUnit, Reset};
 use crate::cpu::recurrent_backward::recurrent_backward_by;
 use crate::cpu::recurrent_forward::recurrent_forward_by;
-use crate::program::{
-    PerDirection, RecurrentBackward, RecurrentForward, RecurrentShape, RecurrentWeights, Segment,
-    Slice, TensorId,
-};
-
-const NOWHERE: Slice = Slice {
-    tensor: TensorId(0),
-    offset: 0,
-    len: 0,
-};
-const WEIGHT: PerDirection = PerDirection {
-    first: NOWHERE,
-    stride: 0,
-};
-
-fn forward(cell: &CellRef, shape: RecurrentShape) -> RecurrentForward {
-    let projected = shape.output != shape.hidden;
-    RecurrentForward {
-        cell: cell.clone(),
-        shape,
-        segment: Segment::whole(&shape),
-        products: vec![],
-        x_gates: NOWHERE,
-        weights: RecurrentWeights {
-            weight_hh: WEIGHT,
-            bias_hh: Some(WEIGHT),
-            weight_hr: projected.then_some(WEIGHT),
-            weight_diag: None,
-        },
-        mask: None,
-        zoneout: None,
-        lengths: None,
-        initial: None,
-        last: NOWHERE,
-        y: NOWHERE,
-        inner: (projected || cell.has_late_gates()).then_some(NOWHERE),
-        saved: Some(NOWHERE),
-    }
-}
-
-fn backward(of: &RecurrentForward) -> RecurrentBackward {
-    RecurrentBackward {
-        cell: of.cell.clone(),
-        shape: of.shape,
-        segment: of.segment,
-        weights: of.weights,
-        mask: None,
-        zoneout: None,
-        saved: NOWHERE,
-        d_y: NOWHERE,
-        lengths: None,
-        d_state: NOWHERE,
-        has_d_last: false,
-        wants_initial: true,
-        d_gates: NOWHERE,
-    }
-}
+use crate::program::RecurrentShape;
+use crate::program::samples::{backward, forward};
 
 /// The bits of all tensors after a run over the same numbers.
 fn bits<T: RecurrentOp>(
@@ -114,7 +59,7 @@ fn all_ways_leave_the_same_bits() {
                 directions,
             };
             let forward = forward(cell, shape);
-            let backward = backward(&forward);
+            let backward = backward(&forward, false);
             let ways = (1..=4).flat_map(|threads| {
                 [
                     (Share::Rows, true),

@@ -51,13 +51,8 @@ mod tests {
     use crate::device::Precision;
     use crate::gpu::RecurrentWalk::{Device, Invocation, Workgroup};
     use crate::gpu::adapter::Wish;
-    use crate::program::{self, Op, PerDirection, RecurrentWeights, Segment, Slice, TensorId};
-
-    const NOWHERE: Slice = Slice {
-        tensor: TensorId(0),
-        offset: 0,
-        len: 0,
-    };
+    use crate::program::Op;
+    use crate::program::samples::{backward, forward};
 
     fn check<T: LowersRecurrence + Into<Op>>(context: &Context, op: &T) {
         let mut short = TrialProgram::new(op, steps(op));
@@ -85,10 +80,6 @@ mod tests {
             output,
             directions: 2,
         };
-        let somewhere = PerDirection {
-            first: NOWHERE,
-            stride: 0,
-        };
         let late = GruUnit {
             reset: Reset::Before,
             ..GruUnit::default()
@@ -98,47 +89,9 @@ mod tests {
             (CellRef::new(LstmUnit::default()), 2),
             (CellRef::new(late), 5),
         ] {
-            let projected = output != 5;
-            let inner = (projected || cell.has_late_gates()).then_some(NOWHERE);
-            let weights = RecurrentWeights {
-                weight_hh: somewhere,
-                bias_hh: Some(somewhere),
-                weight_hr: projected.then_some(somewhere),
-                weight_diag: None,
-            };
-            let forward = program::RecurrentForward {
-                cell: cell.clone(),
-                shape: shape(output),
-                segment: Segment::whole(&shape(output)),
-                products: vec![],
-                x_gates: NOWHERE,
-                weights,
-                mask: None,
-                zoneout: None,
-                lengths: None,
-                initial: None,
-                last: NOWHERE,
-                y: NOWHERE,
-                inner,
-                saved: Some(NOWHERE),
-            };
+            let forward = forward(&cell, shape(output));
             check(&context, &forward);
-            let backward = program::RecurrentBackward {
-                cell,
-                shape: shape(output),
-                segment: Segment::whole(&shape(output)),
-                weights,
-                mask: projected.then_some(NOWHERE),
-                zoneout: None,
-                saved: NOWHERE,
-                d_y: NOWHERE,
-                lengths: None,
-                d_state: NOWHERE,
-                has_d_last: false,
-                wants_initial: false,
-                d_gates: NOWHERE,
-            };
-            check(&context, &backward);
+            check(&context, &backward(&forward, output != 5));
         }
     }
 }

@@ -36,7 +36,7 @@ impl Activation {
             Self::Gelu => x * ((x * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0) * 0.5,
             Self::Silu => x * x.sigmoid(),
             Self::Softplus => x.softplus(),
-            // Of numbers up to 0 alone: the gradient of what is not taken would be 0·∞ for large ones.
+            // The exponential is of numbers up to 0 alone: of large ones, where it is not taken, its gradient would be 0·∞.
             Self::Elu(alpha) => x.where_positive(x, x.where_positive(x.zero(), x).exp_m1() * alpha),
             Self::LeakyRelu(slope) => x.where_positive(x, x * slope),
         }

@@ -17,7 +17,8 @@ pub struct LastStep;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MeanOverTime;
 
-/// `[T, B, F]` to `[B, F]`: the largest of each row's own steps (0 for a length of 0). Where several are, they share the gradient.
+/// `[T, B, F]` to `[B, F]`: the largest of each row's own steps (0 for a length of 0). Where several are, they share the gradient. Infinite
+/// numbers are for the CPU: a GPU's compiler may take it that there are none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MaxOverTime;
 
@@ -114,7 +115,7 @@ impl Layer for MaxOverTime {
             // The mean of those that reach the maximum, which has their gradient.
             let (zero, one) = (row.x.zero(), row.x.constant(1.0));
             let below = row.max(row.x) - row.x;
-            // Of infinite numbers that reach it the difference is none.
+            // ∞ − ∞ is no number: an infinite number that reaches the maximum gives one here.
             let reaches = (-below).where_positive(one, below.where_positive(zero, one));
             let reached = reaches.where_positive(row.x, zero);
             let mean = row.sum(reached) / row.sum(reaches).max(one);

@@ -197,7 +197,7 @@ impl Product {
         let [mut m, n, mut k] = self.size();
         let (transpose_a, transpose_b) = (self.form.transpose_a, self.form.transpose_b);
         let shrink = |size: &mut usize, least: usize, rest: usize| {
-            while *size > least && *size * rest > effort.work() {
+            while *size > least && *size * rest > effort.gpu_work() {
                 *size = (*size / 2).next_multiple_of(4);
             }
         };
