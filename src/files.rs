@@ -12,6 +12,10 @@ const OPEN_FILES: [&str; 2] = ["/proc", "/dev/fd"];
 
 /// Replaces what is in a file, so that nobody sees half of it, not even after a crash. A link stays, and what it leads to is replaced;
 /// mode and, where the process may say so, owner stay. What is no file, such as a pipe, is written to.
+#[allow(
+    dead_code,
+    reason = "without the feature safetensors, and in programs that take this file by its path, one of the two is enough"
+)]
 pub(crate) fn replace(path: &Path, data: &[u8]) -> Result<()> {
     replace_by(path, data, true)
 }
@@ -19,7 +23,7 @@ pub(crate) fn replace(path: &Path, data: &[u8]) -> Result<()> {
 /// Replaces a file as [`replace`] does, without waiting for the disk: for what can be made again, and tells by itself what a crash left of it.
 #[allow(
     dead_code,
-    reason = "programs beside the crate that take this file by its path need not use all of it"
+    reason = "without the feature safetensors, and in programs that take this file by its path, one of the two is enough"
 )]
 pub(crate) fn replace_unsynced(path: &Path, data: &[u8]) -> Result<()> {
     replace_by(path, data, false)
