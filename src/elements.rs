@@ -4,7 +4,7 @@ use crate::Real;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::program::{MOST_ELEMENTS, counted, product};
-use ndarray::{ArrayRef, Dimension};
+use ndarray::{Array, ArrayRef, Dimension, IntoDimension};
 
 /// The elements of a shape, where a tensor may have so many.
 pub(crate) fn count_elements(name: &str, shape: &[usize]) -> Result<usize> {
@@ -25,6 +25,16 @@ pub(crate) fn zeros<F: Real>(name: &str, shape: &[usize], len: usize) -> Result<
             len.saturating_mul(size_of::<F>())
         ),
     })
+}
+
+/// An array in the host's memory, all zeros.
+pub(crate) fn zeros_array<F: Real, D: Dimension>(
+    name: &str,
+    shape: impl IntoDimension<Dim = D>,
+) -> Result<Array<F, D>> {
+    let shape = shape.into_dimension();
+    let zeros = zeros(name, shape.slice(), count_elements(name, shape.slice())?)?;
+    Ok(Array::from_shape_vec(shape, zeros).expect("as many as the shape has"))
 }
 
 /// `Ok` where a device has numbers for all of an array: none that is finite would become infinite.

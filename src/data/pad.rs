@@ -1,6 +1,7 @@
 //! Sequences of different lengths in one array.
 
 use crate::Real;
+use crate::elements::zeros_array;
 use crate::error::{Error, Result};
 use crate::nn::check_lengths;
 use ndarray::{Array2, Array3, ArrayRef, ArrayView2, Ix3, s};
@@ -16,7 +17,8 @@ use ndarray::{Array2, Array3, ArrayRef, ArrayView2, Ix3, s};
 /// ```
 ///
 /// # Errors
-/// [`Error::Argument`] for no sequence at all, [`Error::Shape`] where the numbers of features differ.
+/// [`Error::Argument`] for no sequence at all, [`Error::Shape`] where the numbers of features differ; [`Error::Limit`] and
+/// [`Error::OutOfMemory`] where the host cannot hold x.
 pub fn pad<F: Real>(sequences: &[ArrayView2<'_, F>]) -> Result<(Array3<F>, Vec<usize>)> {
     let Some(first) = sequences.first() else {
         return Err(Error::argument("sequences", "none", "at least one"));
@@ -24,7 +26,7 @@ pub fn pad<F: Real>(sequences: &[ArrayView2<'_, F>]) -> Result<(Array3<F>, Vec<u
     let features = first.ncols();
     let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.nrows()).collect();
     let steps = lengths.iter().copied().max().unwrap_or(0);
-    let mut x = Array3::zeros((steps, sequences.len(), features));
+    let mut x = zeros_array("the padded sequences", (steps, sequences.len(), features))?;
     for (row, sequence) in sequences.iter().enumerate() {
         if sequence.ncols() != features {
             let name = format!("sequences[{row}]");

@@ -6,9 +6,9 @@ use super::feed::{Feed, Signature, signatures};
 use super::parameters::Parameters;
 use super::trace::Trace;
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::Var;
-use crate::lower::{Request, within_budget};
+use crate::lower::{Request, bytes_of, within_budget};
 use crate::profile::ExecutionPlan;
 use crate::tensor::Tensor;
 
@@ -76,8 +76,22 @@ impl Calls {
         let shapes = fetches.iter().map(shape).collect();
         let draft = |segment| self.draft(&trace, &fetches, segment);
         let (device, graph) = (&self.device, &trace.graph);
-        let draft = within_budget(None, device, graph, draft, |draft| &draft.program)?;
-        Ok((draft.compile(&self.device, &trace)?, shapes))
+        let within = |budget| within_budget(budget, device, graph, draft, |draft| &draft.program);
+        let whole = within(None)?;
+        let mut bytes = bytes_of(&whole.program, device)?;
+        let outcome = whole.compile(device, &trace);
+        let Err(too_much @ Error::OutOfMemory { .. }) = outcome else {
+            return Ok((outcome?, shapes));
+        };
+        // Where it does not fit, recurrences in segments may.
+        while let Ok(cut) = within(Some(bytes / 2)) {
+            bytes = bytes_of(&cut.program, device)?;
+            match cut.compile(device, &trace) {
+                Err(Error::OutOfMemory { .. }) => {}
+                outcome => return Ok((outcome?, shapes)),
+            }
+        }
+        Err(too_much)
     }
 
     /// Lowers what was traced. `segment`: the steps of a segment of a recurrence.

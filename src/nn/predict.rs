@@ -3,6 +3,7 @@
 use super::model::Model;
 use crate::Real;
 use crate::data::{Sequence, Values};
+use crate::elements::zeros_array;
 use crate::error::{Error, Result, check_positive};
 use crate::waiting::Breaths;
 use ndarray::{ArrayD, ArrayRef, Axis, Ix3, Slice};
@@ -66,7 +67,7 @@ impl Model {
         }
         is_cut(inputs)?;
         let (axis, shape) = self.rows_of_output(inputs, rows)?;
-        let mut all = ArrayD::from_elem(shape, F::zero());
+        let mut all = zeros_array("the output", shape)?;
         let mut first = 0;
         let mut breaths = Breaths::new();
         while first < rows {

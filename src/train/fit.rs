@@ -24,6 +24,18 @@ pub struct Fit<'a> {
     callbacks: Vec<Box<dyn Callback + 'a>>,
 }
 
+/// The numbers of all examples.
+fn in_order(examples: usize) -> Result<Vec<usize>> {
+    let mut order = vec![];
+    let reserved = order.try_reserve_exact(examples);
+    reserved.map_err(|reason| Error::OutOfMemory {
+        what: format!("the order of {examples} training examples"),
+        reason: reason.to_string(),
+    })?;
+    order.extend(0..examples);
+    Ok(order)
+}
+
 /// A trainer whose learning rate is what it was once it is given back, however that comes about.
 struct Lent<'a> {
     trainer: &'a mut Trainer,
@@ -184,7 +196,7 @@ impl<'a> Fit<'a> {
         self.check()?;
         let rate = self.trainer.rate;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut order: Vec<usize> = (0..self.train.len()).collect();
+        let mut order = in_order(self.train.len())?;
         let mut kept = Kept::new(self.trainer.trainer, self.validation.is_some())?;
         let mut best_loss = f64::INFINITY;
         let mut history = History::default();

@@ -1,15 +1,18 @@
 //! Sizes of any kind: every constructor gives what fits, or an error.
 
 use bptt::cell::{Cell, Forward, Inner, Lanes};
-use bptt::data::{Dataset, Sequences, Windows};
+use bptt::data::{Batch, Dataset, Sequences, Windows};
 use bptt::gpu::{RecurrentChoice, RecurrentWalk};
 use bptt::graph::Var;
 use bptt::nn::{
     Embedding, Function, Gru, InputSpec, Layer, Linear, Lstm, MaxOverTime, Model, Recurrent, Rnn,
     Scope, Sequential,
 };
-use bptt::{Device, Tensor};
-use ndarray::{Array2, Array3};
+use bptt::train::{Sgd, Trainer};
+use bptt::{Device, Error, Tensor};
+use ndarray::{Array2, Array3, s};
+#[cfg(target_os = "linux")]
+use std::process::Command;
 
 /// None so large that what it asks for would be there and slow to fill.
 const SIZES: [usize; 8] = [
@@ -288,4 +291,61 @@ fn cells_of_any_counts() {
             let _ = bptt::CellRef::new(cell);
         }
     }
+}
+
+#[test]
+fn a_long_sequence_is_predicted() {
+    let model = Sequential::new(1)
+        .lstm(Lstm::hidden(64).layers(2))
+        .last_step()
+        .linear(1);
+    let model = model.build(&Device::cpu(), 1).unwrap();
+    let x = Array3::<f32>::ones((100_000, 2, 1));
+    let y = model.predict(&x).unwrap();
+    assert_eq!(y[[0, 0]], y[[1, 0]]);
+    // The state has come to rest long before.
+    let short = model.predict(&x.slice(s![..2000, .., ..])).unwrap();
+    bptt::verify::compare("y", &y.mapv(f64::from), &short.mapv(f64::from), 1e-5).unwrap();
+}
+
+/// The test above once more, as a process with less memory than the forward pass as a whole works in: it goes through in segments.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_sequence_is_predicted_from_little_memory() {
+    let mut run = Command::new("sh");
+    run.args(["-c", "ulimit -v 300000; exec \"$@\"", "sh"]);
+    run.arg(std::env::current_exe().unwrap()).args([
+        "--exact",
+        "sizes::a_long_sequence_is_predicted",
+        "--test-threads=1",
+    ]);
+    let ran = run.env("MALLOC_ARENA_MAX", "1").output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
+    assert!(
+        ran.status.success() && said.contains("1 passed"),
+        "{run:?}: {said}"
+    );
+}
+
+/// Examples without end.
+struct Endless;
+
+impl Dataset for Endless {
+    fn len(&self) -> usize {
+        usize::MAX
+    }
+
+    fn batch(&self, examples: &[usize]) -> Batch {
+        let x = Array3::<f32>::ones((2, examples.len(), 1));
+        Batch::new(x, Array2::<f32>::zeros((examples.len(), 1)))
+    }
+}
+
+#[test]
+fn more_examples_than_there_is_memory_for_their_order() {
+    let model = Sequential::new(1).last_step().linear(1);
+    let model = model.build(&Device::cpu(), 1).unwrap();
+    let mut trainer = Trainer::new(model, Sgd::new(0.1)).build().unwrap();
+    let error = trainer.fit(&Endless).run().unwrap_err();
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
 }

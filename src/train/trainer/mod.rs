@@ -323,10 +323,12 @@ impl Trainer {
             self.measured = measured;
         }
         self.evaluation_sums.reset()?;
-        let numbers: Vec<_> = (0..data.len()).collect();
         let mut breaths = Breaths::new();
-        for numbers in numbers.chunks(batch_size) {
-            let batch = data.batch(numbers);
+        let mut first = 0;
+        while first < data.len() {
+            let numbers: Vec<_> = (first..data.len()).take(batch_size).collect();
+            first += numbers.len();
+            let batch = data.batch(&numbers);
             let compile = |feeds: &[Feed<'_>]| self.compile_evaluation(feeds, metrics);
             let (programs, run) = (&self.evaluation, Executable::run_with);
             let (_, elements) = self.run_on(programs, &batch, compile, ((0, 0), &[]), run)?;
