@@ -36,15 +36,26 @@ fn in_order(examples: usize) -> Result<Vec<usize>> {
     Ok(order)
 }
 
-/// A trainer whose learning rate is what it was once it is given back, however that comes about.
+/// Takes over what a callback made of the learning rates: the schedule goes on from rates that are larger or smaller by as much.
+fn changed_by_hand(base: &mut [f64], before: &[f64], after: &[f64]) {
+    for (base, (before, after)) in base.iter_mut().zip(before.iter().zip(after)) {
+        match *before {
+            same if same == *after => {}
+            0.0 => *base = *after,
+            before => *base *= after / before,
+        }
+    }
+}
+
+/// A trainer whose learning rates are what they were once it is given back, however that comes about.
 struct Lent<'a> {
     trainer: &'a mut Trainer,
-    rate: f64,
+    rates: Vec<f64>,
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        self.trainer.put_back_rate(self.rate);
+        self.trainer.put_back_rates(std::mem::take(&mut self.rates));
     }
 }
 
@@ -112,7 +123,7 @@ impl Trainer {
     pub fn fit<'a>(&'a mut self, train: &'a dyn Dataset) -> Fit<'a> {
         Fit {
             trainer: Lent {
-                rate: self.learning_rate(),
+                rates: self.rates().to_vec(),
                 trainer: self,
             },
             train,
@@ -171,6 +182,7 @@ impl<'a> Fit<'a> {
         check_positive("epochs", self.epochs)?;
         check_positive("batch_size", self.batch_size)?;
         check_positive("training examples", self.train.len())?;
+        self.schedule.check()?;
         if let Some(validation) = self.validation {
             return check_positive("validation examples", validation.len());
         }
@@ -194,7 +206,7 @@ impl<'a> Fit<'a> {
     /// [`Trainer::step`]; those of callbacks.
     pub async fn run_async(mut self) -> Result<History> {
         self.check()?;
-        let rate = self.trainer.rate;
+        let mut rates = self.trainer.rates.clone();
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let mut order = in_order(self.train.len())?;
         let mut kept = Kept::new(self.trainer.trainer, self.validation.is_some())?;
@@ -215,7 +227,8 @@ impl<'a> Fit<'a> {
                     epochs: self.epochs,
                 };
                 let trainer = &mut *self.trainer.trainer;
-                trainer.set_learning_rate(self.schedule.rate(rate, place))?;
+                let scheduled = rates.iter().map(|own| self.schedule.rate(*own, place));
+                trainer.set_rates(scheduled.collect())?;
                 trainer.step(&self.train.batch(examples))?;
                 trainer.model().device().breathe(&mut breaths).await?;
                 step += 1;
@@ -236,11 +249,13 @@ impl<'a> Fit<'a> {
                 kept.take(self.trainer.trainer, is_best)?;
             }
             let mut flow = Flow::Continue;
+            let before = self.trainer.trainer.rates().to_vec();
             for callback in &mut self.callbacks {
                 if callback.epoch(&epoch, self.trainer.trainer)? == Flow::Stop {
                     flow = Flow::Stop;
                 }
             }
+            changed_by_hand(&mut rates, &before, self.trainer.trainer.rates());
             history.epochs.push(epoch);
             let since_best = number - history.best.unwrap_or(0);
             if flow == Flow::Stop || self.patience.is_some_and(|patience| since_best >= patience) {

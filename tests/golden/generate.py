@@ -356,8 +356,16 @@ def losses(path):
 
 # --------------------------------------------------------------- optimizers
 
-SGD = {"kind": "sgd", "lr": 0.1, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
-ADAM = {"kind": "adam", "lr": 1e-2, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+SGD = {"kind": "SGD", "lr": 0.1}
+ADAM = {"kind": "Adam", "lr": 1e-2}
+ADAMW = {"kind": "AdamW", "lr": 1e-2}
+RMSPROP = {"kind": "RMSprop", "lr": 1e-2}
+ADAGRAD = {"kind": "Adagrad", "lr": 0.05}
+ADADELTA = {"kind": "Adadelta", "lr": 1.0}
+NADAM = {"kind": "NAdam", "lr": 2e-3}
+RADAM = {"kind": "RAdam", "lr": 1e-2}
+LION = {"kind": "Lion", "lr": 1e-3}
+# PyTorch's names and defaults; what is absent is the default.
 CONFIGS = {
     "sgd": SGD,
     "sgd_momentum": SGD | {"momentum": 0.9},
@@ -365,20 +373,56 @@ CONFIGS = {
     "sgd_weight_decay": SGD | {"momentum": 0.9, "weight_decay": 0.05},
     "adam": ADAM,
     "adam_weight_decay": ADAM | {"weight_decay": 0.05},
-    "adam_betas": ADAM | {"beta1": 0.8, "beta2": 0.95, "eps": 1e-4},
-    "adamw": ADAM | {"kind": "adamw", "weight_decay": 0.1},
+    "adam_betas": ADAM | {"betas": [0.8, 0.95], "eps": 1e-4},
+    "adam_amsgrad": ADAM | {"amsgrad": True, "betas": [0.9, 0.6]},
+    "adamw": ADAMW | {"weight_decay": 0.1},
+    "adamw_amsgrad": ADAMW | {"amsgrad": True, "betas": [0.9, 0.6], "weight_decay": 0.1},
     "adam_clip": ADAM | {"clip_norm": 0.5},
+    "sgd_clip_value": SGD | {"clip_value": 0.3},
+    "rmsprop": RMSPROP,
+    "rmsprop_all": RMSPROP
+    | {"alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1, "momentum": 0.8, "centered": True},
+    "adagrad": ADAGRAD,
+    "adagrad_all": ADAGRAD
+    | {"lr_decay": 0.1, "weight_decay": 0.05, "initial_accumulator_value": 0.2, "eps": 1e-3},
+    "adadelta": ADADELTA,
+    "adadelta_all": ADADELTA | {"rho": 0.8, "eps": 1e-3, "weight_decay": 0.05, "lr": 0.7},
+    "nadam": NADAM,
+    "nadam_all": NADAM
+    | {"betas": [0.8, 0.95], "eps": 1e-4, "weight_decay": 0.05, "momentum_decay": 0.02},
+    "nadam_decoupled": NADAM | {"weight_decay": 0.1, "decoupled_weight_decay": True},
+    "radam": RADAM,
+    # Divides from the first steps on.
+    "radam_all": RADAM | {"betas": [0.8, 0.9], "eps": 1e-4, "weight_decay": 0.05},
+    "radam_decoupled": RADAM | {"weight_decay": 0.1, "decoupled_weight_decay": True},
+    "lion": LION,
+    "lion_all": LION | {"betas": [0.8, 0.95], "weight_decay": 0.1},
 }
+STEPS = 20
+
+
+class Lion(torch.optim.Optimizer):
+    """The paper's algorithm 2 (Chen et al., 2023, arXiv 2302.06675), which PyTorch does not have."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.99), weight_decay=0.0):
+        super().__init__(params, dict(lr=lr, betas=betas, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for p in group["params"]:
+                m = self.state[p].setdefault("m", torch.zeros_like(p))
+                update = torch.sign(beta1 * m + (1 - beta1) * p.grad)
+                p.sub_(group["lr"] * (update + group["weight_decay"] * p))
+                m.copy_(beta2 * m + (1 - beta2) * p.grad)
 
 
 def optimizer(cfg, params):
-    common = dict(lr=cfg["lr"], weight_decay=cfg["weight_decay"], foreach=False)
-    if cfg["kind"] == "sgd":
-        return torch.optim.SGD(
-            params, momentum=cfg["momentum"], nesterov=cfg["nesterov"], fused=False, **common
-        )
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[cfg["kind"]]
-    return kind(params, betas=(cfg["beta1"], cfg["beta2"]), eps=cfg["eps"], fused=False, **common)
+    options = {k: v for k, v in cfg.items() if k not in ["kind", "clip_norm", "clip_value"]}
+    if cfg["kind"] == "Lion":
+        return Lion(params, **options)
+    return getattr(torch.optim, cfg["kind"])(params, foreach=False, **options)
 
 
 def optimizers(path):
@@ -386,7 +430,9 @@ def optimizers(path):
     shapes = [(7, 3), (5,)]
     out = {f"p.{n}": normal(*shape) for n, shape in enumerate(shapes)}
     # Both sides of the clipping norm, and an element whose gradient stays 0.
-    for k, scale in enumerate([1.0, 0.3, 0.03, 2.0, 0.06, 0.5]):
+    scales = [1.0, 0.3, 0.03, 2.0, 0.06, 0.5]
+    for k in range(STEPS):
+        scale = scales[k % len(scales)]
         for n, shape in enumerate(shapes):
             g = normal(*shape, scale=scale)
             if n == 1:
@@ -396,18 +442,85 @@ def optimizers(path):
     for name, cfg in CONFIGS.items():
         params = [out[f"p.{n}"].to(F64).requires_grad_() for n in range(len(shapes))]
         opt = optimizer(cfg, params)
-        for k in range(6):
+        for k in range(STEPS):
             for n, p in enumerate(params):
                 p.grad = out[f"g.{k}.{n}"].to(F64)
             if "clip_norm" in cfg:
                 norm = torch.nn.utils.clip_grad_norm_(params, cfg["clip_norm"], foreach=False)
                 out[f"{name}.{k}.norm"] = norm.reshape(1).clone()
                 norms.append(norm.item())
+            if "clip_value" in cfg:
+                torch.nn.utils.clip_grad_value_(params, cfg["clip_value"], foreach=False)
             opt.step()
             for n, p in enumerate(params):
                 out[f"{name}.{k}.{n}"] = p.detach().clone()
     assert min(norms) < 0.4 and max(norms) > 0.6, norms
     write(path, out, {"configs": json.dumps(CONFIGS)})
+
+
+# ---------------------------------------------------------------- schedules
+
+# What each is by PyTorch's names; WarmupCosine is that of the `transformers` package, by its formula.
+SCHEDULES = {
+    "step": {"kind": "StepLR", "step_size": 7, "gamma": 0.5},
+    "exponential": {"kind": "ExponentialLR", "gamma": 0.9},
+    "cosine": {"kind": "CosineAnnealingLR", "T_max": 13, "eta_min": 0.004},
+    "restarts": {"kind": "CosineAnnealingWarmRestarts", "T_0": 5, "T_mult": 2, "eta_min": 0.004},
+    "restarts_same": {"kind": "CosineAnnealingWarmRestarts", "T_0": 6},
+    "one_cycle": {"kind": "OneCycleLR", "max_lr": 0.3, "total_steps": 40},
+    "one_cycle_all": {
+        "kind": "OneCycleLR", "max_lr": 0.3, "total_steps": 40,
+        "pct_start": 0.15, "div_factor": 5.0, "final_div_factor": 50.0,
+    },
+    "warmup_cosine": {"kind": "WarmupCosine", "warmup_steps": 6, "total_steps": 33},
+}
+RATES = [0.1, 0.02]
+LOSSES = [5.0, 4.0, 4.0, 4.1, 3.9999, 4.2, 4.0, 3.5, 3.6, 3.6, 3.6, 3.6, 3.7, 3.6, 3.6, 3.6, 3.5]
+PLATEAU = {"factor": 0.3, "patience": 2, "threshold": 1e-3, "cooldown": 1, "min_lr": 0.0015}
+
+
+def warmup_cosine(cfg, opt):
+    def factor(step):
+        if step < cfg["warmup_steps"]:
+            return step / cfg["warmup_steps"]
+        done = (step - cfg["warmup_steps"]) / (cfg["total_steps"] - cfg["warmup_steps"])
+        return max(0.0, 0.5 * (1.0 + math.cos(math.pi * done))) if done < 1 else 0.0
+
+    return torch.optim.lr_scheduler.LambdaLR(opt, factor)
+
+
+def schedules(path):
+    def groups():
+        weight = lambda: torch.zeros(1, requires_grad=True)
+        return torch.optim.SGD([{"params": [weight()], "lr": rate} for rate in RATES])
+
+    def rates(opt):
+        return torch.tensor([group["lr"] for group in opt.param_groups], dtype=F64)
+
+    out = {}
+    for name, cfg in SCHEDULES.items():
+        opt, options = groups(), {k: v for k, v in cfg.items() if k != "kind"}
+        if cfg["kind"] == "OneCycleLR":
+            options["cycle_momentum"] = False
+        if cfg["kind"] == "WarmupCosine":
+            schedule = warmup_cosine(cfg, opt)
+        else:
+            schedule = getattr(torch.optim.lr_scheduler, cfg["kind"])(opt, **options)
+        steps = []
+        for _ in range(40):
+            steps.append(rates(opt))
+            opt.step()
+            if len(steps) < 40:
+                schedule.step()
+        out[name] = torch.stack(steps)
+    opt = groups()
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(opt, eps=0.0, **PLATEAU)
+    epochs = []
+    for loss in LOSSES:
+        schedule.step(loss)
+        epochs.append(rates(opt))
+    out["plateau"], out["plateau.losses"] = torch.stack(epochs), torch.tensor(LOSSES, dtype=F64)
+    write(path, out, {"schedules": json.dumps(SCHEDULES), "plateau": json.dumps(PLATEAU)})
 
 
 def main():
@@ -417,6 +530,7 @@ def main():
     options(root / "recurrent_options")
     losses(root / "losses.safetensors")
     optimizers(root / "optimizers.safetensors")
+    schedules(root / "schedules.safetensors")
 
 
 if __name__ == "__main__":

@@ -232,48 +232,130 @@ fn linear() {
     check_function(linear, &inputs, &outputs);
 }
 
-/// A trainer with the optimizer and the clipping that a configuration of the file describes.
+/// A trainer with the optimizer and the clipping that a configuration of the file describes; what it does not say is the default of both.
 fn trainer(model: Model, config: &serde_json::Value) -> TrainerBuilder {
-    let number = |key: &str| {
-        config[key]
-            .as_f64()
-            .unwrap_or_else(|| panic!("{key} of {config}"))
+    let number = |key: &str, default: f64| config[key].as_f64().unwrap_or(default);
+    let flag = |key: &str| config[key].as_bool().unwrap_or(false);
+    let beta = |index: usize, default| config["betas"][index].as_f64().unwrap_or(default);
+    let (learning_rate, weight_decay) = (number("lr", f64::NAN), number("weight_decay", 0.0));
+    let trainer = match config["kind"].as_str().unwrap() {
+        "SGD" => Trainer::new(
+            model,
+            train::Sgd {
+                learning_rate,
+                momentum: number("momentum", 0.0),
+                nesterov: flag("nesterov"),
+                weight_decay,
+            },
+        ),
+        kind @ ("Adam" | "AdamW") => {
+            let of = train::Adam::new(learning_rate);
+            let betas = (beta(0, of.betas.0), beta(1, of.betas.1));
+            let epsilon = number("eps", of.epsilon);
+            if kind == "Adam" {
+                let adam = of.betas(betas.0, betas.1).epsilon(epsilon);
+                let adam = adam.weight_decay(weight_decay);
+                let amsgrad = flag("amsgrad");
+                Trainer::new(model, train::Adam { amsgrad, ..adam })
+            } else {
+                let adam = train::AdamW::new(learning_rate).betas(betas.0, betas.1);
+                let adam = adam.epsilon(epsilon).weight_decay(weight_decay);
+                match flag("amsgrad") {
+                    true => Trainer::new(model, adam.amsgrad()),
+                    false => Trainer::new(model, adam),
+                }
+            }
+        }
+        "RMSprop" => {
+            let of = train::RmsProp::new(learning_rate);
+            Trainer::new(
+                model,
+                train::RmsProp {
+                    alpha: number("alpha", of.alpha),
+                    epsilon: number("eps", of.epsilon),
+                    momentum: number("momentum", of.momentum),
+                    centered: flag("centered"),
+                    weight_decay,
+                    ..of
+                },
+            )
+        }
+        "Adagrad" => {
+            let of = train::Adagrad::new(learning_rate);
+            Trainer::new(
+                model,
+                train::Adagrad {
+                    rate_decay: number("lr_decay", of.rate_decay),
+                    initial: number("initial_accumulator_value", of.initial),
+                    epsilon: number("eps", of.epsilon),
+                    weight_decay,
+                    ..of
+                },
+            )
+        }
+        "Adadelta" => {
+            let of = train::Adadelta::new(learning_rate);
+            Trainer::new(
+                model,
+                train::Adadelta {
+                    rho: number("rho", of.rho),
+                    epsilon: number("eps", of.epsilon),
+                    weight_decay,
+                    ..of
+                },
+            )
+        }
+        "NAdam" => {
+            let of = train::NAdam::new(learning_rate);
+            Trainer::new(
+                model,
+                train::NAdam {
+                    betas: (beta(0, of.betas.0), beta(1, of.betas.1)),
+                    epsilon: number("eps", of.epsilon),
+                    momentum_decay: number("momentum_decay", of.momentum_decay),
+                    decoupled: flag("decoupled_weight_decay"),
+                    weight_decay,
+                    ..of
+                },
+            )
+        }
+        "RAdam" => {
+            let of = train::RAdam::new(learning_rate);
+            Trainer::new(
+                model,
+                train::RAdam {
+                    betas: (beta(0, of.betas.0), beta(1, of.betas.1)),
+                    epsilon: number("eps", of.epsilon),
+                    decoupled: flag("decoupled_weight_decay"),
+                    weight_decay,
+                    ..of
+                },
+            )
+        }
+        "Lion" => {
+            let of = train::Lion::new(learning_rate);
+            Trainer::new(
+                model,
+                train::Lion {
+                    betas: (beta(0, of.betas.0), beta(1, of.betas.1)),
+                    weight_decay,
+                    ..of
+                },
+            )
+        }
+        kind => panic!("{kind}"),
     };
-    let trainer = match config["kind"].as_str() {
-        Some("sgd") => {
-            let sgd = train::Sgd {
-                learning_rate: number("lr"),
-                momentum: number("momentum"),
-                nesterov: config["nesterov"].as_bool().unwrap(),
-                weight_decay: number("weight_decay"),
-            };
-            Trainer::new(model, sgd)
-        }
-        Some("adam") => {
-            let adam = train::Adam {
-                learning_rate: number("lr"),
-                betas: (number("beta1"), number("beta2")),
-                epsilon: number("eps"),
-                weight_decay: number("weight_decay"),
-            };
-            Trainer::new(model, adam)
-        }
-        Some("adamw") => {
-            let adam = train::AdamW::new(number("lr")).betas(number("beta1"), number("beta2"));
-            let adam = adam
-                .epsilon(number("eps"))
-                .weight_decay(number("weight_decay"));
-            Trainer::new(model, adam)
-        }
-        kind => panic!("{kind:?}"),
-    };
-    match config.get("clip_norm").and_then(serde_json::Value::as_f64) {
+    let trainer = match config["clip_norm"].as_f64() {
         Some(clip_norm) => trainer.clip_norm(clip_norm),
+        None => trainer,
+    };
+    match config["clip_value"].as_f64() {
+        Some(clip_value) => trainer.clip_value(clip_value),
         None => trainer,
     }
 }
 
-/// Six steps with PyTorch's gradients. The two parameters are the first weight and the second bias of two linear layers, the
+/// Twenty steps with PyTorch's gradients. The two parameters are the first weight and the second bias of two linear layers, the
 /// others being zero with zero gradients, which no optimizer moves.
 fn check_optimizer<F: Real>(
     name: &str,
@@ -300,7 +382,7 @@ fn check_optimizer<F: Real>(
         .load(&all(&tensors["p.0"], &tensors["p.1"]))
         .unwrap();
     let mut trainer = trainer(model, config).build().unwrap();
-    for step in 0..6 {
+    for step in 0..20 {
         let gradients = all(
             &tensors[&format!("g.{step}.0")],
             &tensors[&format!("g.{step}.1")],
@@ -334,7 +416,7 @@ fn optimizers() {
     let configs: serde_json::Value =
         serde_json::from_str(&header.metadata().as_ref().unwrap()["configs"]).unwrap();
     let configs = configs.as_object().unwrap();
-    assert_eq!(configs.len(), 9);
+    assert_eq!(configs.len(), 26);
     for (name, config) in configs {
         check_optimizer::<f64>(name, config, &Device::cpu_f64(), DOUBLE);
         for device in devices() {

@@ -31,6 +31,7 @@ mod ragged_fit;
 mod regularisers;
 mod rmsprop;
 mod runs;
+mod schedules;
 mod shape_cache;
 mod shapes;
 mod single_step;

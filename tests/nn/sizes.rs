@@ -300,9 +300,8 @@ fn a_long_sequence_is_predicted() {
         .last_step()
         .linear(1);
     let model = model.build(&Device::cpu(), 1).unwrap();
-    let x = Array3::<f32>::ones((100_000, 2, 1));
+    let x = Array3::<f32>::ones((400_000, 1, 1));
     let y = model.predict(&x).unwrap();
-    assert_eq!(y[[0, 0]], y[[1, 0]]);
     // The state has come to rest long before.
     let short = model.predict(&x.slice(s![..2000, .., ..])).unwrap();
     bptt::verify::compare("y", &y.mapv(f64::from), &short.mapv(f64::from), 1e-5).unwrap();
@@ -313,7 +312,7 @@ fn a_long_sequence_is_predicted() {
 #[test]
 fn a_long_sequence_is_predicted_from_little_memory() {
     let mut run = Command::new("sh");
-    run.args(["-c", "ulimit -v 300000; exec \"$@\"", "sh"]);
+    run.args(["-c", "ulimit -v 400000; exec \"$@\"", "sh"]);
     run.arg(std::env::current_exe().unwrap()).args([
         "--exact",
         "sizes::a_long_sequence_is_predicted",

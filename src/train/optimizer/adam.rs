@@ -1,8 +1,9 @@
 //! Adam and AdamW.
 
-use super::{Optimizer, Update, check_epsilon, check_rate, check_share};
+use super::moments::Moments;
+use super::{Optimizer, Update, check_rate};
 use crate::error::Result;
-use crate::expr::{Expr, Lanes};
+use crate::expr::Expr;
 
 /// Adam (Kingma & Ba, 2015), with c = 1 − βᵗ at step t:
 ///
@@ -20,6 +21,8 @@ pub struct Adam {
     pub epsilon: f64,
     /// L2 penalty: decay · weight is added to the gradient. Default: 0.
     pub weight_decay: f64,
+    /// Whether v is the largest that it has been (AMSGrad: Reddi et al., 2018). Default: no.
+    pub amsgrad: bool,
 }
 
 /// AdamW (Loshchilov & Hutter, 2019): [`Adam`] whose decay acts on the weights instead of on the gradients, p *= 1 − lr·decay.
@@ -35,6 +38,7 @@ impl Adam {
             betas: (0.9, 0.999),
             epsilon: 1e-8,
             weight_decay: 0.0,
+            amsgrad: false,
         }
     }
     /// Sets β₁ and β₂.
@@ -51,23 +55,19 @@ impl Adam {
         self.weight_decay = weight_decay;
         self
     }
+    /// Divides by the largest v so far (AMSGrad).
+    pub fn amsgrad(mut self) -> Self {
+        self.amsgrad = true;
+        self
+    }
 
-    /// The step's numbers, with the decay on gradients and what is kept of weights. Differences are taken in f64, as f32 would lose digits of
-    /// 1 − 0.999.
-    fn numbers(&self, step: u64, learning_rate: f64, decay: f64, kept: f64) -> Vec<f64> {
-        let (beta1, beta2) = self.betas;
-        let correction = |beta: f64| 1.0 - beta.powf(step as f64);
-        vec![
-            learning_rate / correction(beta1),
-            beta1,
-            1.0 - beta1,
-            beta2,
-            1.0 - beta2,
-            self.epsilon,
-            1.0 / correction(beta2).sqrt(),
-            decay,
-            kept,
-        ]
+    fn moments(&self) -> Moments {
+        Moments {
+            betas: self.betas,
+            epsilon: self.epsilon,
+            weight_decay: self.weight_decay,
+            decoupled: false,
+        }
     }
 }
 
@@ -77,40 +77,20 @@ impl Optimizer for Adam {
     }
 
     fn states(&self) -> usize {
-        2
+        2 + usize::from(self.amsgrad)
     }
 
     fn scalars(&self, step: u64, learning_rate: f64) -> Vec<f64> {
-        self.numbers(step, learning_rate, self.weight_decay, 1.0)
+        self.moments().scalars(step, learning_rate)
     }
 
     fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t> {
-        let [
-            rate,
-            beta1,
-            rest1,
-            beta2,
-            rest2,
-            epsilon,
-            unbiased2,
-            decay,
-            kept,
-        ] = std::array::from_fn(|index| of.scalars[index]);
-        let g = of.gradient + decay * of.weight;
-        let m = beta1 * of.states[0] + rest1 * g;
-        let v = beta2 * of.states[1] + rest2 * g * g;
-        (of.states[0], of.states[1]) = (m, v);
-        kept * of.weight - rate * m / (v.sqrt() * unbiased2 + epsilon)
+        self.moments().update(of, self.amsgrad)
     }
 
     fn check(&self) -> Result<()> {
         check_rate("learning_rate", self.learning_rate)?;
-        check_rate("weight_decay", self.weight_decay)?;
-        check_epsilon(self.epsilon)?;
-        for (name, beta) in [("betas.0", self.betas.0), ("betas.1", self.betas.1)] {
-            check_share(name, beta)?;
-        }
-        Ok(())
+        self.moments().check()
     }
 }
 
@@ -131,6 +111,17 @@ impl AdamW {
     pub fn epsilon(self, epsilon: f64) -> Self {
         Self(self.0.epsilon(epsilon))
     }
+    /// Divides by the largest v so far (AMSGrad).
+    pub fn amsgrad(self) -> Self {
+        Self(self.0.amsgrad())
+    }
+
+    fn moments(&self) -> Moments {
+        Moments {
+            decoupled: true,
+            ..self.0.moments()
+        }
+    }
 }
 
 impl Optimizer for AdamW {
@@ -139,16 +130,15 @@ impl Optimizer for AdamW {
     }
 
     fn states(&self) -> usize {
-        2
+        self.0.states()
     }
 
     fn scalars(&self, step: u64, learning_rate: f64) -> Vec<f64> {
-        let kept = 1.0 - learning_rate * self.0.weight_decay;
-        self.0.numbers(step, learning_rate, 0.0, kept)
+        self.moments().scalars(step, learning_rate)
     }
 
     fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t> {
-        self.0.update(of)
+        self.moments().update(of, self.0.amsgrad)
     }
 
     fn check(&self) -> Result<()> {

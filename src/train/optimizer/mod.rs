@@ -1,10 +1,21 @@
 //! How gradients change weights. Everything as in PyTorch's `torch.optim`.
 
+mod adadelta;
+mod adagrad;
 mod adam;
+mod lion;
+mod moments;
+mod nadam;
+mod radam;
 mod rmsprop;
 mod sgd;
 
+pub use adadelta::Adadelta;
+pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
+pub use lion::Lion;
+pub use nadam::NAdam;
+pub use radam::RAdam;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 

@@ -1,7 +1,16 @@
 //! How the learning rate changes.
 
-use std::f64::consts::PI;
+mod plateau;
+mod steps;
+
+pub use plateau::Plateau;
+pub use steps::{
+    CosineAnnealing, CosineRestarts, ExponentialDecay, OneCycle, StepDecay, WarmupCosine,
+};
+
+use crate::error::Result;
 use std::fmt::Debug;
+use steps::cosine;
 
 /// Where a training is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +26,19 @@ pub struct Place {
     pub epochs: usize,
 }
 
-/// How the learning rate changes in a [`Fit`](super::Fit).
+impl Place {
+    /// After so many steps, of a training whose end is not known: for schedules that are a function of the step alone.
+    pub fn at_step(step: u64) -> Self {
+        Self {
+            step,
+            steps: u64::MAX,
+            epoch: 0,
+            epochs: usize::MAX,
+        }
+    }
+}
+
+/// How the learning rate changes in a [`Fit`](super::Fit), or by [`Trainer::schedule`](super::Trainer::schedule).
 ///
 /// A linear warm-up, as a schedule of one's own:
 ///
@@ -34,8 +55,16 @@ pub struct Place {
 /// }
 /// ```
 pub trait Schedule: Debug + Send + Sync {
-    /// The rate of the next step, `base` being the optimizer's own.
+    /// The rate of the next step, `base` being the optimizer's own. It is asked for each group of weights.
     fn rate(&self, base: f64, at: Place) -> f64;
+
+    /// `Ok` where the schedule's own numbers are in range. Default: they are.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for the first that is not.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The optimizer's own rate throughout.
@@ -54,7 +83,6 @@ pub struct Cosine;
 
 impl Schedule for Cosine {
     fn rate(&self, base: f64, at: Place) -> f64 {
-        let done = at.epoch as f64 / at.epochs.max(1) as f64;
-        base * 0.5 * (1.0 + (PI * done).cos())
+        cosine(base, 0.0, at.epoch as f64 / at.epochs.max(1) as f64)
     }
 }

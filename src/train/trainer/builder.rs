@@ -17,6 +17,7 @@ pub struct TrainerBuilder {
     loss: Box<dyn Loss>,
     groups: Vec<Group>,
     clip_norm: Option<f64>,
+    clip_value: Option<f64>,
     error_if_nonfinite: bool,
     memory_budget: Option<usize>,
     seed: u64,
@@ -29,6 +30,7 @@ impl TrainerBuilder {
             loss: Box::new(Mse::mean()),
             groups: vec![Group::new("", Some(optimizer))],
             clip_norm: None,
+            clip_value: None,
             error_if_nonfinite: false,
             memory_budget: None,
             seed: 0,
@@ -63,6 +65,13 @@ impl TrainerBuilder {
     /// [`Trainer::gradient_norm`] says so; unless [`TrainerBuilder::error_if_nonfinite`] is set. A [`Fit`](crate::train::Fit) ends with an error.
     pub fn clip_norm(mut self, max_norm: f64) -> Self {
         self.clip_norm = Some(max_norm);
+        self
+    }
+
+    /// Cuts every gradient off at ±`most` (PyTorch's `clip_grad_value_`), behind [`TrainerBuilder::clip_norm`] where both are asked for; NaN stays.
+    /// Default: not.
+    pub fn clip_value(mut self, most: f64) -> Self {
+        self.clip_value = Some(most);
         self
     }
 
@@ -109,6 +118,9 @@ impl TrainerBuilder {
         if let Some(norm) = self.clip_norm {
             check_above_zero("max_norm", norm)?;
         }
+        if let Some(most) = self.clip_value {
+            check_above_zero("clip_value", most)?;
+        }
         let has_norm = self.clip_norm.is_some() || !self.error_if_nonfinite;
         let expected = "unset without clip_norm, which computes the norm";
         require("error_if_nonfinite", "set", has_norm, expected)?;
@@ -119,9 +131,10 @@ impl TrainerBuilder {
         let state = |_| Tensor::named(device, "the optimizer's state", &weights);
         Ok(Trainer {
             loss: self.loss,
-            learning_rate: groups[0].optimizer().learning_rate(),
+            rates: groups.iter().map(Group::own_rate).collect(),
             groups,
             clip_norm: self.clip_norm,
+            clip_value: self.clip_value,
             error_if_nonfinite: self.error_if_nonfinite,
             memory_budget: self.memory_budget,
             gradients: Tensor::named(device, "the gradients", &weights)?,

@@ -40,6 +40,13 @@ impl Group {
         self.optimizer.as_ref().map_or(0, |own| own.states())
     }
 
+    /// The rate that it starts from; 0 where it is frozen.
+    pub(super) fn own_rate(&self) -> f64 {
+        self.optimizer
+            .as_ref()
+            .map_or(0.0, |own| own.learning_rate())
+    }
+
     /// The optimizer of a group that is not frozen, as the first is not.
     pub(super) fn optimizer(&self) -> &dyn Optimizer {
         self.optimizer
@@ -133,20 +140,12 @@ impl Trainer {
 
     /// The numbers of the next step, those of one group after the other.
     pub(super) fn scalars(&self) -> Vec<f64> {
-        let base = self.groups[0].optimizer().learning_rate();
-        let numbers = self.trained().flat_map(|(_, optimizer)| {
-            let own = optimizer.learning_rate();
-            // In proportion to the rate that a schedule has changed.
-            let rate = if own == base {
-                self.learning_rate
-            } else if base == 0.0 {
-                own
-            } else {
-                own * (self.learning_rate / base)
-            };
-            optimizer.scalars(self.steps + 1, rate)
+        let trained = self.groups.iter().zip(&self.rates);
+        let numbers = trained.filter_map(|(group, rate)| {
+            let optimizer = group.optimizer.as_deref()?;
+            Some(optimizer.scalars(self.steps + 1, *rate))
         });
-        numbers.collect()
+        numbers.flatten().collect()
     }
 
     /// Appends clipping and the optimizers' steps.
@@ -164,13 +163,7 @@ impl Trainer {
             let numbers = scalars.part(first, count);
             first += count;
             for range in &group.ranges {
-                program.push(update(
-                    optimizer,
-                    of,
-                    range,
-                    numbers,
-                    self.error_if_nonfinite,
-                ));
+                program.push(self.update(optimizer, of, range, numbers));
             }
         }
     }
@@ -188,56 +181,59 @@ impl Trainer {
         self.push_update(&mut draft, &places);
         draft.compile(self.model.device(), &trace)
     }
-}
 
-/// An optimizer's step over some weights; `guarded`: not where the gradients' norm is not finite.
-fn update(
-    optimizer: &dyn Optimizer,
-    of: &Places,
-    range: &Range<usize>,
-    numbers: Slice,
-    guarded: bool,
-) -> Map {
-    let part = |slice: Slice| View::new(slice.part(range.start, range.len()), [1]);
-    let count = optimizer.states();
-    let states = of.states[..count].iter().copied();
-    let changed: Vec<_> = std::iter::once(of.weights)
-        .chain(states)
-        .map(part)
-        .collect();
-    // Weight, states, gradient, the step's numbers, and what clipping multiplies by.
-    let elements = changed.iter().cloned().chain([part(of.gradients)]);
-    let factors = of.clip.map(|clip| clip.part(1, 2));
-    let everywhere = std::iter::once(numbers).chain(factors).flat_map(one_by_one);
-    let everywhere = everywhere.map(|number| View::new(number, [0]));
-    let operands = elements.chain(everywhere).map(Operand::Float).collect();
-    Map::new("update", &[range.len()], operands, changed, |tape| {
-        let exprs = |range: Range<usize>| range.map(|index| tape.operand(index));
-        let first = 2 + count;
-        let old: Vec<_> = exprs(0..1 + count).collect();
-        let scalars: Vec<_> = exprs(first..first + numbers.len).collect();
-        let mut gradient = tape.operand(1 + count);
-        let factors: Vec<_> =
-            exprs(first + numbers.len..first + numbers.len + factors.map_or(0, |of| of.len))
-                .collect();
-        for factor in &factors {
-            // One after the other.
-            gradient = (gradient * *factor).stored();
-        }
-        let mut states = old[1..].to_vec();
-        let weight = optimizer.update(Update {
-            weight: old[0],
-            gradient,
-            states: &mut states,
-            scalars: &scalars,
-        });
-        let new = std::iter::once(weight).chain(states);
-        let Some(factor) = factors.last().filter(|_| guarded) else {
-            return new.collect();
-        };
-        let fits = factor.finite() - 0.5;
-        new.zip(old)
-            .map(|(new, old)| fits.where_positive(new, old))
-            .collect()
-    })
+    /// An optimizer's step over some weights.
+    fn update(
+        &self,
+        optimizer: &dyn Optimizer,
+        of: &Places,
+        range: &Range<usize>,
+        numbers: Slice,
+    ) -> Map {
+        let part = |slice: Slice| View::new(slice.part(range.start, range.len()), [1]);
+        let count = optimizer.states();
+        let states = of.states[..count].iter().copied();
+        let changed: Vec<_> = std::iter::once(of.weights)
+            .chain(states)
+            .map(part)
+            .collect();
+        // Weight, states, gradient, the step's numbers, and what clipping multiplies by.
+        let elements = changed.iter().cloned().chain([part(of.gradients)]);
+        let factors = of.clip.map(|clip| clip.part(1, 2));
+        let everywhere = std::iter::once(numbers).chain(factors).flat_map(one_by_one);
+        let everywhere = everywhere.map(|number| View::new(number, [0]));
+        let operands = elements.chain(everywhere).map(Operand::Float).collect();
+        Map::new("update", &[range.len()], operands, changed, |tape| {
+            let exprs = |range: Range<usize>| range.map(|index| tape.operand(index));
+            let first = 2 + count;
+            let old: Vec<_> = exprs(0..1 + count).collect();
+            let scalars: Vec<_> = exprs(first..first + numbers.len).collect();
+            let mut gradient = tape.operand(1 + count);
+            let factors: Vec<_> =
+                exprs(first + numbers.len..first + numbers.len + factors.map_or(0, |of| of.len))
+                    .collect();
+            for factor in &factors {
+                // One after the other.
+                gradient = (gradient * *factor).stored();
+            }
+            if let Some(most) = self.clip_value {
+                gradient = gradient.min(tape.constant(most)).max(tape.constant(-most));
+            }
+            let mut states = old[1..].to_vec();
+            let weight = optimizer.update(Update {
+                weight: old[0],
+                gradient,
+                states: &mut states,
+                scalars: &scalars,
+            });
+            let new = std::iter::once(weight).chain(states);
+            let Some(factor) = factors.last().filter(|_| self.error_if_nonfinite) else {
+                return new.collect();
+            };
+            let fits = factor.finite() - 0.5;
+            new.zip(old)
+                .map(|(new, old)| fits.where_positive(new, old))
+                .collect()
+        })
+    }
 }
