@@ -331,6 +331,27 @@ def losses(path):
         out[f"mse.{reduction}.loss"] = loss.reshape(1)
         (out[f"mse.{reduction}.dinput"],) = torch.autograd.grad(loss, [x])
 
+    # One element that is right, some that are far off.
+    errors = torch.tensor([0.0, 0.2, -0.2, 0.74, -0.76, 3.0, -9.0, 0.5])
+    out["error.target"] = (uniform(8, bound=2.0) * 16).round() / 16
+    out["error.input"] = out["error.target"] + errors
+    x, t = widen("error.input", "error.target")
+    e = t - x
+    for name, loss in [
+        ("mae", torch.nn.functional.l1_loss(x, t)),
+        ("huber", torch.nn.functional.huber_loss(x, t, delta=0.75)),
+        ("quantile", torch.where(e > 0, 0.9 * e, -0.1 * e).mean()),
+    ]:
+        out[f"{name}.loss"] = loss.reshape(1)
+        (out[f"{name}.dinput"],) = torch.autograd.grad(loss, [x], retain_graph=True)
+
+    out["bce.input"] = torch.tensor([0.0, -1.5, 2.5, 40.0, -40.0, 200.0, -200.0, 0.3])
+    out["bce.target"] = torch.tensor([0.0, 1.0, 0.25, 1.0, 1.0, 0.0, 0.0, 0.5])
+    x, t = widen("bce.input", "bce.target")
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(x, t)
+    out["bce.loss"] = loss.reshape(1)
+    (out["bce.dinput"],) = torch.autograd.grad(loss, [x])
+
     targets = torch.tensor([3, 0, 4, 1, 1, 2])
     big = (uniform(6, 5, bound=60.0).to(F64) + 1000.0).to(F32)
     for name, logits in [("ce", normal(6, 5, scale=2.0)), ("ce_large", big)]:

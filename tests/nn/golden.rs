@@ -5,7 +5,10 @@ use bptt::data::{Batch, Values};
 use bptt::graph::Var;
 use bptt::nn::{Function, Init, InputSpec, Layer, Linear, Model, Scope, Sequential, Softmax};
 use bptt::replay;
-use bptt::train::{self, CrossEntropy, Loss, Mse, Trainer, TrainerBuilder};
+use bptt::train::{
+    self, BinaryCrossEntropy, CrossEntropy, Huber, Loss, Mae, Mse, Quantile, Trainer,
+    TrainerBuilder,
+};
 use bptt::verify::{DOUBLE, SINGLE, compare};
 use bptt::{Device, Real, Tensor};
 use ndarray::{Array3, ArrayD, arr1};
@@ -167,6 +170,24 @@ fn squared_error() {
         let names = ["mse.input", "mse.target", &value, &gradient];
         check_loss(loss, names, |target| target.clone().into());
     }
+}
+
+#[test]
+fn losses_of_errors() {
+    fn check(name: &str, of: &str, loss: impl Loss + Copy + 'static) {
+        let names = [
+            format!("{of}.input"),
+            format!("{of}.target"),
+            format!("{name}.loss"),
+            format!("{name}.dinput"),
+        ];
+        let names = names.each_ref().map(String::as_str);
+        check_loss(loss, names, |target| target.clone().into());
+    }
+    check("mae", "error", Mae);
+    check("huber", "error", Huber(0.75));
+    check("quantile", "error", Quantile(0.9));
+    check("bce", "bce", BinaryCrossEntropy);
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! Learning rates against PyTorch's, step by step, of two groups with rates of their own.
 
-use crate::common::read;
-use crate::golden::golden;
+use crate::golden::{golden, read};
 use bptt::data::{Batch, Sequences};
 use bptt::nn::Sequential;
 use bptt::train::{
-    Callback, CosineAnnealing, CosineRestarts, Epoch, ExponentialDecay, Flow, OneCycle, Optimizer,
-    Place, Plateau, Schedule, Sgd, StepDecay, Trainer, WarmupCosine,
+    Callback, CosineAnnealing, CosineRestarts, Epoch, ExponentialDecay, Flow, OneCycle, Place,
+    Plateau, Schedule, Sgd, StepDecay, Trainer, WarmupCosine,
 };
 use bptt::verify::compare;
 use bptt::{Device, Result};

@@ -1,12 +1,18 @@
 //! What is minimised.
 
+mod binary_cross_entropy;
 mod cross_entropy;
 mod huber;
+mod mae;
 mod mse;
+mod quantile;
 
+pub use binary_cross_entropy::BinaryCrossEntropy;
 pub use cross_entropy::CrossEntropy;
 pub use huber::Huber;
+pub use mae::Mae;
 pub use mse::Mse;
+pub use quantile::Quantile;
 
 use crate::error::Result;
 use crate::graph::{Type, Var};
@@ -25,27 +31,27 @@ pub enum Reduction {
 
 /// A loss: what each element of a model's output costs beside its target.
 ///
-/// A quantile loss of one's own:
+/// A loss of one's own, which grows as the error does where that is large, and is smooth (log cosh):
 ///
 /// ```
 /// use bptt::{Device, data::Batch, expr::Lanes, graph::Var, nn::{Gru, Scope, Sequential}, train::{Loss, Sgd, Trainer}};
 /// use ndarray::{Array2, Array3};
 ///
 /// #[derive(Debug)]
-/// struct Quantile(f64);
+/// struct LogCosh;
 ///
-/// impl Loss for Quantile {
+/// impl Loss for LogCosh {
 ///     fn elements(&self, s: &mut Scope<'_>, output: Var, target: Var) -> bptt::Result<Var> {
-///         s.map("quantile", [output, target], |[output, target]| {
-///             let error = target - output;
-///             (error * self.0).max(error * (self.0 - 1.0))
+///         s.map("log_cosh", [output, target], |[output, target]| {
+///             let error = output - target;
+///             error + (error * -2.0).softplus() - std::f64::consts::LN_2
 ///         })
 ///     }
 /// }
 ///
 /// # fn main() -> bptt::Result<()> {
 /// let model = Sequential::new(3).gru(Gru::hidden(8)).last_step().linear(1).build(&Device::cpu(), 42)?;
-/// let mut trainer = Trainer::new(model, Sgd::new(0.1)).loss(Quantile(0.9)).build()?;
+/// let mut trainer = Trainer::new(model, Sgd::new(0.1)).loss(LogCosh).build()?;
 /// trainer.step(&Batch::new(Array3::<f32>::ones((5, 4, 3)), Array2::<f32>::ones((4, 1))))?;
 /// # Ok(())
 /// # }
