@@ -159,16 +159,21 @@ fn damaged_caches_are_left_out_and_replaced() {
             bytes[place] ^= 0x40;
             bytes
         };
+        let sealed = good.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         let damaged = [
             flipped(0),
             flipped(good.len() / 2),
             flipped(last),
+            // In the head of wgpu's data, where one wrong byte once ended every start.
+            flipped((sealed + 16).min(last)),
+            flipped((sealed + 23).min(last)),
+            flipped((sealed + 31).min(last)),
             good[..last].to_vec(),
             good[..10].to_vec(),
             vec![],
             vec![0xff; 1000],
             // What a version before this one wrote: wgpu's data without a seal.
-            good[good.iter().position(|byte| *byte == b'\n').unwrap() + 1..].to_vec(),
+            good[sealed..].to_vec(),
         ];
         for (index, bytes) in damaged.iter().enumerate() {
             std::fs::write(&file, bytes).unwrap();

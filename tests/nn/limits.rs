@@ -158,7 +158,7 @@ fn a_budget_far_too_small_is_refused_at_once() {
     let model = Sequential::new(1).lstm(Lstm::hidden(4).layers(2)).linear(1);
     let model = model.build(&Device::cpu(), 1).unwrap();
     let trainer = Trainer::new(model, Sgd::new(0.1)).memory_budget(1000);
-    let zeros = || Array3::<f32>::zeros((100_000, 1, 1));
+    let zeros = || Array3::<f32>::zeros((1_000_000, 1, 1));
     let batch = Batch::new(zeros(), zeros());
     let start = std::time::Instant::now();
     let error = trainer.build().unwrap().step_memory(&batch).unwrap_err();
