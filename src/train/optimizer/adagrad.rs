@@ -63,7 +63,7 @@ impl Optimizer for Adagrad {
     fn update<'t>(&self, of: Update<'_, 't>) -> Expr<'t> {
         let g = of.gradient + of.weight * self.weight_decay;
         // States begin with zeros, so what the sums begin with is added where they are used.
-        of.states[0] = of.states[0] + g * g;
+        of.states[0] += g * g;
         let sum = of.states[0] + self.initial;
         of.weight - of.scalars[0] * (g / (sum.sqrt() + self.epsilon))
     }
