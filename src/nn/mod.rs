@@ -32,7 +32,9 @@ pub use model::Model;
 pub(crate) use parameters::ParameterSpec;
 pub use parameters::{Init, Parameters, Weights};
 pub(crate) use recurrent::check_lengths;
-pub use recurrent::{Bias, CellVjp, Input, Recurrent, RecurrentCell, RecurrentModel, State, Vjp};
+pub use recurrent::{
+    Bias, CellVjp, FinalState, Input, Recurrent, RecurrentCell, RecurrentModel, State, Vjp,
+};
 #[cfg(feature = "safetensors")]
 pub(crate) use recurrent::{Stack, StackModel};
 pub use rows::RowOf;

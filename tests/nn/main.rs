@@ -12,6 +12,7 @@ mod cpu;
 mod data;
 mod device;
 mod errors;
+mod final_state;
 mod finite_differences;
 mod fit;
 mod foreign;

@@ -16,6 +16,7 @@ pub use config::Recurrent;
 pub use model::{Input, RecurrentModel, State, Vjp};
 pub use options::Bias;
 pub use single_step::{CellVjp, RecurrentCell};
+pub use stack::FinalState;
 pub(super) use stack::OnlyOutput;
 #[cfg(feature = "safetensors")]
 pub(crate) use {config::Stack, stack_model::StackModel};

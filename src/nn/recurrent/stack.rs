@@ -197,3 +197,40 @@ impl<C: Cell> Layer for OnlyOutput<C> {
         Ok(self.0.stack_of(s, x)?.forward(s, x, None)?.0)
     }
 }
+
+/// A recurrent stack as a layer from x `[T, B, F]` to what it ends with: h of its last layer after each row's own last step, `[B, D·P]`, that of the
+/// reverse direction (which has then seen the whole row) behind that of the forward one. Keras' `return_sequences=False`; in PyTorch
+/// `torch.cat([h_n[-2], h_n[-1]], 1)`, or `h_n[-1]` of one direction. A row of length 0 gives zeros.
+///
+/// ```
+/// use bptt::{Device, nn::{FinalState, Gru, Sequential}};
+/// # fn main() -> bptt::Result<()> {
+/// let encoder = FinalState(Gru::hidden(8).bidirectional(true));
+/// let model = Sequential::new(3).add(encoder).linear(2).build(&Device::cpu(), 42)?;
+/// let y = model.predict(&ndarray::Array3::<f32>::zeros((10, 4, 3)))?;
+/// assert_eq!(y.shape(), [4, 2]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct FinalState<C>(
+    /// The stack.
+    pub Recurrent<C>,
+);
+
+impl<C: Cell> Layer for FinalState<C> {
+    type Input = Var;
+    type Output = Var;
+
+    fn forward(&self, s: &mut Scope<'_>, x: Var) -> Result<Var> {
+        let stack = self.0.stack_of(s, x)?;
+        let (_, last) = stack.forward(s, x, None)?;
+        let (of, batch) = (&stack.options, s.shape(x)[1]);
+        let (first, len) = of.state_part(0, batch);
+        let [_, _, width] = of.state_shape(0, batch);
+        let h = s.slice(last[of.layers - 1], 0, first, len)?;
+        let h = s.reshape(h, &[of.directions(), batch, width])?;
+        let h = s.permute(h, &[1, 0, 2])?;
+        s.reshape(h, &[batch, of.directions() * width])
+    }
+}

