@@ -22,6 +22,7 @@ mod limits;
 mod memory;
 mod nonfinite;
 mod numbers;
+mod optimizers;
 mod options;
 mod options_table;
 mod past_lengths;

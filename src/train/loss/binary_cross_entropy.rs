@@ -9,7 +9,7 @@ use crate::nn::Scope;
 /// The mean of −t·ln σ(x) − (1 − t)·ln(1 − σ(x)), of outputs x before the sigmoid (PyTorch's `nn.BCEWithLogitsLoss`). Targets t are like the model's
 /// output, from 0 to 1: whether each of some things is so.
 ///
-/// It is computed as ln(1 + eˣ) − t·x, which loses nothing for large x.
+/// The form ln(1 + eˣ) − t·x is what is computed: it loses nothing for large x.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BinaryCrossEntropy;
 

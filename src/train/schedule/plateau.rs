@@ -1,5 +1,6 @@
 //! Smaller rates where a loss stays.
 
+use super::steps::check_least;
 use crate::error::{Result, require};
 use crate::train::{Callback, Epoch, Flow, Trainer};
 
@@ -85,6 +86,9 @@ impl Callback for Plateau {
     fn epoch(&mut self, epoch: &Epoch, trainer: &mut Trainer) -> Result<Flow> {
         let fits = self.factor > 0.0 && self.factor < 1.0;
         require("factor", self.factor, fits, "above 0 and below 1")?;
+        let fits = (0.0..1.0).contains(&self.threshold);
+        require("threshold", self.threshold, fits, "at least 0 and below 1")?;
+        check_least(self.least)?;
         if self.is_due(epoch.validation.unwrap_or(epoch.loss)) {
             let smaller = |rate: &f64| (rate * self.factor).max(self.least.min(*rate));
             trainer.set_rates(trainer.rates().iter().map(smaller).collect())?;

@@ -1,7 +1,7 @@
 //! Rates that are a function of the step: those of PyTorch's `torch.optim.lr_scheduler`, stepped after every optimizer step.
 
 use super::{Place, Schedule};
-use crate::error::{Result, check_above_zero, check_positive, require};
+use crate::error::{Result, check_above_zero, require};
 use std::f64::consts::PI;
 
 /// base · gamma^⌊step / step_size⌋ (PyTorch's `StepLR`).
@@ -19,7 +19,7 @@ impl Schedule for StepDecay {
     }
 
     fn check(&self) -> Result<()> {
-        check_positive("step_size", self.step_size as usize)?;
+        check_steps("step_size", self.step_size)?;
         check_above_zero("gamma", self.gamma)
     }
 }
@@ -56,7 +56,7 @@ impl Schedule for CosineAnnealing {
     }
 
     fn check(&self) -> Result<()> {
-        check_positive("steps", self.steps as usize)?;
+        check_steps("steps", self.steps)?;
         check_least(self.least)
     }
 }
@@ -86,8 +86,8 @@ impl Schedule for CosineRestarts {
     }
 
     fn check(&self) -> Result<()> {
-        check_positive("steps", self.steps as usize)?;
-        check_positive("longer", self.longer as usize)?;
+        check_steps("steps", self.steps)?;
+        check_steps("longer", self.longer)?;
         check_least(self.least)
     }
 }
@@ -142,7 +142,7 @@ impl Schedule for OneCycle {
 
     fn check(&self) -> Result<()> {
         check_above_zero("largest", self.largest)?;
-        check_positive("steps", self.steps as usize)?;
+        check_steps("steps", self.steps)?;
         let fits = (0.0..=1.0).contains(&self.rising);
         require("rising", self.rising, fits, "a share, 0 to 1")?;
         check_above_zero("div_factor", self.div_factor)?;
@@ -181,7 +181,12 @@ pub(super) fn cosine(from: f64, to: f64, done: f64) -> f64 {
     to + (from - to) * 0.5 * (1.0 + (PI * done).cos())
 }
 
-fn check_least(least: f64) -> Result<()> {
+/// `Ok` for a lowest rate.
+pub(super) fn check_least(least: f64) -> Result<()> {
     let fits = least.is_finite() && least >= 0.0;
     require("least", least, fits, "a finite number, at least 0")
+}
+
+fn check_steps(name: &str, steps: u64) -> Result<()> {
+    require(name, steps, steps > 0, "at least 1")
 }
